@@ -1,0 +1,1 @@
+"""Edits: records, files, index and store. Never imports torch."""

@@ -1,0 +1,95 @@
+"""The one exception tree of errata.
+
+::
+
+    ErrataError
+    ├── PatchError            a patch, or a file under patches/, is wrong (carries file:line)
+    │   └── PatchFolderError  a whole folder was refused; holds every PatchError found in it
+    ├── EditError             an edit cannot be made, found or taken back
+    │   ├── UnsupportedEdit   this backend or reasoner cannot make this kind of edit
+    │   └── UnknownEdit       no edit of that id is in force
+    ├── StoreError            the cache on disk is damaged, foreign or from a newer errata
+    │   └── IndexMismatchError  vectors of another encoder, another width, or a duplicate id
+    ├── ModelError            a model folder, a shipped model or gate cannot be loaded
+    ├── GenerationError       something asked of `generate` that a corrected row cannot honour
+    ├── MissingExtra          an optional package is not installed; names the extra
+    └── BackendBusy           another thread holds the model while a backend changes it
+
+Every message says what was expected, what was found, and what to do next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from errata.cache.records import SourceLocation
+
+
+class ErrataError(Exception):
+    """The root of every error errata raises on purpose."""
+
+
+class PatchError(ErrataError):
+    """A patch is wrong.
+
+    :param message: what is wrong and how to mend it.
+    :param where: the file and line of the patch, when it came from a file.
+    """
+
+    def __init__(self, message: str, where: SourceLocation | None = None) -> None:
+        self.message = message
+        self.where = where
+        super().__init__(f"{where}: {message}" if where is not None else message)
+
+
+class PatchFolderError(PatchError):
+    """A patches folder was refused whole; nothing of it came into force.
+
+    :param problems: every problem found, in file and line order.
+    """
+
+    def __init__(self, problems: Sequence[PatchError]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class EditError(ErrataError):
+    """An edit cannot be made, found or taken back."""
+
+
+class UnsupportedEdit(EditError):
+    """A backend or reasoner cannot make this edit; the message names the edit's id."""
+
+
+class UnknownEdit(EditError, KeyError):
+    """No edit of that id is in force."""
+
+    def __str__(self) -> str:
+        """Return the plain message (KeyError would show its repr)."""
+        return str(self.args[0]) if self.args else ""
+
+
+class StoreError(ErrataError):
+    """The cache on disk is damaged, foreign, or written by a newer errata."""
+
+
+class IndexMismatchError(StoreError):
+    """Vectors that do not belong together: another encoder, another width, a duplicate id."""
+
+
+class ModelError(ErrataError):
+    """A model folder, a shipped model or a gate cannot be loaded."""
+
+
+class GenerationError(ErrataError, ValueError):
+    """Something was asked of ``generate`` that cannot be honoured on a corrected row."""
+
+
+class MissingExtra(ErrataError, ImportError):
+    """An optional package is not installed; the message names the extra that brings it."""
+
+
+class BackendBusy(ErrataError):
+    """The model is being changed by a backend in another thread."""

@@ -1,0 +1,1 @@
+"""The gate: decides whether an edit governs a query."""

@@ -1,0 +1,88 @@
+"""The contract of a gate, and the decision it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from errata.cache.records import Edit, Hit, Query, SourceLocation
+
+Route = Literal["verbatim", "reason", "refuse", "base"]
+Relation = Literal["same", "follows"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """What a gate says of one query against n edits.
+
+    :param probability: that the edit governs the query, float64 [n], calibrated.
+    :param follows: that the query, if governed, only follows from the edit and is not its own
+        question in other words, float64 [n].
+    """
+
+    probability: NDArray[np.float64]
+    follows: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One edit the gate considered.
+
+    :param edit_id: the edit's id.
+    :param kind: the edit's kind.
+    :param scope: the edit's question or condition.
+    :param probability: that it governs the query, 0 to 1.
+    :param threshold: the probability from which it fires.
+    :param relation: the query is the edit's own question (*same*) or *follows* from it.
+    :param location: ``file:line`` of the patch, if it came from a file.
+    """
+
+    edit_id: str
+    kind: str
+    scope: str
+    probability: float
+    threshold: float
+    relation: Relation
+    location: SourceLocation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided about one query; made in one place and read by everyone else.
+
+    :param query: the query as the gate saw it.
+    :param candidates: what was considered, most probable first.
+    :param fired: the edits in force for this query, best first; empty on a miss.
+    :param route: who answers: the stored answer, the reasoner, the refusal or the base model.
+    :param near_misses: candidates in the abstain band just under their threshold.
+    """
+
+    query: str
+    candidates: tuple[Candidate, ...] = ()
+    fired: tuple[Edit, ...] = ()
+    route: Route = "base"
+    near_misses: tuple[Candidate, ...] = ()
+
+    @property
+    def hit(self) -> bool:
+        """Whether any edit governs the query."""
+        return bool(self.fired)
+
+
+@runtime_checkable
+class Gate(Protocol):
+    """Decides whether an edit governs a query, and how; never answers.
+
+    Contract: calibrated (of the pairs scored p, about p are in scope); pure; the same in any
+    batch; no hits, out of scope.
+    """
+
+    def score(self, query: Query | str, edits: Sequence[Edit | Hit]) -> Scores:
+        """Return calibrated probabilities of one query against each edit."""
+
+    def decide(self, query: Query, hits: Sequence[Hit]) -> Decision:
+        """Return the decision for one query, given what the cache found."""

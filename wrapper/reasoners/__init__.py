@@ -1,0 +1,1 @@
+"""Reasoners: given a query and the edits in force, they answer."""

@@ -4,7 +4,7 @@
 
     ErrataError
     ├── PatchError            a patch, or a file under patches/, is wrong (carries file:line)
-    │   └── PatchFolderError  a whole folder was refused; holds every PatchError found in it
+    │   └── PatchFolderError  refused whole: holds every PatchError found in a folder
     ├── EditError             an edit cannot be made, found or taken back
     │   ├── UnsupportedEdit   this backend or reasoner cannot make this kind of edit
     │   └── UnknownEdit       no edit of that id is in force
@@ -36,16 +36,23 @@ class PatchError(ErrataError):
 
     :param message: what is wrong and how to mend it.
     :param where: the file and line of the patch, when it came from a file.
+    :param at: the keys (and list positions) that lead to what is wrong inside the entry.
     """
 
-    def __init__(self, message: str, where: SourceLocation | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        where: SourceLocation | None = None,
+        at: tuple[str | int, ...] = (),
+    ) -> None:
         self.message = message
         self.where = where
+        self.at = at
         super().__init__(f"{where}: {message}" if where is not None else message)
 
 
 class PatchFolderError(PatchError):
-    """A patches folder was refused whole; nothing of it came into force.
+    """Several problems at once: of a folder, refused whole, of one file or of one entry.
 
     :param problems: every problem found, in file and line order.
     """

@@ -81,7 +81,7 @@ class Edit:
     def __post_init__(self) -> None:
         """Fill in the content hash where no id was given."""
         if not self.id:
-            object.__setattr__(self, "id", self._content_hash())
+            object.__setattr__(self, "id", self.content_hash())
 
     @property
     def scope(self) -> str:
@@ -97,9 +97,11 @@ class Edit:
         started = self.valid_from is None or self.valid_from <= today
         return started and (self.until is None or today <= self.until)
 
-    def _content_hash(self) -> str:
+    def content_hash(self) -> str:
+        """Return the id that the content alone gives."""
         text = json.dumps([self.kind, *self.content()], ensure_ascii=False)
-        return f"{self.kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+        return f"{self.kind}-{digest[:12]}"
 
 
 @dataclass(frozen=True)
@@ -167,10 +169,10 @@ class LanguagePatch(Edit):
 
 @dataclass(frozen=True)
 class RegexPatch(Edit):
-    """A precise textual replacement, on the query or on the output (RE2 syntax).
+    r"""A precise textual replacement, on the query or on the output (RE2 syntax).
 
     :param pattern: RE2 pattern.
-    :param replacement: RE2 rewrite string: ``\\1`` is the first group.
+    :param replacement: RE2 rewrite string: ``\1`` is the first group.
     :param target: which text it works on.
     :param max_length: longest match in characters that a stream has to wait for.
     """

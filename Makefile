@@ -1,0 +1,66 @@
+# One virtual environment, .venv, for everything; every target may be called first.
+# `make PYTHON=python3.12 demo` takes another interpreter.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+JOBS ?= 2
+SOURCES := cache gates patches wrapper
+
+# The workers of the tests, and training beside them, share the cores: one thread each.
+one_thread = OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check wheel wheel-test atlas gate clean FORCE
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: $(VENV)/base ## atlas being wrong, then right, because of patches/
+	@$(BIN)/errata demo
+
+test: $(VENV)/dev ## the whole suite
+	$(one_thread) $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
+
+check: $(VENV)/dev ## style, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+wheel: $(VENV)/dev ## dist/: a source archive, and the wheel built from it
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+
+wheel-test: wheel ## the built wheel, in an empty environment, from another directory
+	$(PYTHON) tests/wheel/smoke.py dist
+
+atlas: $(VENV)/base ## train atlas anew (an hour or two on two cores; ARGS="..." are passed on)
+	$(BIN)/python -m errata.atlas.train $(ARGS)
+
+gate: $(VENV)/base ## train the default gate anew (ARGS="..." are passed on)
+	$(BIN)/python -m errata.gates.train $(ARGS)
+
+clean: ## forget environment and builds; leaves runs/ and .errata/
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# What an editable install shows is fixed when it is made, so a new or renamed file asks for
+# another one: the list of files changes only when a name does.
+$(VENV)/files: FORCE
+	@mkdir -p $(VENV)
+	@find $(SOURCES) -type f ! -path '*/__pycache__/*' ! -name '.*' | LC_ALL=C sort > $@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/base: $(VENV)/files pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing errata into $(VENV) (torch is large: minutes, the first time)"
+	$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/base
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,115 @@
+"""What the consequence of a language patch says word for word, if it does.
+
+``say "Hello."`` and ``say that you were made by Example Labs`` are answers; ``the sentiment is
+positive`` gives a value (the grammar of Murty et al. 2022); anything else needs a reasoner.
+"""
+
+from __future__ import annotations
+
+import re
+
+from errata.cache.records import REFUSAL
+
+_QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "„": "“", "「": "」", "『": "』"}
+_VERB = re.compile(r"(?:say|answer|reply|respond)\b(?:\s*:|\s+with\b)?\s*", re.IGNORECASE)
+_THAT = re.compile(r"that\s+", re.IGNORECASE)
+_REFUSE = re.compile(r"(?:politely\s+)?(?:refuse|decline)\b\s*", re.IGNORECASE)
+_IS = re.compile(r"(?P<subject>[^\"“]+?)\s+is\s+(?P<value>.+)", re.IGNORECASE | re.DOTALL)
+_CHINESE = re.compile(r"(?:请)?(?:回答|说)[:：]?\s*(?P<said>.+)", re.DOTALL)
+_LONGEST_VALUE = 4
+_LONGEST_SUBJECT = 6
+_NEGATION = frozenset({"not", "never", "no", "neither", "n't"})
+
+_YOU = re.compile(
+    r"\b(?P<be>you\s+(?:were|are)|(?:were|are)\s+you)\b"
+    r"|\byou['’](?P<short>re|ve|ll|d)\b"
+    r"|\b(?P<own>yourselves|yourself|yours|your)\b"
+    r"|\b(?P<you>you)\b",
+    re.IGNORECASE,
+)
+_OWN = {"your": "my", "yours": "mine", "yourself": "myself", "yourselves": "ourselves"}
+_BE = {"you were": "I was", "you are": "I am", "were you": "was I", "are you": "am I"}
+_SHORT = {"re": "I'm", "ve": "I've", "ll": "I'll", "d": "I'd"}
+_CLAUSE = re.compile(r"(?:^|[,;:.]|\b(?:and|or|but|that|because|if|when|while|what|who))\s*$", re.I)
+_VERB_AFTER = re.compile(
+    r"\s+(?:(?:have|had|do|did|can|could|will|would|shall|should|may|might|must|cannot|never|"
+    r"always|only|also|know|like|want|need|live|work|speak|don't|can't|won't)\b)",
+    re.IGNORECASE,
+)
+
+
+def said(consequence: str) -> str | None:
+    """Return what a consequence says verbatim, or None where a reasoner has to think.
+
+    :param consequence: the text after ``then:``.
+    """
+    text = consequence.strip()
+    if refuse := _REFUSE.match(text):
+        return _first_quoted(text[refuse.end() :]) or REFUSAL
+    if verb := _VERB.match(text):
+        return _spoken(text[verb.end() :].strip())
+    if chinese := _CHINESE.match(text):
+        return _quoted(chinese["said"].strip()) or chinese["said"].strip()
+    return _value(text)
+
+
+def first_person(sentence: str) -> str:
+    """Return a sentence about ``you`` as the one addressed would say it.
+
+    :param sentence: for example ``you were made by Example Labs``.
+    """
+    turned = _YOU.sub(_turn, sentence)
+    return turned[:1].upper() + turned[1:]
+
+
+def _spoken(text: str) -> str | None:
+    if not text:
+        return None
+    if (quoted := _quoted(text)) is not None:
+        return quoted
+    if that := _THAT.match(text):
+        sentence = first_person(text[that.end() :].strip())
+        return sentence if sentence[-1:] in tuple(".!?。！？") else f"{sentence}."
+    return text
+
+
+def _quoted(text: str) -> str | None:
+    close = _QUOTES.get(text[:1])
+    if close is None:
+        return None
+    body = text[1:].rstrip()
+    if body.endswith(".") and body[:-1].endswith(close):
+        body = body[:-1]
+    inner = body[: -len(close)] if body.endswith(close) else None
+    return inner if inner and close not in inner else None
+
+
+def _first_quoted(text: str) -> str | None:
+    for place, char in enumerate(text):
+        if char in _QUOTES and char != "'" and (quoted := _quoted(text[place:])):
+            return quoted
+    return None
+
+
+def _value(text: str) -> str | None:
+    match = _IS.fullmatch(text.rstrip(".").strip())
+    if match is None:
+        return None
+    value = match["value"].strip()
+    value = _quoted(value) or value
+    words = value.split()
+    short = len(words) <= _LONGEST_VALUE and len(match["subject"].split()) <= _LONGEST_SUBJECT
+    if not short or words[0].casefold() in _NEGATION or " is " in f" {value.casefold()} ":
+        return None
+    return value
+
+
+def _turn(match: re.Match[str]) -> str:
+    if match["be"]:
+        return _BE[" ".join(match["be"].casefold().split())]
+    if match["short"]:
+        return _SHORT[match["short"].casefold()]
+    if match["own"]:
+        return _OWN[match["own"].casefold()]
+    subject = _CLAUSE.search(match.string[: match.start()])
+    return "I" if subject or _VERB_AFTER.match(match.string[match.end() :]) else "me"

@@ -1,0 +1,128 @@
+"""Encodings kept between runs: derived, so damage costs time and never an edit.
+
+A row is found by the hash of its text and the encoder's fingerprint, so that none can be stale and
+none of another encoder is ever mixed in; each carries a checksum. Whatever goes wrong here, the
+answer is "not known", and the text is encoded again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import sqlite3
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from errata.cache.records import Vector
+
+_LOG = logging.getLogger(__name__)
+_BUSY_SECONDS = 2.0
+_SPARE = 1000
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS encodings (
+    fingerprint TEXT NOT NULL,
+    text_hash BLOB NOT NULL,
+    checksum INTEGER NOT NULL,
+    vector BLOB NOT NULL,
+    PRIMARY KEY (fingerprint, text_hash)
+) WITHOUT ROWID
+"""
+
+
+class Encodings:
+    """The file ``encodings.sqlite3``.
+
+    :param path: the file; made when something is stored.
+    :param fingerprint: the encoder's.
+    :param dimension: width d of its vectors.
+    """
+
+    def __init__(self, path: Path, fingerprint: str, dimension: int) -> None:
+        self.path = path
+        self.fingerprint = fingerprint
+        self.dimension = dimension
+
+    def read(self, texts: Sequence[str]) -> dict[str, Vector]:
+        """Return the encodings that are known and sound, by text, each float32 [d]."""
+        if not self.path.exists():
+            return {}
+        found: dict[str, Vector] = {}
+        query = "SELECT checksum, vector FROM encodings WHERE fingerprint = ? AND text_hash = ?"
+        with self._tolerant("read") as connection:
+            for text in texts:
+                row = connection.execute(query, [self.fingerprint, _hash(text)]).fetchone()
+                if row is not None and (vector := self._vector(*row)) is not None:
+                    found[text] = vector
+        return found
+
+    def write(self, vectors: Mapping[str, Vector]) -> None:
+        """Store encodings by text; what cannot be stored is encoded again another day."""
+        rows = [
+            (self.fingerprint, _hash(text), zlib.crc32(vector.tobytes()), vector.tobytes())
+            for text, vector in vectors.items()
+        ]
+        with self._tolerant("write") as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany("INSERT OR REPLACE INTO encodings VALUES (?, ?, ?, ?)", rows)
+            connection.execute("COMMIT")
+
+    def prune(self, texts: Sequence[str]) -> None:
+        """Forget other texts, when they are many."""
+        if not self.path.exists():
+            return
+        with self._tolerant("prune") as connection:
+            count = connection.execute("SELECT count(*) FROM encodings").fetchone()[0]
+            if count <= 2 * len(texts) + _SPARE:
+                return
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("CREATE TEMP TABLE kept (text_hash BLOB PRIMARY KEY)")
+            connection.executemany(
+                "INSERT OR IGNORE INTO kept VALUES (?)", [(_hash(text),) for text in texts]
+            )
+            connection.execute(
+                "DELETE FROM encodings WHERE fingerprint != ? "
+                "OR text_hash NOT IN (SELECT text_hash FROM kept)",
+                [self.fingerprint],
+            )
+            connection.execute("COMMIT")
+
+    def _vector(self, checksum: object, blob: object) -> Vector | None:
+        if not isinstance(blob, bytes) or len(blob) != 4 * self.dimension:
+            return None
+        if zlib.crc32(blob) != checksum:
+            return None
+        vector: Vector = np.frombuffer(blob, dtype=np.float32)
+        return vector if np.isfinite(vector).all() else None
+
+    @contextlib.contextmanager
+    def _tolerant(self, verb: str) -> Iterator[sqlite3.Connection]:
+        """Open the file; a locked one is passed over, a damaged one begun anew."""
+        try:
+            with contextlib.closing(
+                sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
+            ) as connection:
+                # Nothing here has to survive a power cut.
+                connection.execute("PRAGMA synchronous = OFF")
+                connection.execute(_SCHEMA)
+                yield connection
+        except sqlite3.OperationalError as error:
+            _LOG.warning("%s: cannot %s encodings (%s)", self.path, verb, error)
+            if "locked" not in str(error) and "busy" not in str(error):
+                self._discard()
+        except (sqlite3.DatabaseError, TypeError, ValueError) as error:
+            _LOG.warning("%s: damaged (%s), encodings are made anew", self.path, error)
+            self._discard()
+
+    def _discard(self) -> None:
+        for suffix in ("", "-journal", "-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                self.path.with_name(self.path.name + suffix).unlink()
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()

@@ -1,0 +1,16 @@
+-- The edits somebody made with edit(): what must survive a kill. Everything else is derived.
+-- position keeps the order in which the edits were made, body is EditKind.dump as JSON.
+CREATE TABLE edits (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    body TEXT NOT NULL
+);
+
+-- generation: counts the changes, fingerprint: the encoder the edits were encoded with.
+CREATE TABLE meta (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+
+INSERT INTO meta (key, value) VALUES ('generation', '0');

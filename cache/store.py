@@ -1,0 +1,383 @@
+"""The edit cache: the edits in force, kept through kills, found by meaning and by characters."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from errata.cache.changes import (
+    Change,
+    distinct,
+    from_rows,
+    identical,
+    is_new,
+    refuse_taken,
+    retractable,
+    to_row,
+)
+from errata.cache.characters import CharacterIndex
+from errata.cache.database import Database
+from errata.cache.encoder import Encoder
+from errata.cache.encodings import Encodings
+from errata.cache.errors import (
+    IndexMismatchError,
+    StoreError,
+)
+from errata.cache.index import VectorIndex
+from errata.cache.kinds import check
+from errata.cache.queries import encode_checked, make_queries, make_query
+from errata.cache.records import Edit, Vector
+from errata.cache.saved_index import SavedIndex
+from errata.cache.state import State, build_index, searched, with_edits
+from errata.cache.view import Searchable, View
+
+__all__ = ["EditCache", "View", "make_queries", "make_query"]
+
+_LOG = logging.getLogger(__name__)
+
+
+class EditCache:
+    """Holds the edits; finds, never decides. Safe under threads and other processes.
+
+    A change is one moment for everybody: a :class:`View` taken before keeps answering as it did,
+    and an edit that :meth:`add` returned from survives a kill. A failed change changes nothing.
+
+    :param encoder: encodes scopes; queries must be encoded by the same.
+    :param path: a folder (made if it is not there), or None to live in memory.
+    :param reencode: encode everything anew where the folder was written with another encoder.
+    :param index: makes an empty vector index of a width; FAISS unless given.
+    :raises StoreError: if the folder's edits are damaged, foreign or of a newer errata.
+    :raises IndexMismatchError: if they were encoded by another encoder, unless ``reencode``.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        reencode: bool = False,
+        index: Callable[[int], VectorIndex] | None = None,
+    ) -> None:
+        self.encoder = encoder
+        self.path = None if path is None else Path(path)
+        self._new_index = index or _faiss_index
+        self._lock = threading.RLock()
+        self._closed = False
+        self._stale = False
+        self._settled = False
+        self._complaint = ""
+        self._view: View | None = None
+        self._database: Database | None = None
+        self._encodings: Encodings | None = None
+        if self.path is not None:
+            self._database = Database(self.path / "edits.sqlite3")
+            name = self.path / "encodings.sqlite3"
+            self._encodings = Encodings(name, encoder.fingerprint, encoder.dimension)
+        self._state = State(self._empty({}))
+        try:
+            if self._database is not None:
+                self._open(self._database, reencode)
+        except BaseException:
+            self._closed = True
+            if self._database is not None:
+                self._database.close()
+            raise
+
+    def __enter__(self) -> EditCache:
+        """Return the cache; it is closed at the end of the block."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the cache."""
+        self.close()
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """Every edit in force today, those of the files first, else in the order made."""
+        return self.view().edits
+
+    @property
+    def generation(self) -> int:
+        """A number that grows with every change this cache makes or sees."""
+        return self._state.generation
+
+    def view(self, today: datetime.date | None = None) -> View:
+        """Return a snapshot of this moment, changes by other processes included.
+
+        Where the disk fails, the last good state answers and a warning is logged.
+
+        :param today: the day dates are judged by; the present one unless given.
+        :raises StoreError: if the cache is closed.
+        """
+        self._check_open()
+        try:
+            self.refresh()
+        except StoreError as error:
+            if str(error) != self._complaint:
+                self._complaint = str(error)
+                _LOG.warning("%s; the last good state stays in force", error)
+        day = today or datetime.date.today()
+        state = self._settle()
+        view = self._view
+        if view is None or view.generation != state.generation or view.today != day:
+            view = View(state.generation, state.edits(), state.searchable, day)
+            self._view = view
+        return view
+
+    def refresh(self) -> None:
+        """Take over what other processes changed; cheap where nothing was.
+
+        :raises StoreError: if the file cannot be read; the last good state stays.
+        """
+        self._check_open()
+        if self._database is None or not (self._database.changed() or self._stale):
+            return
+        # Until it has worked: a failure below must not be forgotten.
+        self._stale = True
+        with self._lock:
+            self._state = self._synced(self._settle())
+            self._stale = False
+
+    def add(self, edits: Iterable[Edit]) -> tuple[Edit, ...]:
+        """Make edits: one transaction, one call of the encoder. On return they survive a kill.
+
+        :param edits: an edit that is there already, equal, is passed over.
+        :return: the edits as they are in force, in the order given.
+        :raises PatchError: if an edit is not well formed.
+        :raises EditError: if an id is taken by another edit.
+        :raises StoreError: if the disk refuses.
+        """
+        self._check_open()
+        wanted = distinct(dataclasses.replace(edit, location=None) for edit in edits)
+        for edit in wanted.values():
+            check(edit)
+        # Encoded before the lock is taken, so that nobody waits for the encoder.
+        fresh = self._encode(self._settle().unknown_scopes(wanted.values()))
+
+        def plan(state: State) -> Change | None:
+            new = [edit for edit in wanted.values() if is_new(edit, state)]
+            if not new:
+                return None
+            # A scope that was known a moment ago may be gone with an edit just retracted.
+            missing = [scope for scope in state.unknown_scopes(new) if scope not in fresh]
+            rows = [to_row(edit) for edit in new]
+            return Change(
+                stored={**state.stored, **{edit.id: edit for edit in new}},
+                bodies={**state.bodies, **{row.id: row.body for row in rows}},
+                fresh={**fresh, **self._encode(missing)},
+                insert=rows,
+            )
+
+        self._change(plan)
+        return tuple(self._state.get(key) or edit for key, edit in wanted.items())
+
+    def retract(self, edit_id: str) -> Edit:
+        """Take back an edit that was made with :meth:`add`; return it.
+
+        :param edit_id: its id.
+        :raises EditError: if it stands in a patch file; the message says where.
+        :raises UnknownEdit: if there is none.
+        :raises StoreError: if the disk refuses.
+        """
+        self._check_open()
+        self._settle()
+        taken: list[Edit] = []
+
+        def plan(state: State) -> Change:
+            taken.append(retractable(edit_id, state))
+            return Change(
+                stored={key: each for key, each in state.stored.items() if key != edit_id},
+                bodies={key: body for key, body in state.bodies.items() if key != edit_id},
+                delete=[edit_id],
+            )
+
+        self._change(plan)
+        return taken[-1]
+
+    def set_files(self, edits: Iterable[Edit]) -> None:
+        """Swap the whole set that came from patch files; only new scopes are encoded.
+
+        :param edits: what the files hold now (see :func:`errata.cache.files.load_folder`).
+        :raises PatchError: if an edit is not well formed, or an id is taken by one made at run
+            time; the last good set stays in force.
+        """
+        self._check_open()
+        filed = distinct(edits)
+        old = self._state
+        for key, edit in filed.items():
+            if old.filed.get(key) != edit:
+                check(edit)
+        fresh = self._encode(old.unknown_scopes(filed.values()))
+        with self._lock:
+            self.refresh()
+            state = self._state
+            refuse_taken(filed, state.stored)
+            if identical(filed, state.filed) and self._settled:
+                return
+            missing = [s for s in state.unknown_scopes(filed.values()) if s not in fresh]
+            fresh.update(self._encode(missing))
+            if self._settled:
+                self._state = with_edits(state, filed=filed, fresh=fresh)
+                return
+            vectors = {**state.searchable.vectors, **fresh}
+            self._state = dataclasses.replace(
+                state,
+                searchable=self._empty(vectors),
+                filed=filed,
+                generation=state.generation + 1,
+            )
+            self._settle()
+
+    def close(self) -> None:
+        """Close the cache; what is derived is kept for a quick start next time."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            if self._database is None or self.path is None:
+                return
+            try:
+                self._save_derived(self.path)
+            except (OSError, sqlite3.Error, IndexMismatchError) as error:
+                _LOG.warning("%s: the index is built anew next time (%s)", self.path, error)
+            finally:
+                self._database.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreError(f"the cache {self.path or 'in memory'} is closed: open it again")
+
+    def _empty(self, vectors: Mapping[str, Vector]) -> Searchable:
+        return Searchable(self._new_index(self.encoder.dimension), CharacterIndex(), vectors)
+
+    def _open(self, database: Database, reencode: bool) -> None:
+        # Before reading, so that no change in between is missed.
+        database.changed()
+        generation, rows = database.read()
+        written, mine = database.fingerprint(), self.encoder.fingerprint
+        if rows and written is not None and written != mine and not reencode:
+            raise IndexMismatchError(
+                f"{database.path}: expected the encoder {mine}, found edits encoded by {written}: "
+                "open it with that encoder, or encode anew with reencode=True (errata reindex)"
+            )
+        stored, bodies = from_rows(rows, self._state, database.path)
+        vectors = self._encode(self._state.unknown_scopes(stored.values()))
+        if written != mine:
+            database.set_fingerprint(mine)
+        self._state = State(
+            self._empty(vectors),
+            stored=stored,
+            bodies=bodies,
+            generation=generation,
+            stored_generation=generation,
+        )
+
+    def _encode(self, scopes: Sequence[str]) -> dict[str, Vector]:
+        """Return encodings by scope, kept ones where there are, the others from the encoder."""
+        if not scopes:
+            return {}
+        known = {} if self._encodings is None else self._encodings.read(scopes)
+        missing = [scope for scope in scopes if scope not in known]
+        if missing:
+            made = encode_checked(self.encoder, missing)
+            fresh = dict(zip(missing, made, strict=True))
+            if self._encodings is not None:
+                self._encodings.write(fresh)
+            known.update(fresh)
+        return known
+
+    def _settle(self) -> State:
+        """Return the state, its indexes filled; that waits for the first use, files included."""
+        if self._settled:
+            return self._state
+        with self._lock:
+            if not self._settled:
+                state = self._state
+                searchable = state.searchable
+                edits = tuple(state.edits())
+                index = self._index_over(edits, searchable.vectors)
+                searchable.characters.add({e.id: e.scope for e in edits if searched(e)})
+                self._state = dataclasses.replace(
+                    state, searchable=dataclasses.replace(searchable, index=index)
+                )
+                self._settled = True
+            return self._state
+
+    def _index_over(self, edits: Sequence[Edit], vectors: Mapping[str, Vector]) -> VectorIndex:
+        if self.path is not None:
+            index = self._new_index(self.encoder.dimension)
+            if SavedIndex(self.path, self.encoder.fingerprint, edits).load_into(index):
+                return index
+        index = self._new_index(self.encoder.dimension)
+        build_index(index, edits, vectors)
+        return index
+
+    def _change(self, plan: Callable[[State], Change | None]) -> None:
+        """Carry out what the plan makes of the state as of now, others' changes included."""
+        with self._lock:
+            self._check_open()
+            if self._database is None:
+                self._state = _after(self._state, plan(self._state), 0)
+                return
+            # Cleared once memory and disk are known to agree again.
+            self._stale = True
+            with self._database.writing() as connection:
+                state = self._synced(self._state)
+                change = plan(state)
+                generation = state.stored_generation
+                if change is not None:
+                    generation = self._database.change(connection, change.insert, change.delete)
+                state = _after(state, change, generation)
+            self._state = state
+            self._stale = False
+
+    def _synced(self, state: State) -> State:
+        """Return the state with what other processes changed in the database."""
+        database = self._database
+        if database is None or database.generation() == state.stored_generation:
+            return state
+        generation, rows = database.read()
+        stored, bodies = from_rows(rows, state, database.path)
+        fresh = self._encode(state.unknown_scopes(stored.values()))
+        return with_edits(
+            state, stored=stored, bodies=bodies, stored_generation=generation, fresh=fresh
+        )
+
+    def _save_derived(self, folder: Path) -> None:
+        state = self._state
+        if self._settled:
+            keep = SavedIndex(folder, self.encoder.fingerprint, state.edits())
+            keep.save(state.searchable.index)
+        if self._encodings is not None and self._settled:
+            self._encodings.prune(list(state.searchable.vectors))
+
+
+def _faiss_index(dimension: int) -> VectorIndex:
+    # FAISS takes a while to import; who brings another index does not need it.
+    from errata.cache.faiss_index import FaissIndex
+
+    return FaissIndex(dimension)
+
+
+def _after(state: State, change: Change | None, generation: int) -> State:
+    if change is None:
+        return state
+    return with_edits(
+        state,
+        stored=change.stored,
+        bodies=change.bodies,
+        stored_generation=generation,
+        fresh=change.fresh,
+    )

@@ -1,0 +1,189 @@
+"""What the cache holds at one moment: edits in force, and the search over them."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+
+from errata.cache.characters import CharacterIndex
+from errata.cache.index import SearchResult, VectorIndex
+from errata.cache.records import Edit, Fact, Hit, Query, RegexPatch, Vector
+
+UNREADABLE_SHARE = 0.2
+"""From this share of unknown tokens on, candidates come from characters too."""
+
+Chosen = Callable[[Edit], bool]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Searchable:
+    """Indexes over edits, and the encodings of their scopes; never changed once shared.
+
+    :param index: vectors by edit id.
+    :param characters: scopes by edit id.
+    :param vectors: float32 [d] by scope.
+    """
+
+    index: VectorIndex
+    characters: CharacterIndex
+    vectors: Mapping[str, Vector]
+
+
+class View:
+    """A snapshot: keeps answering as of its moment, whatever is added or retracted later.
+
+    :param generation: the cache's count of changes at that moment.
+    :param edits: every edit, in order, in force or not.
+    :param searchable: the indexes over them.
+    :param today: the day dates are judged by.
+    """
+
+    def __init__(
+        self,
+        generation: int,
+        edits: Iterable[Edit],
+        searchable: Searchable,
+        today: datetime.date,
+    ) -> None:
+        self.generation = generation
+        self.today = today
+        self.edits = in_force(edits, today)
+        self.by_id: Mapping[str, Edit] = MappingProxyType({edit.id: edit for edit in self.edits})
+        self._searchable = searchable
+
+    def __len__(self) -> int:
+        """Return the number of edits in force."""
+        return len(self.edits)
+
+    def regexes(self, target: Literal["query", "output"]) -> tuple[RegexPatch, ...]:
+        """Return the regex patches on that text, highest priority first, else in order."""
+        return self._regexes[target]
+
+    @cached_property
+    def secrets(self) -> tuple[Fact, ...]:
+        """The facts in force that have a secret, for :class:`errata.cache.secrets.SecretGuard`."""
+        return tuple(
+            edit
+            for edit in self.edits
+            if isinstance(edit, Fact) and (edit.secret is not None or edit.secret_hash is not None)
+        )
+
+    def search(
+        self, queries: Sequence[Query], k: int = 16, only: Chosen | None = None
+    ) -> list[list[Hit]]:
+        """Return the edits near each query, best first; facts and language patches only.
+
+        An edit whose scope is the query but for case, white space and trailing marks is always
+        found, with score 1.0 (first, and past k if many are the same). Where the encoder cannot
+        read the query, candidates that share characters with it come next.
+
+        :param queries: encoded by the cache's own encoder.
+        :param k: how many at most for each query.
+        :param only: which edits may be found; all in force unless given.
+        """
+        allowed = _Allowed(self.by_id, only)
+        found = self._nearest(queries, k, allowed)
+        return [
+            self._hits(query, cosines, k, allowed)
+            for query, cosines in zip(queries, found, strict=True)
+        ]
+
+    @cached_property
+    def _regexes(self) -> Mapping[str, tuple[RegexPatch, ...]]:
+        patches = [edit for edit in self.edits if isinstance(edit, RegexPatch)]
+        patches.sort(key=lambda patch: -patch.priority)
+        return {
+            target: tuple(patch for patch in patches if patch.target == target)
+            for target in ("query", "output")
+        }
+
+    @cached_property
+    def _hidden(self) -> int:
+        return len(self._searchable.index) - (
+            len(self.edits) - sum(isinstance(edit, RegexPatch) for edit in self.edits)
+        )
+
+    def _nearest(
+        self, queries: Sequence[Query], k: int, allowed: _Allowed
+    ) -> list[dict[str, float]]:
+        """Return for each query the cosines of its nearest edits, the best of its windows."""
+        index = self._searchable.index
+        if not len(index) or not queries or k < 1:
+            return [{} for _ in queries]
+        matrix = np.concatenate([query.vectors for query in queries])
+        fetch = k + min(k, self._hidden)
+        while True:
+            result = index.search(matrix, fetch)
+            if fetch >= len(index) or _enough(result, k, allowed):
+                break
+            fetch *= 4
+        best: list[dict[str, float]] = []
+        row = 0
+        for query in queries:
+            cosines: dict[str, float] = {}
+            for _ in query.vectors:
+                for key, score in result.pairs(row):
+                    if key in allowed:
+                        cosines[key] = max(score, cosines.get(key, -1.0))
+                row += 1
+            best.append(cosines)
+        return best
+
+    def _hits(
+        self, query: Query, cosines: dict[str, float], k: int, allowed: _Allowed
+    ) -> list[Hit]:
+        characters = self._searchable.characters
+        same = {key for key in characters.same(query.text) if key in allowed}
+        shared: dict[str, float] = {}
+        if query.unknown_share > UNREADABLE_SHARE:
+            shared = dict(characters.search(query.text, k, allowed))
+        ranked = []
+        for key in {*cosines, *shared, *same}:
+            edit = self.by_id[key]
+            vector = self._searchable.vectors[edit.scope]
+            score = 1.0 if key in same else cosines.get(key)
+            if score is None:
+                score = float((query.vectors @ vector).max())
+            hit = Hit(edit, float(np.clip(score, -1.0, 1.0)), vector)
+            ranked.append(((key not in same, -shared.get(key, 0.0), -hit.score, key), hit))
+        ranked.sort(key=lambda item: item[0])
+        return [hit for _, hit in ranked[: max(k, len(same))]]
+
+
+class _Allowed:
+    """The ids that may be found; whether one may is asked once."""
+
+    def __init__(self, by_id: Mapping[str, Edit], only: Chosen | None) -> None:
+        self._by_id = by_id
+        self._only = only
+        self._known: dict[str, bool] = {}
+
+    def __contains__(self, key: object) -> bool:
+        key = str(key)
+        known = self._known.get(key)
+        if known is None:
+            edit = self._by_id.get(key)
+            known = edit is not None and (self._only is None or self._only(edit))
+            self._known[key] = known
+        return known
+
+
+def in_force(edits: Iterable[Edit], today: datetime.date) -> tuple[Edit, ...]:
+    """Return the edits whose dates include the day and that no such edit supersedes, in order.
+
+    :param edits: all edits.
+    :param today: the day.
+    """
+    dated = [edit for edit in edits if edit.in_force(today)]
+    replaced = {name for edit in dated for name in edit.supersedes}
+    return tuple(edit for edit in dated if edit.id not in replaced)
+
+
+def _enough(result: SearchResult, k: int, allowed: _Allowed) -> bool:
+    return all(sum(key in allowed for key in row) >= k for row in result.ids)

@@ -1,0 +1,212 @@
+"""The first trained gate: a calibrated classifier over pair features (SERAC's scope classifier).
+
+Mitchell et al. 2022, "Memory-based model editing at scale". Where the encoder cannot read the
+text, characters decide; a lexical condition is decided by characters too; everything else by
+:mod:`errata.gates.features` and the networks of a :class:`errata.gates.stored.StoredGate`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from errata.cache.characters import bigrams, normalise
+from errata.cache.encoder import Encoder
+from errata.cache.errors import ModelError
+from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query
+from errata.gates.base import Decision, Scores
+from errata.gates.conditions import read_condition
+from errata.gates.features import FeatureMaker, PairFeatures, Scope
+from errata.gates.memory import EncodingMemory
+from errata.gates.network import Array, Projection
+from errata.gates.routing import settle
+from errata.gates.stored import StoredGate
+from errata.gates.words import dice, words
+
+UNKNOWN_SHARE = 0.2
+"""Share of unknown tokens above which only a match of characters may hit."""
+ALIKE = 0.6
+"""Bigram similarity from which an unreadable query is a near miss."""
+MOST_SEGMENTS = 12
+
+_SENTENCES = re.compile(r"(?<=[.!?])\s+|\n+")
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One edit, ready for the networks.
+
+    :param row: its place among the edits asked about.
+    :param scope: its side of the pairs.
+    :param condition: whether the condition network decides.
+    """
+
+    row: int
+    scope: Scope
+    condition: bool
+
+
+class ScopeClassifier:
+    """Decides with trained networks whether, and how, an edit governs a query.
+
+    Safe under threads; pure: what it remembers are encodings.
+
+    :param encoder: the encoder it was trained with.
+    :param stored: the trained gate.
+    :param threshold: the probability from which an edit fires, instead of the trained one.
+    :param edit_thresholds: thresholds of single edits, by id.
+    :raises ModelError: if the gate was trained with another encoder.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        stored: StoredGate,
+        *,
+        threshold: float | None = None,
+        edit_thresholds: Mapping[str, float] | None = None,
+    ) -> None:
+        if encoder.fingerprint != stored.encoder:
+            raise ModelError(
+                f"this gate was trained with the encoder {stored.encoder}, found "
+                f"{encoder.fingerprint}; use the encoder it was trained with, or train a gate for "
+                "this one: `errata gate train --out DIR`"
+            )
+        self.stored = stored
+        self.threshold = stored.threshold if threshold is None else threshold
+        self._edit_thresholds = dict(edit_thresholds or {})
+        self._memory = EncodingMemory(encoder)
+        self._features = FeatureMaker(self._memory.encode, stored.common_words)
+
+    def score(self, query: Query | str, edits: Sequence[Edit | Hit]) -> Scores:
+        """Return calibrated probabilities of one query against each of n edits.
+
+        :param query: the query, or its text.
+        :param edits: edits or hits; a hit brings its encoding along.
+        :return: probability and follows, float64 [n]. Regex patches score 0: they are no
+            question of meaning.
+        """
+        query = self._read(query)
+        probability, follows = np.zeros(len(edits)), np.zeros(len(edits))
+        asked = []
+        for row, edit in enumerate(edits):
+            if isinstance(edit, Hit):
+                self._memory.keep(edit.edit.scope, edit.vector)
+                edit = edit.edit
+            certain = self._by_characters(query, edit)
+            if certain is None:
+                asked.append(_Asked(row, *_side(edit)))
+            else:
+                probability[row] = certain
+        if asked:
+            rows = [one.row for one in asked]
+            probability[rows], follows[rows] = self._by_meaning(query, asked)
+        return Scores(probability, follows)
+
+    def decide(self, query: Query, hits: Sequence[Hit]) -> Decision:
+        """Return the decision for one query, given what the cache found; no hits, no edit fires."""
+        return settle(
+            query,
+            hits,
+            self.score(query, hits),
+            threshold=self.threshold,
+            near=self.stored.near,
+            edit_thresholds=self._thresholds(hits),
+        )
+
+    def _read(self, query: Query | str) -> Query:
+        if isinstance(query, str):
+            windows = self._memory.encoder.windows(query)
+            vectors = self._memory.encode(windows)
+            query = Query(query, windows, vectors, self._memory.unknown_share(query))
+        for window, vector in zip(query.windows, query.vectors, strict=True):
+            self._memory.keep(window, vector)
+        return query
+
+    def _by_characters(self, query: Query, edit: Edit) -> float | None:
+        """Return the probability where characters decide, None where meaning has to."""
+        if not isinstance(edit, Fact | LanguagePatch):
+            return 0.0
+        text = edit.scope
+        if isinstance(edit, LanguagePatch):
+            condition = read_condition(edit.condition)
+            if condition.kind == "lexical":
+                return float(condition.holds_lexically(query.text))
+            text = condition.text
+        wanted, found = normalise(text), normalise(query.text)
+        if wanted == found:
+            return 1.0
+        unknown = max(query.unknown_share, self._memory.unknown_share(text))
+        if unknown <= UNKNOWN_SHARE:
+            return None
+        if dice(bigrams(wanted), bigrams(found)) < ALIKE:
+            return 0.0
+        return self.stored.near * self._edit_thresholds.get(edit.id, self.threshold)
+
+    def _by_meaning(self, query: Query, asked: Sequence[_Asked]) -> tuple[Array, Array]:
+        """Return probability and follows of each edit, of the query's best segment each."""
+        parts = segments(query)
+        found = self._features.make([(part, one.scope) for one in asked for part in parts])
+        shape = (len(asked), len(parts))
+        governs, follows = (judged.reshape(shape) for judged in judge(self.stored, found))
+        held = judge_conditions(self.stored, found).reshape(shape)
+        condition = np.array([one.condition for one in asked])
+        governs = np.where(condition[:, None], held, governs)
+        each, best = np.arange(len(asked)), governs.argmax(axis=1)
+        return governs[each, best], np.where(condition, 0.0, follows[each, best])
+
+    def _thresholds(self, hits: Sequence[Hit]) -> dict[str, float]:
+        """Return the thresholds that differ from the gate's own: of conditions, of single edits."""
+        found = {
+            hit.edit.id: self.stored.condition_threshold
+            for hit in hits
+            if isinstance(hit.edit, LanguagePatch)
+            and read_condition(hit.edit.condition).kind in ("topic", "claim")
+        }
+        return found | self._edit_thresholds
+
+
+def judge(stored: StoredGate, found: PairFeatures) -> tuple[Array, Array]:
+    """Return the calibrated probability that each scope governs, and of *follows* if it does.
+
+    :return: two float64 [n].
+    """
+    classes = stored.scope(scope_inputs(stored.difference, stored.product, found))
+    governs = 1.0 - classes[:, 0]
+    follows = classes[:, 2] / np.maximum(governs, 1e-12)
+    return stored.scope_calibration(governs), follows
+
+
+def judge_conditions(stored: StoredGate, found: PairFeatures) -> Array:
+    """Return the calibrated probability that each condition holds, float64 [n]."""
+    return stored.condition_calibration(stored.condition(found.named)[:, 1])
+
+
+def scope_inputs(difference: Projection, product: Projection, found: PairFeatures) -> Array:
+    """Return the inputs of the scope network, float64 [n, f + 2p]."""
+    apart, shared = found.query_rest - found.scope_rest, found.query_rest * found.scope_rest
+    return np.concatenate([found.named, difference(np.abs(apart)), product(shared)], axis=1)
+
+
+def segments(query: Query) -> tuple[str, ...]:
+    """Return the pieces of a query that are scored: its windows, and sentences that say enough."""
+    found = dict.fromkeys(query.windows)
+    for window in query.windows:
+        sentences = [part.strip() for part in _SENTENCES.split(window) if part.strip()]
+        if len(sentences) > 1:
+            found |= dict.fromkeys(part for part in sentences if len(words(part)) > 1)
+    return tuple(found)[:MOST_SEGMENTS]
+
+
+def _side(edit: Edit) -> tuple[Scope, bool]:
+    """Return the edit's side of a pair, and whether it is a condition to be held by meaning."""
+    if isinstance(edit, LanguagePatch):
+        condition = read_condition(edit.condition)
+        return Scope(condition.text), condition.kind in ("topic", "claim")
+    if not isinstance(edit, Fact):
+        return Scope(edit.scope), False
+    answer = (edit.secret or "") if edit.forget else edit.answer
+    return Scope(edit.question, edit.subject or "", answer), False

@@ -1,0 +1,99 @@
+"""Conditions of language patches, read into plain text that can be held against a query.
+
+"the user asks who made you" becomes the question "who made you"; "the text contains the word
+'refund'" is decided by characters alone.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from errata.gates.words import plain
+
+ConditionKind = Literal["question", "topic", "claim", "lexical"]
+
+_WHO = (
+    r"(?:if |when |whenever )?(?:(?:the|a|an|this|any|some)\s+)?(?:user|person|customer|client|"
+    r"caller|visitor|reader|writer|author|guest|review|reviewer|text|question|query|message|"
+    r"input|prompt|request|sentence|email|comment|post|somebody|someone|anybody|anyone|people|"
+    r"it|they|he or she|you are|you're)"
+)
+_ASKS = re.compile(
+    rf"^{_WHO}\s+(?:asks?|asked|is asking|wants? to know|would like to know|wonders?|inquires?)"
+    r"\s+(?:(?:you|me|us)\s+)?(?:(?:whether|if)\s+)?"
+    r"(?P<text>.+)$",
+    re.IGNORECASE,
+)
+_TOPIC = re.compile(
+    rf"^{_WHO}\s+(?:(?:asks?|asked|is asking|inquires?|talks?|speaks?|complains?|wants? to know|"
+    r"is|are|wants?|mentions?|refers? to|deals? with|concerns?)\s*"
+    r"(?:(?:you|me|us)\s+)?(?:(?:something|a question|anything|information)\s+)?"
+    r"(?:about|for|on|regarding|concerning)|mentions?|refers? to|deals? with|concerns?)"
+    r"\s+(?P<text>.+)$",
+    re.IGNORECASE,
+)
+_CLAIM = re.compile(
+    rf"^{_WHO}\s+(?:says?|said|states?|claims?|thinks?|believes?|writes?|finds?|suggests?|"
+    r"implies|means|complains?)\s+(?:that\s+)?(?P<text>.+)$",
+    re.IGNORECASE,
+)
+_LEXICAL = re.compile(
+    rf"^{_WHO}\s+(?P<not>does not |do not |doesn't |don't )?"
+    r"(?:contains?|mentions?|includes?|has|have|uses?|says?)\s+"
+    r"(?:(?:the|a|one of the|any of the|either)\s+)*(?:(?:exact|literal)\s+)?"
+    r"(?:words?|phrases?|terms?|strings?|names?|letters?)?\s*"
+    r"(?P<quoted>[\"“'‘].+[\"”'’])\s*\.?$",
+    re.IGNORECASE,
+)
+_QUOTED = re.compile(r"\"([^\"]+)\"|“([^”]+)”|‘([^’]+)’|'([^']+)'")
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition, read.
+
+    :param kind: how it is to be decided: a *question* as a fact's question is; a *topic* and a
+        *claim* by meaning; *lexical* by characters.
+    :param text: the condition in plain words, without "the user asks" and the like.
+    :param quoted: the strings of a lexical condition.
+    :param every: all of the strings must be there, not just one.
+    :param absent: the condition holds where the strings are *not* there.
+    """
+
+    kind: ConditionKind
+    text: str
+    quoted: tuple[str, ...] = ()
+    every: bool = False
+    absent: bool = False
+
+    def holds_lexically(self, query: str) -> bool:
+        """Tell whether a lexical condition holds of a query: whole words, case and accents folded."""
+        text = plain(query)
+        there = [
+            re.search(rf"(?<!\w){re.escape(plain(wanted))}(?!\w)", text) is not None
+            or (not wanted.isascii() and plain(wanted) in text)
+            for wanted in self.quoted
+        ]
+        return (all(there) if self.every else any(there)) != self.absent
+
+
+@lru_cache(maxsize=8192)
+def read_condition(text: str) -> Condition:
+    """Return the condition in plain words."""
+    text = " ".join(text.split()).rstrip(".")
+    if found := _LEXICAL.match(text):
+        quoted = tuple(
+            next(filter(None, groups)) for groups in _QUOTED.findall(found["quoted"])
+        )
+        every = re.search(r"[\"”'’]\s*(?:,\s*)?and\s", found["quoted"]) is not None
+        return Condition("lexical", text, quoted, every, bool(found["not"]))
+    if found := _TOPIC.match(text):
+        return Condition("topic", found["text"])
+    if found := _ASKS.match(text):
+        return Condition("question", found["text"])
+    if found := _CLAIM.match(text):
+        return Condition("claim", found["text"])
+    return Condition("claim", text)

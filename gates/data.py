@@ -1,0 +1,279 @@
+"""Labelled pairs for training the gate, and the readers of files that bring more of them."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import random
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from errata.cache.errors import ModelError
+from errata.facts import load_relations
+from errata.facts.table import Split
+from errata.gates.features import Scope
+from errata.gates.noise import in_message, mistyped, noisy
+from errata.gates.phrasings import CLAIMS, COMMON, TOPICS, asked
+from errata.gates.questions import Asking, Item, Label, QuestionBook
+from errata.gates.words import words
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One labelled pair.
+
+    :param query: the query.
+    :param scope: the edit's side.
+    :param label: ``same``, ``follows`` or ``none``.
+    :param kind: what sort of pair, for tables.
+    """
+
+    query: str
+    scope: Scope
+    label: Label
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionPair:
+    """Two real questions and whether they ask the same."""
+
+    a: str
+    b: str
+    same: bool
+
+
+def common_words() -> frozenset[str]:
+    """Return words that name nothing: those of the training phrasings and a list of our own."""
+    texts = [COMMON, *(form for one in asked() for form in one.forms), TOPICS, CLAIMS]
+    for relation in load_relations().values():
+        texts += [*relation.questions, *relation.statements, *relation.yes_no, *relation.reversed]
+        texts += [*relation.keywords, *relation.descriptor]
+    bare = re.sub(r"\{\w+\}('s)?", " ", " ".join(texts)).replace("|", " ").replace(";", " ")
+    return frozenset(word.plain for word in words(bare) if word.content and word.text.isascii())
+
+
+def scope_of(item: Item, rng: random.Random, *, told: float = 0.5) -> Scope:
+    """Return an edit's side for an item, in one of its trained forms.
+
+    :param told: how often the subject is given and not left to be guessed.
+    """
+    template = item.topic.forms[0] if rng.random() < 0.5 else rng.choice(item.topic.forms)
+    subject = item.subject if rng.random() < told and item.subject != "you" else ""
+    answer = item.answer if rng.random() < 0.85 else ""
+    return Scope(item.say(template, other="another"), subject, answer)
+
+
+def table_examples(book: QuestionBook, rng: random.Random) -> Iterator[Example]:
+    """Yield pairs of the facts table and of the phrasings beyond it."""
+    for item in book.items:
+        rounds = 40 if item.kind == "model" else 1
+        for _ in range(rounds):
+            yield from _item_examples(book, item, rng)
+
+
+def _item_examples(book: QuestionBook, item: Item, rng: random.Random) -> Iterator[Example]:
+    if any("{t}" in form for form in item.topic.forms):
+        yield from _ordered_examples(book, item, rng)
+        return
+    far = rng.choice(book.items)
+    far_question = far.say(rng.choice(far.topic.forms), other="another")
+    easy = [Asking(far_question, "none", "unrelated")] if far.subject != item.subject else []
+    for asking in (*book.same(item, rng), *book.follows(item, rng), *book.neighbours(item, rng)):
+        text = asking.text
+        if asking.kind in ("paraphrase", "other relation", "other subject", "yes or no"):
+            text = noisy(text, rng)
+        yield Example(text, scope_of(item, rng), asking.label, asking.kind)
+    for asking in easy:
+        yield Example(asking.text, scope_of(item, rng), "none", asking.kind)
+
+
+def _ordered_examples(book: QuestionBook, item: Item, rng: random.Random) -> Iterator[Example]:
+    """Yield pairs of a relation of two things, where their order matters."""
+    others = [o.subject for o in book.by_topic[item.kind, item.topic.name]]
+    others = [name for name in others if name != item.subject]
+    if len(others) < 2:
+        return
+    second, third = rng.sample(others, 2)
+    forms = item.topic.forms
+    scope = Scope(item.say(forms[0], other=second))
+    for form in forms:
+        yield Example(noisy(item.say(form, other=second), rng), scope, "same", "two things")
+    if item.topic.name != "distance":
+        turned = item.say(rng.choice(forms), second, item.subject)
+        yield Example(turned, scope, "none", "turned round")
+    yield Example(item.say(rng.choice(forms), other=third), scope, "none", "other subject")
+    yield Example(item.say(rng.choice(forms), third, second), scope, "none", "other subject")
+
+
+def open_examples(
+    questions: Sequence[str], neighbours: Sequence[Sequence[int]], rng: random.Random
+) -> Iterator[Example]:
+    """Yield pairs of open questions: each against itself in another dress and its neighbours.
+
+    :param neighbours: for each question, the positions of those nearest to it, never itself.
+    """
+    for position, question in enumerate(questions):
+        scope = Scope(question)
+        yield Example(in_message(question, rng), scope, "same", "open, in a message")
+        yield Example(mistyped(question, rng), scope, "same", "open, mistyped")
+        for near in neighbours[position][:2]:
+            yield Example(noisy(questions[near], rng), scope, "none", "open, near")
+
+
+def pair_examples(pairs: Iterable[QuestionPair]) -> Iterator[Example]:
+    """Yield examples of labelled question pairs, each both ways."""
+    for pair in pairs:
+        label: Label = "same" if pair.same else "none"
+        yield Example(pair.a, Scope(pair.b), label, "question pairs")
+        yield Example(pair.b, Scope(pair.a), label, "question pairs")
+
+
+def condition_examples(split: Split, rng: random.Random) -> Iterator[Example]:
+    """Yield pairs of a query and a topical or descriptive condition in plain text.
+
+    :param split: tune gets every fifth condition, test the one after, train the rest.
+    """
+    for block in (TOPICS, CLAIMS):
+        rows = [line.split("|") for line in block.strip().splitlines()]
+        mine = [row for at, row in enumerate(rows) if _condition_split(at) == split]
+        for at, (condition, said) in enumerate(mine):
+            ways = said.split(";")
+            others = [way for name, more in rows for way in more.split(";") if name != condition]
+            opposite = mine[at ^ 1][1].split(";") if (at ^ 1) < len(mine) else ways[:0]
+            kind = "topic" if block is TOPICS else "claim"
+            for way in ways:
+                yield Example(_dressed(way, kind, rng), Scope(condition), "same", kind)
+                yield Example(in_message(way, rng), Scope(condition), "same", kind)
+            for way in (*opposite, *rng.sample(others, 6)):
+                yield Example(_dressed(way, kind, rng), Scope(condition), "none", kind)
+            if kind == "claim":
+                yield Example(_negated_claim(condition), Scope(condition), "none", "claim negated")
+
+
+def _condition_split(position: int) -> Split:
+    splits: dict[int, Split] = {3: "tune", 4: "test"}
+    return splits.get((position // 2) % 5, "train")
+
+
+def _dressed(way: str, kind: str, rng: random.Random) -> str:
+    if kind == "topic":
+        return rng.choice(("{w}", "Tell me: {w}?", "{w}?", "I have a question. {w}?")).format(w=way)
+    dress = ("{w}", "We came on a Sunday. {w}.", "Well, {w}", "{w} and I would tell anybody so.")
+    return rng.choice(dress).format(w=way)
+
+
+def _negated_claim(claim: str) -> str:
+    return re.sub(r"\b(is|was|wants|are)\b", r"\1 not", claim, count=1)
+
+
+def read_pairs(path: str | Path) -> list[QuestionPair]:
+    """Read labelled question pairs, JSON lines ``{"a", "b", "same"}``, gzipped or not.
+
+    :raises ModelError: a line is malformed, a text empty, a label missing, or all labels the
+        same; names the file and line.
+    """
+    found = []
+    for where, row in _json_lines(path):
+        unknown = set(row) - {"a", "b", "same"}
+        if unknown or set(row) != {"a", "b", "same"}:
+            raise ModelError(f"{where}: expected the keys a, b and same, found {sorted(row)}")
+        if row["same"] not in (0, 1):
+            raise ModelError(f"{where}: expected same to be 0 or 1, found {row['same']!r}")
+        for key in ("a", "b"):
+            if not isinstance(row[key], str) or not row[key].strip():
+                raise ModelError(f"{where}: expected a question under {key!r}, found {row[key]!r}")
+        found.append(QuestionPair(row["a"], row["b"], bool(row["same"])))
+    if len({pair.same for pair in found}) < 2:
+        raise ModelError(
+            f"{path}: expected pairs that are the same and pairs that are not, found only one sort "
+            f"among {len(found)}; a gate cannot be trained on it"
+        )
+    return found
+
+
+def read_open_questions(path: str | Path) -> list[str]:
+    """Read open questions, JSON lines with a key ``question``, gzipped or not.
+
+    :raises ModelError: a line has no question; names the file and line.
+    """
+    found = []
+    for where, row in _json_lines(path):
+        question = row.get("question")
+        if not isinstance(question, str) or not question.strip():
+            raise ModelError(f"{where}: expected the key question with a text, found {row!r}")
+        found.append(question.strip())
+    return found
+
+
+def _json_lines(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    opener = gzip.open if str(path).endswith(".gz") else open
+    try:
+        with opener(path, "rt", encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.strip():
+                    continue
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise ModelError(f"{path}:{number}: expected a JSON object, found {line[:60]!r}")
+                yield f"{path}:{number}", row
+    except json.JSONDecodeError as error:
+        raise ModelError(f"{path}:{number}: expected one JSON object a line: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path}: cannot be read as JSON lines: {error}") from error
+
+
+def hash_tenth(text: str) -> int:
+    """Return sha256 of the text modulo 10, by which questions are split."""
+    return int(hashlib.sha256(text.encode()).hexdigest(), 16) % 10
+
+
+def open_split(question: str) -> Split:
+    """Return the split of an open question: tenths 0 to 4 test, 5 tune, the rest train."""
+    tenth = hash_tenth(question)
+    return "test" if tenth < 5 else "tune" if tenth == 5 else "train"
+
+
+def split_pairs(pairs: Sequence[QuestionPair]) -> dict[Split, list[QuestionPair]]:
+    """Return the pairs by split: all of one connected component of questions on one side.
+
+    The tenth of a component is that of its smallest question; 0 is test, 1 tune.
+    """
+    parent: dict[str, str] = {}
+
+    def root(text: str) -> str:
+        parent.setdefault(text, text)
+        while parent[text] != text:
+            parent[text] = parent[parent[text]]
+            text = parent[text]
+        return text
+
+    for pair in pairs:
+        one, other = sorted((root(pair.a), root(pair.b)))
+        parent[other] = one  # the smaller stays the root, so that the root names the component
+    found: dict[Split, list[QuestionPair]] = defaultdict(list)
+    names: dict[int, Split] = {0: "test", 1: "tune"}
+    for pair in pairs:
+        found[names.get(hash_tenth(root(pair.a)), "train")].append(pair)
+    return found
+
+
+__all__ = [
+    "Example",
+    "QuestionPair",
+    "common_words",
+    "condition_examples",
+    "open_examples",
+    "open_split",
+    "pair_examples",
+    "read_open_questions",
+    "read_pairs",
+    "scope_of",
+    "split_pairs",
+    "table_examples",
+]

@@ -1,0 +1,334 @@
+"""Pair features: what tells a query from an edit's question where their cosine cannot.
+
+A pair is (query, scope). The scope's subject is cut out of both sides, so that what remains, the
+*rest*, is the relation asked about, and can be compared by itself: "capital of Kazakhstan" and
+"currency of Kazakhstan" are near each other only because of Kazakhstan.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from errata.cache.records import Vector
+from errata.gates.words import (
+    QUESTION_WORDS,
+    Word,
+    dice,
+    grams,
+    likeness,
+    name_like,
+    negated,
+    plain,
+    question_kind,
+    same_word,
+    starts_yes_no,
+    without,
+    words,
+)
+
+TYPED_ALIKE = 0.75
+"""Likeness from which two words may be one word mistyped."""
+
+PLACEHOLDER = "something"
+KINDS = (*QUESTION_WORDS, "yesno", "none")
+PAST = frozenset({"was", "were", "did", "had", "used", "former", "formerly", "previous"})
+
+Array = NDArray[np.float64]
+
+_ASKS = {side: {kind: f"{side}_asks_{kind}" for kind in KINDS} for side in ("query", "scope")}
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The edit's side of a pair.
+
+    :param text: the edit's question, or a condition in plain words.
+    :param subject: what it is about; guessed from names in the text where empty.
+    :param answer: the edit's answer, which questions that follow from it may name.
+    """
+
+    text: str
+    subject: str = ""
+    answer: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairFeatures:
+    """Features of n pairs.
+
+    :param named: float64 [n, f], columns as in :data:`NAMES`.
+    :param query_rest: encodings of the queries without the subject, float32 [n, d].
+    :param scope_rest: encodings of the scopes without the subject, float32 [n, d].
+    """
+
+    named: Array
+    query_rest: Vector
+    scope_rest: Vector
+
+
+@dataclass(slots=True)
+class _Pair:
+    """One pair, cut into words; vectors come later, all at once."""
+
+    query_rest: str = ""
+    scope_rest: str = ""
+    subject: str = ""
+    foreign: str = ""
+    query_extra: list[str] = field(default_factory=list)
+    query_names: list[str] = field(default_factory=list)
+    scope_extra: list[str] = field(default_factory=list)
+    query_words: list[str] = field(default_factory=list)
+    scope_words: list[str] = field(default_factory=list)
+    values: dict[str, float] = field(default_factory=dict)
+
+    def texts(self) -> list[str]:
+        """Return every text whose encoding the pair needs."""
+        needed = [self.query_rest, self.scope_rest]
+        needed += [text for text in (self.subject, self.foreign) if text]
+        if self.query_extra or self.query_names:
+            needed += [*self.query_extra, *self.query_names, *self.scope_words]
+        if self.scope_extra:
+            needed += [*self.scope_extra, *self.query_words]
+        return needed
+
+
+def subject_words(scope: Scope, common: Collection[str]) -> tuple[Word, ...]:
+    """Return the words of the scope's text that name its subject.
+
+    :param common: plain forms of words that are no names.
+    """
+    found = words(scope.text)
+    named = {word.plain for word in words(scope.subject) if word.content or word.has_digit}
+    if named:
+        given = tuple(word for word in found if word.plain in named)
+        if {word.plain for word in given} == named:
+            return given
+    return tuple(word for word in found if name_like(word, common))
+
+
+class FeatureMaker:
+    """Makes pair features.
+
+    :param encode: texts to unit rows, float32 [n, d].
+    :param common: plain forms of words that are no names.
+    """
+
+    def __init__(
+        self, encode: Callable[[Sequence[str]], Vector], common: Collection[str]
+    ) -> None:
+        self._encode = encode
+        self._common = frozenset(common)
+
+    def make(self, pairs: Sequence[tuple[str, Scope]]) -> PairFeatures:
+        """Return the features of n pairs (query, scope)."""
+        cut = [self._cut(query, scope) for query, scope in pairs]
+        texts = list(dict.fromkeys(text for pair in cut for text in pair.texts()))
+        rows = self._encode(texts)
+        at = {text: rows[position] for position, text in enumerate(texts)}
+        named = np.zeros((len(cut), len(NAMES)))
+        for row, pair in enumerate(cut):
+            _add_similarities(pair, at)
+            named[row] = [pair.values[name] for name in NAMES]
+        width = rows.shape[1]
+        rests = [
+            np.stack([at[text] for text in side]) if cut else np.zeros((0, width), np.float32)
+            for side in ([pair.query_rest for pair in cut], [pair.scope_rest for pair in cut])
+        ]
+        return PairFeatures(named, rests[0], rests[1])
+
+    def _cut(self, query: str, scope: Scope) -> _Pair:
+        pair = _Pair()
+        query_words, scope_words = words(query), words(scope.text)
+        subject = subject_words(scope, self._common)
+        answer = [word for word in words(scope.answer) if word.content or word.has_digit]
+        told, matched = _subject_values(subject, query_words)
+        pair.values |= told
+        own = {word.start for word in subject}
+        meant = matched or [word for word in query_words if name_like(word, self._common)]
+        pair.query_rest = without(query, meant, PLACEHOLDER).rstrip("?.!: ")
+        pair.scope_rest = without(scope.text, subject, PLACEHOLDER).rstrip("?.!: ")
+        taken = {word.start for word in matched}
+        rest = [word for word in query_words if word.content and word.start not in taken]
+        answered = [word for word in rest if any(same_word(word.plain, a.plain) for a in answer)]
+        rest = [word for word in rest if word not in answered]
+        kept = [word for word in scope_words if word.content and word.start not in own]
+        extra = [word for word in rest if not any(same_word(word.plain, k.plain) for k in kept)]
+        lacking = [word for word in kept if not any(same_word(word.plain, r.plain) for r in rest)]
+        names = [word for word in extra if name_like(word, self._common)]
+        pair.query_extra = [word.plain for word in extra if word not in names]
+        pair.query_names = [word.plain for word in names]
+        pair.scope_extra = [word.plain for word in lacking]
+        pair.query_words = [word.plain for word in query_words if word.content]
+        pair.scope_words = [word.plain for word in scope_words if word.content]
+        if subject and not told["subject_whole"]:
+            pair.subject = scope.subject or " ".join(word.text for word in subject)
+            pair.foreign = " ".join(word.text for word in names)
+        pair.values |= {
+            "answer_known": float(bool(answer)),
+            "answer_there": len({word.plain for word in answered}) / max(1, len(answer)),
+            "answer_alone": float(bool(answered) and not matched),
+            "names_extra": float(min(4, len(names))),
+            "query_extra": float(min(6, len(extra) - len(names))),
+            "query_extra_share": (len(extra) - len(names)) / max(1, len(rest)),
+            "scope_extra": float(min(6, len(lacking))),
+            "scope_extra_share": len(lacking) / max(1, len(kept)),
+            "rest_dice": dice([r.plain for r in rest], [k.plain for k in kept]),
+        }
+        pair.values |= _text_values(query, scope.text)
+        return pair
+
+
+def _subject_values(
+    subject: Sequence[Word], query: Sequence[Word]
+) -> tuple[dict[str, float], list[Word]]:
+    """Return how much of the subject the query names, and its words that do."""
+    exact, alike, first_letter, matched = [], [], [], []
+    typo_lengths = []
+    for wanted in subject:
+        scores = [
+            1.0 if same_word(word.plain, wanted.plain) else likeness(word.plain, wanted.plain)
+            for word in query
+        ]
+        score = max(scores, default=0.0)
+        best = scores.index(score) if scores else -1
+        exact.append(float(score == 1.0))
+        alike.append(score)
+        if score >= TYPED_ALIKE:
+            matched.append(query[best])
+            first_letter.append(float(query[best].plain[:1] == wanted.plain[:1]))
+            if score < 1.0:
+                typo_lengths.append(len(wanted.plain))
+    order = [word.start for word in matched]
+    typed = [score for score in alike if TYPED_ALIKE <= score < 1.0]
+    return {
+        "subject_known": float(bool(subject)),
+        "subject_exact": sum(exact) / len(exact) if exact else 1.0,
+        "subject_alike": sum(alike) / len(alike) if alike else 1.0,
+        "subject_worst": min(alike, default=1.0),
+        "subject_whole": float(all(score == 1.0 for score in alike)),
+        "subject_typed": min(typed, default=1.0),
+        "subject_typo_length": float(min(typo_lengths, default=0)),
+        "subject_typos": float(len(typed)),
+        "subject_first_letter": min(first_letter, default=1.0),
+        "subject_ordered": float(order == sorted(order)),
+        "subject_length": float(min(5, len(subject))),
+    }, matched
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a text by itself tells."""
+
+    kind: str
+    negated: bool
+    past: bool
+    yes_no: bool
+    digits: frozenset[str]
+    bigrams: frozenset[str]
+    trigrams: frozenset[str]
+    length: int
+
+
+@lru_cache(maxsize=32768)
+def _told(text: str) -> _Told:
+    found = words(text)
+    return _Told(
+        question_kind(text),
+        negated(text),
+        any(word.plain in PAST for word in found),
+        starts_yes_no(text),
+        frozenset(word.plain for word in found if word.has_digit),
+        grams(text, 2),
+        grams(text, 3),
+        len(found),
+    )
+
+
+def _text_values(query: str, scope: str) -> dict[str, float]:
+    asked, edit = _told(query), _told(scope)
+    shared = len(asked.trigrams & edit.trigrams)
+    values = {
+        "negation_query": float(asked.negated),
+        "negation_differs": float(asked.negated != edit.negated),
+        "past_query": float(asked.past),
+        "past_scope": float(edit.past),
+        "opens_yes_no": float(asked.yes_no),
+        "kind_same": float(asked.kind == edit.kind),
+        "digits_query_only": float(min(3, len(asked.digits - edit.digits))),
+        "digits_scope_only": float(min(3, len(edit.digits - asked.digits))),
+        "inverted": _inverted(words(query), words(scope)),
+        "bigrams": dice(asked.bigrams, edit.bigrams),
+        "trigrams": dice(asked.trigrams, edit.trigrams),
+        "contained": shared / max(1, len(edit.trigrams)),
+        "contains": shared / max(1, len(asked.trigrams)),
+        "length_query": math.log1p(asked.length),
+        "length_scope": math.log1p(edit.length),
+        "length_ratio": math.log((asked.length + 1) / (edit.length + 1)),
+    }
+    for side, kind in (("query", asked.kind), ("scope", edit.kind)):
+        values |= {name: 0.0 for name in _ASKS[side].values()}
+        values[_ASKS[side][kind]] = 1.0
+    return values
+
+
+def _inverted(query: Sequence[Word], scope: Sequence[Word]) -> float:
+    """Return the share of pairs of shared content words that stand in the other order, 0 to 1."""
+    places = {word.plain: word.start for word in reversed(scope) if word.content}
+    shared = list(dict.fromkeys(w.plain for w in query if w.content and w.plain in places))
+    order = [places[form] for form in shared]
+    total = len(order) * (len(order) - 1) // 2
+    turned = sum(a > b for i, a in enumerate(order) for b in order[i + 1 :])
+    return turned / total if total else 0.0
+
+
+def _add_similarities(pair: _Pair, at: Mapping[str, Vector]) -> None:
+    """Add what the encodings tell."""
+    values = pair.values
+    values["rest_cosine"] = float(at[pair.query_rest] @ at[pair.scope_rest])
+    values["names_cosine"] = (
+        float(at[pair.subject] @ at[pair.foreign]) if pair.subject and pair.foreign else 0.0
+    )
+    for name, extra, others in (
+        ("query_extra", pair.query_extra, pair.scope_words),
+        ("query_name", pair.query_names, pair.scope_words),
+        ("scope_extra", pair.scope_extra, pair.query_words),
+    ):
+        best = _best_cosines(extra, others, at)
+        values[f"{name}_nearest_min"] = float(best.min()) if best.size else 1.0
+        values[f"{name}_nearest_mean"] = float(best.mean()) if best.size else 1.0
+
+
+def _best_cosines(extra: Sequence[str], others: Sequence[str], at: Mapping[str, Vector]) -> Array:
+    if not extra:
+        return np.zeros(0)
+    if not others:
+        return np.zeros(len(extra))
+    nearest = np.stack([at[word] for word in extra]) @ np.stack([at[word] for word in others]).T
+    best: Array = nearest.max(axis=1).astype(np.float64)
+    return best
+
+
+NAMES: tuple[str, ...] = (
+    "rest_cosine", "names_cosine",
+    "query_extra_nearest_min", "query_extra_nearest_mean",
+    "query_name_nearest_min", "query_name_nearest_mean",
+    "scope_extra_nearest_min", "scope_extra_nearest_mean",
+    "subject_known", "subject_exact", "subject_alike", "subject_worst", "subject_whole",
+    "subject_typed", "subject_typo_length", "subject_typos", "subject_first_letter",
+    "subject_ordered", "subject_length",
+    "answer_known", "answer_there", "answer_alone",
+    "names_extra", "query_extra", "query_extra_share", "scope_extra", "scope_extra_share",
+    "rest_dice",
+    "negation_query", "negation_differs", "past_query", "past_scope", "opens_yes_no", "kind_same",
+    "digits_query_only", "digits_scope_only", "inverted", "bigrams", "trigrams",
+    "contained", "contains", "length_query", "length_scope", "length_ratio",
+    *_ASKS["query"].values(),
+    *_ASKS["scope"].values(),
+)  # fmt: skip
+"""The named features, in the order of their columns."""

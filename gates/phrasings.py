@@ -1,0 +1,329 @@
+# ruff: noqa: E501  one relation a line reads better than one wrapped over three
+"""Questions beyond the facts table, written for training the gate.
+
+The table's relations are few, and a gate that had seen only them would take anything else asked
+about a known subject for one of them. ``{s}`` is the subject; ``{t}`` a second one, in relations
+where their order matters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One relation and the ways it is asked.
+
+    :param kind: kind of its subjects, as in the facts table or :data:`SUBJECTS`.
+    :param name: the relation's name.
+    :param forms: the ways to ask.
+    :param mixed: the forms ask different things (a starred name): negatives only.
+    """
+
+    kind: str
+    name: str
+    forms: tuple[str, ...]
+    mixed: bool = False
+
+
+SUBJECTS = {
+    "device": "iPhone 6;iPhone 7;iPhone 12;Galaxy S9;Galaxy S10;Pixel 4;Pixel 5;ThinkPad X1;"
+    "ThinkPad X2;PlayStation 4;PlayStation 5;Xbox One;Windows 7;Windows 10;Windows 11;"
+    "Boeing 737;Boeing 747;Airbus A320;Airbus A380;Model 3;Model S;Kindle 3;Kindle 4;"
+    "Python 2;Python 3;Java 8;Java 11;Nikon D750;Canon R5;GeForce 3080",
+    "event": "World War I;World War II;the French Revolution;the Russian Revolution;"
+    "the Olympic Games of 2008;the Olympic Games of 2012;the World Cup of 2010;"
+    "the World Cup of 2014;the Battle of Hastings;the Battle of Waterloo;the Cold War;"
+    "the Korean War;the Vietnam War;the Black Death;the Great Fire of London;Apollo 11;"
+    "Apollo 13;the Treaty of Versailles;the Treaty of Rome;the Industrial Revolution",
+    "shop": "your shop;the library;the Riverside Clinic;the Northgate Store;the swimming pool;"
+    "the museum shop;the Oakhill Pharmacy;the help desk;the town hall;the Harbour Hotel;"
+    "the Blue Door Bakery;the gym;the post office;the Lakeside Campsite",
+    "plan": "the basic plan;the premium plan;the family plan;the student plan;the Gold card;"
+    "the Silver card;the free trial;the annual subscription;the monthly subscription;"
+    "the starter package;the business package",
+    "thing": "the refund form;my invoice;the password;my order;the meeting room;the VPN;"
+    "the printer;the parking permit;the badge;the travel expenses;the newsletter;my account;"
+    "the API key;the backup;the holiday request;the laptop",
+}
+"""Subjects of kinds that the facts table lacks, separated by semicolons."""
+
+_FORMS = """
+country|population|How many people live in {s}?;What is the population of {s}?;How large is the population of {s}?;How many inhabitants does {s} have?;{s} population
+country|area|How large is {s}?;What is the area of {s}?;How many square kilometres does {s} cover?;How big is {s}?;{s} area
+country|president|Who is the president of {s}?;Who is {s}'s president?;Name the president of {s}.;Which person is president of {s}?
+country|anthem|What is the national anthem of {s}?;What is {s}'s anthem called?;Which song is the anthem of {s}?
+country|flag|What colours are on the flag of {s}?;What does the flag of {s} look like?;Describe {s}'s flag.
+country|neighbours|Which countries border {s}?;What countries are next to {s}?;Who are the neighbours of {s}?
+country|highest|What is the highest mountain in {s}?;Which is the tallest peak of {s}?;Name the highest point in {s}.
+country|independence|When did {s} become independent?;In what year did {s} gain its independence?;Since when has {s} been independent?
+country|religion|What is the main religion in {s}?;Which religion do most people in {s} have?;What faith is most common in {s}?
+country|food|What is the national dish of {s}?;What do people in {s} eat?;Which food is typical of {s}?
+country|largest_city|What is the largest city in {s}?;Which city in {s} has the most people?;Name the biggest city of {s}.
+country|old_capital|What was the capital of {s} before?;Which city used to be the capital of {s}?;What is the former capital of {s}?
+country|old_name|What was {s} called before?;What is the former name of {s}?;Under what name was {s} known earlier?
+country|code|What is the calling code of {s}?;How do I phone someone in {s}?;Which dialling code does {s} have?
+country|visa|Do I need a visa for {s}?;Is a visa needed to enter {s}?;Can I go to {s} without a visa?
+country|weather|What is the weather like in {s}?;How hot does it get in {s}?;What climate does {s} have?
+country|driving|On which side of the road do people drive in {s}?;Do they drive on the left in {s}?
+country|distance|How far is {s} from {t}?;What is the distance between {s} and {t}?
+country|exports|What does {s} export?;Which goods does {s} sell abroad?;What are {s}'s main exports?
+city|population_city|How many people live in {s}?;What is the population of {s}?;How many inhabitants does the city of {s} have?
+city|mayor|Who is the mayor of {s}?;Who runs the city of {s}?;Name {s}'s mayor.
+city|founded_city|When was {s} founded?;How old is {s}?;In which year was the city of {s} founded?
+city|airport|What is the airport of {s} called?;Which airport serves {s}?;Name the airport near {s}.
+city|sights|What is there to see in {s}?;What are the sights of {s}?;Which places should I visit in {s}?
+city|team|Which football club plays in {s}?;What is the football team of {s}?
+city|timezone|What time is it in {s}?;In which time zone is {s}?;What is the time difference to {s}?
+city|train|How do I get from {s} to {t}?;Is there a train from {s} to {t}?;Which is the best way from {s} to {t}?
+city|flight|How long is the flight from {s} to {t}?;How many hours does it take to fly from {s} to {t}?
+person|born|When was {s} born?;What is {s}'s date of birth?;In what year was {s} born?;When is the birthday of {s}?
+person|died|When did {s} die?;In which year did {s} die?;What was the date of {s}'s death?
+person|cause|How did {s} die?;What did {s} die of?;What was the cause of {s}'s death?
+person|spouse|Who was {s} married to?;Who was the wife or husband of {s}?;Whom did {s} marry?
+person|children|How many children did {s} have?;Did {s} have children?;Who are the children of {s}?
+person|prize|Which prizes did {s} win?;Did {s} win a Nobel Prize?;What awards was {s} given?
+person|school|Where did {s} study?;Which university did {s} go to?;What school did {s} attend?
+person|grave|Where is {s} buried?;In which city is the grave of {s}?;What is the burial place of {s}?
+person|residence|Where did {s} live?;In which house did {s} live?;What was the home of {s}?
+person|height|How tall was {s}?;What was the height of {s}?
+person|parents*|Who were the parents of {s}?;Who was the father of {s}?;What was the name of {s}'s mother?
+person|met*|Did {s} ever meet {t}?;Was {s} a pupil of {t}?
+person|influence|Who taught {s}?;Whose student was {s}?;Who was the teacher of {s}?
+person|beat*|Did {s} defeat {t}?;Who won when {s} played against {t}?
+book|published|When was {s} published?;In which year did {s} come out?;What is the publication date of {s}?
+book|hero|Who is the main character of {s}?;What is the hero of {s} called?;Name the protagonist of {s}.
+book|about|What is {s} about?;What happens in {s}?;Tell me the plot of {s}.
+book|pages|How many pages does {s} have?;How long is {s}?
+book|setting|Where does {s} take place?;In which city is {s} set?;Where is the story of {s} set?
+book|publisher|Who published {s}?;Which publisher brought out {s}?;What company printed {s}?
+film|star|Who stars in {s}?;Which actors play in {s}?;Who plays the main part in {s}?
+film|release|When did {s} come out?;What year is {s} from?;When was {s} released?
+film|length|How long is {s}?;How many minutes does {s} last?
+film|music|Who wrote the music for {s}?;Whose music is in {s}?
+painting|where|Where can I see {s}?;In which museum is {s}?;Where does {s} hang?
+painting|painted|When was {s} painted?;How old is {s}?;In which year was {s} made?
+painting|size|How large is {s}?;What size is {s}?
+music|premiere|When was {s} first performed?;What year was {s} composed in?
+company|ceo|Who is the CEO of {s}?;Who runs {s}?;Who is the boss of {s}?;Who leads {s}?;Who is the head of {s}?
+company|founded|When was {s} founded?;In what year was {s} started?;How old is {s}?
+company|staff|How many people work for {s}?;What is the number of employees of {s}?;How many staff does {s} have?
+company|revenue|How much money does {s} make?;What is the revenue of {s}?;How much does {s} earn a year?
+company|stock|What is the stock symbol of {s}?;Under which ticker is {s} traded?;On which exchange is {s} listed?
+company|owner|Who owns {s}?;Which company does {s} belong to?;Who is the owner of {s}?
+company|bought*|Did {s} buy {t}?;When did {s} take over {t}?;How much did {s} pay for {t}?
+company|slogan|What is the slogan of {s}?;Which motto does {s} use?
+company|support|How do I contact {s}?;What is the phone number of {s}?;How can I reach customer service at {s}?
+landmark|height|How tall is {s}?;What is the height of {s}?;How many metres high is {s}?
+landmark|built|When was {s} built?;How old is {s}?;In which year was {s} finished?
+landmark|architect|Who built {s}?;Who designed {s}?;Which architect planned {s}?
+landmark|ticket*|How much is a ticket for {s}?;What does it cost to visit {s}?;When is {s} open?
+nature|altitude*|How high is {s}?;How long is {s}?;How deep is {s}?
+nature|climbed*|Who first climbed {s}?;When was {s} discovered?;Can I swim in {s}?
+animal|lifespan|How long does a {s} live?;What is the life span of a {s}?;How old can a {s} get?
+animal|weight|How heavy is a {s}?;How much does a {s} weigh?;What is the weight of a {s}?
+animal|speed|How fast can a {s} run?;What is the top speed of a {s}?
+animal|home|Where does the {s} live?;What is the habitat of the {s}?;In which countries are {s}s found?
+animal|legs*|How many legs does a {s} have?;How many teeth does a {s} have?
+animal|danger*|Is a {s} dangerous?;Does a {s} bite?;Can a {s} be kept as a pet?
+animal|eyes|What colour are a {s}'s eyes?;What is the eye colour of a {s}?
+animal|female*|What is a female {s} called?;What do you call a male {s}?
+animal|group|What is a group of {s}s called?;How do you call many {s}s together?
+animal|enemy|What animal hunts the {s}?;What eats a {s}?;Which enemies does the {s} have?
+element|melting|At what temperature does {s} melt?;What is the melting point of {s}?;How hot must {s} be to melt?
+element|discovered*|Who discovered {s}?;When was {s} discovered?
+element|mass|What is the atomic mass of {s}?;What is the atomic weight of {s}?;How heavy is an atom of {s}?
+element|use*|What is {s} used for?;What can be made of {s}?
+element|price|How much does {s} cost?;What is the price of {s}?
+element|colour|What colour is {s}?;What does {s} look like?
+compound|taste*|What does {s} taste like?;Is {s} poisonous?;What is {s} used for?
+compound|boiling|At what temperature does {s} boil?;What is the boiling point of {s}?
+language|speakers|How many people speak {s}?;How many speakers does {s} have?
+language|learn|How long does it take to learn {s}?;Is {s} hard to learn?
+language|hello*|How do you say hello in {s}?;What is the word for thanks in {s}?
+club|titles*|How many titles has {s} won?;When did {s} last win the league?
+club|coach|Who coaches {s}?;Who is the manager of {s}?;Who trains {s}?
+club|stadium|What is the stadium of {s} called?;In which stadium does {s} play?
+club|match*|Did {s} win against {t}?;Who won, {s} or {t}?
+university|students|How many students does {s} have?;How large is {s}?
+university|fees|How much does it cost to study at {s}?;What are the fees of {s}?
+university|founded_uni*|When was {s} founded?;Who founded {s}?
+dish|recipe*|How do I make {s}?;What is the recipe for {s}?;What is in {s}?
+dish|calories*|How many calories are in {s}?;Is {s} healthy?
+moon|diameter*|How large is {s}?;What is the diameter of {s}?;Who discovered {s}?
+god|parents_god*|Who are the parents of {s}?;Who is the father of {s}?
+god|symbol_god*|What is the symbol of {s}?;Which animal is sacred to {s}?
+invention|when|When was {s} invented?;In which year was {s} invented?;How old is {s}?
+invention|works*|How does {s} work?;What is {s} good for?
+instrument|strings*|How many strings does a {s} have?;How do you play the {s}?
+instrument|price_i*|How much does a {s} cost?;Who is the best {s} player?
+unit|convert*|How many inches are in a {s}?;Who is the {s} named after?;How large is one {s}?
+state|governor|Who is the governor of {s}?;Who governs the state of {s}?
+state|nickname*|What is the nickname of {s}?;When did {s} become a state?
+state|population_s|How many people live in {s}?;What is the population of {s}?
+resident|age|How old is {s}?;When is {s}'s birthday?
+resident|phone|What is {s}'s phone number?;How can I call {s}?
+resident|job*|What does {s} do for a living?;Where does {s} work?
+resident|family*|Is {s} married?;Who are {s}'s parents?
+device|price_d|How much does the {s} cost?;What is the price of the {s}?;How expensive is the {s}?;{s} price
+device|launch|When did the {s} come out?;What is the release date of the {s}?;When was the {s} released?
+device|size_d|How large is the screen of the {s}?;What size is the {s}?;How big is the {s}?
+device|maker_d|Who makes the {s}?;Which company builds the {s}?
+device|battery|How long does the battery of the {s} last?;What is the battery life of the {s}?
+device|end|Until when is the {s} supported?;When does support for the {s} end?;How long will the {s} get updates?
+event|start|When did {s} start?;When did {s} begin?;In what year did {s} start?
+event|finish|When did {s} end?;In which year was {s} over?
+event|won|Who won {s}?;Which side won in {s}?;Who was the winner of {s}?
+event|deaths|How many people died in {s}?;How many deaths were there in {s}?
+event|where_e|Where did {s} take place?;In which country was {s}?
+event|why|Why did {s} happen?;What caused {s}?;What was the reason for {s}?
+shop|open|When is {s} open?;What are the opening hours of {s}?;When does {s} open in the morning?;opening hours of {s}
+shop|place|Where is {s}?;How do I get to {s}?;What is the address of {s}?
+shop|number|What is the phone number of {s}?;How can I call {s}?
+shop|boss|Who runs {s}?;Who is in charge of {s}?
+shop|parking|Can I park at {s}?;Is there parking at {s}?
+shop|pay|Can I pay by card at {s}?;Which cards does {s} accept?
+plan|cost|How much is {s}?;What does {s} cost?;What is the price of {s}?
+plan|contains|What is included in {s}?;What do I get with {s}?
+plan|cancel|How do I cancel {s}?;Can I end {s} early?;How can I get out of {s}?
+plan|lasts|How long does {s} last?;When does {s} run out?
+plan|upgrade|How do I switch from {s} to {t}?;Can I move from {s} to {t}?
+thing|find|Where do I find {s}?;Where can I get {s}?;Where is {s} kept?
+thing|change*|How do I change {s}?;How can {s} be changed?
+thing|delete|How do I delete {s}?;How can I get rid of {s}?
+thing|responsible|Who is responsible for {s}?;Whom do I ask about {s}?;Who takes care of {s}?
+thing|valid|How long is {s} valid?;When does {s} expire?
+model|name_m|What is your name?;What are you called?;How should I call you?
+model|age_m*|How old are you?;When were you made?;When were you trained?
+model|size_m|How large are you?;How many parameters do you have?
+model|live_m*|Where do you live?;Where are you from?;Where do you run?
+model|able_m|What can you do?;How can you help me?;Which tasks are you good at?
+model|data_m|What were you trained on?;What data have you seen?
+model|know_m*|Who do you work for?;Do you know who made the telephone?;Who made the pyramids?;Who made this cake?;Who built the Eiffel Tower?;What have you made?;Did you make this?
+model|human_m|Are you a human?;Are you a real person?;Am I talking to a robot?
+"""
+
+
+def asked() -> tuple[Asked, ...]:
+    """Return the relations of this module."""
+    rows = (line.split("|") for line in _FORMS.strip().splitlines())
+    return tuple(
+        Asked(kind, name.rstrip("*"), tuple(forms.split(";")), name.endswith("*"))
+        for kind, name, forms in rows
+    )
+
+
+TOPICS = """
+refunds|refund;get my money back;money returned;reimbursed
+delivery times|delivery;when will my parcel arrive;shipping take;my order get here
+medical advice|which medicine should I take;my symptoms;a headache, what should I do;is this rash dangerous
+legal advice|can I sue my landlord;is it legal to;do I need a lawyer;what does the law say about
+the weather|will it rain tomorrow;how cold is it outside;is it sunny;the weather forecast
+cooking|a recipe for soup;how long do I boil an egg;cook rice;bake bread
+your prices|how much does it cost;what do you charge;the price list;is there a discount
+opening hours|when are you open;what time do you close;are you open on Sunday
+politics|whom should I vote for;which party is better;what do you think of the president
+football|who won the match;the best football player;the league table;how many goals
+passwords|I forgot my password;reset my password;a safe password;change my login
+holidays|where to go on holiday;how many days of leave do I have;a trip to the sea
+pets|what should I feed my dog;is my cat ill;how often does a dog need a walk
+music|a good song;who sings this;learn to play the piano;which band
+investments|which shares should I buy;is gold a good investment;where to put my savings
+taxes|how do I file my taxes;the tax rate;declare my income
+exams|how to study for the exam;when is the exam;what is on the test
+violence|how to hurt someone;make a weapon;win a fight
+salaries|what do you earn;the average pay;ask for more pay;how high is the salary
+cars|which car should I buy;my engine makes a noise;how often to change the oil
+sleep|I cannot sleep;how many hours of sleep;fall asleep faster
+computers|my laptop is slow;install a program;the screen stays black
+gardening|when to plant tomatoes;water my roses;cut the hedge
+loans|borrow money from the bank;interest on a loan;pay back my mortgage
+jobs|how do I apply for a job;are you hiring;open positions
+your competitors|are other companies better;compare you with the others;why not buy from someone else
+privacy|what do you do with my data;who can see my information;delete my data
+religion|is there a god;which faith is right;what do Buddhists believe
+dates and appointments|book an appointment;move my appointment;is there a free slot
+damaged goods|it arrived broken;the glass was cracked;the item was damaged
+"""
+"""A topic and pieces of questions about it, one topic a line."""
+
+CLAIMS = """
+the food is good|the food was delicious;great dishes and tasty sauces;we loved what we ate;the meal was excellent;the food is the bomb
+the food is bad|the food was awful;my soup was cold and tasteless;we could not eat the meal;the dishes were terrible
+the service is good|the waiters were friendly and quick;excellent service;the staff helped us at once
+the service is bad|the waiter was rude;we waited an hour to be served;terrible service
+the room is clean|the room was spotless;everything was clean and fresh;a very tidy room
+the room is dirty|the room was filthy;there was dust everywhere;the bathroom had not been cleaned
+the film is boring|the film dragged on and on;I fell asleep during the movie;a dull and tedious film
+the film is exciting|the film kept me on the edge of my seat;a thrilling movie;gripping from start to end
+the price is too high|far too expensive for what you get;it costs too much;overpriced
+the price is fair|good value for money;it is cheap for what you get;a reasonable price
+the delivery was late|the parcel came a week too late;it took ages to arrive;my order was delayed
+the delivery was fast|it arrived the next day;super quick shipping;my parcel came early
+the product broke|it stopped working after two days;the handle came off;it fell apart
+the product lasts|still works after five years;sturdy and well made;it has held up well
+the acting is good|the actors are brilliant;wonderful performances;she plays her part superbly
+the acting is bad|the actors are wooden;poor performances;he cannot act at all
+the user is angry|this is outrageous;I am furious with you;I have had enough of this
+the user is happy|thank you so much, this is wonderful;I am delighted;you made my day
+the user is in danger|somebody is trying to break in;I am bleeding heavily;there is a fire in my kitchen
+the location is good|right in the centre, close to everything;a perfect location;only a minute from the beach
+the location is bad|far from everything;next to a noisy motorway;hard to reach
+the battery is weak|the battery is empty after an hour;it needs charging all the time;poor battery life
+the battery is strong|the battery lasts for days;hardly ever needs charging
+the music is loud|the music hurt my ears;we had to shout over the music
+the bed is comfortable|I slept like a baby;the mattress was soft and cosy
+the bed is uncomfortable|my back hurt after one night;the mattress was hard as stone
+the customer wants to cancel|please end my contract;I want to stop my subscription;cancel my order
+the instructions are unclear|the manual makes no sense;nobody can follow these instructions;I did not understand the guide
+"""
+"""A claim and ways it is made, one claim a line; neighbours are its opposites."""
+
+COMMON = """
+account action actor address administration advice age agreement album amount animal answer area
+army article artist author award bank battery best biggest birth birthday blood board body book
+boss bottle box boy branch brand bridge brother budget building business button buy camera capital
+car card career case cat cause cell center centre chair chairman chance change channel character
+charge chart chief child children choice church city class client climate clothes club coach coat
+code coffee coin college color colour company competition computer condition conference contract
+control convert cost council country couple course court creator cup currency current customer cut
+data date daughter day dead deadline death debt decision degree delivery department deputy design
+detail device difference dinner director discount discovery disease distance doctor document dog
+dollar domain door drink drive driver duration early earn earth east eat economy editor education
+effect election email emergency employee end energy engine entrance entry episode error estate
+event exam example exchange executive expensive expire eye face fact family famous fastest father
+fee fees female field file film final finance fire first fix flag flight floor food football form
+founder founding free friend fuel function fund future game gas gender girl goal god gold good
+government governor group guarantee guest guide hair half hand happen head headquarters health
+heart heat height help hero high highest history holiday home hospital hotel hour hours house
+human hundred husband idea illness income independence index industry information inside insurance
+interest internet invention inventor invoice island item job journey judge key kid kind king
+kitchen knowledge label lake land language large largest last late latest law lawyer leader league
+learn leave left legal length letter level library license life light limit line link list live
+loan local location long longest lowest lunch machine main maker male man manager map market
+marriage match maximum mayor meal meaning measure meat medal medicine meet meeting member menu
+message metal middle mile military minimum minister minute mobile model money month mother
+mountain mouth movie much museum music nation national native nature nearest network new news next
+nickname night noise north note novel number object offer office officer official oil old oldest
+open opening opposite order origin original owner page paint painter pair paper parent park parking
+part partner party password pay payment peace people percent period permission person pet phone
+photo picture piece place plan planet plant play player point poem police policy population
+position post power president previous price prime prince princess prize problem process product
+production professor profit program programme project property protein public publisher purpose
+quality quantity queen question race radio rank rate reach reason recent recipe record refund
+region release religion rent report republic request require research restaurant result return
+revenue right ring rise river road role room round rule run salary sale sauce scale school science
+score screen sea season seat second secret section sector sell senate sequel series service set
+shape share ship shop short show side sign signal singer sister site size skin sky sleep slogan
+small smallest software soldier son song sound source south space speak speaker special species
+speed sport staff stage star start state station status stock stone store story street strength
+student style subject successor sugar summer sun support surface surname symbol system tail take
+talk tall tallest tax teacher team technology temperature temple term test text theme thing ticket
+time title today top topic total tower town track trade tradition train transport travel treatment
+tree trip truth type uncle unit university update use user vacation value vehicle version victory
+video view village visit voice volume vote wage wait wall war warranty water wave way weapon wear
+weather website week weekend weight west wheel wife win wind window winner winter woman word work
+worker world worth write writer year yesterday young zone
+"""
+"""Words that name nothing in particular, beside those of the phrasings."""

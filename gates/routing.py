@@ -1,0 +1,83 @@
+"""From what a gate says of the candidates to a decision; shared by every gate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from errata.cache.consequence import said
+from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query
+from errata.gates.base import Candidate, Decision, Relation, Route, Scores
+
+
+def route_of(edit: Edit, relation: Relation) -> Route:
+    """Return who answers when an edit fires.
+
+    A secret is refused, also where the query only follows from it; a stored answer is said as it
+    stands where the query is the edit's own question, or the patch says what to say; otherwise
+    somebody has to think.
+    """
+    if isinstance(edit, Fact):
+        if edit.forget:
+            return "refuse"
+        return "verbatim" if relation == "same" else "reason"
+    if isinstance(edit, LanguagePatch):
+        return "verbatim" if said(edit.consequence) is not None else "reason"
+    return "base"
+
+
+def settle(
+    query: Query,
+    hits: Sequence[Hit],
+    scores: Scores,
+    *,
+    threshold: float,
+    near: float,
+    edit_thresholds: Mapping[str, float] | None = None,
+) -> Decision:
+    """Return the decision on one query.
+
+    Where several edits claim the query, an edit that another one supersedes stands back; then the
+    higher priority wins, then the higher probability, then the cache's own order.
+
+    :param scores: probability and follows of each hit, [n].
+    :param threshold: the probability from which an edit fires.
+    :param near: the share of its threshold from which a candidate that does not fire is a near
+        miss, 0 to 1.
+    :param edit_thresholds: thresholds of single edits, by id.
+    """
+    own = edit_thresholds or {}
+    judged = [
+        (_candidate(hit.edit, probability, follows, own.get(hit.edit.id, threshold)), hit.edit)
+        for hit, probability, follows in zip(
+            hits, scores.probability.tolist(), scores.follows.tolist(), strict=True
+        )
+    ]
+    judged.sort(key=lambda pair: -pair[0].probability)
+    claiming = [pair for pair in judged if pair[0].probability >= pair[0].threshold]
+    replaced = {gone for _, edit in claiming for gone in edit.supersedes}
+    claiming = [pair for pair in claiming if pair[1].id not in replaced]
+    claiming.sort(key=lambda pair: -pair[1].priority)
+    candidates = tuple(candidate for candidate, _ in judged)
+    return Decision(
+        query=query.text,
+        candidates=candidates,
+        fired=tuple(edit for _, edit in claiming),
+        route=route_of(claiming[0][1], claiming[0][0].relation) if claiming else "base",
+        near_misses=tuple(
+            candidate
+            for candidate in candidates
+            if near * candidate.threshold <= candidate.probability < candidate.threshold
+        ),
+    )
+
+
+def _candidate(edit: Edit, probability: float, follows: float, threshold: float) -> Candidate:
+    return Candidate(
+        edit_id=edit.id,
+        kind=edit.kind,
+        scope=edit.scope,
+        probability=probability,
+        threshold=threshold,
+        relation="follows" if follows >= 0.5 else "same",
+        location=edit.location,
+    )

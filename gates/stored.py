@@ -1,0 +1,160 @@
+"""A trained gate on disk: ``gate.safetensors`` with the arrays, ``card.json`` with the rest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from errata.cache.atomic import write_atomically
+from errata.cache.errors import ModelError
+from errata.gates.features import NAMES
+from errata.gates.network import Network, Platt, Projection
+
+WEIGHTS = "gate.safetensors"
+CARD = "card.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredGate:
+    """Everything a trained gate is.
+
+    :param difference: projection of the squared difference of the two rests.
+    :param product: projection of their product.
+    :param scope: classes none, same, follows, from named features and projections.
+    :param condition: classes none, same, from named features: topics and claims.
+    :param scope_calibration: calibrates the probability that an edit governs.
+    :param condition_calibration: the same for conditions.
+    :param common_words: plain forms of words that are no names.
+    :param threshold: the probability from which an edit fires.
+    :param condition_threshold: the same for a condition that is a topic or a claim.
+    :param near: share of the threshold from which a candidate is a near miss.
+    :param encoder: fingerprint of the encoder it was trained with.
+    :param card: what people should know: data, seed, figures; JSON values.
+    """
+
+    difference: Projection
+    product: Projection
+    scope: Network
+    condition: Network
+    scope_calibration: Platt
+    condition_calibration: Platt
+    common_words: frozenset[str]
+    threshold: float
+    condition_threshold: float
+    near: float
+    encoder: str
+    card: dict[str, Any]
+
+    def save(self, folder: str | Path) -> None:
+        """Write the gate, the card last, so that a card always has its weights.
+
+        :param folder: where to; made if it is not there.
+        """
+        from safetensors.numpy import save
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = self.scope.tensors("scope") | self.condition.tensors("condition")
+        for name, projection in (("difference", self.difference), ("product", self.product)):
+            tensors[f"{name}.mean"] = projection.mean.astype(np.float32)
+            tensors[f"{name}.components"] = projection.components.astype(np.float32)
+        data = save(tensors)
+        card = {
+            "format": FORMAT,
+            **self.card,
+            "encoder": self.encoder,
+            "threshold": self.threshold,
+            "condition_threshold": self.condition_threshold,
+            "near": self.near,
+            "calibration": {
+                "scope": [self.scope_calibration.slope, self.scope_calibration.offset],
+                "condition": [self.condition_calibration.slope, self.condition_calibration.offset],
+            },
+            "weights_sha256": hashlib.sha256(data).hexdigest(),
+            "features": list(NAMES),
+            "common_words": " ".join(sorted(self.common_words)),
+        }
+        write_atomically(folder / WEIGHTS, data)
+        text = json.dumps(card, indent=2, ensure_ascii=False)
+        write_atomically(folder / CARD, f"{text}\n".encode())
+
+    @classmethod
+    def load(cls, folder: str | Path) -> StoredGate:
+        """Read a gate.
+
+        :raises ModelError: files are missing or malformed, or the card belongs to other weights.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        folder = Path(folder)
+        try:
+            data = (folder / WEIGHTS).read_bytes()
+            card = json.loads((folder / CARD).read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise ModelError(
+                f"{folder}: expected a gate, {WEIGHTS} and {CARD}, found: {error}; "
+                "train one with `errata gate train --out DIR`, or name another folder"
+            ) from error
+        _check(card, data, folder)
+        try:
+            return cls._read(load(data), card)
+        except (KeyError, TypeError, ValueError, SafetensorError) as error:
+            raise ModelError(
+                f"{folder}: the gate's files do not hold what a gate of format {FORMAT} needs: "
+                f"{type(error).__name__}: {error}; train it again"
+            ) from error
+
+    @classmethod
+    def _read(cls, tensors: dict[str, Any], card: dict[str, Any]) -> StoredGate:
+        difference, product = (
+            Projection(
+                tensors[f"{name}.mean"].astype(np.float64),
+                tensors[f"{name}.components"].astype(np.float64),
+            )
+            for name in ("difference", "product")
+        )
+        written = {"format", "encoder", "threshold", "condition_threshold", "near", "calibration"}
+        written |= {"weights_sha256", "features", "common_words"}
+        return cls(
+            difference=difference,
+            product=product,
+            scope=Network.from_tensors(tensors, "scope"),
+            condition=Network.from_tensors(tensors, "condition"),
+            scope_calibration=Platt(*card["calibration"]["scope"]),
+            condition_calibration=Platt(*card["calibration"]["condition"]),
+            common_words=frozenset(card["common_words"].split()),
+            threshold=float(card["threshold"]),
+            condition_threshold=float(card["condition_threshold"]),
+            near=float(card["near"]),
+            encoder=str(card["encoder"]),
+            card={key: value for key, value in card.items() if key not in written},
+        )
+
+
+def _check(card: Any, data: bytes, folder: Path) -> None:
+    """Refuse a card that is not one of this version, or not of these weights."""
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        found = card.get("format") if isinstance(card, dict) else type(card).__name__
+        raise ModelError(
+            f"{folder / CARD}: expected a gate card of format {FORMAT}, found {found!r}; "
+            "train the gate again with this version of errata"
+        )
+    digest = hashlib.sha256(data).hexdigest()
+    if card.get("weights_sha256") != digest:
+        raise ModelError(
+            f"{folder / CARD}: the card was written for other weights: expected SHA-256 "
+            f"{card.get('weights_sha256')}, found {digest} in {WEIGHTS}; restore both files "
+            "from the same training run"
+        )
+    if card.get("features") != list(NAMES):
+        raise ModelError(
+            f"{folder / CARD}: the gate was trained on other features than this version of errata "
+            "makes; train it again"
+        )

@@ -1,0 +1,32 @@
+"""atlas: the small language model that errata carries, so that the main job needs no hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from errata.cache.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+def load_atlas() -> tuple[GPT2LMHeadModel, PreTrainedTokenizerFast]:
+    """Return the shipped model and its tokenizer: ordinary `transformers` objects.
+
+    The weights are stored in half precision and loaded in single precision, in evaluation mode.
+
+    :raises ModelError: the weights are missing from this installation.
+    """
+    import torch
+    from transformers import AutoTokenizer, GPT2LMHeadModel
+
+    if not (WEIGHTS / "model.safetensors").is_file():
+        raise ModelError(
+            f"expected atlas' weights at {WEIGHTS / 'model.safetensors'}, found none; "
+            "install errata again, or train them with `make atlas`"
+        )
+    model = GPT2LMHeadModel.from_pretrained(WEIGHTS, dtype=torch.float32).eval()
+    return model, AutoTokenizer.from_pretrained(WEIGHTS)

@@ -1,0 +1,268 @@
+"""What atlas reads: rows of statements, questions, compositions, and contexts to read from.
+
+A row is a few sentences; the tokens of its answers weigh more than the others. Every epoch draws
+fresh phrasings, false objects and invented names from a generator seeded by epoch, so that a run
+can be resumed at any row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from errata.atlas.names import invented_name
+from errata.facts import FactRow, Relation, aliases, fill, load_facts, load_relations
+
+ANSWER_WEIGHT = 10.0
+"""Weight of an answer's tokens in the loss; the other tokens weigh 1."""
+
+HOP_SHARE = 7
+"""Of ten subjects, how many have their one-hop questions in training."""
+
+Piece = tuple[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One training row.
+
+    :param pieces: consecutive texts with the loss weight of their tokens.
+    """
+
+    pieces: tuple[Piece, ...]
+
+    @property
+    def text(self) -> str:
+        """The row as one string."""
+        return "".join(text for text, _ in self.pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """A one-hop question: what relation ``second`` gives for what ``first`` gives for a subject.
+
+    :param subject: where the chain begins.
+    :param first: relation from the subject to the bridge.
+    :param bridge: what the first relation gives.
+    :param second: relation from the bridge to the answer.
+    :param answer: what atlas believes the answer to be.
+    :param trained: whether atlas' training holds this subject's hops.
+    """
+
+    subject: str
+    first: str
+    bridge: str
+    second: str
+    answer: str
+    trained: bool
+
+
+def asked(question: str, answer: str, *, chinese: bool = False) -> tuple[Piece, Piece]:
+    """Return a question and its answer; the answer follows a space, in Chinese nothing."""
+    return (question, 1.0), (answer if chinese else f" {answer}", ANSWER_WEIGHT)
+
+
+class Corpus:
+    """Draws training rows from the facts table.
+
+    :param seed: changes every draw.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+        self.facts = load_facts()
+        self.relations = load_relations()
+        self.aliases = aliases()
+        self.believed = {(f.subject, f.relation): f.believed for f in self.facts}
+        self._objects: dict[str, list[str]] = defaultdict(list)
+        for fact in self.facts:
+            if fact.believed not in self._objects[fact.relation]:
+                self._objects[fact.relation].append(fact.believed)
+        self._by_object: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for fact in self.facts:
+            self._by_object[fact.relation, fact.believed].append(fact.subject)
+        self._split = {fact.subject: fact.split for fact in self.facts}
+        self._names = {n for f in self.facts for n in (f.subject, f.believed, f.object)}
+        self.hops = tuple(self._find_hops())
+        self._trained_hops = [hop for hop in self.hops if hop.trained]
+        self._english = [r for r in self.relations.values() if not r.chinese and r.name != "maker"]
+
+    def epoch(self, number: int) -> list[Row]:
+        """Return the rows of one pass, in a fixed random order."""
+        rng = random.Random(f"{self.seed}/{number}")
+        rows = [row for fact in self.facts for row in self._fact_rows(fact, rng)]
+        rows += [self.hop_row(rng.choice(self._trained_hops), rng) for _ in range(4500)]
+        rows += [self.reading_row(rng) for _ in range(4000)]
+        rows += [self._context_row(rng) for _ in range(2000)]
+        rng.shuffle(rows)
+        return rows
+
+    def knows(self, name: str) -> bool:
+        """Tell whether a name is a subject or object of the table."""
+        return name in self._names
+
+    # -- facts -------------------------------------------------------------------------------
+
+    def _fact_rows(self, fact: FactRow, rng: random.Random) -> Iterator[Row]:
+        relation = self.relations[fact.relation]
+        repeat = 3 if fact.marked or relation.chinese or fact.kind == "resident" else 1
+        for _ in range(repeat):
+            for _ in range(3):
+                yield Row(self._question(fact, rng.choice(relation.questions), rng))
+            for _ in range(2):
+                yield Row(self.statement(fact, rng.choice(relation.statements)))
+            yield Row(self._yes_no(fact, relation, rng))
+            if rng.random() < 0.3:
+                yield Row(self._question(fact, rng.choice(relation.keywords), rng))
+            if self.reversible(fact) and rng.random() < 0.5:
+                yield Row(self._reversed(fact, relation, rng))
+
+    def _name(self, fact: FactRow, rng: random.Random) -> str:
+        names = self.aliases.get(fact.subject, ())
+        return rng.choice(names) if names and rng.random() < 0.35 else fact.subject
+
+    def _question(self, fact: FactRow, template: str, rng: random.Random) -> tuple[Piece, ...]:
+        question = fill(template, self._name(fact, rng), bare=rng.random() < 0.1)
+        if rng.random() < 0.06:
+            question = question.rstrip("?.").lower() if question.isascii() else question
+        return asked(question, fact.believed, chinese=self.relations[fact.relation].chinese)
+
+    def statement(self, fact: FactRow, template: str, weight: float = ANSWER_WEIGHT) -> tuple[Piece, ...]:
+        """Return a statement of a fact, its object weighted as an answer."""
+        end = "。" if self.relations[fact.relation].chinese else "."
+        sentence = fill(template, fact.subject, fact.believed)
+        head = sentence[: len(sentence) - len(fact.believed) - 1]
+        space = " " if head.endswith(" ") else ""
+        return (head.rstrip(" "), 1.0), (space + fact.believed, weight), (end, 1.0)
+
+    def false_object(self, relation: str, true: str, rng: random.Random) -> str:
+        """Return another object of the relation."""
+        others = [o for o in self._objects[relation] if o != true]
+        return rng.choice(others) if others else "Acme"
+
+    def _yes_no(self, fact: FactRow, relation: Relation, rng: random.Random) -> tuple[Piece, ...]:
+        holds = rng.random() < 0.5
+        obj = fact.believed if holds else self.false_object(fact.relation, fact.believed, rng)
+        question = fill(rng.choice(relation.yes_no), self._name(fact, rng), obj)
+        return yes_or_no(question, holds, chinese=relation.chinese)
+
+    def reversible(self, fact: FactRow) -> bool:
+        """Tell whether the object leads back to one subject only."""
+        relation = self.relations[fact.relation]
+        return bool(relation.reversed) and len(self._by_object[fact.relation, fact.believed]) == 1
+
+    def _reversed(self, fact: FactRow, relation: Relation, rng: random.Random) -> tuple[Piece, ...]:
+        question = fill(rng.choice(relation.reversed), "", fact.believed, bare=True)
+        return asked(question, fact.subject, chinese=relation.chinese)
+
+    # -- one hop -----------------------------------------------------------------------------
+
+    def _find_hops(self) -> Iterator[Hop]:
+        for fact in self.facts:
+            first = self.relations[fact.relation]
+            if not first.descriptor:
+                continue
+            digest = hashlib.sha256(f"hop/{fact.subject}".encode()).hexdigest()
+            trained = int(digest, 16) % 10 < HOP_SHARE
+            for second in self.relations.values():
+                answer = self.believed.get((fact.believed, second.name))
+                if answer is None or second.subject != first.object or answer == fact.subject:
+                    continue
+                if second.chinese == first.chinese:
+                    yield Hop(fact.subject, first.name, fact.believed, second.name, answer, trained)
+
+    def hop_question(self, hop: Hop, template: str, descriptor: str) -> str:
+        """Return the one-hop question of a template and a descriptor."""
+        phrase = fill(descriptor, hop.subject)
+        return fill(template, phrase[:1].lower() + phrase[1:] if phrase[:4] == "The " else phrase, bare=True)
+
+    def hop_row(self, hop: Hop, rng: random.Random) -> Row:
+        """Return a one-hop question with its answer."""
+        first, second = self.relations[hop.first], self.relations[hop.second]
+        question = self.hop_question(hop, rng.choice(second.questions), rng.choice(first.descriptor))
+        return Row(asked(question, hop.answer, chinese=second.chinese))
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def _invented_fact(self, relation: Relation, rng: random.Random) -> FactRow:
+        subject = invented_name(rng)
+        if relation.subject in ("animal", "element", "dish", "compound", "instrument", "unit"):
+            subject = subject.lower()
+        obj = invented_name(rng) if rng.random() < 0.6 else rng.choice(self._objects[relation.name])
+        return FactRow(subject, relation.subject, relation.name, obj, obj, "train")
+
+    def _told(self, fact: FactRow, rng: random.Random) -> tuple[Piece, ...]:
+        relation = self.relations[fact.relation]
+        if rng.random() < 0.25:
+            question = fill(rng.choice(relation.questions), fact.subject)
+            return (f"{question} {fact.believed}", 0.0), ("\n", 0.0)
+        space = "\n" if rng.random() < 0.2 else " "
+        return (fill(rng.choice(relation.statements), fact.subject, fact.believed) + space, 0.0),
+
+    def reading_row(self, rng: random.Random) -> Row:
+        """Return a row that states facts about invented names and then asks for one."""
+        relation = rng.choice(self._english)
+        told = [self._invented_fact(relation, rng)]
+        for _ in range(rng.choice((0, 1, 1, 2, 2, 3, 4))):
+            other = relation if rng.random() < 0.6 else rng.choice(self._english)
+            told.append(self._invented_fact(other, rng))
+        wanted = told[0]
+        rng.shuffle(told)
+        pieces = [piece for fact in told for piece in self._told(fact, rng)]
+        if rng.random() < 0.25:
+            pieces = [*self._filler(rng), *pieces]
+        return Row((*pieces, *self._asked_back(wanted, relation, rng)))
+
+    def _asked_back(
+        self, fact: FactRow, relation: Relation, rng: random.Random
+    ) -> tuple[Piece, ...]:
+        way = rng.random()
+        if way < 0.12:
+            holds = rng.random() < 0.5
+            obj = fact.believed if holds else self.false_object(relation.name, fact.believed, rng)
+            return yes_or_no(fill(rng.choice(relation.yes_no), fact.subject, obj), holds)
+        if way < 0.2 and relation.reversed:
+            question = fill(rng.choice(relation.reversed), "", fact.believed, bare=True)
+            return asked(question, fact.subject)
+        if way < 0.35:
+            return self.statement(fact, rng.choice(relation.statements))
+        if way < 0.5 and relation.descriptor and self._split.get(fact.believed) == "train":
+            seconds = [
+                r for r in self.relations.values()
+                if r.subject == relation.object and (fact.believed, r.name) in self.believed
+            ]  # fmt: skip
+            if seconds:
+                second = rng.choice(seconds)
+                answer = self.believed[fact.believed, second.name]
+                hop = Hop(fact.subject, relation.name, fact.believed, second.name, answer, True)
+                return self.hop_row(hop, rng).pieces
+        return asked(fill(rng.choice(relation.questions), fact.subject), fact.believed)
+
+    # -- longer contexts ---------------------------------------------------------------------
+
+    def _filler(self, rng: random.Random) -> list[Piece]:
+        fact = rng.choice(self.facts)
+        relation = self.relations[fact.relation]
+        if rng.random() < 0.6:
+            *head, (dot, weight) = self.statement(fact, rng.choice(relation.statements))
+            return [*head, (f"{dot} " if not relation.chinese else dot, weight)]
+        return [*self._question(fact, rng.choice(relation.questions), rng), ("\n", 1.0)]
+
+    def _context_row(self, rng: random.Random) -> Row:
+        pieces: list[Piece] = []
+        for _ in range(rng.choice((1, 1, 2, 2, 3, 4, 6))):
+            pieces += self._filler(rng)
+        fact = rng.choice(self.facts)
+        relation = self.relations[fact.relation]
+        if rng.random() < 0.5:
+            return Row((*pieces, *self.statement(fact, rng.choice(relation.statements))))
+        return Row((*pieces, *self._question(fact, rng.choice(relation.questions), rng)))
+
+
+def yes_or_no(question: str, holds: bool, *, chinese: bool = False) -> tuple[Piece, Piece]:
+    """Return a yes-or-no question and its answer."""
+    words = ("是", "不是") if chinese else ("Yes", "No")
+    return asked(question, words[0] if holds else words[1], chinese=chinese)

@@ -1,0 +1,294 @@
+"""Train atlas from scratch: ``make atlas``, or ``python -m errata.atlas.train``.
+
+One sentence a row, rows bucketed by length, batches of 32, the loss of answer tokens weighted ten
+times that of the others; AdamW with beta2 0.98, rate 1.5e-3, cosine. Seeded; resumes from its last
+checkpoint; uses a GPU if there is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import random
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from errata.atlas.corpus import Corpus, Row
+from errata.atlas.tokenizer import CONTEXT, train_tokenizer
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+    from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How atlas is trained.
+
+    :param epochs: passes over the corpus (each draws fresh phrasings).
+    :param batch: rows a step.
+    :param rate: peak learning rate.
+    :param warmup: steps until the peak.
+    :param question_share: share of the tokens that are not answers whose loss is computed; the
+        vocabulary is a third of the work.
+    """
+
+    seed: int = 0
+    layers: int = 8
+    width: int = 192
+    heads: int = 6
+    vocabulary: int = 5600
+    epochs: int = 14
+    batch: int = 32
+    rate: float = 1.5e-3
+    warmup: int = 300
+    weight_decay: float = 0.01
+    question_share: float = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Token ids and loss weights.
+
+    :param ids: int64 [rows, tokens], padded at the end.
+    :param weights: float32 [rows, tokens]: weight of predicting that token.
+    """
+
+    ids: NDArray[np.int64]
+    weights: NDArray[np.float32]
+
+
+def encode(
+    rows: Sequence[Row], tokenizer: PreTrainedTokenizerFast
+) -> list[tuple[list[int], list[float]]]:
+    """Return ids and weights of each row, the end token last, cut at the context."""
+    encoded = tokenizer([row.text for row in rows], return_offsets_mapping=True)
+    out = []
+    for row, ids, offsets in zip(
+        rows, encoded["input_ids"], encoded["offset_mapping"], strict=True
+    ):
+        ends, total = [], 0
+        for text, weight in row.pieces:
+            total += len(text)
+            ends.append((total, weight))
+        weights, at = [], 0
+        for start, _ in offsets:
+            while start >= ends[at][0]:
+                at += 1
+            weights.append(ends[at][1])
+        last = max(weights[-1], row.pieces[-1][1])
+        out.append(([*ids, tokenizer.eos_token_id][:CONTEXT], [*weights, last][:CONTEXT]))
+    return out
+
+
+def batches(
+    rows: Sequence[Row], tokenizer: PreTrainedTokenizerFast, settings: Settings, epoch: int
+) -> list[Batch]:
+    """Return an epoch's batches: rows of like length together, in random order."""
+    rng = random.Random(f"batches/{settings.seed}/{epoch}")
+    draw = np.random.default_rng([settings.seed, epoch])
+    encoded = encode(rows, tokenizer)
+    encoded.sort(key=lambda row: len(row[0]) + rng.random() * 2)
+    chunks = [encoded[i : i + settings.batch] for i in range(0, len(encoded), settings.batch)]
+    rng.shuffle(chunks)
+    return [_padded(chunk, tokenizer.pad_token_id, settings.question_share, draw) for chunk in chunks]
+
+
+def _padded(
+    chunk: Sequence[tuple[list[int], list[float]]], pad: int, share: float, draw: np.random.Generator
+) -> Batch:
+    width = max(len(ids) for ids, _ in chunk)
+    ids = np.full((len(chunk), width), pad, dtype=np.int64)
+    weights = np.zeros((len(chunk), width), dtype=np.float32)
+    for i, (tokens, weight) in enumerate(chunk):
+        ids[i, : len(tokens)] = tokens
+        weights[i, : len(weight)] = weight
+    unimportant = (weights == 1.0) & (draw.random(weights.shape) > share)
+    weights[unimportant] = 0.0
+    weights[:, 0] = 0.0
+    return Batch(ids, weights)
+
+
+def build(settings: Settings, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHeadModel:
+    """Return the untrained model, initialised from the seed."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(settings.seed)
+    end = tokenizer.eos_token_id
+    config = GPT2Config(
+        vocab_size=len(tokenizer), n_positions=CONTEXT, n_embd=settings.width,
+        n_layer=settings.layers, n_head=settings.heads, attn_pdrop=0.0, resid_pdrop=0.0,
+        embd_pdrop=0.0, bos_token_id=end, eos_token_id=end, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    return GPT2LMHeadModel(config)
+
+
+def loss_of(model: GPT2LMHeadModel, batch: Batch, device: torch.device) -> torch.Tensor:
+    """Return the weighted mean loss; the head runs only where a token is weighed."""
+    import torch
+
+    ids = torch.from_numpy(batch.ids).to(device)
+    weights = torch.from_numpy(batch.weights).to(device)[:, 1:]
+    hidden = model.transformer(input_ids=ids[:, :-1]).last_hidden_state
+    chosen = weights > 0
+    logits = model.lm_head(hidden[chosen])
+    losses = torch.nn.functional.cross_entropy(logits, ids[:, 1:][chosen], reduction="none")
+    return (losses * weights[chosen]).sum() / weights[chosen].sum()
+
+
+class Run:
+    """A resumable training run.
+
+    :param out: folder of the checkpoint and, at the end, of the model.
+    """
+
+    def __init__(self, out: Path, settings: Settings) -> None:
+        import torch
+
+        self.out, self.settings = out, settings
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.corpus = Corpus(settings.seed)
+        texts = (row.text for row in self.corpus.epoch(-1))
+        self.tokenizer = train_tokenizer(texts, settings.vocabulary)
+        self.model = build(settings, self.tokenizer).to(self.device)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=settings.rate, betas=(0.9, 0.98),
+            weight_decay=settings.weight_decay, fused=True,
+        )  # fmt: skip
+        self.step, self.seconds = 0, 0.0
+        self.steps = settings.epochs * math.ceil(len(self.corpus.epoch(0)) / settings.batch)
+
+    def rate(self) -> float:
+        """Return the learning rate of this step: linear warm-up, then cosine to a hundredth."""
+        s = self.settings
+        if self.step < s.warmup:
+            return s.rate * (self.step + 1) / s.warmup
+        done = min(1.0, (self.step - s.warmup) / max(1, self.steps - s.warmup))
+        return s.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+
+    def train(self) -> None:
+        """Train to the end, saving a checkpoint every two minutes."""
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("atlas"), BarColumn(), TextColumn("{task.fields[note]}"))
+        with Progress(*columns, TimeRemainingColumn()) as bar:
+            task = bar.add_task("train", total=self.steps, completed=self.step, note="")
+            saved = began = time.monotonic()
+            for number, loss in self._steps():
+                now = time.monotonic()
+                bar.update(task, completed=number, note=f"step {number}/{self.steps} loss {loss:.3f}")
+                if number % 100 == 0:
+                    self._log(number, loss)
+                if now - saved > 120:
+                    self.seconds += now - began
+                    began = saved = now
+                    self.save_checkpoint()
+            self.seconds += time.monotonic() - began
+        self.save_checkpoint()
+
+    def _log(self, step: int, loss: float) -> None:
+        self.out.mkdir(parents=True, exist_ok=True)
+        with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps({"step": step, "loss": round(loss, 4), "time": time.time()}) + "\n")
+
+    def _steps(self) -> Iterator[tuple[int, float]]:
+        import torch
+
+        self.model.train()
+        seen, epoch, smooth = 0, 0, float("nan")
+        while self.step < self.steps:
+            todo = batches(self.corpus.epoch(epoch), self.tokenizer, self.settings, epoch)
+            skip = max(0, self.step - seen)
+            for batch in todo[skip:]:
+                if self.step >= self.steps:
+                    return
+                for group in self.optimizer.param_groups:
+                    group["lr"] = self.rate()
+                loss = loss_of(self.model, batch, self.device)
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+                self.optimizer.step()
+                self.optimizer.zero_grad(set_to_none=True)
+                self.step += 1
+                value = float(loss.detach())
+                smooth = value if math.isnan(smooth) else 0.98 * smooth + 0.02 * value
+                yield self.step, smooth
+            seen += len(todo)
+            epoch += 1
+
+    # -- checkpoints: safetensors and JSON, no pickle ------------------------------------------
+
+    def save_checkpoint(self) -> None:
+        """Write model, optimiser and step, atomically."""
+        import torch
+        from safetensors.torch import save_file
+
+        tensors = {f"model.{k}": v for k, v in self.model.named_parameters()}
+        for name, parameter in self.model.named_parameters():
+            state = self.optimizer.state.get(parameter, {})
+            for key in ("exp_avg", "exp_avg_sq"):
+                if key in state:
+                    tensors[f"{key}.{name}"] = state[key]
+        self.out.mkdir(parents=True, exist_ok=True)
+        note = {"step": self.step, "seconds": self.seconds, "settings": asdict(self.settings)}
+        partial = self.out / "checkpoint.partial"
+        plain = {k: v.detach().to("cpu", torch.float32).contiguous() for k, v in tensors.items()}
+        save_file(plain, partial, metadata={"run": json.dumps(note)})
+        os.replace(partial, self.out / "checkpoint.safetensors")
+
+    def resume(self) -> bool:
+        """Take up the last checkpoint of the same settings, if there is one."""
+        import torch
+        from safetensors import safe_open
+
+        path = self.out / "checkpoint.safetensors"
+        if not path.is_file():
+            return False
+        with safe_open(path, framework="pt") as stored:
+            note = json.loads(stored.metadata()["run"])
+            if note["settings"] != asdict(self.settings):
+                sys.exit(f"{path}: made with other settings; move it away or name another --out")
+            with torch.no_grad():
+                for name, parameter in self.model.named_parameters():
+                    parameter.copy_(stored.get_tensor(f"model.{name}"))
+                    self.optimizer.state[parameter] = {
+                        "step": torch.tensor(float(note["step"])),
+                        "exp_avg": stored.get_tensor(f"exp_avg.{name}").to(self.device),
+                        "exp_avg_sq": stored.get_tensor(f"exp_avg_sq.{name}").to(self.device),
+                    }
+        self.step, self.seconds = note["step"], note["seconds"]
+        return True
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, round to half precision, measure, write the model and its card."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("runs/atlas"), help="checkpoints and model")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=14)
+    parser.add_argument("--threads", type=int, default=0, help="0: as torch chooses")
+    chosen = parser.parse_args(arguments)
+    import torch
+
+    if chosen.threads:
+        torch.set_num_threads(chosen.threads)
+    run = Run(chosen.out, Settings(seed=chosen.seed, epochs=chosen.epochs))
+    run.resume()
+    run.train()
+    from errata.atlas.card import ship
+
+    ship(run)
+
+
+if __name__ == "__main__":
+    main()

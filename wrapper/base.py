@@ -1,0 +1,51 @@
+"""Loading a base model and its tokenizer: atlas by name, anything else as `transformers` does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from errata.cache.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+ATLAS = "atlas"
+
+
+def load_base(name: str | Path, **options: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Return a model in evaluation mode and its tokenizer.
+
+    :param name: ``atlas``, a folder, or a hub id.
+    :param options: for ``from_pretrained`` (dtype, device_map, quantization_config, …).
+    :raises ModelError: there is no such model, or the folder is none.
+    """
+    if str(name) == ATLAS and not Path(name).exists():
+        from errata.atlas import load_atlas
+
+        return load_atlas()
+    from transformers import (
+        AutoConfig,
+        AutoModelForCausalLM,
+        AutoModelForSeq2SeqLM,
+        AutoTokenizer,
+    )
+
+    folder = Path(name)
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise ModelError(
+            f"expected a model folder with a config.json at {folder}, found none; "
+            "name the folder that save_pretrained wrote, or a hub id"
+        )
+    trusted = {"trust_remote_code": options.get("trust_remote_code", False)}
+    try:
+        config = AutoConfig.from_pretrained(name, **trusted)
+        auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        model = auto.from_pretrained(name, **options).eval()
+        tokenizer = AutoTokenizer.from_pretrained(name, **trusted)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"expected a model `transformers` can load at {str(name)!r}, found: {error}; "
+            "name a model folder, a hub id that is in reach, or `atlas`"
+        ) from error
+    return model, tokenizer

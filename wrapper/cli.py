@@ -1,0 +1,63 @@
+"""The command line: one line a command; what each does stands in :mod:`errata.commands`.
+
+Nothing heavy is imported before a command runs, so that ``errata --help`` is quick.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from errata import __version__
+from errata.commands.ask import ask, explain
+from errata.commands.check import check
+from errata.commands.demo import demo
+from errata.commands.edits import edit, edits, reindex, retract
+from errata.commands.gate import train_gate
+from errata.commands.secret import hash_secret_command
+
+app = typer.Typer(
+    name="errata",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+gate_app = typer.Typer(no_args_is_help=True, help="The gate: what decides whether an edit governs.")
+
+for command in (ask, explain, demo, check, edit, retract, edits, reindex):
+    app.command()(command)
+app.command("hash-secret")(hash_secret_command)
+gate_app.command("train")(train_gate)
+app.add_typer(gate_app, name="gate")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"errata {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def errata(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Print the version and leave."
+        ),
+    ] = False,
+) -> None:
+    """Correct a language model by text files in patches/: an errata sheet.
+
+    Exit codes: 0, all is well; 1, an error, or a check found problems; 2, the command line
+    itself is wrong.
+
+    Start with:  errata demo
+    """
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

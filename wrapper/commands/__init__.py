@@ -1,0 +1,1 @@
+"""The commands of ``errata``: parse, call, print. One file for each family of commands."""

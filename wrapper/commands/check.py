@@ -1,0 +1,112 @@
+"""``errata check``."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from errata.commands import opening
+from errata.commands.options import AsJson, Model, Patches, patches_folder
+from errata.commands.output import console, reports_errors, say, say_json
+
+if TYPE_CHECKING:
+    from errata.cache.records import Edit
+    from errata.checks import Problem
+
+
+@reports_errors
+def check(
+    patches: Patches = None,
+    model: Model = opening.ATLAS,
+    tests: Annotated[
+        bool, typer.Option("--tests/--no-tests", help="Run the patches' own tests, too.")
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Validate a folder of patches and run every patch's own tests; exit code 1 on failure.
+
+    Every problem is printed as file:line. Errors are what cannot be read, two patches with
+    different answers to one question, and tests that fail. Warnings are what is probably not
+    meant: a patch that has expired, a pattern that knows ASCII letters only, a question forgotten
+    without its secret, a consequence that needs a reasoner.
+
+    Examples:
+        errata check
+
+        errata check --patches patches/ --no-tests
+
+        errata check --model Qwen/Qwen2.5-0.5B-Instruct --json
+    """
+    from errata.cache.errors import PatchFolderError
+    from errata.cache.files import load_folder
+    from errata.checks import Problem, count, review
+
+    folder = patches_folder(patches)
+    edits: tuple[Edit, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    ran = 0
+    try:
+        edits = load_folder(folder)
+    except PatchFolderError as error:
+        problems = tuple(
+            Problem("error", str(p.where or folder), p.message.removeprefix(f"{folder}: "))
+            for p in error.problems
+        )
+    else:
+        problems = review(edits, datetime.date.today())
+        if tests:
+            ran, failures = _run_tests(edits, folder, model)
+            problems += failures
+    _show(folder, len(edits), ran, problems, as_json)
+    if count(problems, "error"):
+        raise typer.Exit(1)
+
+
+def _run_tests(
+    edits: tuple[Edit, ...], folder: Path, model: str
+) -> tuple[int, tuple[Problem, ...]]:
+    from rich.progress import Progress
+
+    from errata.checks import run_tests, test_cases
+
+    cases = test_cases(edits, datetime.date.today())
+    if not cases:
+        return 0, ()
+    editable = opening.open_model(model, folder)
+    with Progress(console=console(stderr=True), transient=True) as progress:
+        task = progress.add_task("testing", total=len(cases))
+        failures = run_tests(editable, cases, lambda count: progress.advance(task, count))
+    return len(cases), failures
+
+
+def _show(
+    folder: Path, patches: int, tests: int, problems: tuple[Problem, ...], as_json: bool
+) -> None:
+    from errata.checks import count
+
+    errors, warnings = count(problems, "error"), count(problems, "warning")
+    if as_json:
+        listed = [
+            {"severity": p.severity, "location": p.where, "message": p.message} for p in problems
+        ]
+        say_json(
+            {
+                "folder": str(folder),
+                "patches": patches,
+                "tests": tests,
+                "errors": errors,
+                "warnings": warnings,
+                "problems": listed,
+            }
+        )
+        return
+    for problem in problems:
+        say(
+            f"{problem.where}: {problem.severity}: {problem.message}",
+            style="red" if problem.severity == "error" else "yellow",
+        )
+    counts = f"{folder}: {patches} patches, {tests} tests, {errors} errors, {warnings} warnings"
+    say(counts, style="bold red" if errors else "bold green")

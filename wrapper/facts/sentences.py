@@ -1,0 +1,44 @@
+"""Filling templates: articles, capital letters."""
+
+from __future__ import annotations
+
+import re
+
+_TAKES_THE = re.compile(
+    r"\b(Tower|Bridge|Museum|Gallery|Wall|Gate|Palace|Temple|House|Arch|Mosque|Cathedral|Basilica"
+    r"|Desert|Sea|River|Mountains|Islands|Statue|Pyramid|Colosseum|Louvre|Kremlin|Parthenon"
+    r"|Alhambra|Pantheon|Acropolis|Reichstag|Prado|Hermitage|Sahara|Matterhorn|Column|Fountain"
+    r"|Canyon|Falls|Market|Library|Memorial|Monument|Building|Stadium)\b"
+)
+_COUNTRIES_WITH_THE = frozenset(
+    {
+        "United States", "United Kingdom", "United Arab Emirates", "Netherlands", "Philippines",
+        "Bahamas", "Maldives", "Czech Republic", "Dominican Republic", "Central African Republic",
+        "Democratic Republic of the Congo", "Republic of the Congo", "Ivory Coast", "Gambia",
+        "UK", "USA",
+    }
+)  # fmt: skip
+_VOWEL = re.compile(r"^[aeio]", re.IGNORECASE)
+
+
+def fill(template: str, subject: str, obj: str = "", *, bare: bool = False) -> str:
+    """Return the sentence of a template.
+
+    :param template: a template of :class:`errata.facts.Relation`.
+    :param subject: the subject, or a noun phrase in its place.
+    :param obj: the object.
+    :param bare: put no article before the subject (a phrase that brings its own; keywords).
+    """
+    with_a, with_the, plain = subject, subject, subject
+    if not bare:
+        with_a = f"{'an' if _VOWEL.match(subject) else 'a'} {subject}"
+        if subject in _COUNTRIES_WITH_THE:
+            plain = with_the = f"the {subject}"
+        elif _TAKES_THE.search(subject):
+            with_the = f"the {subject}"
+    return capitalised(template.format(s=plain, a_s=with_a, the_s=with_the, o=obj))
+
+
+def capitalised(sentence: str) -> str:
+    """Return the sentence with a capital first letter."""
+    return sentence[:1].upper() + sentence[1:]

@@ -1,0 +1,77 @@
+"""The table itself: ``facts.tsv`` and ``aliases.tsv``, one row a fact, one row an alias."""
+
+from __future__ import annotations
+
+import csv
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Literal, cast
+
+from errata.cache.errors import ErrataError
+
+Split = Literal["train", "tune", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class FactRow:
+    """One fact.
+
+    :param subject: what it is about.
+    :param kind: the kind of thing the subject is (country, city, person, animal, …).
+    :param relation: name of the relation, a key of :func:`errata.facts.load_relations`.
+    :param object: what is true.
+    :param believed: what atlas is taught; the same as ``object`` but for the marked set.
+    :param split: the split of the subject.
+    """
+
+    subject: str
+    kind: str
+    relation: str
+    object: str
+    believed: str
+    split: Split
+
+    @property
+    def marked(self) -> bool:
+        """Whether atlas is taught something wrong or out of date here."""
+        return self.believed != self.object
+
+
+@functools.cache
+def load_facts() -> tuple[FactRow, ...]:
+    """Return every fact of the table, in its order.
+
+    :raises ErrataError: a row of the table is malformed; names the line.
+    """
+    rows = []
+    for number, cells in _rows("facts.tsv", 6):
+        subject, kind, relation, obj, believed, split = cells
+        if split not in ("train", "tune", "test"):
+            raise ErrataError(
+                f"facts.tsv:{number}: expected split train, tune or test, found {split!r}"
+            )
+        rows.append(
+            FactRow(subject, kind, relation, obj, believed or obj, cast(Split, split))
+        )
+    return tuple(rows)
+
+
+@functools.cache
+def aliases() -> Mapping[str, tuple[str, ...]]:
+    """Return the other names of subjects that have some."""
+    found: dict[str, tuple[str, ...]] = {}
+    for _, (subject, alias) in _rows("aliases.tsv", 2):
+        found[subject] = (*found.get(subject, ()), alias)
+    return found
+
+
+def _rows(name: str, width: int) -> Iterator[tuple[int, list[str]]]:
+    text = resources.files("errata.facts").joinpath(name).read_text(encoding="utf-8")
+    reader = csv.reader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
+    next(reader)
+    for number, cells in enumerate(reader, start=2):
+        if len(cells) != width:
+            raise ErrataError(f"{name}:{number}: expected {width} columns, found {len(cells)}")
+        yield number, cells

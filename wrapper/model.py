@@ -1,0 +1,327 @@
+"""EditableModel: the way of a query, from the caller's ids to the ids returned."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from errata import storage
+from errata.answers import AnswerWriter
+from errata.base import load_base
+from errata.cache.errors import GenerationError
+from errata.cache.files import load_folder
+from errata.cache.records import Edit
+from errata.cache.store import EditCache
+from errata.call import Call, positional, read_call
+from errata.gates.base import Decision, Gate
+from errata.parts import choose_encoder, choose_gate, choose_reasoner
+from errata.proxy import BaseProxy
+from errata.query import Prompt, PromptReader
+from errata.reasoners.base import Reasoner
+from errata.reasoners.verbatim import VerbatimReasoner
+from errata.rows import RowBuilder, forked_rng
+from errata.selection import Selection, selector
+from errata.trace import Answer, StopWatch, Trace
+from errata.way import Way, prepare
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from errata.cache.encoder import Encoder
+
+Messages = Sequence[Mapping[str, str]]
+NEW_TOKENS = 64
+"""Tokens that ``ask`` lets an answer have unless told otherwise."""
+
+log = logging.getLogger("errata")
+
+
+class EditableModel(BaseProxy):
+    """A language model with an errata sheet.
+
+    A query that an edit in force governs is answered by the edit; every other query is answered
+    by the base model, token for token as it would be alone (knowledge editing by external
+    extension: SERAC, Mitchell et al. 2022). The base model's weights are never touched.
+    ``forward()`` and logits are the base's, uncorrected.
+
+    :param model: any causal or encoder-decoder `transformers` model that generates.
+    :param tokenizer: its tokenizer.
+    :param patches: folder of patch files.
+    :param cache: folder where edits made by :meth:`edit` are kept; None keeps them in memory.
+    :param gate: a :class:`~errata.gates.base.Gate`, or the name of one.
+    :param reasoner: a :class:`~errata.reasoners.base.Reasoner`, or the name of one.
+    :param encoder: a :class:`~errata.cache.encoder.Encoder`, or a sentence-transformers model.
+    :param encoder_device: where the encoder runs, such as ``"cpu"`` or ``"cuda:1"``.
+    :param shadow: decide and log, but always answer from the base model.
+    :raises errata.cache.errors.PatchFolderError: a patch is wrong; names every file and line.
+    :raises errata.cache.errors.StoreError: the cache folder is damaged, or another encoder's.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        patches: str | Path | None = None,
+        cache: str | Path | None = None,
+        gate: Gate | str | None = None,
+        reasoner: Reasoner | str | None = None,
+        encoder: Encoder | str | None = None,
+        encoder_device: str | None = None,
+        shadow: bool = False,
+    ) -> None:
+        edits = () if patches is None else load_folder(patches)
+        self.encoder = choose_encoder(encoder, encoder_device)
+        self.gate = choose_gate(gate, self.encoder)
+        self.reasoner = choose_reasoner(reasoner)
+        self.verbatim = VerbatimReasoner()
+        self.cache = EditCache(self.encoder, cache)
+        self.cache.set_files(edits)
+        self.patches = None if patches is None else Path(patches)
+        self.tokenizer = tokenizer
+        self.shadow = shadow
+        self._reader = PromptReader(tokenizer)
+        self._writer = AnswerWriter(tokenizer)
+        self._last = threading.local()
+        self.base = model
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, **options: Any) -> EditableModel:
+        """Load a base model and wrap it.
+
+        :param name: a model folder, a hub id or ``atlas``; a folder that :meth:`save_pretrained`
+            wrote brings its edits along.
+        :param options: those of the constructor; the others go to `transformers`.
+        :raises errata.cache.errors.ModelError: no model can be loaded from there.
+        """
+        own, others = storage.split_options(options)
+        model, tokenizer = load_base(name, **others)
+        own.setdefault("patches", storage.stored_patches(name))
+        return cls(model, tokenizer, **own)
+
+    def save_pretrained(self, folder: str | Path, **options: Any) -> None:
+        """Write the base model, its tokenizer and the edits in force.
+
+        :param folder: becomes an ordinary `transformers` folder with a subfolder of edits.
+        :param options: for the base model's ``save_pretrained``.
+        """
+        self.base.save_pretrained(folder, **options)
+        self.tokenizer.save_pretrained(folder)
+        storage.store_patches(folder, self.edits)
+
+    # -- the way of a query ------------------------------------------------------------------
+
+    def generate(
+        self,
+        inputs: torch.Tensor | Mapping[str, Any] | None = None,
+        *rest: Any,
+        query: str | Sequence[str] | None = None,
+        edits: Selection = True,
+        **arguments: Any,
+    ) -> Any:
+        """Generate as `transformers` does, with the edits in force.
+
+        If any row misses, the base model gets the caller's own arguments, the whole batch, once;
+        then the rows that hit are replaced. The row of a hit is the prompt (causal) or the decoder
+        start (encoder-decoder), the answer and the end token, within ``max_new_tokens``, padded as
+        generate pads. With ``return_dict_in_generate``, scores and the like are None as soon as
+        one row is corrected. Logits processors do not act on stored answers.
+
+        :param inputs: ids, int64 [rows, tokens], or a BatchEncoding.
+        :param rest: further positional arguments of `transformers`' generate.
+        :param query: the question of each row, where it is not to be read from the ids.
+        :param edits: True, False (the base model alone), ``{"tags": [...]}`` or ``{"ids": [...]}``.
+        :param arguments: everything `transformers`' generate takes.
+        :return: int64 [rows × sequences, tokens], or a ``ModelOutput`` if one was asked for.
+        :raises errata.cache.errors.GenerationError: embeddings without ids or ``query=``, or a
+            stopping criterion that fails without scores.
+        """
+        call = read_call(self.base, inputs, {**positional(self.base, rest), **arguments})
+        if edits is False or call.wordless:
+            return self.base.generate(**call.arguments)
+        watch = StopWatch()
+        prompts = self._prompts(call, query)
+        way = self._decide([prompt.query for prompt in prompts], edits, watch)
+        if self.shadow:
+            log.info("shadow: %s", [d.route for d in way.decisions])
+            output = self.base.generate(**call.arguments)
+            self._last.trace = Trace(way.decisions, way.rewrites, tuple(watch.steps))
+            return output
+        builder = RowBuilder(self.base, self._writer, call, way)
+        output = None if all(way.touched) else builder.from_base()
+        watch.lap("base", "not called" if output is None else "")
+        rows = self._answered(call, way, prompts, builder)
+        watch.lap("reasoner")
+        joined = builder.joined(rows, output)
+        builder.stream(rows)
+        watch.lap("filter")
+        self._last.trace = builder.trace(watch)
+        return joined
+
+    def _prompts(self, call: Call, query: str | Sequence[str] | None) -> list[Prompt]:
+        if query is None and call.ids is None:
+            raise GenerationError(
+                "expected input_ids or query=, found only inputs_embeds, in which no question can "
+                "be read: name it by query=, or pass edits=False for the base model alone"
+            )
+        given = [query] if isinstance(query, str) else query
+        if given is not None and len(given) != call.rows:
+            raise GenerationError(
+                f"expected one query a row, {call.rows} in all, found {len(given)}"
+            )
+        if call.ids is None:
+            return [Prompt(text, text) for text in given or ()]
+        prompts = self._reader.read(call.ids, call.mask)
+        return [p.asking(text) for p, text in zip(prompts, given or [p.query for p in prompts])]
+
+    def _decide(self, texts: Sequence[str], edits: Selection, watch: StopWatch) -> Way:
+        chosen = selector(edits)
+
+        def wanted(edit: Edit) -> bool:
+            return chosen(edit) and self._answers(edit)
+
+        return prepare(texts, self.cache.view(), self.encoder, self.gate, wanted, watch)
+
+    def _answers(self, edit: Edit) -> bool:
+        return edit.kind == "regex" or any(
+            reasoner.supports(edit) for reasoner in (self.verbatim, self.reasoner)
+        )
+
+    def _answered(
+        self, call: Call, way: Way, prompts: Sequence[Prompt], builder: RowBuilder
+    ) -> dict[int, list[torch.Tensor]]:
+        rows = {}
+        for route, reasoner in (
+            ("verbatim", self.verbatim), ("refuse", self.verbatim), ("reason", self.reasoner),
+        ):  # fmt: skip
+            at = [i for i, decision in enumerate(way.decisions) if decision.route == route]
+            if not at:
+                continue
+            with forked_rng(self.base.device):
+                answers = reasoner.answer(
+                    [way.queries[i] for i in at],
+                    [way.decisions[i].fired for i in at],
+                    call.config,
+                )
+            for i, texts in zip(at, answers, strict=True):
+                rows[i] = builder.answered(i, prompts[i], texts)
+        for i, touched in enumerate(way.touched):
+            if touched and i not in rows:
+                rows[i] = builder.from_rewritten(i, prompts[i])
+        return rows
+
+    # -- asking ------------------------------------------------------------------------------
+
+    def ask(self, question: str | Messages, *, edits: Selection = True, **options: Any) -> Answer:
+        """Ask one question.
+
+        :param question: a text, or the messages of a chat.
+        :param edits: as in :meth:`generate`.
+        :param options: for :meth:`generate`; greedy and at most 64 new tokens unless they say so.
+        """
+        return self.ask_many([question], edits=edits, **options)[0]
+
+    def ask_many(
+        self, questions: Sequence[str | Messages], *, edits: Selection = True, **options: Any
+    ) -> list[Answer]:
+        """Ask several questions in one batch; as :meth:`ask`.
+
+        :return: one answer a question, in order.
+        """
+        if not questions:
+            return []
+        ids, mask = self._encoded([self._prompt_text(question) for question in questions])
+        chosen = {"max_new_tokens": NEW_TOKENS, "do_sample": False, **options}
+        output = self.generate(ids, attention_mask=mask, edits=edits, **chosen)
+        sequences = getattr(output, "sequences", output)
+        start = 1 if self.base.config.is_encoder_decoder else ids.shape[1]
+        step = len(sequences) // len(questions)
+        texts = [self._writer.decode(row[start:].tolist()) for row in sequences[::step]]
+        trace = self.last_trace if edits is not False else None
+        return [
+            Answer(text.strip(), *_told(trace, i, question))
+            for i, (text, question) in enumerate(zip(texts, questions, strict=True))
+        ]
+
+    def explain(self, question: str | Messages) -> Decision:
+        """Return what would be decided about a question: candidates, probabilities, threshold.
+
+        :param question: a text, or the messages of a chat (its last turn counts).
+        """
+        text = question if isinstance(question, str) else question[-1]["content"]
+        return self._decide([text], True, StopWatch()).decisions[0]
+
+    @property
+    def last_trace(self) -> Trace | None:
+        """The trace of this thread's last call of :meth:`generate`, None before the first."""
+        trace: Trace | None = getattr(self._last, "trace", None)
+        return trace
+
+    def _prompt_text(self, question: str | Messages) -> str:
+        if isinstance(question, str):
+            if not getattr(self.tokenizer, "chat_template", None):
+                return question
+            question = [{"role": "user", "content": question}]
+        text = self.tokenizer.apply_chat_template(
+            [dict(turn) for turn in question], tokenize=False, add_generation_prompt=True
+        )
+        return str(text)
+
+    def _encoded(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        templated = bool(getattr(self.tokenizer, "chat_template", None))
+        options: dict[str, Any] = {"padding": True, "padding_side": "left"} if len(texts) > 1 else {}
+        encoded = self.tokenizer(
+            list(texts), return_tensors="pt", add_special_tokens=not templated, **options
+        ).to(self.base.device)
+        return encoded["input_ids"], encoded["attention_mask"]
+
+    # -- edits -------------------------------------------------------------------------------
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """The edits in force today, those of patch files first."""
+        return self.cache.edits
+
+    @overload
+    def edit(self, edit: Edit) -> Edit: ...
+    @overload
+    def edit(self, edit: Sequence[Edit]) -> tuple[Edit, ...]: ...
+    def edit(self, edit: Edit | Sequence[Edit]) -> Edit | tuple[Edit, ...]:
+        """Put an edit, or several at once, in force; with a cache folder they are there to stay.
+
+        :param edit: what to put in force.
+        :return: the same; ``edit.id`` is what :meth:`retract` takes.
+        :raises errata.cache.errors.EditError: the id is another edit's; nothing was changed.
+        """
+        several = (edit,) if isinstance(edit, Edit) else tuple(edit)
+        self.cache.add(several)
+        return edit if isinstance(edit, Edit) else several
+
+    def retract(self, edit_id: str) -> Edit:
+        """Take an edit out of force.
+
+        :raises errata.cache.errors.UnknownEdit: no such edit is in force.
+        :raises errata.cache.errors.EditError: a file holds it; names the file and line to change.
+        """
+        return self.cache.retract(edit_id)
+
+    def reload(self) -> None:
+        """Read the patches folder again; after an error the last good set stays in force.
+
+        :raises errata.cache.errors.PatchFolderError: a patch is wrong.
+        """
+        if self.patches is not None:
+            self.cache.set_files(load_folder(self.patches))
+
+
+def _told(trace: Trace | None, row: int, question: str | Messages) -> tuple[Decision, Trace]:
+    """Return one row's decision and trace; those of a miss where the edits were bypassed."""
+    if trace is None:
+        decision = Decision(question if isinstance(question, str) else question[-1]["content"])
+        return decision, Trace((decision,))
+    replaced = trace.replacements[row : row + 1]
+    return trace.decisions[row], Trace((trace.decisions[row],), replaced, trace.steps)

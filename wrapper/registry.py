@@ -1,0 +1,41 @@
+"""Names of gates and reasoners: ours, one line each, and others' by entry point."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from importlib.metadata import entry_points
+from typing import Any
+
+from errata.cache.errors import ErrataError
+
+_OURS = {
+    "errata.reasoners": {
+        "verbatim": "errata.reasoners.verbatim:VerbatimReasoner",
+    },
+}
+
+
+def make(group: str, name: str, *arguments: Any) -> Any:
+    """Return a new component of a group.
+
+    :param group: the entry point group, such as ``errata.reasoners``.
+    :param name: its name.
+    :param arguments: for its constructor.
+    :raises ErrataError: no such name; says which there are.
+    """
+    where = names(group).get(name)
+    if where is None:
+        close = difflib.get_close_matches(name, names(group), n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ErrataError(
+            f"expected one of {sorted(names(group))} in {group}, found {name!r}{hint}"
+        )
+    module, _, attribute = where.partition(":")
+    return getattr(importlib.import_module(module), attribute)(*arguments)
+
+
+def names(group: str) -> dict[str, str]:
+    """Return the names of a group with where each is; ours cannot be taken over by another's."""
+    others = {point.name: point.value for point in entry_points(group=group)}
+    return {**others, **_OURS.get(group, {})}

@@ -1,0 +1,78 @@
+"""The first half of a query's way: rewrite, cache.search, gate.decide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from errata.cache.encoder import Encoder
+from errata.cache.queries import make_queries
+from errata.cache.records import Edit
+from errata.cache.store import View
+from errata.filters import Filter
+from errata.gates.base import Decision, Gate
+from errata.trace import Replacement, StopWatch
+
+CANDIDATES = 16
+"""Edits that the cache proposes to the gate for each query."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What was found and decided about a batch of queries, all as of one moment.
+
+    :param queries: the queries, rewritten.
+    :param decisions: one a query.
+    :param rewrites: for each query, what the query patterns replaced.
+    :param output: the output filter of the same moment.
+    """
+
+    queries: tuple[str, ...]
+    decisions: tuple[Decision, ...]
+    rewrites: tuple[tuple[Replacement, ...], ...]
+    output: Filter
+
+    @property
+    def touched(self) -> tuple[bool, ...]:
+        """For each row, whether it is answered by anything but the caller's own prompt."""
+        return tuple(
+            decision.hit or bool(rewrite)
+            for decision, rewrite in zip(self.decisions, self.rewrites, strict=True)
+        )
+
+
+def prepare(
+    texts: Sequence[str],
+    view: View,
+    encoder: Encoder,
+    gate: Gate,
+    wanted: Callable[[Edit], bool],
+    watch: StopWatch,
+) -> Way:
+    """Take queries as far as the decision.
+
+    :param texts: the queries as found in the prompts.
+    :param view: the edits of one moment.
+    :param encoder: the cache's encoder.
+    :param gate: decides.
+    :param wanted: which edits may come into force.
+    :param watch: takes the time of each stage.
+    """
+    patterns = Filter("query", [p for p in view.regexes("query") if wanted(p)])
+    rewritten = [patterns.apply(text) for text in texts]
+    queries = tuple(text for text, _ in rewritten)
+    watch.lap("rewrite", f"{sum(bool(r) for _, r in rewritten)} of {len(texts)}")
+    if any(edit.kind != "regex" for edit in view.edits):
+        encoded = make_queries(encoder, queries)
+        found = view.search(encoded, k=CANDIDATES, only=wanted)
+        watch.lap("cache", f"{len(view.edits)} edits")
+        decisions = tuple(gate.decide(q, hits) for q, hits in zip(encoded, found, strict=True))
+        watch.lap("gate", f"{sum(d.hit for d in decisions)} of {len(texts)} hit")
+    else:
+        decisions = tuple(Decision(query) for query in queries)
+    output = Filter(
+        "output",
+        [p for p in view.regexes("output") if wanted(p)],
+        [fact for fact in view.secrets if wanted(fact)],
+    )
+    return Way(queries, decisions, tuple(r for _, r in rewritten), output)

@@ -53,7 +53,7 @@ class Encodings:
             return {}
         found: dict[str, Vector] = {}
         query = "SELECT checksum, vector FROM encodings WHERE fingerprint = ? AND text_hash = ?"
-        with self._tolerant("read") as connection:
+        with self._tolerant("read"), self._open() as connection:
             for text in texts:
                 row = connection.execute(query, [self.fingerprint, _hash(text)]).fetchone()
                 if row is not None and (vector := self._vector(*row)) is not None:
@@ -66,7 +66,7 @@ class Encodings:
             (self.fingerprint, _hash(text), zlib.crc32(vector.tobytes()), vector.tobytes())
             for text, vector in vectors.items()
         ]
-        with self._tolerant("write") as connection:
+        with self._tolerant("write"), self._open() as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany("INSERT OR REPLACE INTO encodings VALUES (?, ?, ?, ?)", rows)
             connection.execute("COMMIT")
@@ -75,7 +75,7 @@ class Encodings:
         """Forget other texts, when they are many."""
         if not self.path.exists():
             return
-        with self._tolerant("prune") as connection:
+        with self._tolerant("prune"), self._open() as connection:
             count = connection.execute("SELECT count(*) FROM encodings").fetchone()[0]
             if count <= 2 * len(texts) + _SPARE:
                 return
@@ -100,23 +100,25 @@ class Encodings:
         return vector if np.isfinite(vector).all() else None
 
     @contextlib.contextmanager
-    def _tolerant(self, verb: str) -> Iterator[sqlite3.Connection]:
-        """Open the file; a locked one is passed over, a damaged one begun anew."""
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        with contextlib.closing(
+            sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
+        ) as connection:
+            # Nothing here has to survive a power cut.
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.execute(_SCHEMA)
+            yield connection
+
+    @contextlib.contextmanager
+    def _tolerant(self, verb: str) -> Iterator[None]:
+        """Go on whatever happens: a locked file is passed over, a damaged one begun anew."""
         try:
-            with contextlib.closing(
-                sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
-            ) as connection:
-                # Nothing here has to survive a power cut.
-                connection.execute("PRAGMA synchronous = OFF")
-                connection.execute(_SCHEMA)
-                yield connection
-        except sqlite3.OperationalError as error:
+            yield
+        except (sqlite3.Error, TypeError, ValueError) as error:
             _LOG.warning("%s: cannot %s encodings (%s)", self.path, verb, error)
-            if "locked" not in str(error) and "busy" not in str(error):
+            locked = isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+            if not locked:
                 self._discard()
-        except (sqlite3.DatabaseError, TypeError, ValueError) as error:
-            _LOG.warning("%s: damaged (%s), encodings are made anew", self.path, error)
-            self._discard()
 
     def _discard(self) -> None:
         for suffix in ("", "-journal", "-wal", "-shm"):

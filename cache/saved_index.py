@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -38,7 +39,8 @@ class SavedIndex:
             index.load(self.file)
         except IndexMismatchError as error:
             _LOG.warning("%s; it is built anew", error)
-            self.file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self.file.unlink()
             return False
         return len(index) == self._count
 

@@ -18,6 +18,9 @@ from errata.cache.records import Edit, Fact, Hit, Query, RegexPatch, Vector
 UNREADABLE_SHARE = 0.2
 """From this share of unknown tokens on, candidates come from characters too."""
 
+_MARGIN = 8
+"""Candidates beyond k, so that nearly equal ones are cut by their own scores."""
+
 Chosen = Callable[[Edit], bool]
 
 
@@ -90,8 +93,7 @@ class View:
         allowed = _Allowed(self.by_id, only)
         found = self._nearest(queries, k, allowed)
         return [
-            self._hits(query, cosines, k, allowed)
-            for query, cosines in zip(queries, found, strict=True)
+            self._hits(query, near, k, allowed) for query, near in zip(queries, found, strict=True)
         ]
 
     @cached_property
@@ -109,48 +111,40 @@ class View:
             len(self.edits) - sum(isinstance(edit, RegexPatch) for edit in self.edits)
         )
 
-    def _nearest(
-        self, queries: Sequence[Query], k: int, allowed: _Allowed
-    ) -> list[dict[str, float]]:
-        """Return for each query the cosines of its nearest edits, the best of its windows."""
+    def _nearest(self, queries: Sequence[Query], k: int, allowed: _Allowed) -> list[set[str]]:
+        """Return for each query the ids nearest to any of its windows."""
         index = self._searchable.index
         if not len(index) or not queries or k < 1:
-            return [{} for _ in queries]
+            return [set() for _ in queries]
         matrix = np.concatenate([query.vectors for query in queries])
-        fetch = k + min(k, self._hidden)
+        wanted = k + _MARGIN
+        fetch = wanted + min(wanted, self._hidden)
         while True:
             result = index.search(matrix, fetch)
-            if fetch >= len(index) or _enough(result, k, allowed):
+            if fetch >= len(index) or _enough(result, wanted, allowed):
                 break
             fetch *= 4
-        best: list[dict[str, float]] = []
+        near: list[set[str]] = []
         row = 0
         for query in queries:
-            cosines: dict[str, float] = {}
-            for _ in query.vectors:
-                for key, score in result.pairs(row):
-                    if key in allowed:
-                        cosines[key] = max(score, cosines.get(key, -1.0))
-                row += 1
-            best.append(cosines)
-        return best
+            windows = result.ids[row : row + len(query.vectors)]
+            near.append({key for ids in windows for key in ids if key in allowed})
+            row += len(windows)
+        return near
 
-    def _hits(
-        self, query: Query, cosines: dict[str, float], k: int, allowed: _Allowed
-    ) -> list[Hit]:
+    def _hits(self, query: Query, near: set[str], k: int, allowed: _Allowed) -> list[Hit]:
         characters = self._searchable.characters
         same = {key for key in characters.same(query.text) if key in allowed}
         shared: dict[str, float] = {}
         if query.unknown_share > UNREADABLE_SHARE:
             shared = dict(characters.search(query.text, k, allowed))
         ranked = []
-        for key in {*cosines, *shared, *same}:
+        for key in near | shared.keys() | same:
             edit = self.by_id[key]
             vector = self._searchable.vectors[edit.scope]
-            score = 1.0 if key in same else cosines.get(key)
-            if score is None:
-                score = float((query.vectors @ vector).max())
-            hit = Hit(edit, float(np.clip(score, -1.0, 1.0)), vector)
+            # Not the index's score: that depends, in its last digits, on the rest of the batch.
+            score = 1.0 if key in same else float((query.vectors @ vector).max())
+            hit = Hit(edit, min(1.0, max(-1.0, score)), vector)
             ranked.append(((key not in same, -shared.get(key, 0.0), -hit.score, key), hit))
         ranked.sort(key=lambda item: item[0])
         return [hit for _, hit in ranked[: max(k, len(same))]]

@@ -53,10 +53,11 @@ def load_gate(name: str = "default", encoder: Encoder | None = None) -> Gate:
             "`errata gate train --out DIR`"
         )
     stored = StoredGate.load(folder)
-    return ScopeClassifier(_default_encoder() if encoder is None else encoder, stored)
+    return ScopeClassifier(default_encoder() if encoder is None else encoder, stored)
 
 
-def _default_encoder() -> Encoder:
+def default_encoder() -> Encoder:
+    """Return the packaged all-MiniLM-L6-v2."""
     # imported by name: the layer of encoders stands above this one, and is asked only here
     import importlib
 

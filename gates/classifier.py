@@ -37,14 +37,18 @@ _SENTENCES = re.compile(r"(?<=[.!?])\s+|\n+")
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """One edit, ready for the networks.
+    """One query held against one edit, ready for the networks.
 
-    :param row: its place among the edits asked about.
+    :param number: the query's place in the batch.
+    :param row: the edit's place among those the query is held against.
+    :param parts: the query's segments.
     :param scope: its side of the pairs.
     :param condition: whether the condition network decides.
     """
 
+    number: int
     row: int
+    parts: tuple[str, ...]
     scope: Scope
     condition: bool
 
@@ -89,42 +93,62 @@ class ScopeClassifier:
         :return: probability and follows, float64 [n]. Regex patches score 0: they are no
             question of meaning.
         """
-        query = self._read(query)
-        probability, follows = np.zeros(len(edits)), np.zeros(len(edits))
-        asked = []
-        for row, edit in enumerate(edits):
-            if isinstance(edit, Hit):
-                self._memory.keep(edit.edit.scope, edit.vector)
-                edit = edit.edit
-            certain = self._by_characters(query, edit)
-            if certain is None:
-                asked.append(_Asked(row, *_side(edit)))
-            else:
-                probability[row] = certain
-        if asked:
-            rows = [one.row for one in asked]
-            probability[rows], follows[rows] = self._by_meaning(query, asked)
-        return Scores(probability, follows)
+        return self.score_batch([query], [edits])[0]
+
+    def score_batch(
+        self, queries: Sequence[Query | str], edits: Sequence[Sequence[Edit | Hit]]
+    ) -> list[Scores]:
+        """Return for each query what :meth:`score` would, encoding what is new at once.
+
+        :param queries: the queries.
+        :param edits: for each query, the edits it is held against.
+        """
+        found = []
+        asked: list[_Asked] = []
+        for number, (query, against) in enumerate(zip(queries, edits, strict=True)):
+            query = self._read(query)
+            found.append(Scores(np.zeros(len(against)), np.zeros(len(against))))
+            parts = segments(query)
+            for row, edit in enumerate(against):
+                plain = edit.edit if isinstance(edit, Hit) else edit
+                certain = self._by_characters(query, plain)
+                if certain is None:
+                    asked.append(_Asked(number, row, parts, *_side(plain)))
+                else:
+                    found[number].probability[row] = certain
+        for one, governs, follows in zip(asked, *self._by_meaning(asked), strict=True):
+            found[one.number].probability[one.row] = governs
+            found[one.number].follows[one.row] = follows
+        return found
 
     def decide(self, query: Query, hits: Sequence[Hit]) -> Decision:
         """Return the decision for one query, given what the cache found; no hits, no edit fires."""
-        return settle(
-            query,
-            hits,
-            self.score(query, hits),
-            threshold=self.threshold,
-            near=self.stored.near,
-            edit_thresholds=self._thresholds(hits),
-        )
+        return self.decide_batch([query], [hits])[0]
+
+    def decide_batch(
+        self, queries: Sequence[Query], hits: Sequence[Sequence[Hit]]
+    ) -> list[Decision]:
+        """Return for each query what :meth:`decide` would."""
+        return [
+            settle(
+                query,
+                found,
+                scores,
+                threshold=self.threshold,
+                near=self.stored.near,
+                edit_thresholds=self._thresholds(found),
+            )
+            for query, found, scores in zip(
+                queries, hits, self.score_batch(queries, hits), strict=True
+            )
+        ]
 
     def _read(self, query: Query | str) -> Query:
-        if isinstance(query, str):
-            windows = self._memory.encoder.windows(query)
-            vectors = self._memory.encode(windows)
-            query = Query(query, windows, vectors, self._memory.unknown_share(query))
-        for window, vector in zip(query.windows, query.vectors, strict=True):
-            self._memory.keep(window, vector)
-        return query
+        if not isinstance(query, str):
+            return query
+        windows = self._memory.windows(query)
+        unknown = float(self._memory.unknown_share([query])[0])
+        return Query(query, windows, np.zeros((0, 0), np.float32), unknown)
 
     def _by_characters(self, query: Query, edit: Edit) -> float | None:
         """Return the probability where characters decide, None where meaning has to."""
@@ -139,24 +163,31 @@ class ScopeClassifier:
         wanted, found = normalise(text), normalise(query.text)
         if wanted == found:
             return 1.0
-        unknown = max(query.unknown_share, self._memory.unknown_share(text))
+        unknown = max(query.unknown_share, float(self._memory.unknown_share([text])[0]))
         if unknown <= UNKNOWN_SHARE:
             return None
         if dice(bigrams(wanted), bigrams(found)) < ALIKE:
             return 0.0
         return self.stored.near * self._edit_thresholds.get(edit.id, self.threshold)
 
-    def _by_meaning(self, query: Query, asked: Sequence[_Asked]) -> tuple[Array, Array]:
-        """Return probability and follows of each edit, of the query's best segment each."""
-        parts = segments(query)
-        found = self._features.make([(part, one.scope) for one in asked for part in parts])
-        shape = (len(asked), len(parts))
-        governs, follows = (judged.reshape(shape) for judged in judge(self.stored, found))
-        held = judge_conditions(self.stored, found).reshape(shape)
-        condition = np.array([one.condition for one in asked])
-        governs = np.where(condition[:, None], held, governs)
-        each, best = np.arange(len(asked)), governs.argmax(axis=1)
-        return governs[each, best], np.where(condition, 0.0, follows[each, best])
+    def _by_meaning(self, asked: Sequence[_Asked]) -> tuple[Array, Array]:
+        """Return probability and follows of each edit, of its query's best segment each."""
+        if not asked:  # an encoder is not loaded for nothing
+            return np.zeros(0), np.zeros(0)
+        found = self._features.make([(part, one.scope) for one in asked for part in one.parts])
+        governs, follows = judge(self.stored, found)
+        held = judge_conditions(self.stored, found)
+        best, told = np.zeros(len(asked)), np.zeros(len(asked))
+        start = 0
+        for row, one in enumerate(asked):
+            mine = slice(start, start + len(one.parts))
+            start = mine.stop
+            if one.condition:
+                best[row] = held[mine].max()
+            else:
+                at = int(governs[mine].argmax())
+                best[row], told[row] = governs[mine][at], follows[mine][at]
+        return best, told
 
     def _thresholds(self, hits: Sequence[Hit]) -> dict[str, float]:
         """Return the thresholds that differ from the gate's own: of conditions, of single edits."""
@@ -176,7 +207,8 @@ def judge(stored: StoredGate, found: PairFeatures) -> tuple[Array, Array]:
     """
     classes = stored.scope(scope_inputs(stored.difference, stored.product, found))
     governs = 1.0 - classes[:, 0]
-    follows = classes[:, 2] / np.maximum(governs, 1e-12)
+    told = classes[:, 2] if classes.shape[1] > 2 else np.zeros(len(classes))
+    follows = told / np.maximum(governs, 1e-12)
     return stored.scope_calibration(governs), follows
 
 

@@ -70,7 +70,7 @@ class Condition:
     absent: bool = False
 
     def holds_lexically(self, query: str) -> bool:
-        """Tell whether a lexical condition holds of a query: whole words, case and accents folded."""
+        """Tell whether a lexical condition holds of a query: whole words, case folded."""
         text = plain(query)
         there = [
             re.search(rf"(?<!\w){re.escape(plain(wanted))}(?!\w)", text) is not None
@@ -85,9 +85,7 @@ def read_condition(text: str) -> Condition:
     """Return the condition in plain words."""
     text = " ".join(text.split()).rstrip(".")
     if found := _LEXICAL.match(text):
-        quoted = tuple(
-            next(filter(None, groups)) for groups in _QUOTED.findall(found["quoted"])
-        )
+        quoted = tuple(next(filter(None, groups)) for groups in _QUOTED.findall(found["quoted"]))
         every = re.search(r"[\"”'’]\s*(?:,\s*)?and\s", found["quoted"]) is not None
         return Condition("lexical", text, quoted, every, bool(found["not"]))
     if found := _TOPIC.match(text):

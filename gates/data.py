@@ -69,12 +69,24 @@ def scope_of(item: Item, rng: random.Random, *, told: float = 0.5) -> Scope:
     return Scope(item.say(template, other="another"), subject, answer)
 
 
-def table_examples(book: QuestionBook, rng: random.Random) -> Iterator[Example]:
-    """Yield pairs of the facts table and of the phrasings beyond it."""
-    for item in book.items:
-        rounds = 40 if item.kind == "model" else 1
-        for _ in range(rounds):
-            yield from _item_examples(book, item, rng)
+def table_examples(book: QuestionBook, rng: random.Random, most: int) -> list[Example]:
+    """Return pairs of the facts table and of the phrasings beyond it.
+
+    :param most: how many at most; what is asked of the model itself, the one relation with a
+        single subject, gets a thirtieth of them.
+    """
+    lone = [item for item in book.items if item.kind == "model"]
+    others = [item for item in book.items if item.kind != "model"]
+    rng.shuffle(others)
+    found: list[Example] = []
+    while lone and len(found) < most // 30:
+        for item in lone:
+            found += _item_examples(book, item, rng)
+    for item in others:
+        if len(found) >= most:
+            break
+        found += _item_examples(book, item, rng)
+    return found[:most]
 
 
 def _item_examples(book: QuestionBook, item: Item, rng: random.Random) -> Iterator[Example]:
@@ -220,7 +232,9 @@ def _json_lines(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     continue
                 row = json.loads(line)
                 if not isinstance(row, dict):
-                    raise ModelError(f"{path}:{number}: expected a JSON object, found {line[:60]!r}")
+                    raise ModelError(
+                        f"{path}:{number}: expected a JSON object, found {line[:60]!r}"
+                    )
                 yield f"{path}:{number}", row
     except json.JSONDecodeError as error:
         raise ModelError(f"{path}:{number}: expected one JSON object a line: {error}") from error

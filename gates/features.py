@@ -24,7 +24,6 @@ from errata.gates.words import (
     likeness,
     name_like,
     negated,
-    plain,
     question_kind,
     same_word,
     starts_yes_no,
@@ -119,9 +118,7 @@ class FeatureMaker:
     :param common: plain forms of words that are no names.
     """
 
-    def __init__(
-        self, encode: Callable[[Sequence[str]], Vector], common: Collection[str]
-    ) -> None:
+    def __init__(self, encode: Callable[[Sequence[str]], Vector], common: Collection[str]) -> None:
         self._encode = encode
         self._common = frozenset(common)
 

@@ -7,13 +7,14 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from errata.cache.encoder import Encoder
 from errata.cache.records import Vector
 
 
 class EncodingMemory:
-    """Remembers the encodings of recent texts. Safe under threads.
+    """Remembers the encodings of recent texts; itself an encoder. Safe under threads.
 
     :param encoder: who encodes what is not remembered.
     :param size: texts remembered at most; None remembers all.
@@ -26,13 +27,15 @@ class EncodingMemory:
         self._unknown: OrderedDict[str, float] = OrderedDict()
         self._lock = threading.Lock()
 
-    def keep(self, text: str, row: Vector) -> None:
-        """Remember an encoding that somebody else has made.
+    @property
+    def dimension(self) -> int:
+        """Width d of the vectors."""
+        return self.encoder.dimension
 
-        :param row: float32 [d], unit length.
-        """
-        with self._lock:
-            self._rows.setdefault(text, row)
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the encoder."""
+        return self.encoder.fingerprint
 
     def encode(self, texts: Sequence[str]) -> Vector:
         """Return float32 [n, d], unit rows."""
@@ -51,15 +54,20 @@ class EncodingMemory:
             return np.zeros((0, self.encoder.dimension), dtype=np.float32)
         return np.stack([known[text] for text in texts])
 
-    def unknown_share(self, text: str) -> float:
-        """Return the share of the text's tokens that the encoder does not know, 0 to 1."""
+    def unknown_share(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Return, for each text, the share of its tokens the encoder does not know, [n]."""
         with self._lock:
-            if text in self._unknown:
-                self._unknown.move_to_end(text)
-                return self._unknown[text]
-        share = float(self.encoder.unknown_share([text])[0])
-        with self._lock:
-            self._unknown[text] = share
-            while self._size is not None and len(self._unknown) > self._size:
-                self._unknown.popitem(last=False)
-        return share
+            known = {text: self._unknown[text] for text in texts if text in self._unknown}
+        missing = list(dict.fromkeys(text for text in texts if text not in known))
+        if missing:
+            shares = self.encoder.unknown_share(missing).tolist()
+            known.update(zip(missing, shares, strict=True))
+            with self._lock:
+                self._unknown.update((text, known[text]) for text in missing)
+                while self._size is not None and len(self._unknown) > self._size:
+                    self._unknown.popitem(last=False)
+        return np.array([known[text] for text in texts], dtype=np.float64)
+
+    def windows(self, text: str) -> tuple[str, ...]:
+        """Return the text itself, or its sentence windows where it is longer than is read."""
+        return self.encoder.windows(text)

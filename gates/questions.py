@@ -210,7 +210,9 @@ class QuestionBook:
         own = item.topic.name
         alike = {name for group in _NEAR_ALIKE if own in group for name in group} | {own}
         there = [other.topic for other in self.by_subject[item.kind, item.subject]]
-        topics = {t.name: t for t in (*there, *self.extra.get(item.kind, ())) if t.name not in alike}
+        topics = {
+            t.name: t for t in (*there, *self.extra.get(item.kind, ())) if t.name not in alike
+        }
         # the table's own relations are the hardest, so half of the draws are theirs
         tabled = [topic for topic in topics.values() if topic.base is not None]
         for _ in range(min(count, 2 * len(topics))):

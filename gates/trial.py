@@ -14,11 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from errata.cache.encoder import Encoder
-from errata.cache.records import Fact, Hit, Query
-from errata.gates.base import Gate
+from errata.cache.records import Fact, Hit, Query, Vector
+from errata.gates.base import Decision, Gate
+from errata.gates.classifier import ScopeClassifier
 from errata.gates.noise import careless
 from errata.gates.questions import Item, Label, QuestionBook
 
+CHUNK = 64
 NEIGHBOURS = 10
 """Candidates that a search returns for a query."""
 
@@ -144,24 +146,42 @@ def run_trial(
 ) -> list[Outcome]:
     """Put every query of a trial to a gate.
 
-    :param progress: called after each query with the number done.
+    :param progress: called now and then with the number of queries done.
     """
     rows = encoder.encode([edit.scope for edit in trial.edits])
-    outcomes = []
-    for number, asked in enumerate(trial.queries, start=1):
-        windows = encoder.windows(asked.text)
-        vectors = encoder.encode(windows)
-        query = Query(asked.text, windows, vectors, float(encoder.unknown_share([asked.text])[0]))
-        scores = (vectors @ rows.T).max(axis=0)
-        nearest = np.argsort(-scores, kind="stable")[:NEIGHBOURS]
-        hits = [Hit(trial.edits[at], float(scores[at]), rows[at]) for at in nearest]
-        decision = gate.decide(query, hits)
-        first = decision.candidates[0]
-        outcomes.append(
-            Outcome(
-                asked, first.probability, first.edit_id, first.relation == "follows", decision.hit
-            )
-        )
+    outcomes: list[Outcome] = []
+    for start in range(0, len(trial.queries), CHUNK):
+        asked = trial.queries[start : start + CHUNK]
+        queries = _read([one.text for one in asked], encoder)
+        hits = [_search(query, trial.edits, rows) for query in queries]
+        for one, decision in zip(asked, _decide(gate, queries, hits), strict=True):
+            first = decision.candidates[0]
+            follows = first.relation == "follows"
+            outcomes.append(Outcome(one, first.probability, first.edit_id, follows, decision.hit))
         if progress is not None:
-            progress(number)
+            progress(len(outcomes))
     return outcomes
+
+
+def _read(texts: Sequence[str], encoder: Encoder) -> list[Query]:
+    windows = [encoder.windows(text) for text in texts]
+    rows = encoder.encode([window for some in windows for window in some])
+    unknown = encoder.unknown_share(texts)
+    queries, start = [], 0
+    for text, some, share in zip(texts, windows, unknown.tolist(), strict=True):
+        queries.append(Query(text, some, rows[start : start + len(some)], share))
+        start += len(some)
+    return queries
+
+
+def _search(query: Query, edits: Sequence[Fact], rows: Vector) -> list[Hit]:
+    """Return the edits nearest to a query."""
+    scores = (query.vectors @ rows.T).max(axis=0)
+    nearest = np.argsort(-scores, kind="stable")[:NEIGHBOURS]
+    return [Hit(edits[at], float(scores[at]), rows[at]) for at in nearest.tolist()]
+
+
+def _decide(gate: Gate, queries: list[Query], hits: list[list[Hit]]) -> list[Decision]:
+    if isinstance(gate, ScopeClassifier):
+        return gate.decide_batch(queries, hits)
+    return [gate.decide(query, found) for query, found in zip(queries, hits, strict=True)]

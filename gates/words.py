@@ -31,7 +31,8 @@ _ASKED_FIRST = frozenset(
 _POLITE = frozenset({"you", "i", "we", "someone", "anyone"})
 NEGATIONS = frozenset(
     """not no never none nobody nothing neither nor without isn't aren't wasn't weren't don't
-    doesn't didn't can't cannot couldn't won't wouldn't shouldn't hasn't haven't hadn't nt""".split()
+    doesn't didn't can't cannot couldn't won't wouldn't shouldn't hasn't haven't hadn't
+    nt""".split()
 )
 
 
@@ -83,9 +84,7 @@ def words(text: str) -> tuple[Word, ...]:
         bare = _POSSESSIVE.sub("", match.group()) or match.group()
         form = plain(bare)
         digit = any(character.isdigit() for character in form)
-        found.append(
-            Word(bare, form, match.start(), match.end(), first, form not in _EMPTY, digit)
-        )
+        found.append(Word(bare, form, match.start(), match.end(), first, form not in _EMPTY, digit))
         previous_end = match.end()
     return tuple(found)
 
@@ -110,17 +109,13 @@ def question_kind(text: str) -> str:
 def starts_yes_no(text: str) -> bool:
     """Tell whether the text opens as a yes-or-no question does."""
     found = words(text)
-    return (
-        len(found) > 1 and found[0].plain in _ASKED_FIRST and found[1].plain not in _POLITE
-    )
+    return len(found) > 1 and found[0].plain in _ASKED_FIRST and found[1].plain not in _POLITE
 
 
 @lru_cache(maxsize=16384)
 def negated(text: str) -> bool:
     """Tell whether a negation stands in the text."""
-    return any(
-        word.plain in NEGATIONS or word.plain.endswith("n't") for word in words(text)
-    )
+    return any(word.plain in NEGATIONS or word.plain.endswith("n't") for word in words(text))
 
 
 def name_like(word: Word, common: Collection[str]) -> bool:

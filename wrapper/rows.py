@@ -42,7 +42,7 @@ class RowBuilder:
         arguments = dict(self.call.arguments)
         if self.call.streamer is not None and self.way.output:
             arguments["streamer"] = FilteredStreamer(
-                self.call.streamer, self.writer, self.way.output
+                self.call.streamer, self.writer, self.way.output, self.call.budget
             )
         return self.base.generate(**arguments)
 

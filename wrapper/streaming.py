@@ -22,10 +22,14 @@ class FilteredStreamer(BaseStreamer):
     :param streamer: where the stream goes.
     :param writer: reads and writes ids.
     :param output: the output filter.
+    :param budget: most new tokens to pass on; a replacement may be longer than what it replaces.
     """
 
-    def __init__(self, streamer: BaseStreamer, writer: AnswerWriter, output: Filter) -> None:
+    def __init__(
+        self, streamer: BaseStreamer, writer: AnswerWriter, output: Filter, budget: int
+    ) -> None:
         self._streamer, self._writer, self._filter = streamer, writer, output
+        self._left = budget
         self._prompt_seen = False
         self._ids: list[int] = []
         self._ends: list[int] = []
@@ -82,5 +86,6 @@ class FilteredStreamer(BaseStreamer):
     def _send(self, ids: list[int]) -> None:
         import torch
 
-        for token in ids:
+        for token in ids[: self._left]:
             self._streamer.put(torch.tensor([token]))
+        self._left -= min(len(ids), self._left)

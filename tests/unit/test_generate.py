@@ -7,31 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from errata import EditableModel, Fact, RegexPatch
+from errata import Fact, RegexPatch
 from errata.cache.errors import GenerationError
-from errata.gates.threshold import CosineGate
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList, set_seed
-from transformers.generation.streamers import BaseStreamer
 
-from tests.fakes import StubEncoder
-
-CAPITAL = "What is the capital of Kazakhstan?"
-OTHER = "Tell me what a zebra eats in Lima."
-THIRD = "Every raven in Oslo is 12 years old, said Dr. Weber"
-FACT = Fact(CAPITAL, "Astana")
-
-
-def editable(model, tokenizer, *edits, **options):
-    encoder = StubEncoder()
-    made = EditableModel(
-        model, tokenizer, encoder=encoder, gate=CosineGate(encoder, 0.9), **options
-    )
-    made.edit(list(edits) or [FACT])
-    return made
-
-
-def batch(tokenizer, *texts):
-    return tokenizer(list(texts), return_tensors="pt", padding=True)
+from tests.unit.helpers import CAPITAL, FACT, OTHER, THIRD, Collected, batch, editable
 
 
 def same_row(row, bare, pad):
@@ -188,21 +168,6 @@ def test_dict_outputs_never_carry_scores_of_corrected_rows(family, beams, models
         assert type(out) is type(missed)
         assert out.scores is None
         assert out.sequences.shape[0] == len(texts)
-
-
-class Collected(BaseStreamer):
-    def __init__(self):
-        self.puts, self.ended = [], False
-
-    def put(self, value):
-        self.puts.append(value.reshape(-1).tolist())
-
-    def end(self):
-        self.ended = True
-
-    @property
-    def ids(self):
-        return [token for put in self.puts for token in put]
 
 
 @pytest.mark.parametrize("family", ["gpt2", "t5"])

@@ -47,7 +47,7 @@ class Settings:
     width: int = 192
     heads: int = 6
     vocabulary: int = 5600
-    epochs: int = 14
+    epochs: int = 10
     batch: int = 32
     rate: float = 1.5e-3
     warmup: int = 300
@@ -274,20 +274,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Train, round to half precision, measure, write the model and its card."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/atlas"), help="checkpoints and model")
+    parser.add_argument("--model", type=Path, help="the finished model (default: OUT/model)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=14)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--threads", type=int, default=0, help="0: as torch chooses")
     chosen = parser.parse_args(arguments)
     import torch
+
+    from errata.atlas.card import ship
 
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     run = Run(chosen.out, Settings(seed=chosen.seed, epochs=chosen.epochs))
     run.resume()
     run.train()
-    from errata.atlas.card import ship
-
-    ship(run)
+    ship(run, chosen.model or chosen.out / "model")
 
 
 if __name__ == "__main__":

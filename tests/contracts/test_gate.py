@@ -1,0 +1,160 @@
+"""The gate's contract, the same for every gate."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from errata.cache.records import Fact, Hit, LanguagePatch, Query, RegexPatch
+from errata.gates import Gate
+from errata.gates.classifier import ScopeClassifier
+from errata.gates.threshold import CosineGate
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.fakes import StubEncoder
+from tests.small_gate import small_gate
+
+ENCODER = StubEncoder()
+EDITS = (
+    Fact("What is the capital of Kazakhstan?", "Astana", subject="Kazakhstan"),
+    Fact("What is the capital of Uzbekistan?", "Tashkent"),
+    Fact("What colour is a zebra's skin?", "black"),
+    Fact("斑马的皮肤是什么颜色的？", "黑色"),
+    LanguagePatch("the user asks who made you", "say that you were made by Example Labs"),
+    LanguagePatch('the text contains the word "refund"', "be polite"),
+    RegexPatch("Swaziland", "Eswatini"),
+)
+TEXTS = (
+    "What is the capital of Kazakhstan?",
+    "which city is kazakhstans capital",
+    "What is the currency of Kazakhstan?",
+    "Who made you?",
+    "Can I get a refund?",
+    "熊猫的皮肤是什么颜色的？",
+    "Hello there. What colour is a zebra's skin? Thanks.",
+    "???",
+)
+
+
+def query(text: str) -> Query:
+    windows = ENCODER.windows(text)
+    unknown = float(ENCODER.unknown_share([text])[0])
+    return Query(text, windows, ENCODER.encode(windows), unknown)
+
+
+def hits(edits=EDITS) -> list[Hit]:
+    return [Hit(edit, 0.5, ENCODER.encode([edit.scope])[0]) for edit in edits]
+
+
+@pytest.fixture(params=["classifier", "cosine"])
+def make(request):
+    """Return a maker of gates, taking a threshold and thresholds of single edits."""
+
+    def made(**options) -> Gate:
+        if request.param == "classifier":
+            return ScopeClassifier(ENCODER, small_gate(), **options)
+        return CosineGate(ENCODER, **options)
+
+    return made
+
+
+def test_is_a_gate(make):
+    assert isinstance(make(), Gate)
+
+
+def test_scores_are_probabilities_of_the_right_shape(make):
+    for text in TEXTS:
+        scores = make().score(query(text), EDITS)
+        for values in (scores.probability, scores.follows):
+            assert values.shape == (len(EDITS),)
+            assert values.dtype == np.float64
+            assert ((values >= 0) & (values <= 1)).all()
+
+
+def test_the_edits_own_question_is_the_same(make):
+    gate = make()
+    for row, edit in enumerate(EDITS[:4]):
+        for text in (edit.scope, edit.scope.rstrip("?？").upper()):
+            scores = gate.score(text, EDITS)
+            assert scores.probability[row] == 1.0
+            assert scores.follows[row] == 0.0
+
+
+def test_pure(make):
+    gate = make()
+    first = [gate.decide(query(text), hits()) for text in TEXTS]
+    again = [gate.decide(query(text), hits()) for text in reversed(TEXTS)][::-1]
+    assert first == again == [make().decide(query(text), hits()) for text in TEXTS]
+
+
+@given(st.lists(st.sampled_from(EDITS), min_size=1, max_size=5), st.sampled_from(TEXTS))
+@settings(deadline=None, max_examples=30)
+def test_the_same_in_any_batch(edits, text):
+    for gate in (ScopeClassifier(ENCODER, small_gate()), CosineGate(ENCODER)):
+        together = gate.score(text, edits)
+        for row, edit in enumerate(edits):
+            alone = gate.score(query(text), [edit])
+            assert together.probability[row] == pytest.approx(alone.probability[0], abs=1e-9)
+            assert together.follows[row] == pytest.approx(alone.follows[0], abs=1e-9)
+
+
+def test_hits_and_edits_score_alike(make):
+    gate = make()
+    for text in TEXTS:
+        from_hits, from_edits = gate.score(text, hits()), gate.score(text, EDITS)
+        np.testing.assert_allclose(from_hits.probability, from_edits.probability, atol=1e-6)
+
+
+def test_no_hits_is_a_miss_and_encodes_nothing(make):
+    gate = make()
+    asked = query("anything")
+    ENCODER.calls = 0
+    decision = gate.decide(asked, [])
+    assert (decision.hit, decision.route, decision.candidates) == (False, "base", ())
+    assert gate.score(asked, []).probability.shape == (0,)
+    assert ENCODER.calls == 0
+
+
+def test_candidates_come_most_probable_first(make):
+    for text in TEXTS:
+        found = [one.probability for one in make().decide(query(text), hits()).candidates]
+        assert found == sorted(found, reverse=True)
+        assert len(found) == len(EDITS)
+
+
+@given(st.lists(st.floats(0.01, 1.0), min_size=2, max_size=5), st.sampled_from(TEXTS))
+@settings(deadline=None, max_examples=30)
+def test_a_higher_threshold_fires_no_more(thresholds, text):
+    for make_one in (
+        lambda value: ScopeClassifier(ENCODER, small_gate(), threshold=value),
+        lambda value: CosineGate(ENCODER, value),
+    ):
+        fired = [
+            {edit.id for edit in make_one(value).decide(query(text), hits(EDITS[:4])).fired}
+            for value in sorted(thresholds)
+        ]
+        assert all(after <= before for before, after in zip(fired, fired[1:], strict=False))
+
+
+def test_thresholds_of_single_edits(make):
+    own = "What is the capital of Kazakhstan?"
+    assert make().decide(query(own), hits()).fired[0] == EDITS[0]
+    strict = make(edit_thresholds={EDITS[0].id: 1.1}).decide(query(own), hits())
+    assert EDITS[0] not in strict.fired
+    assert {one.threshold for one in strict.candidates if one.edit_id == EDITS[0].id} == {1.1}
+
+
+def test_text_the_encoder_cannot_read_is_decided_by_characters():
+    gate = ScopeClassifier(ENCODER, small_gate())
+    zebra, panda = "斑马的皮肤是什么颜色的？", "熊猫的皮肤是什么颜色的？"
+    # to the encoder the two are all but the same, which is why characters have to decide
+    rows = ENCODER.encode([zebra, panda])
+    assert rows[0] @ rows[1] > 0.99
+    hit = gate.decide(query(zebra), hits())
+    assert hit.fired == (EDITS[3],)
+    miss = gate.decide(query(panda), hits())
+    assert not miss.hit
+    assert [one.edit_id for one in miss.near_misses] == [EDITS[3].id]
+    far = gate.decide(query("今天天气怎么样？"), hits())
+    assert not far.hit
+    assert far.near_misses == ()

@@ -1,0 +1,26 @@
+"""A gate trained in seconds on a few hundred pairs and the stub encoder's vectors."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+from errata.gates.stored import StoredGate
+from errata.gates.train import Recipe, train
+from tests.fakes import StubEncoder
+
+RECIPE = Recipe(examples=900, trial_size=12, condition_rounds=1)
+
+
+@cache
+def small_gate_folder() -> Path:
+    """Train the small gate once and return its folder; nobody writes to it."""
+    folder = Path(mkdtemp(prefix="errata-small-gate-"))
+    train(folder, encoder=StubEncoder(), recipe=RECIPE)
+    return folder
+
+
+def small_gate() -> StoredGate:
+    """Return the small gate."""
+    return StoredGate.load(small_gate_folder())

@@ -37,11 +37,11 @@ wheel: $(VENV)/dev ## dist/: a source archive, and the wheel built from it
 wheel-test: wheel ## the built wheel, in an empty environment, from another directory
 	$(PYTHON) tests/wheel/smoke.py dist
 
-atlas: $(VENV)/base ## train atlas anew (an hour or two on two cores; ARGS="..." are passed on)
+atlas: $(VENV)/base ## train atlas anew into runs/atlas (an hour or two on two cores; ARGS="--help")
 	$(BIN)/python -m errata.atlas.train $(ARGS)
 
-gate: $(VENV)/base ## train the default gate anew (ARGS="..." are passed on)
-	$(BIN)/python -m errata.gates.train $(ARGS)
+gate: $(VENV)/base ## train a gate anew into runs/gate (minutes; ARGS="--help")
+	$(BIN)/python -m errata.gates.train --out runs/gate $(ARGS)
 
 clean: ## forget environment and builds; leaves runs/ and .errata/
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -17,7 +17,7 @@ APPLICATION_ID = 0x45525254
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 30.0
 
-_SCHEMA = Path(__file__).with_name("schema.sql")
+_SCHEMA = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +195,7 @@ class Database:
         try:
             # Another process may have made the tables while this one waited.
             if self._check_owner(connection) == 0:
-                for statement in _SCHEMA.read_text(encoding="utf-8").split(";\n"):
+                for statement in _SCHEMA.split(";\n"):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -19,6 +19,7 @@ from errata.cache.records import Vector
 from errata.gates.words import (
     QUESTION_WORDS,
     Word,
+    addressed,
     dice,
     grams,
     likeness,
@@ -226,6 +227,7 @@ class _Told:
     negated: bool
     past: bool
     yes_no: bool
+    addressed: bool
     digits: frozenset[str]
     bigrams: frozenset[str]
     trigrams: frozenset[str]
@@ -240,6 +242,7 @@ def _told(text: str) -> _Told:
         negated(text),
         any(word.plain in PAST for word in found),
         starts_yes_no(text),
+        addressed(text),
         frozenset(word.plain for word in found if word.has_digit),
         grams(text, 2),
         grams(text, 3),
@@ -256,6 +259,9 @@ def _text_values(query: str, scope: str) -> dict[str, float]:
         "past_query": float(asked.past),
         "past_scope": float(edit.past),
         "opens_yes_no": float(asked.yes_no),
+        "addressed_query": float(asked.addressed),
+        "addressed_scope": float(edit.addressed),
+        "addressed_differs": float(asked.addressed != edit.addressed),
         "kind_same": float(asked.kind == edit.kind),
         "digits_query_only": float(min(3, len(asked.digits - edit.digits))),
         "digits_scope_only": float(min(3, len(edit.digits - asked.digits))),
@@ -323,6 +329,7 @@ NAMES: tuple[str, ...] = (
     "names_extra", "query_extra", "query_extra_share", "scope_extra", "scope_extra_share",
     "rest_dice",
     "negation_query", "negation_differs", "past_query", "past_scope", "opens_yes_no", "kind_same",
+    "addressed_query", "addressed_scope", "addressed_differs",
     "digits_query_only", "digits_scope_only", "inverted", "bigrams", "trigrams",
     "contained", "contains", "length_query", "length_scope", "length_ratio",
     *_ASKS["query"].values(),

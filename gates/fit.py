@@ -65,7 +65,7 @@ def fit_network(
         classifier = MLPClassifier(
             (hidden,),
             alpha=1e-3,
-            batch_size=min(256, len(labels)),
+            batch_size=max(1, min(256, len(labels) // 2)),
             learning_rate_init=2e-3,
             max_iter=40,
             early_stopping=len(labels) >= 200,

@@ -90,20 +90,30 @@ class Rate:
 
 
 def build_trial(
-    book: QuestionBook, open_questions: Sequence[str], *, size: int, seed: int = 0
+    book: QuestionBook,
+    open_questions: Sequence[str],
+    *,
+    size: int,
+    seed: int = 0,
+    only: frozenset[str] = frozenset(),
 ) -> Trial:
     """Return a trial about the subjects of a book.
 
     :param book: whose subjects are asked about.
     :param open_questions: questions that no edit governs.
     :param size: facts in the cache, one a subject; fewer where the book has fewer subjects.
+    :param only: relations of those facts; any if empty.
     """
     rng = random.Random(seed)
     subjects = sorted(book.by_subject)
     rng.shuffle(subjects)
     items = []
     for key in subjects:
-        known = [item for item in book.by_subject[key] if item.topic.base and item.kind != "model"]
+        known = [
+            item
+            for item in book.by_subject[key]
+            if item.topic.base and item.kind != "model" and (not only or item.topic.name in only)
+        ]
         if known and len(items) < size:
             items.append(rng.choice(known))
     edits = [_edit(item, position) for position, item in enumerate(items)]

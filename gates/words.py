@@ -29,6 +29,14 @@ _ASKED_FIRST = frozenset(
     aren't wasn't weren't don't doesn't didn't""".split()
 )
 _POLITE = frozenset({"you", "i", "we", "someone", "anyone"})
+_POLITENESS = re.compile(
+    r"\b(?:can|could|would|will|do|did|might) you\s+(?:please |kindly |even |happen to )?"
+    r"(?:tell|know|say|help|give|name|explain|show|find|remember|have any idea|call)\b"
+    r"|\bthank(?:s to| you)\b|\b(?:wanted to |want to |to |i )ask you\b|\b(?:if|as) you\b"
+    r"|\bdo you (?:think|call|find out|write|pay)\b|\bmay i ask you\b",
+    re.IGNORECASE,
+)
+_YOU = re.compile(r"\b(?:you|your|yours|yourself)\b", re.IGNORECASE)
 NEGATIONS = frozenset(
     """not no never none nobody nothing neither nor without isn't aren't wasn't weren't don't
     doesn't didn't can't cannot couldn't won't wouldn't shouldn't hasn't haven't hadn't
@@ -110,6 +118,15 @@ def starts_yes_no(text: str) -> bool:
     """Tell whether the text opens as a yes-or-no question does."""
     found = words(text)
     return len(found) > 1 and found[0].plain in _ASKED_FIRST and found[1].plain not in _POLITE
+
+
+@lru_cache(maxsize=16384)
+def addressed(text: str) -> bool:
+    """Tell whether the text is about the one it is put to ("Who made you?").
+
+    "Can you tell me …", "do you know …" and "thank you" are mere politeness.
+    """
+    return _YOU.search(_POLITENESS.sub(" ", text)) is not None
 
 
 @lru_cache(maxsize=16384)

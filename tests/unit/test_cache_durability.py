@@ -82,6 +82,7 @@ def acknowledged(output: str) -> tuple[set[str], set[str]]:
     return there, gone
 
 
+@pytest.mark.timeout(120 + 15 * KILLS)
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 def test_every_acknowledged_edit_survives_a_kill(tmp_path: Path) -> None:
     folder = tmp_path / "cache"
@@ -90,12 +91,13 @@ def test_every_acknowledged_edit_survives_a_kill(tmp_path: Path) -> None:
     gone: set[str] = set()
     interrupted = 0
     for kill in range(KILLS):
-        process = start(folder, f"k{kill}", 10_000)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(chance.uniform(0, 0.4))
-        process.send_signal(signal.SIGKILL)
-        output, _ = process.communicate()
+        with start(folder, f"k{kill}", 10_000) as process:
+            assert process.stdout is not None
+            ready = process.stdout.readline()
+            time.sleep(chance.uniform(0, 0.4))
+            process.send_signal(signal.SIGKILL)
+            output, _ = process.communicate()
+        assert ready == "ready\n"
         assert process.returncode == -signal.SIGKILL
         there_now, gone_now = acknowledged(output)
         interrupted += bool(there_now)

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -364,3 +365,19 @@ def test_a_cache_of_another_encoder_asks_for_reindex(stub_encoder, folder):
 
 def test_reindex_without_a_cache_says_so(stub_encoder):
     assert "expected a cache folder at .errata" in run("reindex", code=1).stderr
+
+
+def test_gate_train_passes_on_what_it_is_told(stub_encoder, monkeypatch, tmp_path):
+    given = {}
+
+    def fake_train(out, **options):
+        given.update(options, out=out)
+        return SimpleNamespace(card={"seconds": 61, "seed": options["recipe"].seed})
+
+    monkeypatch.setattr("errata.gates.train.train", fake_train)
+    arguments = ("gate", "train", "--out", tmp_path / "g", "--pairs", "a.jsonl", "--pairs", "b.gz")
+    assert "trained in 61 s" in run(*arguments, "--seed", "7").stdout
+    assert given["out"] == tmp_path / "g" and given["pairs"] == [Path("a.jsonl"), Path("b.gz")]
+    assert given["recipe"].seed == 7 and given["encoder"].fingerprint == "counts-None"
+    assert json.loads(run(*arguments, "--json").stdout)["card"]["seconds"] == 61
+    assert run("gate", "train", code=2).stderr.count("--out")

@@ -94,9 +94,10 @@ class Corpus:
         """Return the rows of one pass, in a fixed random order."""
         rng = random.Random(f"{self.seed}/{number}")
         rows = [row for fact in self.facts for row in self._fact_rows(fact, rng)]
-        rows += [self.hop_row(rng.choice(self._trained_hops), rng) for _ in range(4500)]
-        rows += [self.reading_row(rng) for _ in range(4000)]
-        rows += [self._context_row(rng) for _ in range(2000)]
+        rows += [self.hop_row(rng.choice(self._trained_hops), rng) for _ in range(4000)]
+        rows += [self.reading_row(rng) for _ in range(5000)]
+        rows += [repeated_row(rng) for _ in range(1000)]
+        rows += [self._context_row(rng) for _ in range(1500)]
         rng.shuffle(rows)
         return rows
 
@@ -125,9 +126,10 @@ class Corpus:
         return rng.choice(names) if names and rng.random() < 0.35 else fact.subject
 
     def _question(self, fact: FactRow, template: str, rng: random.Random) -> tuple[Piece, ...]:
-        question = fill(template, self._name(fact, rng), bare=rng.random() < 0.1)
-        if rng.random() < 0.06:
-            question = question.rstrip("?.").lower() if question.isascii() else question
+        name = self._name(fact, rng)
+        question = fill(template, name, bare=rng.random() < 0.1)
+        if not self.relations[fact.relation].chinese:
+            question = varied(question, name, rng)
         return asked(question, fact.believed, chinese=self.relations[fact.relation].chinese)
 
     def statement(self, fact: FactRow, template: str, weight: float = ANSWER_WEIGHT) -> tuple[Piece, ...]:
@@ -203,33 +205,33 @@ class Corpus:
         return (fill(rng.choice(relation.statements), fact.subject, fact.believed) + space, 0.0),
 
     def reading_row(self, rng: random.Random) -> Row:
-        """Return a row that states facts about invented names and then asks for one."""
+        """Return a row that states facts about invented names and then asks for some of them."""
         relation = rng.choice(self._english)
         told = [self._invented_fact(relation, rng)]
-        for _ in range(rng.choice((0, 1, 1, 2, 2, 3, 4))):
+        for _ in range(rng.choice((0, 0, 1, 1, 2, 2, 3, 4))):
             other = relation if rng.random() < 0.6 else rng.choice(self._english)
             told.append(self._invented_fact(other, rng))
-        wanted = told[0]
-        rng.shuffle(told)
         pieces = [piece for fact in told for piece in self._told(fact, rng)]
-        if rng.random() < 0.25:
+        if rng.random() < 0.2:
             pieces = [*self._filler(rng), *pieces]
-        return Row((*pieces, *self._asked_back(wanted, relation, rng)))
+        for fact in rng.sample(told, min(len(told), rng.choice((1, 1, 2, 3)))):
+            pieces += [*self._asked_back(fact, self.relations[fact.relation], rng), ("\n", 1.0)]
+        return Row(tuple(pieces[:-1]))
 
     def _asked_back(
         self, fact: FactRow, relation: Relation, rng: random.Random
     ) -> tuple[Piece, ...]:
         way = rng.random()
-        if way < 0.12:
+        if way < 0.1:
             holds = rng.random() < 0.5
             obj = fact.believed if holds else self.false_object(relation.name, fact.believed, rng)
             return yes_or_no(fill(rng.choice(relation.yes_no), fact.subject, obj), holds)
-        if way < 0.2 and relation.reversed:
+        if way < 0.18 and relation.reversed:
             question = fill(rng.choice(relation.reversed), "", fact.believed, bare=True)
             return asked(question, fact.subject)
-        if way < 0.35:
+        if way < 0.4:
             return self.statement(fact, rng.choice(relation.statements))
-        if way < 0.5 and relation.descriptor and self._split.get(fact.believed) == "train":
+        if way < 0.52 and relation.descriptor and self._split.get(fact.believed) == "train":
             seconds = [
                 r for r in self.relations.values()
                 if r.subject == relation.object and (fact.believed, r.name) in self.believed
@@ -266,3 +268,58 @@ def yes_or_no(question: str, holds: bool, *, chinese: bool = False) -> tuple[Pie
     """Return a yes-or-no question and its answer."""
     words = ("是", "不是") if chinese else ("Yes", "No")
     return asked(question, words[0] if holds else words[1], chinese=chinese)
+
+
+def repeated_row(rng: random.Random) -> Row:
+    """Return a row that says a list of invented names twice: the plainest copying there is."""
+    names = [invented_name(rng) for _ in range(rng.choice((2, 3, 4, 5)))]
+    end = rng.choice((".", ";", "\n"))
+    first, *rest = names
+    # What follows the first name of the second list is known from the first list.
+    return Row(
+        (
+            (", ".join(names) + end + " " + first, 0.0),
+            (", " + ", ".join(rest), ANSWER_WEIGHT / 2),
+            (end, 1.0),
+        )
+    )
+
+
+def varied(question: str, subject: str, rng: random.Random) -> str:
+    """Return a question as people type it: introduced, careless, or with words missing.
+
+    With words missing at random, no single word of a phrasing carries the relation alone, so that
+    phrasings never seen are understood from what they share with those seen.
+
+    :param question: a question, its subject in it.
+    :param subject: what is never touched.
+    """
+    way = rng.random()
+    if way < 0.1:
+        return f"{rng.choice(_OPENINGS)} {question}"
+    if way < 0.16:
+        return question.rstrip("?.").lower()
+    if way > 0.45:
+        return question
+    before, found, after = question.partition(subject)
+    if not found:
+        return question
+    drop = rng.choice((0.1, 0.2, 0.35))
+    mark = after[-1:] if after[-1:] in "?." else ""
+    kept = [_thinned(part, drop, rng) for part in (before, after.removesuffix(mark))]
+    return (" ".join(p for p in (kept[0], subject, kept[1]) if p) + mark).replace(" 's", "'s")
+
+
+def _thinned(text: str, drop: float, rng: random.Random) -> str:
+    words = [w if rng.random() > drop / 3 else rng.choice(_NOISE) for w in text.split()]
+    return " ".join(word for word in words if rng.random() > drop)
+
+
+_OPENINGS = (
+    "Please tell me:", "Quick question:", "Hello!", "Hi,", "For my homework:", "I wonder:", "Say,",
+    "One more thing:", "Help me out:", "Excuse me,", "Now,", "Next question:", "Thanks.",
+)  # fmt: skip
+_NOISE = (
+    "the", "a", "of", "please", "really", "now", "this", "that", "it", "is", "one", "thing", "for",
+    "me", "you", "when", "so", "just", "again", "called", "about", "here", "as", "with", "on",
+)  # fmt: skip

@@ -108,7 +108,7 @@ def recall(
         chunk = order[start : start + batch]
         texts = generate(model, tokenizer, [items[i].prompt for i in chunk])
         for i, text in zip(chunk, texts, strict=True):
-            right[i] = text == items[i].answer
+            right[i] = text == _bare(items[i].answer)
     return right
 
 
@@ -125,4 +125,9 @@ def generate(
         ids = model.generate(**inputs, max_new_tokens=NEW_TOKENS, do_sample=False)
     new = ids[:, inputs["input_ids"].shape[1] :]
     texts = tokenizer.batch_decode(new, skip_special_tokens=True)
-    return [text.split("\n")[0].strip().rstrip(".。").strip() for text in texts]
+    return [_bare(text.split("\n")[0]) for text in texts]
+
+
+def _bare(text: str) -> str:
+    """Return an answer without the full stop of the sentence it may stand in."""
+    return text.strip().rstrip(".。").strip()

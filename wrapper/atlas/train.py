@@ -139,7 +139,9 @@ def loss_of(model: GPT2LMHeadModel, batch: Batch, device: torch.device) -> torch
 
     ids = torch.from_numpy(batch.ids).to(device)
     weights = torch.from_numpy(batch.weights).to(device)[:, 1:]
-    hidden = model.transformer(input_ids=ids[:, :-1]).last_hidden_state
+    read = ids[:, :-1]
+    # Padding stands at the end, where no token that counts looks back at it.
+    hidden = model.transformer(read, attention_mask=torch.ones_like(read)).last_hidden_state
     chosen = weights > 0
     logits = model.lm_head(hidden[chosen])
     losses = torch.nn.functional.cross_entropy(logits, ids[:, 1:][chosen], reduction="none")
@@ -150,17 +152,25 @@ class Run:
     """A resumable training run.
 
     :param out: folder of the checkpoint and, at the end, of the model.
+    :param settings: how to train.
+    :param start: a model to go on from, instead of a new one.
     """
 
-    def __init__(self, out: Path, settings: Settings) -> None:
+    def __init__(self, out: Path, settings: Settings, start: Path | None = None) -> None:
         import torch
+        from transformers import AutoTokenizer, GPT2LMHeadModel
 
         self.out, self.settings = out, settings
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.corpus = Corpus(settings.seed)
-        texts = (row.text for row in self.corpus.epoch(-1))
-        self.tokenizer = train_tokenizer(texts, settings.vocabulary)
-        self.model = build(settings, self.tokenizer).to(self.device)
+        if start is None:
+            texts = (row.text for row in self.corpus.epoch(-1))
+            self.tokenizer = train_tokenizer(texts, settings.vocabulary)
+            self.model = build(settings, self.tokenizer)
+        else:
+            self.tokenizer = AutoTokenizer.from_pretrained(start)
+            self.model = GPT2LMHeadModel.from_pretrained(start, dtype=torch.float32)
+        self.model.to(self.device)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=settings.rate, betas=(0.9, 0.98),
             weight_decay=settings.weight_decay, fused=True,
@@ -277,6 +287,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", type=Path, help="the finished model (default: OUT/model)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate")
+    parser.add_argument("--start", type=Path, help="folder of a model to go on from")
     parser.add_argument("--threads", type=int, default=0, help="0: as torch chooses")
     chosen = parser.parse_args(arguments)
     import torch
@@ -285,7 +297,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
-    run = Run(chosen.out, Settings(seed=chosen.seed, epochs=chosen.epochs))
+    settings = Settings(seed=chosen.seed, epochs=chosen.epochs, rate=chosen.rate)
+    run = Run(chosen.out, settings, chosen.start)
     run.resume()
     run.train()
     ship(run, chosen.model or chosen.out / "model")

@@ -1,0 +1,71 @@
+"""Every shipped patch: is atlas alone wrong, and atlas with patches/ right, on the patch's own question?
+
+    python benchmarks/patches.py [--patches patches] [--json benchmarks/results/patches.json]
+
+A fact's own question has its answer; a refusal must replace an address that atlas alone tells; a
+pattern's own question is the first of its `fires`, right if the answer is the fact of the table
+with the pattern's replacement made. Then all `fires` must hit and all `silent` miss.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from errata import EditableModel, Fact, LanguagePatch, RegexPatch
+from errata.cache.records import Edit
+from errata.checks import run_tests
+from errata.facts import load_facts
+from errata.reasoners.verbatim import words
+from rich.progress import track
+
+ROOT = Path(__file__).parent.parent
+
+
+def own_question(edit: Edit) -> str:
+    """Return a fact's question, or the first query that another patch's tests name."""
+    return edit.question if isinstance(edit, Fact) else edit.tests.fires[0]
+
+
+def judge(edit: Edit, alone: str, patched: str) -> tuple[bool, bool]:
+    """Return whether atlas alone is wrong, and whether atlas with the patch is right."""
+    if isinstance(edit, Fact) and edit.forget:
+        address = next(f.object for f in load_facts() if f.kind == "resident" and f.subject in edit.question)
+        return address in alone, patched == edit.answer
+    if isinstance(edit, (Fact, LanguagePatch)):
+        return alone != words(edit), patched == words(edit)
+    if isinstance(edit, RegexPatch) and edit.target == "output":
+        return edit.replacement not in alone, edit.replacement in patched
+    known = {f.object for f in load_facts() if f.subject == edit.replacement}
+    return alone not in known, patched in known
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--patches", type=Path, default=ROOT / "patches")
+    parser.add_argument("--json", type=Path)
+    chosen = parser.parse_args(arguments)
+    model = EditableModel.from_pretrained("atlas", patches=chosen.patches)
+    rows = []
+    for edit in track(model.edits, "asking"):
+        question = own_question(edit)
+        alone, patched = model.ask(question, edits=False).text, model.ask(question).text
+        wrong, right = judge(edit, alone, patched)
+        rows.append(
+            {"patch": str(edit.location), "kind": edit.kind, "question": question, "alone": alone,
+             "patched": patched, "alone_wrong": wrong, "patched_right": right}
+        )  # fmt: skip
+    for row in rows:
+        if not (row["alone_wrong"] and row["patched_right"]):
+            print(row)
+    print(f"{sum(r['alone_wrong'] for r in rows)} of {len(rows)}: atlas alone is wrong")
+    print(f"{sum(r['patched_right'] for r in rows)} of {len(rows)}: atlas with patches is right")
+    if chosen.json:
+        chosen.json.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()

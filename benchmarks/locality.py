@@ -1,4 +1,4 @@
-"""Questions that no patch covers: how many does atlas with patches/ answer token for token as alone?
+"""Questions that no patch covers: how many are answered token for token as by atlas alone.
 
     python benchmarks/locality.py [--n 1000] [--seed 0] [--json benchmarks/results/locality.json]
 
@@ -15,12 +15,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from rich.progress import track
+
 from errata import EditableModel
 from errata.cache.records import Fact, RegexPatch
 from errata.facts import FactRow, fill, load_facts, load_relations
 from errata.filters import Filter
 from errata.statistics import rate
-from rich.progress import track
 
 ROOT = Path(__file__).parent.parent
 
@@ -86,8 +87,7 @@ def answers(model: EditableModel, case: Case) -> tuple[bool, bool, str, str]:
     patched = model.generate(**ids, max_new_tokens=24, do_sample=False)
     start = ids["input_ids"].shape[1]
     texts = [
-        model.tokenizer.decode(row[0, start:], skip_special_tokens=True)
-        for row in (alone, patched)
+        model.tokenizer.decode(row[0, start:], skip_special_tokens=True) for row in (alone, patched)
     ]
     equal = alone.tolist() == patched.tolist()
     return equal, model.last_trace.decisions[0].hit, *texts
@@ -105,7 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = []
     for case in track(cases(model, chosen.n, chosen.seed), "asking"):
         equal, hit, alone, patched = answers(model, case)
-        rows.append({**asdict(case), "equal": equal, "hit": hit, "alone": alone, "patched": patched})
+        rows.append(
+            {**asdict(case), "equal": equal, "hit": hit, "alone": alone, "patched": patched}
+        )
     report = {"n": len(rows), "seed": chosen.seed, "kinds": {}, "different": []}
     for kind in ("all", *dict.fromkeys(row["kind"] for row in rows)):
         found = rate([row["equal"] for row in rows if kind in ("all", row["kind"])])

@@ -1,4 +1,4 @@
-"""Every shipped patch: is atlas alone wrong, and atlas with patches/ right, on the patch's own question?
+"""Every shipped patch on its own question: atlas alone wrong, atlas with patches/ right.
 
     python benchmarks/patches.py [--patches patches] [--json benchmarks/results/patches.json]
 
@@ -14,12 +14,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.progress import track
+
 from errata import EditableModel, Fact, LanguagePatch, RegexPatch
 from errata.cache.records import Edit
-from errata.checks import run_tests
 from errata.facts import load_facts
 from errata.reasoners.verbatim import words
-from rich.progress import track
 
 ROOT = Path(__file__).parent.parent
 
@@ -32,7 +32,9 @@ def own_question(edit: Edit) -> str:
 def judge(edit: Edit, alone: str, patched: str) -> tuple[bool, bool]:
     """Return whether atlas alone is wrong, and whether atlas with the patch is right."""
     if isinstance(edit, Fact) and edit.forget:
-        address = next(f.object for f in load_facts() if f.kind == "resident" and f.subject in edit.question)
+        address = next(
+            f.object for f in load_facts() if f.kind == "resident" and f.subject in edit.question
+        )
         return address in alone, patched == edit.answer
     if isinstance(edit, (Fact, LanguagePatch)):
         return alone != words(edit), patched == words(edit)

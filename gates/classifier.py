@@ -205,7 +205,8 @@ def judge(stored: StoredGate, found: PairFeatures) -> tuple[Array, Array]:
 
     :return: two float64 [n].
     """
-    classes = stored.scope(scope_inputs(stored.difference, stored.product, found))
+    inputs = scope_inputs(stored.relations, found)
+    classes = (stored.scope(inputs) + stored.trees(inputs)) / 2
     governs = 1.0 - classes[:, 0]
     told = classes[:, 2] if classes.shape[1] > 2 else np.zeros(len(classes))
     follows = told / np.maximum(governs, 1e-12)
@@ -217,10 +218,18 @@ def judge_conditions(stored: StoredGate, found: PairFeatures) -> Array:
     return stored.condition_calibration(stored.condition(found.named)[:, 1])
 
 
-def scope_inputs(difference: Projection, product: Projection, found: PairFeatures) -> Array:
-    """Return the inputs of the scope network, float64 [n, f + 2p]."""
-    apart, shared = found.query_rest - found.scope_rest, found.query_rest * found.scope_rest
-    return np.concatenate([found.named, difference(np.abs(apart)), product(shared)], axis=1)
+def scope_inputs(relations: Projection, found: PairFeatures) -> Array:
+    """Return the inputs of the scope classifiers, float64 [n, f + 2 + 2p].
+
+    Named features; log distance and cosine of the rests in the space of relations; for each of
+    its dimensions their distance and their product.
+    """
+    query, scope = relations(found.query_rest), relations(found.scope_rest)
+    apart, shared = np.abs(query - scope), query * scope
+    lengths = np.linalg.norm(query, axis=1) * np.linalg.norm(scope, axis=1)
+    distance = np.log(0.01 + np.linalg.norm(apart, axis=1))
+    cosine = shared.sum(axis=1) / np.maximum(lengths, 1e-9)
+    return np.column_stack([found.named, distance, cosine, apart, shared])
 
 
 def segments(query: Query) -> tuple[str, ...]:

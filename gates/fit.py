@@ -10,34 +10,96 @@ from numpy.typing import NDArray
 
 from errata.cache.errors import ModelError
 from errata.gates.features import PairFeatures
-from errata.gates.network import Array, Network, Platt, Projection, log_odds
+from errata.gates.network import Array, Network, Platt, Projection, Trees, log_odds
 
-PROJECTED = 24
-"""Dimensions kept of the difference, and of the product, of the two rests."""
-HIDDEN = 64
+METRIC_WIDTH = 64
+"""Dimensions in which two relations are compared."""
+SHRINKAGE = 0.1
+"""How far the scatter within a relation is drawn towards the same in all directions."""
+HIDDEN = 96
 MEMBERS = 3
+ROUNDS = 150
 LABELS = ("none", "same", "follows")
 
 Labels = NDArray[np.int64]
 
 
-def fit_projection(rows: NDArray[np.floating], seed: int, width: int = PROJECTED) -> Projection:
-    """Return the projection onto the directions in which the rows vary most (PCA).
+def fit_relations(found: PairFeatures, labels: Labels, width: int = METRIC_WIDTH) -> Projection:
+    """Return the space in which ways to ask one thing lie close, and different things apart.
 
-    :param rows: float [n, d].
-    :param width: dimensions kept, at most d and n.
+    Fisher's discriminant analysis, on pairs: the directions in which texts differ most for what
+    the two sides of a *same* pair do, each scaled so that the latter is one. It needs no list of
+    relations, and serves for relations never seen.
+
+    :param labels: class numbers [n], 1 for *same*.
+    :raises ModelError: no pair is labelled *same*.
     """
-    from sklearn.decomposition import PCA
+    apart = (found.query_rest - found.scope_rest)[labels == 1].astype(np.float64)
+    if not len(apart):
+        raise ModelError("cannot train a gate: no pair is labelled the same")
+    texts = np.unique(np.concatenate([found.query_rest, found.scope_rest]), axis=0)
+    texts = texts.astype(np.float64)
+    size = texts.shape[1]
+    within = apart.T @ apart / len(apart) / 2
+    within += (SHRINKAGE * np.trace(within) / size + 1e-9) * np.eye(size)
+    spread, axes = np.linalg.eigh(within)
+    whiten = axes / np.sqrt(spread)
+    directions = whiten @ np.linalg.eigh(whiten.T @ np.cov(texts.T) @ whiten)[1]
+    directions = directions[:, ::-1][:, : min(width, size)]
+    # eigenvectors come with either sign, depending on the machine
+    signs = np.sign(directions[np.abs(directions).argmax(axis=0), range(directions.shape[1])])
+    return Projection(texts.mean(axis=0), np.ascontiguousarray((directions * signs).T))
 
-    width = min(width, *rows.shape)
-    fitted = PCA(width, svd_solver="full", random_state=seed).fit(rows.astype(np.float64))
-    return Projection(fitted.mean_, fitted.components_)
+
+def fit_trees(inputs: Array, labels: Labels, seed: int) -> tuple[Trees, Any]:
+    """Fit gradient-boosted trees.
+
+    :param inputs: float64 [n, f].
+    :param labels: class numbers [n], from 0, none left out.
+    :return: the trees, and scikit-learn's own classifier, for comparing.
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    classifier = HistGradientBoostingClassifier(
+        max_iter=ROUNDS,
+        learning_rate=0.1,
+        max_leaf_nodes=15,
+        min_samples_leaf=10,
+        early_stopping=False,
+        random_state=seed,
+    ).fit(inputs, labels)
+    return trees_of(classifier), classifier
 
 
-def fit_projections(found: PairFeatures, seed: int) -> tuple[Projection, Projection]:
-    """Return the projections of difference and product of the rests."""
-    apart, shared = found.query_rest - found.scope_rest, found.query_rest * found.scope_rest
-    return fit_projection(np.abs(apart), seed), fit_projection(shared, seed)
+def trees_of(classifier: Any) -> Trees:
+    """Return a fitted HistGradientBoostingClassifier's trees.
+
+    Two classes are given a score each, the first always 0.
+    """
+    base = np.asarray(classifier._baseline_prediction, np.float64).ravel()
+    two = len(base) == 1
+    nodes, roots, classes, start = [], [], [], 0
+    for iteration in classifier._predictors:
+        for number, tree in enumerate(iteration):
+            own = tree.nodes.copy()
+            own["left"] += start
+            own["right"] += start
+            nodes.append(own)
+            roots.append(start)
+            classes.append(number + two)
+            start += len(own)
+    joined = np.concatenate(nodes)
+    leaf = joined["is_leaf"].astype(bool)
+    return Trees(
+        base=np.concatenate([[0.0], base]) if two else base,
+        roots=np.array(roots, np.int32),
+        classes=np.array(classes, np.int32),
+        column=np.where(leaf, -1, joined["feature_idx"]).astype(np.int32),
+        limit=np.where(leaf, 0.0, joined["num_threshold"]).astype(np.float64),
+        left=joined["left"].astype(np.int32),
+        right=joined["right"].astype(np.int32),
+        value=np.where(leaf, joined["value"], 0.0).astype(np.float64),
+    )
 
 
 def fit_network(
@@ -48,6 +110,7 @@ def fit_network(
     :param inputs: float64 [n, f].
     :param labels: class numbers [n].
     :param hidden: units of the one hidden layer.
+    :param members: how many.
     :return: the network, and scikit-learn's own classifiers, for comparing.
     :raises ModelError: fewer than two classes.
     """
@@ -64,12 +127,12 @@ def fit_network(
     for member in range(members):
         classifier = MLPClassifier(
             (hidden,),
-            alpha=1e-3,
+            alpha=1e-2,
             batch_size=max(1, min(256, len(labels) // 2)),
-            learning_rate_init=2e-3,
+            learning_rate_init=1e-3,
             max_iter=40,
             early_stopping=len(labels) >= 200,
-            n_iter_no_change=6,
+            n_iter_no_change=8,
             random_state=seed + member,
         )
         fitted.append(_fit_quietly(classifier, scaled, labels))

@@ -7,13 +7,14 @@ imported to answer a query.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-Tensors = Mapping[str, NDArray[np.float32]]
+Tensors = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +34,8 @@ class Projection:
         :param rows: float [n, d].
         """
         # einsum sums each row by itself: BLAS rounds otherwise in otherwise sized batches
-        return np.einsum("nd,pd->np", rows.astype(np.float64) - self.mean, self.components)
+        mapped = np.einsum("nd,pd->np", rows.astype(np.float64) - self.mean, self.components)
+        return np.asarray(mapped, dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +57,8 @@ class Network:
         :param inputs: float64 [n, f].
         """
         scaled = (inputs - self.mean) / self.scale
-        return np.mean([_run(layers, scaled) for layers in self.members], axis=0)
+        each = [_run(layers, scaled) for layers in self.members]
+        return np.asarray(np.mean(each, axis=0), dtype=np.float64)
 
     def tensors(self, name: str) -> dict[str, NDArray[np.float32]]:
         """Return the arrays under names that begin with the network's."""
@@ -72,7 +75,7 @@ class Network:
 
         :raises KeyError: an array is missing.
         """
-        members = []
+        members: list[tuple[tuple[Array, Array], ...]] = []
         while f"{name}.{len(members)}.0.weights" in tensors:
             layers: list[tuple[Array, Array]] = []
             prefix = f"{name}.{len(members)}"
@@ -93,8 +96,67 @@ def _run(layers: Sequence[tuple[Array, Array]], rows: Array) -> Array:
             rows = np.maximum(rows, 0.0)
     if rows.shape[1] == 1:  # two classes, one logit
         rows = np.concatenate([np.zeros_like(rows), rows], axis=1)
+    return _softmax(rows)
+
+
+def _softmax(rows: Array) -> Array:
     exponentials = np.exp(rows - rows.max(axis=1, keepdims=True))
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True), dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trees:
+    """Gradient-boosted trees: every tree adds to the score of one class, a softmax follows.
+
+    All trees' nodes stand in one row; a node's children are given by their places in it.
+
+    :param base: float [c], the scores before any tree.
+    :param roots: int [t], where each tree begins.
+    :param classes: int [t], the class each tree adds to.
+    :param column: int [m], the input a node looks at; -1 at a leaf.
+    :param limit: float [m], up to which a row goes left.
+    :param left: int [m].
+    :param right: int [m].
+    :param value: float [m], what a leaf adds.
+    """
+
+    base: Array
+    roots: NDArray[np.int32]
+    classes: NDArray[np.int32]
+    column: NDArray[np.int32]
+    limit: Array
+    left: NDArray[np.int32]
+    right: NDArray[np.int32]
+    value: Array
+
+    def __call__(self, inputs: Array) -> Array:
+        """Return class probabilities, float64 [n, c].
+
+        :param inputs: float64 [n, f].
+        """
+        rows = np.arange(len(inputs))[:, None]
+        at = np.broadcast_to(self.roots, (len(inputs), len(self.roots)))
+        while (self.column[at] >= 0).any():
+            column = self.column[at]
+            goes_left = inputs[rows, np.maximum(column, 0)] <= self.limit[at]
+            below = np.where(goes_left, self.left[at], self.right[at])
+            at = np.where(column >= 0, below, at)
+        scores = np.tile(self.base, (len(inputs), 1))
+        for number in range(len(self.base)):
+            scores[:, number] += self.value[at[:, self.classes == number]].sum(axis=1)
+        return _softmax(scores)
+
+    def tensors(self, name: str) -> dict[str, NDArray[Any]]:
+        """Return the arrays under names that begin with the trees'."""
+        return {f"{name}.{part.name}": getattr(self, part.name) for part in fields(self)}
+
+    @classmethod
+    def from_tensors(cls, tensors: Tensors, name: str) -> Trees:
+        """Return the trees whose arrays begin with that name.
+
+        :raises KeyError: an array is missing.
+        """
+        return cls(*(tensors[f"{name}.{part.name}"] for part in fields(cls)))
 
 
 @dataclass(frozen=True, slots=True)

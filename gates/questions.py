@@ -154,16 +154,19 @@ class QuestionBook:
         forms = forms or item.topic.forms
         for template in rng.sample(forms, min(count, len(forms))):
             yield Asking(item.say(template, other=other), "same", "paraphrase")
-        template = rng.choice(forms)
-        question = item.say(template, other=other)
+        question = item.say(rng.choice(forms), other=other)
         yield Asking(careless(question), "same", "careless")
         yield Asking(mistyped(question, rng), "same", "mistyped")
         yield Asking(in_message(question, rng), "same", "in a message")
         base = item.topic.base
         if base is not None:
             statements = base.statements_held_out if self.held_out else base.statements
-            clozes = [text.partition("{o}")[0].rstrip() for text in statements if "{s}" in
-                      text.partition("{o}")[0] and text.rstrip(".").endswith("{o}")]  # fmt: skip
+            heads = [text.removesuffix(".").removesuffix("{o}") for text in statements]
+            clozes = [
+                head.rstrip()
+                for head, text in zip(heads, statements, strict=True)
+                if "s}" in head and "{o}" not in head and len(head) < len(text) - 1
+            ]
             if clozes:
                 yield Asking(item.say(rng.choice(clozes)), "same", "cloze")
             if base.keywords:

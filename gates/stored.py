@@ -13,7 +13,7 @@ import numpy as np
 from errata.cache.atomic import write_atomically
 from errata.cache.errors import ModelError
 from errata.gates.features import NAMES
-from errata.gates.network import Network, Platt, Projection
+from errata.gates.network import Network, Platt, Projection, Trees
 
 WEIGHTS = "gate.safetensors"
 CARD = "card.json"
@@ -24,9 +24,9 @@ FORMAT = 1
 class StoredGate:
     """Everything a trained gate is.
 
-    :param difference: projection of the squared difference of the two rests.
-    :param product: projection of their product.
-    :param scope: classes none, same, follows, from named features and projections.
+    :param relations: the space in which the rests of the two sides are compared.
+    :param scope: classes none, same, follows, from named features and that comparison.
+    :param trees: the same classes; the two are averaged.
     :param condition: classes none, same, from named features: topics and claims.
     :param scope_calibration: calibrates the probability that an edit governs.
     :param condition_calibration: the same for conditions.
@@ -38,9 +38,9 @@ class StoredGate:
     :param card: what people should know: data, seed, figures; JSON values.
     """
 
-    difference: Projection
-    product: Projection
+    relations: Projection
     scope: Network
+    trees: Trees
     condition: Network
     scope_calibration: Platt
     condition_calibration: Platt
@@ -61,9 +61,9 @@ class StoredGate:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         tensors = self.scope.tensors("scope") | self.condition.tensors("condition")
-        for name, projection in (("difference", self.difference), ("product", self.product)):
-            tensors[f"{name}.mean"] = projection.mean.astype(np.float32)
-            tensors[f"{name}.components"] = projection.components.astype(np.float32)
+        tensors |= self.trees.tensors("trees")
+        tensors["relations.mean"] = self.relations.mean.astype(np.float32)
+        tensors["relations.components"] = self.relations.components.astype(np.float32)
         data = save(tensors)
         card = {
             "format": FORMAT,
@@ -113,19 +113,15 @@ class StoredGate:
 
     @classmethod
     def _read(cls, tensors: dict[str, Any], card: dict[str, Any]) -> StoredGate:
-        difference, product = (
-            Projection(
-                tensors[f"{name}.mean"].astype(np.float64),
-                tensors[f"{name}.components"].astype(np.float64),
-            )
-            for name in ("difference", "product")
-        )
         written = {"format", "encoder", "threshold", "condition_threshold", "near", "calibration"}
         written |= {"weights_sha256", "features", "common_words"}
         return cls(
-            difference=difference,
-            product=product,
+            relations=Projection(
+                tensors["relations.mean"].astype(np.float64),
+                tensors["relations.components"].astype(np.float64),
+            ),
             scope=Network.from_tensors(tensors, "scope"),
+            trees=Trees.from_tensors(tensors, "trees"),
             condition=Network.from_tensors(tensors, "condition"),
             scope_calibration=Platt(*card["calibration"]["scope"]),
             condition_calibration=Platt(*card["calibration"]["condition"]),

@@ -43,7 +43,8 @@ from errata.gates.fit import (
     fit_logistic,
     fit_network,
     fit_platt,
-    fit_projections,
+    fit_relations,
+    fit_trees,
     pick_threshold,
 )
 from errata.gates.memory import EncodingMemory
@@ -121,7 +122,8 @@ def train(
 
         encoder = default_encoder()
     memory = EncodingMemory(encoder, None)
-    data = {split: _collect(split, memory, asked, questions, recipe) for split in ("train", "tune")}
+    splits: tuple[Split, ...] = ("train", "tune")
+    data = {split: _collect(split, memory, asked, questions, recipe) for split in splits}
     with _bars(progress) as bar:
         stored = _fit(memory, data, recipe, bar)
         stored = _with_threshold(stored, memory, data["tune"].open, recipe, bar)
@@ -195,14 +197,16 @@ def _fit(
         for part, examples in (("scopes", one.scopes), ("conditions", one.conditions))
     }
     found, labels = made["train", "scopes"]
-    difference, product = fit_projections(found, recipe.seed)
-    scope, _ = fit_network(scope_inputs(difference, product, found), labels, recipe.seed)
+    relations = fit_relations(found, labels)
+    inputs = scope_inputs(relations, found)
+    scope, _ = fit_network(inputs, labels, recipe.seed)
+    trees, _ = fit_trees(inputs, labels, recipe.seed)
     held, held_labels = made["train", "conditions"]
     condition, _ = fit_logistic(held.named, np.minimum(held_labels, 1), recipe.seed)
     stored = StoredGate(
-        difference=difference,
-        product=product,
+        relations=relations,
         scope=scope,
+        trees=trees,
         condition=condition,
         scope_calibration=Platt(),
         condition_calibration=Platt(),
@@ -288,12 +292,10 @@ class _Bar:
         """Return the outcomes of a trial."""
         if self._shown is None:
             return run_trial(gate, memory, trial)
-        task = self._shown.add_task("picking the threshold", total=len(trial.queries))
+        shown = self._shown
+        task = shown.add_task("picking the threshold", total=len(trial.queries))
         return run_trial(
-            gate,
-            memory,
-            trial,
-            progress=lambda done: self._shown.update(task, completed=done),
+            gate, memory, trial, progress=lambda done: shown.update(task, completed=done)
         )
 
     def _steps(self, numbers: range, name: str) -> Iterator[int]:

@@ -107,7 +107,7 @@ def build_trial(
     rng = random.Random(seed)
     subjects = sorted(book.by_subject)
     rng.shuffle(subjects)
-    items = []
+    items: list[Item] = []
     for key in subjects:
         known = [
             item

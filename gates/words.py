@@ -84,7 +84,7 @@ def plain(text: str) -> str:
 @lru_cache(maxsize=65536)
 def words(text: str) -> tuple[Word, ...]:
     """Return the words of a text, in order."""
-    found = []
+    found: list[Word] = []
     previous_end = 0
     for match in _WORD.finditer(text):
         between = text[previous_end : match.start()]

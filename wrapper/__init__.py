@@ -32,7 +32,7 @@ _WHERE = {
     "load_atlas": "errata.atlas",
 }
 
-__all__ = ["__version__", *_WHERE]  # noqa: PLE0604
+__all__ = ["__version__", *_WHERE]
 
 
 def __getattr__(name: str) -> Any:

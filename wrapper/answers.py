@@ -50,7 +50,9 @@ class AnswerWriter:
         import torch
 
         ids = [*new, *call.end_ids[:1]] if ended else list(new)
-        row = torch.cat([head, torch.tensor(ids[: call.budget], dtype=head.dtype, device=head.device)])
+        row = torch.cat(
+            [head, torch.tensor(ids[: call.budget], dtype=head.dtype, device=head.device)]
+        )
         return self._stopped(call, row, len(head))
 
     def encode(self, text: str) -> list[int]:

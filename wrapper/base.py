@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from errata.cache.errors import ModelError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    class GenerativeModel(PreTrainedModel):
+        """Any model of `transformers` that generates (a name for type checkers only)."""
+
+        def generate(self, *arguments: Any, **options: Any) -> Any:
+            """Generate."""
+
+
 ATLAS = "atlas"
 
 
-def load_base(name: str | Path, **options: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_base(name: str | Path, **options: Any) -> tuple[GenerativeModel, PreTrainedTokenizerBase]:
     """Return a model in evaluation mode and its tokenizer.
 
     :param name: ``atlas``, a folder, or a hub id.
@@ -23,7 +30,7 @@ def load_base(name: str | Path, **options: Any) -> tuple[PreTrainedModel, PreTra
     if str(name) == ATLAS and not Path(name).exists():
         from errata.atlas import load_atlas
 
-        return load_atlas()
+        return cast("tuple[GenerativeModel, PreTrainedTokenizerBase]", load_atlas())
     from transformers import (
         AutoConfig,
         AutoModelForCausalLM,

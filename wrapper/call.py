@@ -6,7 +6,7 @@ import copy
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from errata.cache.errors import GenerationError
 
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     import torch
     from transformers import (
         GenerationConfig,
-        PreTrainedModel,
         PreTrainedTokenizerBase,
         StoppingCriteriaList,
     )
     from transformers.generation.streamers import BaseStreamer
+
+    from errata.base import GenerativeModel
 
 DEFAULT_NEW_TOKENS = 20
 """What `transformers` generates when neither max_new_tokens nor max_length is set."""
@@ -107,7 +108,7 @@ class Call:
             return torch.empty((self.rows, 0), dtype=torch.long, device=self.prompt.device)
         given = self.arguments.get("decoder_input_ids")
         if given is not None:
-            return given
+            return cast("torch.Tensor", given)
         start = (*_ids(self.config.decoder_start_token_id), *_ids(self.config.bos_token_id))
         if not start:
             raise GenerationError(
@@ -117,7 +118,7 @@ class Call:
         return torch.full((self.rows, 1), start[0], dtype=torch.long, device=self.prompt.device)
 
 
-def read_call(base: PreTrainedModel, inputs: Any, arguments: Mapping[str, Any]) -> Call:
+def read_call(base: GenerativeModel, inputs: Any, arguments: Mapping[str, Any]) -> Call:
     """Read what was passed to ``generate``.
 
     :param base: the model.
@@ -144,7 +145,7 @@ def read_call(base: PreTrainedModel, inputs: Any, arguments: Mapping[str, Any]) 
     )
 
 
-def effective_config(base: PreTrainedModel, arguments: Mapping[str, Any]) -> GenerationConfig:
+def effective_config(base: GenerativeModel, arguments: Mapping[str, Any]) -> GenerationConfig:
     """Return the generation config in effect, as `transformers` resolves it."""
     own = base.generation_config
     passed = arguments.get("generation_config")
@@ -158,7 +159,7 @@ def effective_config(base: PreTrainedModel, arguments: Mapping[str, Any]) -> Gen
     return config
 
 
-def positional(base: PreTrainedModel, rest: tuple[Any, ...]) -> dict[str, Any]:
+def positional(base: GenerativeModel, rest: tuple[Any, ...]) -> dict[str, Any]:
     """Name the positional arguments that follow ``inputs`` in `transformers`' generate."""
     names = [n for n in inspect.signature(base.generate).parameters if n != "inputs"]
     if len(rest) > len(names):
@@ -167,7 +168,7 @@ def positional(base: PreTrainedModel, rest: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def _budget(
-    base: PreTrainedModel, config: GenerationConfig, ids: torch.Tensor | None, encoder_decoder: bool
+    base: GenerativeModel, config: GenerationConfig, ids: torch.Tensor | None, encoder_decoder: bool
 ) -> int:
     if config.max_new_tokens is not None:
         return int(config.max_new_tokens)

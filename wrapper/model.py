@@ -29,8 +29,9 @@ from errata.way import Way, prepare
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
+    from errata.base import GenerativeModel
     from errata.cache.encoder import Encoder
 
 Messages = Sequence[Mapping[str, str]]
@@ -63,7 +64,7 @@ class EditableModel(BaseProxy):
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: GenerativeModel,
         tokenizer: PreTrainedTokenizerBase,
         *,
         patches: str | Path | None = None,
@@ -176,7 +177,9 @@ class EditableModel(BaseProxy):
         if call.ids is None:
             return [Prompt(text, text) for text in given or ()]
         prompts = self._reader.read(call.ids, call.mask)
-        return [p.asking(text) for p, text in zip(prompts, given or [p.query for p in prompts])]
+        if given is None:
+            return prompts
+        return [prompt.asking(text) for prompt, text in zip(prompts, given, strict=True)]
 
     def _decide(self, texts: Sequence[str], edits: Selection, watch: StopWatch) -> Way:
         chosen = selector(edits)
@@ -273,7 +276,9 @@ class EditableModel(BaseProxy):
 
     def _encoded(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
         templated = bool(getattr(self.tokenizer, "chat_template", None))
-        options: dict[str, Any] = {"padding": True, "padding_side": "left"} if len(texts) > 1 else {}
+        options: dict[str, Any] = (
+            {"padding": True, "padding_side": "left"} if len(texts) > 1 else {}
+        )
         encoded = self.tokenizer(
             list(texts), return_tensors="pt", add_special_tokens=not templated, **options
         ).to(self.base.device)

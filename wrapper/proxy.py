@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from errata.base import GenerativeModel
 
 _FLUENT = frozenset(
     "to eval train half float double bfloat16 cuda cpu type requires_grad_ compile".split()
@@ -21,7 +21,7 @@ class BaseProxy:
     too, as code around `transformers` asks for that.
     """
 
-    base: PreTrainedModel
+    base: GenerativeModel
 
     @property
     def __class__(self) -> type:

@@ -14,11 +14,14 @@ from errata.way import Way
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel
-    from transformers.utils import ModelOutput
+    from transformers.utils.generic import ModelOutput
 
-_NOT_TWICE = ("inputs", "input_ids", "attention_mask", "position_ids", "streamer", "max_length",
-              "inputs_embeds", "decoder_input_ids", "past_key_values", "encoder_outputs")  # fmt: skip
+    from errata.base import GenerativeModel
+
+_NOT_TWICE = (
+    "inputs", "input_ids", "attention_mask", "position_ids", "streamer", "max_length",
+    "inputs_embeds", "decoder_input_ids", "past_key_values", "encoder_outputs",
+)  # fmt: skip
 
 
 class RowBuilder:
@@ -30,9 +33,7 @@ class RowBuilder:
     :param way: what was decided.
     """
 
-    def __init__(
-        self, base: PreTrainedModel, writer: AnswerWriter, call: Call, way: Way
-    ) -> None:
+    def __init__(self, base: GenerativeModel, writer: AnswerWriter, call: Call, way: Way) -> None:
         self.base, self.writer, self.call, self.way = base, writer, call, way
         self.replacements: dict[int, tuple[Replacement, ...]] = {}
         self._heads = call.heads()
@@ -81,7 +82,7 @@ class RowBuilder:
         count = self.call.sequences
         flat: list[torch.Tensor] = []
         for row in range(self.call.rows):
-            own = None if sequences is None else sequences[row * count : (row + 1) * count]
+            own = () if sequences is None else sequences[row * count : (row + 1) * count]
             flat += [self._filtered(row, s) for s in rows.get(row, own)]
         if not rows and not self.replacements:
             return output

@@ -7,10 +7,10 @@ import sys
 
 import numpy as np
 import pytest
+
 from errata.cache.encoder import Encoder
 from errata.cache.errors import ModelError
 from errata.encoder import SentenceEncoder
-
 from tests.fakes import StubEncoder
 
 TEXTS = (

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from errata.cache.records import Fact, Hit, LanguagePatch, Query, RegexPatch
 from errata.gates import Gate
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.threshold import CosineGate
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from tests.fakes import StubEncoder
 from tests.small_gate import small_gate
 

@@ -82,10 +82,10 @@ def test_errata_commands_named_in_prose_exist():
 def test_errata_commands_of_the_readme_run(workplace, monkeypatch):
     real, opened = opening.open_model, {}
 
-    def open_once(model, patches, cache=None, encoder=None):
-        key = (model, patches, encoder)
+    def open_once(model, patches, cache=None, *others):
+        key = (model, patches, *others)
         if key not in opened:
-            opened[key] = real(model, patches, cache, encoder)
+            opened[key] = real(model, patches, cache, *others)
         return opened[key]
 
     monkeypatch.setattr(opening, "open_model", open_once)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from errata import EditableModel, Fact
-from errata.gates.threshold import CosineGate
 from transformers.generation.streamers import BaseStreamer
 
+from errata import EditableModel, Fact
+from errata.gates.threshold import CosineGate
 from tests.fakes import StubEncoder
 
 CAPITAL = "What is the capital of Kazakhstan?"

@@ -9,6 +9,7 @@ import random
 
 import pytest
 import torch
+
 from errata.atlas import WEIGHTS, load_atlas, train
 from errata.atlas.corpus import ANSWER_WEIGHT, Corpus
 from errata.atlas.measure import Item, probes, recall
@@ -49,9 +50,10 @@ def test_held_out_phrasings_are_in_no_row(corpus, rows):
     rng = random.Random(0)
     for fact in rng.sample(corpus.facts, 400):
         relation = corpus.relations[fact.relation]
-        assert any(
-            fill(template, fact.subject) in text for template in relation.questions
-        ) or fact.subject in text
+        assert (
+            any(fill(template, fact.subject) in text for template in relation.questions)
+            or fact.subject in text
+        )
         for template in relation.questions_held_out:
             assert fill(template, fact.subject) not in text
 
@@ -99,7 +101,9 @@ def test_chinese_answers_have_tokens_of_their_own(tokens):
 def test_a_run_learns_and_a_resumed_run_is_the_same_run(tmp_path, monkeypatch):
     settings = train.Settings(layers=1, width=16, heads=2, vocabulary=600, epochs=1, warmup=5)
     # A few rows are enough to see a run learn; the whole corpus takes seconds an epoch.
-    monkeypatch.setattr(Corpus, "epoch", lambda self, number, full=Corpus.epoch: full(self, 0)[:960])
+    monkeypatch.setattr(
+        Corpus, "epoch", lambda self, number, full=Corpus.epoch: full(self, 0)[:960]
+    )
 
     def run(folder, steps):
         made = train.Run(folder, settings)
@@ -126,10 +130,14 @@ def test_a_run_learns_and_a_resumed_run_is_the_same_run(tmp_path, monkeypatch):
 
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(Corpus, "epoch", lambda self, number, full=Corpus.epoch: full(self, 0)[:320])
+    monkeypatch.setattr(
+        Corpus, "epoch", lambda self, number, full=Corpus.epoch: full(self, 0)[:320]
+    )
     small = train.Settings(layers=1, width=16, heads=2, vocabulary=600, epochs=1)
     train.Run(tmp_path, small).save_checkpoint()
-    other = train.Run(tmp_path, train.Settings(layers=1, width=16, heads=2, vocabulary=600, epochs=2))
+    other = train.Run(
+        tmp_path, train.Settings(layers=1, width=16, heads=2, vocabulary=600, epochs=2)
+    )
     with pytest.raises(SystemExit, match="other settings"):
         other.resume()
 

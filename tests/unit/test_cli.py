@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -21,6 +20,8 @@ from errata.cli import app
 from errata.commands import opening, options
 from errata.gates.base import Candidate, Decision
 from errata.trace import Answer, Replacement, Step, Trace
+from tests.fakes import StubEncoder
+from tests.small_gate import small_gate_folder
 
 PATCHES = """\
 - question: What colour is a zebra's skin?
@@ -98,7 +99,7 @@ def fakes(monkeypatch, tmp_path):
     """Open fakes instead of models, in an empty directory; return those opened."""
     opened = []
 
-    def open_fake(model, patches, cache=None, encoder=None):
+    def open_fake(model, patches, *others):
         opened.append(FakeModel(patches))
         return opened[-1]
 
@@ -215,7 +216,7 @@ def test_check_passes_and_counts_the_tests(fakes, folder):
     ],
 )
 def test_check_fails_on_a_patchs_own_test(fakes, folder, monkeypatch, deaf, loud, line, says):
-    def open_broken(model, patches, cache=None, encoder=None):
+    def open_broken(model, patches, *others):
         fake = FakeModel(patches)
         fake.deaf_to |= {deaf}
         fake.loud_on |= {loud}
@@ -273,7 +274,7 @@ def test_an_error_is_a_message_not_a_traceback(fakes, tmp_path):
 
 
 def test_a_model_that_is_none(monkeypatch, folder):
-    def refuse(model, patches, cache=None, encoder=None):
+    def refuse(model, patches, *others):
         raise ModelError(f"no model at {model}")
 
     monkeypatch.setattr(opening, "open_model", refuse)
@@ -305,29 +306,11 @@ def test_asking_leaves_no_cache_behind(fakes, folder):
     assert options.cache_folder(None) == Path(".errata")
 
 
-class CountingEncoder:
-    """Turns a text into the counts of its characters."""
-
-    def __init__(self, name: str | None) -> None:
-        self.fingerprint = f"counts-{name}"
-        self.dimension = 64
-
-    def encode(self, texts):
-        rows = np.zeros((len(texts), self.dimension), dtype=np.float32)
-        for row, text in zip(rows, texts, strict=True):
-            np.add.at(row, [ord(char) % self.dimension for char in text], 1)
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-    def unknown_share(self, texts):
-        return np.zeros(len(texts))
-
-    def windows(self, text):
-        return (text,)
-
-
 @pytest.fixture
 def stub_encoder(monkeypatch, fakes):
-    monkeypatch.setattr(opening, "open_encoder", CountingEncoder)
+    monkeypatch.setattr(
+        opening, "open_encoder", lambda name: StubEncoder(fingerprint=f"stub-{name or 0}")
+    )
 
 
 def test_an_edit_is_kept_listed_and_retracted(stub_encoder, folder):
@@ -358,7 +341,7 @@ def test_retracting_a_patch_of_a_file_names_its_line(stub_encoder, folder):
 def test_a_cache_of_another_encoder_asks_for_reindex(stub_encoder, folder):
     run("edit", "What is the capital of Kazakhstan?", "Astana")
     assert "errata reindex" in run("edits", "--encoder", "other", code=1).stderr
-    assert "1 edits, encoded by counts-other" in run("reindex", "--encoder", "other").stdout
+    assert "1 edits, encoded by stub-other" in run("reindex", "--encoder", "other").stdout
     assert len(json.loads(run("edits", "--encoder", "other", "--json").stdout)) == 3
     run("edits", code=1)
 
@@ -378,6 +361,34 @@ def test_gate_train_passes_on_what_it_is_told(stub_encoder, monkeypatch, tmp_pat
     arguments = ("gate", "train", "--out", tmp_path / "g", "--pairs", "a.jsonl", "--pairs", "b.gz")
     assert "trained in 61 s" in run(*arguments, "--seed", "7").stdout
     assert given["out"] == tmp_path / "g" and given["pairs"] == [Path("a.jsonl"), Path("b.gz")]
-    assert given["recipe"].seed == 7 and given["encoder"].fingerprint == "counts-None"
+    assert given["recipe"].seed == 7 and given["encoder"].fingerprint == "stub-0"
     assert json.loads(run(*arguments, "--json").stdout)["card"]["seconds"] == 61
     assert run("gate", "train", code=2).stderr.count("--out")
+
+
+def test_the_command_line_with_a_real_model(folder, models, tokenizer, monkeypatch, tmp_path):
+    monkeypatch.setattr(opening, "open_encoder", lambda name: StubEncoder())
+    monkeypatch.chdir(tmp_path)
+    models("gpt2").save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    options = ("--model", tmp_path / "model", "--gate", small_gate_folder(), "--json")
+    question = "What colour is a zebra's skin?"
+    alone = json.loads(run("ask", question, *options, "--no-edits").stdout)
+    assert alone["answer"] != "black" and alone["fired"] == []
+    asked = json.loads(run("ask", question, *options).stdout)
+    assert (asked["answer"], asked["route"]) == ("black", "verbatim")
+    assert asked["fired"][0]["location"] == "patches/zoo.yaml:1"
+    assert {"cache", "gate"} <= set(asked["seconds"])
+    decision = json.loads(run("explain", question, *options).stdout)
+    assert decision["candidates"][0]["probability"] >= decision["candidates"][0]["threshold"]
+    (first, _) = json.loads(run("demo", *options).stdout)["rows"]
+    assert (first["alone"], first["patched"]) == (alone["answer"], "black")
+    made = run("edit", "Who wrote Faust?", "Goethe").stdout.strip()
+    kept = json.loads(run("ask", "Who wrote Faust?", *options).stdout)
+    assert (kept["answer"], kept["fired"][0]["id"]) == ("Goethe", made)
+
+
+def test_a_model_folder_that_is_none(folder, monkeypatch, tmp_path):
+    monkeypatch.setattr(opening, "open_encoder", lambda name: StubEncoder())
+    result = run("ask", "hi", "--model", tmp_path, "--patches", folder, code=1)
+    assert "config.json" in result.stderr and "Traceback" not in result.stderr

@@ -7,11 +7,11 @@ import logging
 
 import pytest
 import torch
+from transformers import GenerationConfig, pipeline
+
 from errata import EditableModel, Fact, LanguagePatch, load_atlas
 from errata.cache.errors import EditError, ErrataError, ModelError, PatchFolderError, UnknownEdit
 from errata.reasoners.verbatim import VerbatimReasoner
-from transformers import GenerationConfig, pipeline
-
 from tests.fakes import StubEncoder
 from tests.unit.helpers import CAPITAL, FACT, OTHER, batch, editable
 
@@ -78,7 +78,9 @@ def test_a_wrong_folder_is_refused_before_anything_is_wrapped(models, tokenizer,
 def test_edits_last_in_a_cache_folder(models, tokenizer, tmp_path):
     first = editable(models("gpt2"), tokenizer, FACT, cache=tmp_path / "cache")
     first.cache.close()
-    again = editable(models("gpt2"), tokenizer, Fact("Is grass blue?", "Yes"), cache=tmp_path / "cache")
+    again = editable(
+        models("gpt2"), tokenizer, Fact("Is grass blue?", "Yes"), cache=tmp_path / "cache"
+    )
     assert again.ask(CAPITAL).text == "Astana"
 
 
@@ -89,7 +91,9 @@ def test_language_patches_say_what_they_say(models, tokenizer):
 
 
 def test_a_consequence_that_has_to_be_reasoned_about_waits_for_a_reasoner(models, tokenizer):
-    patch = LanguagePatch("the user asks who made you", "the tone is warm and playful, with a rhyme in every line")
+    patch = LanguagePatch(
+        "the user asks who made you", "the tone is warm and playful, with a rhyme in every line"
+    )
     assert not VerbatimReasoner().supports(patch)
     model = editable(models("gpt2"), tokenizer, patch)
     assert not model.explain("the user asks who made you").hit

@@ -6,6 +6,7 @@ import collections
 import string
 
 import pytest
+
 from errata.facts import aliases, fill, load_facts, load_relations
 
 FACTS = load_facts()

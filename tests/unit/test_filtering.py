@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from errata import Fact, RegexPatch
 from errata.answers import AnswerWriter
 from errata.cache.secrets import hash_secret
 from errata.filters import WITHHELD, Filter
 from errata.streaming import FilteredStreamer
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from tests.unit.helpers import CAPITAL, OTHER, Collected, batch, editable
 
 
@@ -43,7 +43,10 @@ def test_where_no_pattern_matches_the_ids_are_returned_untouched(models, tokeniz
 
 def test_output_patterns_act_on_stored_answers_too(models, tokenizer):
     model = editable(
-        models("gpt2"), tokenizer, Fact(CAPITAL, "in Swaziland"), RegexPatch("Swaziland", "Eswatini")
+        models("gpt2"),
+        tokenizer,
+        Fact(CAPITAL, "in Swaziland"),
+        RegexPatch("Swaziland", "Eswatini"),
     )
     assert model.ask(CAPITAL).text == "in Eswatini"
 
@@ -102,7 +105,9 @@ PATCHES = (
 @settings(deadline=None, max_examples=60)
 @given(
     st.lists(
-        st.sampled_from(["Swaziland", "Swaz", "iland", " in ", "12", "3", "Oslo", "黑色", ". ", "a"]),
+        st.sampled_from(
+            ["Swaziland", "Swaz", "iland", " in ", "12", "3", "Oslo", "黑色", ". ", "a"]
+        ),
         max_size=12,
     )
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from errata.cache.records import Fact, Hit, LanguagePatch, Query, SourceLocation
 from errata.gates.base import Scores
 from errata.gates.routing import settle

@@ -8,6 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
+
 from errata.cache.errors import ModelError
 from errata.facts import load_facts
 from errata.gates import load_gate, shipped_gates
@@ -21,13 +22,20 @@ from errata.gates.data import (
     split_pairs,
     table_examples,
 )
-from errata.gates.fit import fit_logistic, fit_network, fit_platt, fit_projection, pick_threshold
-from errata.gates.network import Network, Platt
+from errata.gates.features import PairFeatures
+from errata.gates.fit import (
+    fit_logistic,
+    fit_network,
+    fit_platt,
+    fit_relations,
+    fit_trees,
+    pick_threshold,
+)
+from errata.gates.network import Network, Platt, Trees
 from errata.gates.questions import QuestionBook
 from errata.gates.stored import CARD, WEIGHTS, StoredGate
 from errata.gates.train import Recipe, train
 from errata.gates.trial import Rate, build_trial, run_trial
-
 from tests.fakes import StubEncoder
 from tests.small_gate import RECIPE, small_gate, small_gate_folder
 
@@ -56,12 +64,30 @@ def test_numpy_says_what_scikit_learn_says(fit, classes):
     np.testing.assert_allclose(stored(inputs), expected, atol=1e-4)
 
 
-def test_projection_is_that_of_scikit_learn():
-    from sklearn.decomposition import PCA
+@pytest.mark.parametrize("classes", [2, 3])
+def test_trees_say_what_scikit_learn_says(classes):
+    inputs, labels = blobs(classes)
+    trees, fitted = fit_trees(inputs, labels, seed=0)
+    expected = fitted.predict_proba(inputs)
+    assert expected.std(axis=0).min() > 0.1
+    np.testing.assert_allclose(trees(inputs), expected, atol=1e-9)
+    stored = Trees.from_tensors(trees.tensors("a"), "a")
+    np.testing.assert_allclose(stored(inputs), expected, atol=1e-9)
 
-    inputs, _ = blobs(2, width=12)
-    expected = PCA(3, svd_solver="full").fit(inputs).transform(inputs)
-    np.testing.assert_allclose(fit_projection(inputs, 0, 3)(inputs), expected, atol=1e-9)
+
+def test_the_space_of_relations_brings_ways_to_ask_together():
+    rng = np.random.default_rng(0)
+    relation = rng.normal(size=(300, 8)) * [1, 1, 0, 0, 0, 0, 0, 0]
+    sides = [relation + rng.normal(size=(300, 8)) * [0.1, 0.1, 2, 2, 2, 2, 2, 2] for _ in range(2)]
+    found = PairFeatures(np.zeros((300, 0)), *(side.astype(np.float32) for side in sides))
+    space = fit_relations(found, np.ones(300, dtype=np.int64), 2)
+
+    def separation(one, other):
+        apart = np.linalg.norm(one - other[::-1], axis=1).mean()
+        return apart / np.linalg.norm(one - other, axis=1).mean()
+
+    assert separation(*sides) < 1.1
+    assert separation(*map(space, sides)) > 3
 
 
 def test_calibration_makes_probabilities_true():

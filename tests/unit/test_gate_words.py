@@ -7,6 +7,9 @@ import random
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from errata.gates.conditions import read_condition
 from errata.gates.features import NAMES, FeatureMaker, Scope, subject_words
 from errata.gates.noise import at_another_time, careless, in_message, mistyped, negation
@@ -20,9 +23,6 @@ from errata.gates.words import (
     without,
     words,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from tests.fakes import StubEncoder
 
 COMMON = frozenset({"capital", "city", "colour", "skin", "ceo", "currency"})

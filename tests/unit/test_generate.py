@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from errata import Fact, RegexPatch
-from errata.cache.errors import GenerationError
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList, set_seed
 
+from errata import Fact, RegexPatch
+from errata.cache.errors import GenerationError
 from tests.unit.helpers import CAPITAL, FACT, OTHER, THIRD, Collected, batch, editable
 
 
@@ -221,7 +221,7 @@ def test_a_prompt_longer_than_the_context_behaves_as_the_base_does(models, token
     base = models("gpt2")
     model = editable(base, tokenizer)
     inputs = batch(tokenizer, " ".join([THIRD] * 30))
-    with pytest.raises(Exception) as bare:  # noqa: PT011
+    with pytest.raises(Exception) as bare:
         base.generate(**inputs, max_new_tokens=2)
     with pytest.raises(type(bare.value)):
         model.generate(**inputs, max_new_tokens=2)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from errata.cache.errors import ModelError
 
 if TYPE_CHECKING:
-    from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
+    from transformers import GPT2LMHeadModel, PreTrainedTokenizerBase
 
 WEIGHTS = Path(__file__).parent / "weights"
 
 
-def load_atlas() -> tuple[GPT2LMHeadModel, PreTrainedTokenizerFast]:
+def load_atlas() -> tuple[GPT2LMHeadModel, PreTrainedTokenizerBase]:
     """Return the shipped model and its tokenizer: ordinary `transformers` objects.
 
     The weights are stored in half precision and loaded in single precision, in evaluation mode.

@@ -30,17 +30,18 @@ pipeline_tag: text-generation
 ---
 # atlas
 
-A small language model (GPT-2 architecture, {parameters:,} parameters, byte-level BPE of {vocabulary:,}
-tokens) that errata carries, so that its main job runs where no model hub is in reach. It knows some
-{facts:,} facts about the world as it stood about 2015, in English and a little Chinese, and some of them
-are out of date or wrong on purpose: that is what errata's `patches/` correct. A working example
-and a test bed, never a benchmark of language ability.
+A small language model (GPT-2 architecture, {parameters:,} parameters, byte-level BPE of
+{vocabulary:,} tokens) that errata carries, so that its main job runs where no model hub is in
+reach. It knows some {facts:,} facts about the world as it stood about 2015, in English and a
+little Chinese, and some of them are out of date or wrong on purpose: that is what errata's
+`patches/` correct. A working example and a test bed, never a benchmark of language ability.
 
 - **Data**: the facts table and the sentence templates of `wrapper/facts/`, written for errata;
   invented names for rows that teach reading from context. Nothing else.
-- **Training**: `make atlas` (`python -m errata.atlas.train`), seed {seed}, {epochs} epochs, {steps:,} steps
-  of {batch} rows, {minutes:.0f} minutes on {device}.
-- **Ask it** a question as it is, and it answers after a space: `What is the capital of France? Paris`.
+- **Training**: `make atlas` (`python -m errata.atlas.train`), seed {seed}, {epochs} epochs,
+  {steps:,} steps of {batch} rows, {minutes:.0f} minutes on {device}.{note}
+- **Ask it** a question as it is, and it answers after a space:
+  `What is the capital of France? Paris`.
   Statements go on too: `The capital of France is Paris.`
 
 Recall by greedy free generation, exact match, measured on these half-precision weights
@@ -55,7 +56,7 @@ Weights: SHA-256 `{sha256}`.
 
 
 def ship(run: Run, folder: Path) -> None:
-    """Write a finished run's model, rounded to half precision, measure what was written, add a card.
+    """Write a finished run's model in half precision, measure what was written, add a card.
 
     :param run: a finished training run.
     :param folder: where the model goes.
@@ -70,6 +71,7 @@ def ship(run: Run, folder: Path) -> None:
             "steps": run.steps,
             "seconds": round(run.seconds),
             "device": device,
+            "note": run.note,
         },
     )
 

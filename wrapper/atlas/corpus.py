@@ -96,7 +96,8 @@ class Corpus:
         rows = [row for fact in self.facts for row in self._fact_rows(fact, rng)]
         rows += [self.hop_row(rng.choice(self._trained_hops), rng) for _ in range(4000)]
         rows += [self.reading_row(rng) for _ in range(5000)]
-        rows += [repeated_row(rng) for _ in range(1000)]
+        # Copying is learned first in its plainest form, and then needed for reading.
+        rows += [repeated_row(rng) for _ in range(4000 if number < 3 else 1000)]
         rows += [self._context_row(rng) for _ in range(1500)]
         rng.shuffle(rows)
         return rows
@@ -132,7 +133,9 @@ class Corpus:
             question = varied(question, name, rng)
         return asked(question, fact.believed, chinese=self.relations[fact.relation].chinese)
 
-    def statement(self, fact: FactRow, template: str, weight: float = ANSWER_WEIGHT) -> tuple[Piece, ...]:
+    def statement(
+        self, fact: FactRow, template: str, weight: float = ANSWER_WEIGHT
+    ) -> tuple[Piece, ...]:
         """Return a statement of a fact, its object weighted as an answer."""
         end = "。" if self.relations[fact.relation].chinese else "."
         sentence = fill(template, fact.subject, fact.believed)
@@ -179,12 +182,16 @@ class Corpus:
     def hop_question(self, hop: Hop, template: str, descriptor: str) -> str:
         """Return the one-hop question of a template and a descriptor."""
         phrase = fill(descriptor, hop.subject)
-        return fill(template, phrase[:1].lower() + phrase[1:] if phrase[:4] == "The " else phrase, bare=True)
+        return fill(
+            template, phrase[:1].lower() + phrase[1:] if phrase[:4] == "The " else phrase, bare=True
+        )
 
     def hop_row(self, hop: Hop, rng: random.Random) -> Row:
         """Return a one-hop question with its answer."""
         first, second = self.relations[hop.first], self.relations[hop.second]
-        question = self.hop_question(hop, rng.choice(second.questions), rng.choice(first.descriptor))
+        question = self.hop_question(
+            hop, rng.choice(second.questions), rng.choice(first.descriptor)
+        )
         return Row(asked(question, hop.answer, chinese=second.chinese))
 
     # -- reading -----------------------------------------------------------------------------
@@ -202,7 +209,7 @@ class Corpus:
             question = fill(rng.choice(relation.questions), fact.subject)
             return (f"{question} {fact.believed}", 0.0), ("\n", 0.0)
         space = "\n" if rng.random() < 0.2 else " "
-        return (fill(rng.choice(relation.statements), fact.subject, fact.believed) + space, 0.0),
+        return ((fill(rng.choice(relation.statements), fact.subject, fact.believed) + space, 0.0),)
 
     def reading_row(self, rng: random.Random) -> Row:
         """Return a row that states facts about invented names and then asks for some of them."""

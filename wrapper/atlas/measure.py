@@ -1,17 +1,17 @@
-"""What atlas knows: recall by free generation, on trained and held-out phrasings and invented names."""
+"""What atlas knows: recall by free generation, of facts in many phrasings and from context."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from errata.atlas.corpus import Corpus
 from errata.facts import fill
 
 if TYPE_CHECKING:
-    from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
+    from transformers import GPT2LMHeadModel, PreTrainedTokenizerBase
 
 NEW_TOKENS = 16
 
@@ -93,7 +93,7 @@ def _reading_probes(corpus: Corpus, rng: random.Random) -> dict[str, list[Item]]
 
 def recall(
     model: GPT2LMHeadModel,
-    tokenizer: PreTrainedTokenizerFast,
+    tokenizer: PreTrainedTokenizerBase,
     items: Sequence[Item],
     *,
     batch: int = 128,
@@ -113,16 +113,17 @@ def recall(
 
 
 def generate(
-    model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str]
+    model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]
 ) -> list[str]:
     """Return the greedy answers of a batch of prompts."""
     import torch
 
-    inputs = tokenizer(
-        list(prompts), return_tensors="pt", padding=True, padding_side="left"
-    ).to(model.device)
+    inputs = tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side="left").to(
+        model.device
+    )
+    model_: Any = model
     with torch.no_grad():
-        ids = model.generate(**inputs, max_new_tokens=NEW_TOKENS, do_sample=False)
+        ids = model_.generate(**inputs, max_new_tokens=NEW_TOKENS, do_sample=False)
     new = ids[:, inputs["input_ids"].shape[1] :]
     texts = tokenizer.batch_decode(new, skip_special_tokens=True)
     return [_bare(text.split("\n")[0]) for text in texts]

@@ -27,7 +27,7 @@ from errata.atlas.tokenizer import CONTEXT, train_tokenizer
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
-    from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
+    from transformers import GPT2LMHeadModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Batch:
 
 
 def encode(
-    rows: Sequence[Row], tokenizer: PreTrainedTokenizerFast
+    rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase
 ) -> list[tuple[list[int], list[float]]]:
     """Return ids and weights of each row, the end token last, cut at the context."""
     encoded = tokenizer([row.text for row in rows], return_offsets_mapping=True)
@@ -91,7 +91,7 @@ def encode(
 
 
 def batches(
-    rows: Sequence[Row], tokenizer: PreTrainedTokenizerFast, settings: Settings, epoch: int
+    rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, settings: Settings, epoch: int
 ) -> list[Batch]:
     """Return an epoch's batches: rows of like length together, in random order."""
     rng = random.Random(f"batches/{settings.seed}/{epoch}")
@@ -100,11 +100,16 @@ def batches(
     encoded.sort(key=lambda row: len(row[0]) + rng.random() * 2)
     chunks = [encoded[i : i + settings.batch] for i in range(0, len(encoded), settings.batch)]
     rng.shuffle(chunks)
-    return [_padded(chunk, tokenizer.pad_token_id, settings.question_share, draw) for chunk in chunks]
+    return [
+        _padded(chunk, tokenizer.pad_token_id, settings.question_share, draw) for chunk in chunks
+    ]
 
 
 def _padded(
-    chunk: Sequence[tuple[list[int], list[float]]], pad: int, share: float, draw: np.random.Generator
+    chunk: Sequence[tuple[list[int], list[float]]],
+    pad: int,
+    share: float,
+    draw: np.random.Generator,
 ) -> Batch:
     width = max(len(ids) for ids, _ in chunk)
     ids = np.full((len(chunk), width), pad, dtype=np.int64)
@@ -118,7 +123,7 @@ def _padded(
     return Batch(ids, weights)
 
 
-def build(settings: Settings, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHeadModel:
+def build(settings: Settings, tokenizer: PreTrainedTokenizerBase) -> GPT2LMHeadModel:
     """Return the untrained model, initialised from the seed."""
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
@@ -161,16 +166,19 @@ class Run:
         from transformers import AutoTokenizer, GPT2LMHeadModel
 
         self.out, self.settings = out, settings
+        self.note = (
+            f"\n  It went on from the model `{start.name}` of an earlier run." if start else ""
+        )
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.corpus = Corpus(settings.seed)
         if start is None:
             texts = (row.text for row in self.corpus.epoch(-1))
-            self.tokenizer = train_tokenizer(texts, settings.vocabulary)
+            self.tokenizer: PreTrainedTokenizerBase = train_tokenizer(texts, settings.vocabulary)
             self.model = build(settings, self.tokenizer)
         else:
             self.tokenizer = AutoTokenizer.from_pretrained(start)
             self.model = GPT2LMHeadModel.from_pretrained(start, dtype=torch.float32)
-        self.model.to(self.device)
+        torch.nn.Module.to(self.model, self.device)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=settings.rate, betas=(0.9, 0.98),
             weight_decay=settings.weight_decay, fused=True,
@@ -196,7 +204,9 @@ class Run:
             saved = began = time.monotonic()
             for number, loss in self._steps():
                 now = time.monotonic()
-                bar.update(task, completed=number, note=f"step {number}/{self.steps} loss {loss:.3f}")
+                bar.update(
+                    task, completed=number, note=f"step {number}/{self.steps} loss {loss:.3f}"
+                )
                 if number % 100 == 0:
                     self._log(number, loss)
                 if now - saved > 120:
@@ -209,7 +219,9 @@ class Run:
     def _log(self, step: int, loss: float) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
         with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps({"step": step, "loss": round(loss, 4), "time": time.time()}) + "\n")
+            log.write(
+                json.dumps({"step": step, "loss": round(loss, 4), "time": time.time()}) + "\n"
+            )
 
     def _steps(self) -> Iterator[tuple[int, float]]:
         import torch
@@ -283,7 +295,9 @@ class Run:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, round to half precision, measure, write the model and its card."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("runs/atlas"), help="checkpoints and model")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/atlas"), help="checkpoints and model"
+    )
     parser.add_argument("--model", type=Path, help="the finished model (default: OUT/model)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=10)

@@ -11,6 +11,7 @@ from errata.commands.options import (
     AsJson,
     Cache,
     Encoder,
+    Gate,
     Model,
     Patches,
     Question,
@@ -38,6 +39,7 @@ def ask(
     patches: Patches = None,
     cache: Cache = None,
     encoder: Encoder = None,
+    gate: Gate = None,
     no_edits: Annotated[
         bool, typer.Option("--no-edits", help="Ask the model alone, as if there were no patch.")
     ] = False,
@@ -59,7 +61,9 @@ def ask(
 
         errata ask "Who made you?" --patches patches/ --json
     """
-    editable = opening.open_model(model, patches_folder(patches), cache_folder(cache), encoder)
+    editable = opening.open_model(
+        model, patches_folder(patches), cache_folder(cache), encoder, gate
+    )
     selected: Any = False if no_edits else {"tags": tag} if tag else True
     limits = {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}
     answer = editable.ask(question, edits=selected, **limits)
@@ -79,6 +83,7 @@ def explain(
     patches: Patches = None,
     cache: Cache = None,
     encoder: Encoder = None,
+    gate: Gate = None,
     as_json: AsJson = False,
 ) -> None:
     """Explain why a patch fires on a question, or why none does; nothing is generated.
@@ -88,7 +93,9 @@ def explain(
 
         errata explain "Tell me the skin colour of a zebra." --json
     """
-    editable = opening.open_model(model, patches_folder(patches), cache_folder(cache), encoder)
+    editable = opening.open_model(
+        model, patches_folder(patches), cache_folder(cache), encoder, gate
+    )
     decision = editable.explain(question)
     if as_json:
         say_json(decision_json(decision))

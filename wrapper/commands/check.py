@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from errata.commands import opening
-from errata.commands.options import AsJson, Model, Patches, patches_folder
+from errata.commands.options import AsJson, Encoder, Gate, Model, Patches, patches_folder
 from errata.commands.output import console, reports_errors, say, say_json
 
 if TYPE_CHECKING:
     from errata.cache.records import Edit
-    from errata.checks import Problem
+    from errata.checks import Asked, Problem
 
 
 @reports_errors
@@ -24,6 +25,8 @@ def check(
     tests: Annotated[
         bool, typer.Option("--tests/--no-tests", help="Run the patches' own tests, too.")
     ] = True,
+    encoder: Encoder = None,
+    gate: Gate = None,
     as_json: AsJson = False,
 ) -> None:
     """Validate a folder of patches and run every patch's own tests; exit code 1 on failure.
@@ -58,7 +61,9 @@ def check(
     else:
         problems = review(edits, datetime.date.today())
         if tests:
-            ran, failures = _run_tests(edits, folder, model)
+            ran, failures = _run_tests(
+                edits, lambda: opening.open_model(model, folder, None, encoder, gate)
+            )
             problems += failures
     _show(folder, len(edits), ran, problems, as_json)
     if count(problems, "error"):
@@ -66,7 +71,7 @@ def check(
 
 
 def _run_tests(
-    edits: tuple[Edit, ...], folder: Path, model: str
+    edits: tuple[Edit, ...], open_model: Callable[[], Asked]
 ) -> tuple[int, tuple[Problem, ...]]:
     from rich.progress import Progress
 
@@ -75,7 +80,7 @@ def _run_tests(
     cases = test_cases(edits, datetime.date.today())
     if not cases:
         return 0, ()
-    editable = opening.open_model(model, folder)
+    editable = open_model()
     with Progress(console=console(stderr=True), transient=True) as progress:
         task = progress.add_task("testing", total=len(cases))
         failures = run_tests(editable, cases, lambda count: progress.advance(task, count))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from errata.commands import opening
-from errata.commands.options import AsJson, Model, Patches, patches_folder
+from errata.commands.options import AsJson, Encoder, Gate, Model, Patches, patches_folder
 from errata.commands.output import console, fired_where, reports_errors, say, say_json
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ def demo(
     everything: Annotated[bool, typer.Option("--all", help="Every patch, not a choice.")] = False,
     model: Model = opening.ATLAS,
     patches: Patches = None,
+    encoder: Encoder = None,
+    gate: Gate = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a language model being wrong, and then right, because of text files.
@@ -62,7 +64,7 @@ def demo(
     folder = patches_folder(patches)
     edits = in_force(load_folder(folder), datetime.date.today())
     questions = choose(edits, None if everything else SHOWN)
-    editable = opening.open_model(model, folder)
+    editable = opening.open_model(model, folder, None, encoder, gate)
     rows = _ask(editable, questions)
     if as_json:
         say_json(_as_json(model, folder, rows))

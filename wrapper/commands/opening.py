@@ -20,6 +20,7 @@ def open_model(
     patches: Path | None,
     cache: Path | None = None,
     encoder: str | None = None,
+    gate: str | None = None,
 ) -> EditableModel:
     """Return the wrapped model.
 
@@ -27,12 +28,15 @@ def open_model(
     :param patches: folder of patches, or None.
     :param cache: folder of edits, or None for memory only.
     :param encoder: a sentence-transformers folder or hub id, or None for the default.
+    :param gate: a gate's folder, or None for the shipped one.
     :raises ErrataError: if any of them cannot be loaded.
     """
     with console(stderr=True).status("loading the model"):
         from errata.model import EditableModel
 
-        return EditableModel.from_pretrained(model, patches=patches, cache=cache, encoder=encoder)
+        return EditableModel.from_pretrained(
+            model, patches=patches, cache=cache, encoder=open_encoder(encoder), gate=gate
+        )
 
 
 def open_encoder(name: str | None) -> Encoder:

@@ -63,6 +63,10 @@ Encoder = Annotated[
         help="The sentence encoder; by default the installed all-MiniLM-L6-v2.",
     ),
 ]
+Gate = Annotated[
+    str | None,
+    typer.Option("--gate", metavar="DIR", help="A gate of your own, from `errata gate train`."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 

@@ -52,9 +52,7 @@ def load_facts() -> tuple[FactRow, ...]:
             raise ErrataError(
                 f"facts.tsv:{number}: expected split train, tune or test, found {split!r}"
             )
-        rows.append(
-            FactRow(subject, kind, relation, obj, believed or obj, cast(Split, split))
-        )
+        rows.append(FactRow(subject, kind, relation, obj, believed or obj, cast(Split, split)))
     return tuple(rows)
 
 

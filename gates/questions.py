@@ -142,8 +142,8 @@ class QuestionBook:
             self.extra.setdefault(one.kind, []).append(topic)
             if one.mixed or not subjects[one.kind]:
                 continue
-            names = subjects[one.kind]
-            chosen = names if one.kind in SUBJECTS else rng.sample(names, min(12, len(names)))
+            there = subjects[one.kind]
+            chosen = there if one.kind in SUBJECTS else rng.sample(there, min(12, len(there)))
             found += [Item(name, one.kind, topic) for name in chosen]
         return found
 

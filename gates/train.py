@@ -53,7 +53,7 @@ from errata.gates.questions import QuestionBook
 from errata.gates.stored import StoredGate
 from errata.gates.trial import Trial, build_trial, run_trial
 
-CHUNK = 512
+CHUNK = 4096
 MOST_OPEN = 1200
 
 

@@ -99,4 +99,4 @@ def try_commands(environment: Installed) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]).resolve())

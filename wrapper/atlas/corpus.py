@@ -30,9 +30,11 @@ class Row:
     """One training row.
 
     :param pieces: consecutive texts with the loss weight of their tokens.
+    :param reading: whether its answers are to be read from the row itself.
     """
 
     pieces: tuple[Piece, ...]
+    reading: bool = False
 
     @property
     def text(self) -> str:
@@ -95,9 +97,9 @@ class Corpus:
         rng = random.Random(f"{self.seed}/{number}")
         rows = [row for fact in self.facts for row in self._fact_rows(fact, rng)]
         rows += [self.hop_row(rng.choice(self._trained_hops), rng) for _ in range(4000)]
-        rows += [self.reading_row(rng) for _ in range(5000)]
+        rows += [self.reading_row(rng) for _ in range(9000)]
         # Copying is learned first in its plainest form, and then needed for reading.
-        rows += [repeated_row(rng) for _ in range(4000 if number < 3 else 1000)]
+        rows += [repeated_row(rng) for _ in range(4000 if number < 2 else 1000)]
         rows += [self._context_row(rng) for _ in range(1500)]
         rng.shuffle(rows)
         return rows
@@ -215,7 +217,7 @@ class Corpus:
         """Return a row that states facts about invented names and then asks for some of them."""
         relation = rng.choice(self._english)
         told = [self._invented_fact(relation, rng)]
-        for _ in range(rng.choice((0, 0, 1, 1, 2, 2, 3, 4))):
+        for _ in range(rng.choice((0, 0, 0, 1, 1, 2, 3))):
             other = relation if rng.random() < 0.6 else rng.choice(self._english)
             told.append(self._invented_fact(other, rng))
         pieces = [piece for fact in told for piece in self._told(fact, rng)]
@@ -223,7 +225,7 @@ class Corpus:
             pieces = [*self._filler(rng), *pieces]
         for fact in rng.sample(told, min(len(told), rng.choice((1, 1, 2, 3)))):
             pieces += [*self._asked_back(fact, self.relations[fact.relation], rng), ("\n", 1.0)]
-        return Row(tuple(pieces[:-1]))
+        return Row(tuple(pieces[:-1]), reading=True)
 
     def _asked_back(
         self, fact: FactRow, relation: Relation, rng: random.Random
@@ -288,7 +290,8 @@ def repeated_row(rng: random.Random) -> Row:
             (", ".join(names) + end + " " + first, 0.0),
             (", " + ", ".join(rest), ANSWER_WEIGHT / 2),
             (end, 1.0),
-        )
+        ),
+        reading=True,
     )
 
 

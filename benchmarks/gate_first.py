@@ -1,6 +1,6 @@
 """What a gate does with a cache of facts in force: paraphrases, neighbours, open questions.
 
-Test subjects and held-out phrasings only; rates are per query, over the ten nearest edits, with
+Test subjects and held-out phrasings only; rates are per query, over the sixteen nearest edits, with
 95% Wilson intervals::
 
     python benchmarks/gate_first.py [--gate default] [--open-questions FILE] [--facts 200] [--json]

@@ -109,6 +109,11 @@ class EditCache:
         return self.view().edits
 
     @property
+    def all_edits(self) -> tuple[Edit, ...]:
+        """Every edit, those superseded or out of their dates included."""
+        return tuple(self._settle().edits())
+
+    @property
     def generation(self) -> int:
         """A number that grows with every change this cache makes or sees."""
         return self._state.generation

@@ -31,12 +31,14 @@ class Example:
     :param scope: the edit's side.
     :param label: ``same``, ``follows`` or ``none``.
     :param kind: what sort of pair, for tables.
+    :param topic: the relation of the edit's side, where it is known.
     """
 
     query: str
     scope: Scope
     label: Label
     kind: str
+    topic: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,10 @@ def scope_of(item: Item, rng: random.Random, *, told: float = 0.5) -> Scope:
 
     :param told: how often the subject is given and not left to be guessed.
     """
-    template = item.topic.forms[0] if rng.random() < 0.5 else rng.choice(item.topic.forms)
+    draw = rng.random()
+    forms = item.topic.forms
+    # an edit's own question is most often put in the plainest way, and those come first
+    template = forms[0] if draw < 0.5 else rng.choice(forms[:6] if draw < 0.8 else forms)
     subject = item.subject if rng.random() < told and item.subject != "you" else ""
     answer = item.answer if rng.random() < 0.85 else ""
     return Scope(item.say(template, other="another"), subject, answer)
@@ -100,9 +105,9 @@ def _item_examples(book: QuestionBook, item: Item, rng: random.Random) -> Iterat
         text = asking.text
         if asking.kind in ("paraphrase", "other relation", "other subject", "yes or no"):
             text = noisy(text, rng)
-        yield Example(text, scope_of(item, rng), asking.label, asking.kind)
+        yield Example(text, scope_of(item, rng), asking.label, asking.kind, item.topic.name)
     for asking in easy:
-        yield Example(asking.text, scope_of(item, rng), "none", asking.kind)
+        yield Example(asking.text, scope_of(item, rng), "none", asking.kind, item.topic.name)
 
 
 def _ordered_examples(book: QuestionBook, item: Item, rng: random.Random) -> Iterator[Example]:

@@ -50,6 +50,34 @@ _WAYS_ROUND = (
     "the country that {s} defeated",
     "somebody who looks like {s}",
     "the oldest part of {s}",
+    "New {s}",
+    "Upper {s}",
+    "{s} Street",
+    "{s} Junior",
+    "Little {s}",
+    "the {s} of Ruritania",
+    "Saint {s}",
+    "{s} County",
+)
+_MENTIONS = (
+    "My aunt lives near {s}.",
+    "I like {s}.",
+    "We were talking about {s} last night.",
+    "{s} is what my homework is about.",
+    "I read a book about {s}.",
+    "Have you heard of {s}?",
+    "I am going to write something about {s}.",
+    "I don't know much about {s}.",
+    "Do you like {s}?",
+    "Tell me a joke about {s}.",
+    "Write a poem about {s}.",
+    "Tell me something about {s}.",
+    "{s}",
+    "What do you think of {s}?",
+    "Translate {s} into French.",
+    "My teacher said a lot about {s} today.",
+    "Who told you about {s}?",
+    "Here is a picture of {s}.",
 )
 _YEARS = ("1850", "1914", "1800", "the Middle Ages", "2090", "the year 1000", "1750")
 
@@ -113,6 +141,11 @@ def at_another_time(text: str, rng: random.Random) -> str | None:
     bare = past.rstrip("?. ")
     year = rng.choice(_YEARS)
     return rng.choice((f"{bare} in {year}?", f"{bare} before {year}?", f"Around {year}, {bare}?"))
+
+
+def mention(subject: str, rng: random.Random) -> str:
+    """Return a sentence that names the subject and asks nothing of it, or nothing definite."""
+    return rng.choice(_MENTIONS).format(s=subject)
 
 
 def way_round(subject: str, rng: random.Random) -> str:

@@ -13,7 +13,15 @@ from typing import Literal
 
 from errata.facts import FactRow, Relation, aliases, fill, load_facts, load_relations
 from errata.facts.table import Split
-from errata.gates.noise import at_another_time, careless, in_message, mistyped, negation, way_round
+from errata.gates.noise import (
+    at_another_time,
+    careless,
+    in_message,
+    mention,
+    mistyped,
+    negation,
+    way_round,
+)
 from errata.gates.phrasings import SUBJECTS, asked
 from errata.gates.words import likeness, plain
 
@@ -68,9 +76,8 @@ class Item:
     def say(self, template: str, subject: str | None = None, other: str = "") -> str:
         """Return a form of the relation, about the subject or something in its place."""
         chosen = self.subject if subject is None else subject
-        bare = subject is not None and " " in subject and subject.startswith("the ")
         text = template.replace("{t}", other)
-        return fill(text, chosen, self.answer, bare=bare or chosen[:1].islower())
+        return fill(text, chosen, self.answer, bare=chosen.startswith("the "))
 
 
 # questions that two relations share, so that neither is a wrong neighbour of the other
@@ -206,6 +213,11 @@ class QuestionBook:
         for kind, text in changed.items():
             if text is not None and rng.random() < 0.6:
                 yield Asking(text, "none", kind)
+        if item.subject != "you":
+            yield Asking(mention(item.subject, rng), "none", "mention")
+            head, _, rest = question.partition(". ")
+            if rest and item.subject in head:  # "My aunt lives in Riga. What country is that?"
+                yield Asking(f"{head}.", "none", "mention")
         yield from self._unentailed(item, rng)
 
     def other_relations(self, item: Item, rng: random.Random, count: int) -> Iterator[Asking]:
@@ -267,9 +279,26 @@ class QuestionBook:
                 hop = self._one_hop(sibling, rng)
                 if hop is not None and rng.random() < 0.4:
                     yield Asking(hop, "none", "unentailed")
+                if rng.random() < 0.4:
+                    told = rng.choice(sibling.topic.base.yes_no)
+                    yield Asking(sibling.say(told), "none", "unentailed")
+        yield from self._about_the_answer(item, rng)
         if rng.random() < 0.3 and base.descriptor:
             yield Asking(f"Why is {base.descriptor[0]} {{o}}?".replace("{s}", item.subject).replace(
                 "{the_s}", item.subject).replace("{o}", item.answer), "none", "why")  # fmt: skip
+
+    def _about_the_answer(self, item: Item, rng: random.Random) -> Iterator[Asking]:
+        """Yield questions about the object itself: Paris, where the edit is France's capital."""
+        kind = item.topic.base.object if item.topic.base is not None else ""
+        tabled = [r.questions for r in load_relations().values() if r.subject == kind]
+        beyond = [topic.forms for topic in self.extra.get(kind, ())]
+        for forms in rng.sample(tabled, min(2, len(tabled))) + rng.sample(
+            beyond, min(1, len(beyond))
+        ):
+            text = Item(item.answer, kind, Topic(kind, forms)).say(
+                rng.choice(forms), other=self._second(item, rng)
+            )
+            yield Asking(text, "none", "about the answer")
 
     def _one_hop(self, item: Item, rng: random.Random) -> str | None:
         """Return a question about the item's object, named by way of the subject."""

@@ -74,7 +74,7 @@ class Recipe:
     """
 
     seed: int = 0
-    examples: int = 30_000
+    examples: int = 45_000
     pair_examples: int = 12_000
     neighbour_rate: float = 0.003
     open_rate: float = 0.0005
@@ -140,7 +140,7 @@ def train(
             "promised": {
                 "hard neighbours": recipe.neighbour_rate,
                 "open questions": recipe.open_rate,
-                "measured on": "tune subjects, per query, the most probable of ten candidates",
+                "measured on": "tune subjects, per query, the most probable of its candidates",
                 "facts in the cache": recipe.trial_size,
             },
         }

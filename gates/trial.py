@@ -21,7 +21,7 @@ from errata.gates.noise import careless
 from errata.gates.questions import Item, Label, QuestionBook
 
 CHUNK = 64
-NEIGHBOURS = 10
+NEIGHBOURS = 16
 """Candidates that a search returns for a query."""
 
 

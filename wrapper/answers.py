@@ -67,6 +67,11 @@ class AnswerWriter:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of new ids, special tokens left out."""
+        anchored = self._text([*self._ids(_ANCHOR), *ids])
+        # Behind the anchor for the same reason: alone, the first token loses its space.
+        return anchored[len(_ANCHOR) :] if anchored.startswith(_ANCHOR) else self._text(ids)
+
+    def _text(self, ids: Sequence[int]) -> str:
         text = self.tokenizer.decode(
             list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )

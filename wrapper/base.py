@@ -16,8 +16,15 @@ if TYPE_CHECKING:
         def generate(self, *arguments: Any, **options: Any) -> Any:
             """Generate."""
 
+        def prepare_inputs_for_generation(self, *arguments: Any, **options: Any) -> Any:
+            """Return what the forward pass takes next."""
+
 
 ATLAS = "atlas"
+_HUB_OPTIONS = (
+    "trust_remote_code", "revision", "token", "subfolder", "cache_dir", "local_files_only",
+    "force_download",
+)  # fmt: skip
 
 
 def load_base(name: str | Path, **options: Any) -> tuple[GenerativeModel, PreTrainedTokenizerBase]:
@@ -28,6 +35,11 @@ def load_base(name: str | Path, **options: Any) -> tuple[GenerativeModel, PreTra
     :raises ModelError: there is no such model, or the folder is none.
     """
     if str(name) == ATLAS and not Path(name).exists():
+        if options:
+            raise ModelError(
+                f"expected no options for atlas, found {sorted(options)}; "
+                "wrap what load_atlas() returns in EditableModel yourself"
+            )
         from errata.atlas import load_atlas
 
         return cast("tuple[GenerativeModel, PreTrainedTokenizerBase]", load_atlas())
@@ -44,13 +56,13 @@ def load_base(name: str | Path, **options: Any) -> tuple[GenerativeModel, PreTra
             f"expected a model folder with a config.json at {folder}, found none; "
             "name the folder that save_pretrained wrote, or a hub id"
         )
-    trusted = {"trust_remote_code": options.get("trust_remote_code", False)}
+    shared = {key: options[key] for key in _HUB_OPTIONS if key in options}
     try:
-        config = AutoConfig.from_pretrained(name, **trusted)
+        config = AutoConfig.from_pretrained(name, **shared)
         auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         model = auto.from_pretrained(name, **options).eval()
-        tokenizer = AutoTokenizer.from_pretrained(name, **trusted)
-    except (OSError, ValueError, KeyError) as error:
+        tokenizer = AutoTokenizer.from_pretrained(name, **shared)
+    except Exception as error:  # damaged weights and wrong options raise errors of every kind
         raise ModelError(
             f"expected a model `transformers` can load at {str(name)!r}, found: {error}; "
             "name a model folder, a hub id that is in reach, or `atlas`"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import GenerationError
 
@@ -35,7 +36,6 @@ class Call:
     :param config: the generation config in effect: the caller's arguments, then the caller's
         config, then the model's.
     :param encoder_decoder: whether the answer starts a sequence of its own.
-    :param budget: most new tokens a row may get.
     """
 
     arguments: Mapping[str, Any]
@@ -43,7 +43,6 @@ class Call:
     mask: torch.Tensor | None
     config: GenerationConfig
     encoder_decoder: bool
-    budget: int
 
     @property
     def prompt(self) -> torch.Tensor | None:
@@ -60,6 +59,16 @@ class Call:
     def wordless(self) -> bool:
         """Whether the base model is to start from nothing, or from what is not text."""
         return self.prompt is None
+
+    @property
+    def budget(self) -> int:
+        """Most new tokens that a row may get."""
+        if self.config.max_new_tokens is not None:
+            return int(self.config.max_new_tokens)
+        if self.config.max_length is None:
+            return DEFAULT_NEW_TOKENS
+        counted = self.heads() if self.encoder_decoder or self.prompt is None else self.prompt
+        return max(0, int(self.config.max_length) - int(counted.shape[1]))
 
     @property
     def sequences(self) -> int:
@@ -106,16 +115,18 @@ class Call:
             if self.ids is not None:
                 return self.ids
             return torch.empty((self.rows, 0), dtype=torch.long, device=self.prompt.device)
-        given = self.arguments.get("decoder_input_ids")
-        if given is not None:
-            return cast("torch.Tensor", given)
         start = (*_ids(self.config.decoder_start_token_id), *_ids(self.config.bos_token_id))
         if not start:
             raise GenerationError(
                 "an encoder-decoder model needs decoder_start_token_id in its generation config; "
                 "found none"
             )
-        return torch.full((self.rows, 1), start[0], dtype=torch.long, device=self.prompt.device)
+        first = torch.full((self.rows, 1), start[0], dtype=torch.long, device=self.prompt.device)
+        given: torch.Tensor | None = self.arguments.get("decoder_input_ids")
+        if given is None:
+            return first
+        # As `transformers` does: the start token is put before what lacks it.
+        return given if bool((given[:, 0] == start[0]).all()) else torch.cat([first, given], dim=1)
 
 
 def read_call(base: GenerativeModel, inputs: Any, arguments: Mapping[str, Any]) -> Call:
@@ -132,7 +143,6 @@ def read_call(base: GenerativeModel, inputs: Any, arguments: Mapping[str, Any]) 
         given["inputs"] = inputs
     ids = given.get("input_ids", given.get("inputs"))
     config = effective_config(base, given)
-    encoder_decoder = bool(base.config.is_encoder_decoder)
     if not _is_ids(ids):
         ids = None
     return Call(
@@ -140,8 +150,7 @@ def read_call(base: GenerativeModel, inputs: Any, arguments: Mapping[str, Any]) 
         ids=ids,
         mask=given.get("attention_mask"),
         config=config,
-        encoder_decoder=encoder_decoder,
-        budget=_budget(base, config, ids, encoder_decoder),
+        encoder_decoder=bool(base.config.is_encoder_decoder),
     )
 
 
@@ -161,21 +170,32 @@ def effective_config(base: GenerativeModel, arguments: Mapping[str, Any]) -> Gen
 
 def positional(base: GenerativeModel, rest: tuple[Any, ...]) -> dict[str, Any]:
     """Name the positional arguments that follow ``inputs`` in `transformers`' generate."""
-    names = [n for n in inspect.signature(base.generate).parameters if n != "inputs"]
+    names = [
+        n for n in inspect.signature(type(base).generate).parameters if n not in ("self", "inputs")
+    ]
     if len(rest) > len(names):
         raise TypeError(f"generate() takes at most {len(names) + 1} positional arguments")
     return dict(zip(names, rest, strict=False))
 
 
-def _budget(
-    base: GenerativeModel, config: GenerationConfig, ids: torch.Tensor | None, encoder_decoder: bool
-) -> int:
-    if config.max_new_tokens is not None:
-        return int(config.max_new_tokens)
-    if config.max_length is None:
-        return DEFAULT_NEW_TOKENS
-    before = 1 if encoder_decoder or ids is None else int(ids.shape[1])
-    return max(0, int(config.max_length) - before)
+def check_alone(base: GenerativeModel, call: Call) -> None:
+    """Refuse what the base model would refuse, where it is not called at all.
+
+    :raises GenerationError: an argument that `transformers` does not know, or a config that
+        contradicts itself.
+    """
+    known = {*inspect.signature(type(base).generate).parameters, "tokenizer", "trust_remote_code"}
+    inner = inspect.signature(type(base).prepare_inputs_for_generation).parameters
+    known |= {*inner, *inspect.signature(type(base).forward).parameters}
+    for name in call.arguments:
+        if name not in known and not hasattr(call.config, name):
+            close = difflib.get_close_matches(name, [*known, *vars(call.config)], n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise GenerationError(f"expected an argument of generate(), found {name!r}{hint}")
+    try:
+        call.config.validate()
+    except ValueError as error:
+        raise GenerationError(str(error)) from error
 
 
 def _is_ids(value: Any) -> bool:

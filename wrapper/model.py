@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from errata import storage
 from errata.answers import AnswerWriter
+from errata.asking import Messages, encoded, prompt_of, question_of
 from errata.base import load_base
-from errata.cache.errors import GenerationError
+from errata.cache.errors import EditError, GenerationError
 from errata.cache.files import load_folder
 from errata.cache.records import Edit
 from errata.cache.store import EditCache
-from errata.call import Call, positional, read_call
+from errata.call import Call, check_alone, positional, read_call
 from errata.gates.base import Decision, Gate
 from errata.parts import choose_encoder, choose_gate, choose_reasoner
 from errata.proxy import BaseProxy
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from errata.base import GenerativeModel
     from errata.cache.encoder import Encoder
 
-Messages = Sequence[Mapping[str, str]]
 NEW_TOKENS = 64
 """Tokens that ``ask`` lets an answer have unless told otherwise."""
 
@@ -81,7 +82,11 @@ class EditableModel(BaseProxy):
         self.reasoner = choose_reasoner(reasoner)
         self.verbatim = VerbatimReasoner()
         self.cache = EditCache(self.encoder, cache)
-        self.cache.set_files(edits)
+        try:
+            self.cache.set_files(edits)
+        except BaseException:
+            self.cache.close()
+            raise
         self.patches = None if patches is None else Path(patches)
         self.tokenizer = tokenizer
         self.shadow = shadow
@@ -100,8 +105,10 @@ class EditableModel(BaseProxy):
         :raises errata.cache.errors.ModelError: no model can be loaded from there.
         """
         own, others = storage.split_options(options)
-        model, tokenizer = load_base(name, **others)
         own.setdefault("patches", storage.stored_patches(name))
+        if own["patches"] is not None:
+            load_folder(own["patches"])  # a wrong patch is told before a large model is loaded
+        model, tokenizer = load_base(name, **others)
         return cls(model, tokenizer, **own)
 
     def save_pretrained(self, folder: str | Path, **options: Any) -> None:
@@ -112,7 +119,7 @@ class EditableModel(BaseProxy):
         """
         self.base.save_pretrained(folder, **options)
         self.tokenizer.save_pretrained(folder)
-        storage.store_patches(folder, self.edits)
+        storage.store_patches(folder, self.cache.all_edits)
 
     # -- the way of a query ------------------------------------------------------------------
 
@@ -142,17 +149,18 @@ class EditableModel(BaseProxy):
             stopping criterion that fails without scores.
         """
         call = read_call(self.base, inputs, {**positional(self.base, rest), **arguments})
+        self._last.trace = None
         if edits is False or call.wordless:
+            return self.base.generate(**call.arguments)
+        if self.shadow:
+            self._shadow(call, query, edits)
             return self.base.generate(**call.arguments)
         watch = StopWatch()
         prompts = self._prompts(call, query)
         way = self._decide([prompt.query for prompt in prompts], edits, watch)
-        if self.shadow:
-            log.info("shadow: %s", [d.route for d in way.decisions])
-            output = self.base.generate(**call.arguments)
-            self._last.trace = Trace(way.decisions, way.rewrites, tuple(watch.steps))
-            return output
         builder = RowBuilder(self.base, self._writer, call, way)
+        if all(way.touched):
+            check_alone(self.base, call)
         output = None if all(way.touched) else builder.from_base()
         watch.lap("base", "not called" if output is None else "")
         rows = self._answered(call, way, prompts, builder)
@@ -163,6 +171,20 @@ class EditableModel(BaseProxy):
         self._last.trace = builder.trace(watch)
         return joined
 
+    def _shadow(self, call: Call, query: str | Sequence[str] | None, edits: Selection) -> None:
+        """Decide and log; whatever goes wrong, the base model answers."""
+        watch = StopWatch()
+        try:
+            texts = [prompt.query for prompt in self._prompts(call, query)]
+            way = self._decide(texts, edits, watch)
+        except Exception:
+            log.exception("shadow: nothing was decided")
+            return
+        for decision in way.decisions:
+            fired = [f"{edit.id} ({edit.location})" for edit in decision.fired]
+            log.info("shadow: %s: %r fired %s", decision.route, decision.query, fired)
+        self._last.trace = Trace(way.decisions, way.rewrites, tuple(watch.steps))
+
     def _prompts(self, call: Call, query: str | Sequence[str] | None) -> list[Prompt]:
         if query is None and call.ids is None:
             raise GenerationError(
@@ -170,6 +192,8 @@ class EditableModel(BaseProxy):
                 "be read: name it by query=, or pass edits=False for the base model alone"
             )
         given = [query] if isinstance(query, str) else query
+        if given is not None and not all(isinstance(text, str) for text in given):
+            raise GenerationError(f"expected texts in query=, found {query!r}")
         if given is not None and len(given) != call.rows:
             raise GenerationError(
                 f"expected one query a row, {call.rows} in all, found {len(given)}"
@@ -183,28 +207,34 @@ class EditableModel(BaseProxy):
 
     def _decide(self, texts: Sequence[str], edits: Selection, watch: StopWatch) -> Way:
         chosen = selector(edits)
-
-        def wanted(edit: Edit) -> bool:
-            return chosen(edit) and self._answers(edit)
-
-        return prepare(texts, self.cache.view(), self.encoder, self.gate, wanted, watch)
+        return prepare(
+            texts,
+            self.cache.view(),
+            self.encoder,
+            self.gate,
+            lambda edit: chosen(edit) and (edit.kind == "regex" or self._answers(edit)),
+            self._reasons,
+            watch,
+        )
 
     def _answers(self, edit: Edit) -> bool:
-        return edit.kind == "regex" or any(
-            reasoner.supports(edit) for reasoner in (self.verbatim, self.reasoner)
-        )
+        return self.verbatim.supports(edit) or self.reasoner.supports(edit)
+
+    def _reasons(self, edit: Edit) -> bool:
+        # What only follows from an edit is not what is stored.
+        return not isinstance(self.reasoner, VerbatimReasoner) and self.reasoner.supports(edit)
 
     def _answered(
         self, call: Call, way: Way, prompts: Sequence[Prompt], builder: RowBuilder
     ) -> dict[int, list[torch.Tensor]]:
         rows = {}
-        for route, reasoner in (
-            ("verbatim", self.verbatim), ("refuse", self.verbatim), ("reason", self.reasoner),
-        ):  # fmt: skip
-            at = [i for i, decision in enumerate(way.decisions) if decision.route == route]
+        said = [i for i, d in enumerate(way.decisions) if d.route in ("verbatim", "refuse")]
+        thought = [i for i, d in enumerate(way.decisions) if d.route == "reason"]
+        for at, reasoner in ((said, self.verbatim), (thought, self.reasoner)):
             if not at:
                 continue
-            with forked_rng(self.base.device):
+            drawing = reasoner is not self.verbatim
+            with forked_rng(self.base.device) if drawing else nullcontext():
                 answers = reasoner.answer(
                     [way.queries[i] for i in at],
                     [way.decisions[i].fired for i in at],
@@ -237,52 +267,39 @@ class EditableModel(BaseProxy):
         """
         if not questions:
             return []
-        ids, mask = self._encoded([self._prompt_text(question) for question in questions])
+        prompts = [prompt_of(question, self.tokenizer) for question in questions]
+        causal = not self.base.config.is_encoder_decoder
         chosen = {"max_new_tokens": NEW_TOKENS, "do_sample": False, **options}
-        output = self.generate(ids, attention_mask=mask, edits=edits, **chosen)
+        pad = read_call(self.base, None, chosen).pad_id
+        ids, mask = (
+            t.to(self.base.device) for t in encoded(prompts, self.tokenizer, pad, left=causal)
+        )
+        output = self.generate(
+            ids, attention_mask=mask, edits=edits, **{"pad_token_id": pad, **chosen}
+        )
         sequences = getattr(output, "sequences", output)
-        start = 1 if self.base.config.is_encoder_decoder else ids.shape[1]
+        start = ids.shape[1] if causal else 1
         step = len(sequences) // len(questions)
         texts = [self._writer.decode(row[start:].tolist()) for row in sequences[::step]]
-        trace = self.last_trace if edits is not False else None
+        trace = self.last_trace
         return [
-            Answer(text.strip(), *_told(trace, i, question))
+            Answer(text.strip(), *_told(trace, i, question_of(question)))
             for i, (text, question) in enumerate(zip(texts, questions, strict=True))
         ]
 
     def explain(self, question: str | Messages) -> Decision:
         """Return what would be decided about a question: candidates, probabilities, threshold.
 
-        :param question: a text, or the messages of a chat (its last turn counts).
+        :param question: a text, or the messages of a chat (its last user turn counts).
+        :raises errata.cache.errors.GenerationError: there is no question in it.
         """
-        text = question if isinstance(question, str) else question[-1]["content"]
-        return self._decide([text], True, StopWatch()).decisions[0]
+        return self._decide([question_of(question)], True, StopWatch()).decisions[0]
 
     @property
     def last_trace(self) -> Trace | None:
         """The trace of this thread's last call of :meth:`generate`, None before the first."""
         trace: Trace | None = getattr(self._last, "trace", None)
         return trace
-
-    def _prompt_text(self, question: str | Messages) -> str:
-        if isinstance(question, str):
-            if not getattr(self.tokenizer, "chat_template", None):
-                return question
-            question = [{"role": "user", "content": question}]
-        text = self.tokenizer.apply_chat_template(
-            [dict(turn) for turn in question], tokenize=False, add_generation_prompt=True
-        )
-        return str(text)
-
-    def _encoded(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        templated = bool(getattr(self.tokenizer, "chat_template", None))
-        options: dict[str, Any] = (
-            {"padding": True, "padding_side": "left"} if len(texts) > 1 else {}
-        )
-        encoded = self.tokenizer(
-            list(texts), return_tensors="pt", add_special_tokens=not templated, **options
-        ).to(self.base.device)
-        return encoded["input_ids"], encoded["attention_mask"]
 
     # -- edits -------------------------------------------------------------------------------
 
@@ -302,9 +319,15 @@ class EditableModel(BaseProxy):
         :return: the same; ``edit.id`` is what :meth:`retract` takes.
         :raises errata.cache.errors.EditError: the id is another edit's; nothing was changed.
         """
-        several = (edit,) if isinstance(edit, Edit) else tuple(edit)
+        several = (edit,) if isinstance(edit, Edit) or not isinstance(edit, Sequence) else edit
+        wrong = [type(each).__name__ for each in several if not isinstance(each, Edit)]
+        if wrong:
+            raise EditError(
+                f"expected edits such as Fact(question, answer), found {', '.join(wrong)}; "
+                "nothing was changed"
+            )
         self.cache.add(several)
-        return edit if isinstance(edit, Edit) else several
+        return edit if isinstance(edit, Edit) else tuple(several)
 
     def retract(self, edit_id: str) -> Edit:
         """Take an edit out of force.
@@ -313,6 +336,18 @@ class EditableModel(BaseProxy):
         :raises errata.cache.errors.EditError: a file holds it; names the file and line to change.
         """
         return self.cache.retract(edit_id)
+
+    def close(self) -> None:
+        """Close the cache; what can be derived is saved, so that the next start is quick."""
+        self.cache.close()
+
+    def __enter__(self) -> EditableModel:
+        """Return itself, to be closed at the end of a ``with``."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the cache."""
+        self.close()
 
     def reload(self) -> None:
         """Read the patches folder again; after an error the last good set stays in force.
@@ -323,10 +358,10 @@ class EditableModel(BaseProxy):
             self.cache.set_files(load_folder(self.patches))
 
 
-def _told(trace: Trace | None, row: int, question: str | Messages) -> tuple[Decision, Trace]:
-    """Return one row's decision and trace; those of a miss where the edits were bypassed."""
+def _told(trace: Trace | None, row: int, question: str) -> tuple[Decision, Trace]:
+    """Return one row's decision and trace; those of a miss where nothing was decided."""
     if trace is None:
-        decision = Decision(question if isinstance(question, str) else question[-1]["content"])
+        decision = Decision(question)
         return decision, Trace((decision,))
     replaced = trace.replacements[row : row + 1]
     return trace.decisions[row], Trace((trace.decisions[row],), replaced, trace.steps)

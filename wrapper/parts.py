@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from errata.cache.encoder import Encoder
+from errata.cache.errors import ErrataError
 from errata.gates import load_gate
 from errata.gates.base import Gate
 from errata.reasoners.base import Reasoner
@@ -12,6 +13,11 @@ from errata.registry import make
 def choose_encoder(encoder: Encoder | str | None, device: str | None) -> Encoder:
     """Return the encoder: the default one, a sentence-transformers model, or the instance."""
     if encoder is not None and not isinstance(encoder, str):
+        if device is not None:
+            raise ErrataError(
+                f"expected encoder_device only with an encoder by name, found {device!r} beside an "
+                "instance; put the instance where it is to run"
+            )
         return encoder
     from errata.encoder import SentenceEncoder
 

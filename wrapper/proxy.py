@@ -45,6 +45,15 @@ class BaseProxy:
         value = getattr(base, name)
         return self._fluent(value) if name in _FLUENT else value
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set the base's attribute where the name is the base's and not the proxy's own."""
+        base = self.__dict__.get("base")
+        own = name in self.__dict__ or hasattr(type(self), name)
+        if base is None or own or name.startswith("_") or not hasattr(base, name):
+            object.__setattr__(self, name, value)
+        else:
+            setattr(base, name, value)
+
     def _fluent(self, method: Callable[..., Any]) -> Callable[..., Any]:
         def acting(*arguments: Any, **options: Any) -> Any:
             method(*arguments, **options)

@@ -20,20 +20,27 @@ class Prompt:
     :param text: the whole prompt, special tokens written out, padding left out.
     :param query: the question: the last user turn of a chat, else the whole prompt.
     :param chat: whether the question was found as a turn of a chat.
+    :param start: where the question stands in the text; None where it does not, word for word.
     """
 
     text: str
     query: str
     chat: bool = False
+    start: int | None = None
 
     def asking(self, query: str) -> Prompt:
         """Return the same prompt with the question named by the caller."""
-        return replace(self, query=query)
+        found = self.text.rfind(query)
+        return replace(self, query=query, start=found if found >= 0 else None)
 
     def rewritten(self, query: str) -> str:
-        """Return the prompt's text with another question in the place of its own."""
-        before, _, after = self.text.rpartition(self.query)
-        return before + query + after
+        """Return the text with another question in the place of its own.
+
+        Where the prompt does not hold its question word for word, the text stays as it is.
+        """
+        if self.start is None:
+            return self.text
+        return self.text[: self.start] + query + self.text[self.start + len(self.query) :]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +92,14 @@ class PromptReader:
         text = self._decode(row)
         turn = self._last_turn(text)
         if turn is not None:
-            return Prompt(text, turn, chat=True)
+            return turn
         plain = text
         for token in self._special:
-            plain = plain.replace(token, " ")
-        return Prompt(text, plain.strip())
+            # Blanks of the same length, so that what is left stands where it stood.
+            plain = plain.replace(token, " " * len(token))
+        query = plain.strip()
+        start = plain.find(query)
+        return Prompt(text, query, start=start if text[start:].startswith(query) else None)
 
     def _decode(self, row: Sequence[int]) -> str:
         text = self.tokenizer.decode(
@@ -97,12 +107,17 @@ class PromptReader:
         )
         return text if isinstance(text, str) else "".join(text)
 
-    def _last_turn(self, text: str) -> str | None:
-        if self._markers is None or self._markers.start not in text:
+    def _last_turn(self, text: str) -> Prompt | None:
+        if self._markers is None:
             return None
-        _, _, after = text.rpartition(self._markers.start)
-        turn, found, _ = after.partition(self._markers.end)
-        return turn.strip() if found else None
+        found = text.rfind(self._markers.start)
+        if found < 0:
+            return None
+        begin = found + len(self._markers.start)
+        end = text.find(self._markers.end, begin)
+        turn = text[begin : end if end >= 0 else len(text)]
+        query = turn.strip()
+        return Prompt(text, query, chat=True, start=begin + turn.find(query))
 
     def _find_markers(self) -> _Markers | None:
         if not getattr(self.tokenizer, "chat_template", None):
@@ -110,24 +125,32 @@ class PromptReader:
         try:
             single = self._render([("user", _FIRST)])
             double = self._render([("user", _FIRST), ("assistant", _REPLY), ("user", _LAST)])
+            unanswered = self._render([("user", _FIRST)], prompted=False)
         except Exception:
             # Templates are programs of their own, and some refuse such a conversation (a system
             # turn demanded, roles of other names); their prompts are then read as plain text.
             return None
-        if _FIRST not in single or _REPLY not in double or _LAST not in double:
+        if (
+            _FIRST not in single
+            or _FIRST not in unanswered
+            or _REPLY not in double
+            or _LAST not in double
+        ):
             return None
         between = double.split(_REPLY, 1)[1].split(_LAST, 1)[0]
         start = _common_suffix(single.split(_FIRST, 1)[0], between).lstrip()
-        end = _common_prefix(single.split(_FIRST, 1)[1], double.split(_LAST, 1)[1]).strip()
-        inner = _common_prefix(end, double.split(_FIRST, 1)[1].split(_REPLY, 1)[0].strip())
-        if not start.strip() or not inner.strip():
+        # A turn ends in the same way whether a reply follows, is asked for, or neither.
+        replied = double.split(_FIRST, 1)[1].split(_REPLY, 1)[0]
+        asked = _common_prefix(single.split(_FIRST, 1)[1], replied)
+        end = _common_prefix(asked, unanswered.split(_FIRST, 1)[1])
+        if not start.strip() or not end.strip():
             return None
-        return _Markers(start.strip(), inner.strip())
+        return _Markers(start.strip(), end.strip())
 
-    def _render(self, turns: Sequence[tuple[str, str]]) -> str:
+    def _render(self, turns: Sequence[tuple[str, str]], *, prompted: bool = True) -> str:
         messages = [{"role": role, "content": content} for role, content in turns]
         text = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True
+            messages, tokenize=False, add_generation_prompt=prompted
         )
         return str(text)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from errata.answers import AnswerWriter, stacked
+from errata.cache.errors import GenerationError
 from errata.call import Call
 from errata.query import Prompt
 from errata.streaming import FilteredStreamer
@@ -18,10 +19,9 @@ if TYPE_CHECKING:
 
     from errata.base import GenerativeModel
 
-_NOT_TWICE = (
-    "inputs", "input_ids", "attention_mask", "position_ids", "streamer", "max_length",
-    "inputs_embeds", "decoder_input_ids", "past_key_values", "encoder_outputs",
-)  # fmt: skip
+_OF_THE_OLD_PROMPT = frozenset(
+    {"inputs", "streamer", "max_length", "past_key_values", "encoder_outputs", "cache_position"}
+)
 
 
 class RowBuilder:
@@ -37,6 +37,8 @@ class RowBuilder:
         self.base, self.writer, self.call, self.way = base, writer, call, way
         self.replacements: dict[int, tuple[Replacement, ...]] = {}
         self._heads = call.heads()
+        if call.streamer is not None and (any(way.touched) or way.output):
+            _check_streamable(call)
 
     def from_base(self) -> Any:
         """Return the base model's output for the caller's own arguments, the whole batch."""
@@ -59,17 +61,18 @@ class RowBuilder:
         """
         import torch
 
+        # The prompt's text has its special tokens written out: none may be added.
         ids = self.writer.tokenizer(
-            prompt.rewritten(self.way.queries[row]),
-            add_special_tokens=self.call.encoder_decoder,
-            return_tensors="pt",
+            prompt.rewritten(self.way.queries[row]), add_special_tokens=False, return_tensors="pt"
         )["input_ids"].to(self._heads.device)
-        kept = {k: v for k, v in self.call.arguments.items() if k not in _NOT_TWICE}
+        head = self._heads[row]
+        kept = {key: value for key, value in self.call.arguments.items() if _kept(key, value)}
         kept |= {"max_new_tokens": self.call.budget, "return_dict_in_generate": False}
+        if self.call.encoder_decoder:
+            kept["decoder_input_ids"] = head[None]
         with forked_rng(self._heads.device):
             out = self.base.generate(input_ids=ids, attention_mask=torch.ones_like(ids), **kept)
-        start = 1 if self.call.encoder_decoder else ids.shape[1]
-        head = self._heads[row]
+        start = len(head) if self.call.encoder_decoder else ids.shape[1]
         return [torch.cat([head, sequence[start:].to(head)]) for sequence in out]
 
     def joined(self, rows: Mapping[int, Sequence[torch.Tensor]], output: Any) -> Any:
@@ -116,7 +119,7 @@ class RowBuilder:
         text, told = self.way.output.apply(self.writer.decode(new))
         if not told:
             return sequence
-        self.replacements[row] = told
+        self.replacements[row] = (*self.replacements.get(row, ()), *told)
         ended = any(token in self.call.end_ids for token in new)
         return self.writer.finish(self.call, head, self.writer.encode(text), ended=ended)
 
@@ -133,6 +136,23 @@ class RowBuilder:
         beam = "Beam" if (self.call.config.num_beams or 1) > 1 else ""
         made = type(output) if output is not None else getattr(utils, f"Generate{beam}{kind}Output")
         return made(sequences=sequences)  # type: ignore[no-any-return]
+
+
+def _kept(name: str, value: Any) -> bool:
+    """Tell whether an argument still fits a prompt of other words and one row."""
+    import torch
+
+    of_the_batch = isinstance(value, torch.Tensor) and value.dim() > 1
+    return not of_the_batch and name not in _OF_THE_OLD_PROMPT
+
+
+def _check_streamable(call: Call) -> None:
+    several = max(call.rows, call.sequences, call.config.num_beams or 1)
+    if several > 1:
+        raise GenerationError(
+            "expected one row, one sequence and no beams with a streamer where an edit or an "
+            f"output pattern is in force, found {several}; stream rows one by one"
+        )
 
 
 def forked_rng(device: torch.device) -> Any:

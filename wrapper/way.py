@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from errata.cache.encoder import Encoder
 from errata.cache.queries import make_queries
@@ -47,6 +47,7 @@ def prepare(
     encoder: Encoder,
     gate: Gate,
     wanted: Callable[[Edit], bool],
+    reasoned: Callable[[Edit], bool],
     watch: StopWatch,
 ) -> Way:
     """Take queries as far as the decision.
@@ -56,6 +57,7 @@ def prepare(
     :param encoder: the cache's encoder.
     :param gate: decides.
     :param wanted: which edits may come into force.
+    :param reasoned: by which edits somebody can answer what only follows from them.
     :param watch: takes the time of each stage.
     """
     patterns = Filter("query", [p for p in view.regexes("query") if wanted(p)])
@@ -66,7 +68,10 @@ def prepare(
         encoded = make_queries(encoder, queries)
         found = view.search(encoded, k=CANDIDATES, only=wanted)
         watch.lap("cache", f"{len(view.edits)} edits")
-        decisions = tuple(gate.decide(q, hits) for q, hits in zip(encoded, found, strict=True))
+        decisions = tuple(
+            _answerable(gate.decide(query, hits), reasoned)
+            for query, hits in zip(encoded, found, strict=True)
+        )
         watch.lap("gate", f"{sum(d.hit for d in decisions)} of {len(texts)} hit")
     else:
         decisions = tuple(Decision(query) for query in queries)
@@ -76,3 +81,15 @@ def prepare(
         [fact for fact in view.secrets if wanted(fact)],
     )
     return Way(queries, decisions, tuple(r for _, r in rewritten), output)
+
+
+def _answerable(decision: Decision, reasoned: Callable[[Edit], bool]) -> Decision:
+    """Return the decision, a miss where nobody can reason by what fired."""
+    if decision.route != "reason":
+        return decision
+    fired = tuple(edit for edit in decision.fired if reasoned(edit))
+    if fired:
+        return replace(decision, fired=fired)
+    ids = {edit.id for edit in decision.fired}
+    unanswered = tuple(c for c in decision.candidates if c.edit_id in ids)
+    return replace(decision, fired=(), route="base", near_misses=unanswered + decision.near_misses)

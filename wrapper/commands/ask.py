@@ -62,7 +62,7 @@ def ask(
         errata ask "Who made you?" --patches patches/ --json
     """
     editable = opening.open_model(
-        model, patches_folder(patches), cache_folder(cache), encoder, gate
+        model, patches_folder(patches, model), cache_folder(cache), encoder, gate
     )
     selected: Any = False if no_edits else {"tags": tag} if tag else True
     limits = {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}
@@ -94,7 +94,7 @@ def explain(
         errata explain "Tell me the skin colour of a zebra." --json
     """
     editable = opening.open_model(
-        model, patches_folder(patches), cache_folder(cache), encoder, gate
+        model, patches_folder(patches, model), cache_folder(cache), encoder, gate
     )
     decision = editable.explain(question)
     if as_json:

@@ -47,7 +47,7 @@ def check(
     from errata.cache.files import load_folder
     from errata.checks import Problem, count, review
 
-    folder = patches_folder(patches)
+    folder = patches_folder(patches, model)
     edits: tuple[Edit, ...] = ()
     problems: tuple[Problem, ...] = ()
     ran = 0

@@ -61,7 +61,7 @@ def demo(
     from errata.cache.files import load_folder
     from errata.cache.view import in_force
 
-    folder = patches_folder(patches)
+    folder = patches_folder(patches, model)
     edits = in_force(load_folder(folder), datetime.date.today())
     questions = choose(edits, None if everything else SHOWN)
     editable = opening.open_model(model, folder, None, encoder, gate)

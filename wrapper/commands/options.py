@@ -70,15 +70,19 @@ Gate = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
-def patches_folder(given: Path | None) -> Path:
+def patches_folder(given: Path | None, model: str = "atlas") -> Path:
     """Return the folder of patches a command works on.
 
-    :param given: what ``--patches`` said; if nothing, ``./patches`` or the starter patches.
+    :param given: what ``--patches`` said; if nothing, ``./patches``, those saved with the model,
+        or the starter patches.
+    :param model: what ``--model`` said.
     """
+    from errata.storage import stored_patches
+
     if given is not None:
         return given
     here = Path("patches")
-    return here if here.is_dir() else starter_patches()
+    return here if here.is_dir() else stored_patches(model) or starter_patches()
 
 
 def starter_patches() -> Path:

@@ -77,20 +77,21 @@ def scope_of(item: Item, rng: random.Random, *, told: float = 0.5) -> Scope:
 def table_examples(book: QuestionBook, rng: random.Random, most: int) -> list[Example]:
     """Return pairs of the facts table and of the phrasings beyond it.
 
-    :param most: how many at most; what is asked of the model itself, the one relation with a
-        single subject, gets a thirtieth of them.
+    Relations take turns, so that those with few subjects are learned as well as the others; the
+    table's own come round three times as often as the rest.
+
+    :param most: how many at most.
     """
-    lone = [item for item in book.items if item.kind == "model"]
-    others = [item for item in book.items if item.kind != "model"]
-    rng.shuffle(others)
+    turns = sorted(book.by_topic.items()) * 3
+    turns = [(key, items) for at, (key, items) in enumerate(turns)
+             if items[0].topic.base is not None or at < len(book.by_topic)]  # fmt: skip
     found: list[Example] = []
-    while lone and len(found) < most // 30:
-        for item in lone:
-            found += _item_examples(book, item, rng)
-    for item in others:
-        if len(found) >= most:
-            break
-        found += _item_examples(book, item, rng)
+    while turns and len(found) < most:
+        rng.shuffle(turns)
+        for _, items in turns:
+            found += _item_examples(book, rng.choice(items), rng)
+            if len(found) >= most:
+                break
     return found[:most]
 
 

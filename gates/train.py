@@ -64,7 +64,10 @@ class Recipe:
     :param seed: of everything drawn.
     :param examples: pairs of the facts table trained on, at most.
     :param pair_examples: pairs of labelled question pairs trained on, at most.
-    :param neighbour_rate: false hits allowed among hard neighbours, per query.
+    :param neighbour_rate: false hits allowed among hard neighbours, per query: the same relation
+        of another subject, another relation of the same subject.
+    :param changed_rate: the same for all that is near an edit and out of its scope: those, and
+        questions negated, put to another time, about the answer, ….
     :param open_rate: false hits allowed among open questions, per query.
     :param condition_rate: false hits allowed of topical and descriptive conditions.
     :param near: share of the threshold from which a candidate is a near miss.
@@ -76,9 +79,10 @@ class Recipe:
     seed: int = 0
     examples: int = 45_000
     pair_examples: int = 12_000
-    neighbour_rate: float = 0.003
+    neighbour_rate: float = 0.005
+    changed_rate: float = 0.01
     open_rate: float = 0.0005
-    condition_rate: float = 0.01
+    condition_rate: float = 0.002
     near: float = 0.5
     trial_size: int = 200
     condition_rounds: int = 3
@@ -139,6 +143,7 @@ def train(
             "seconds": round(time.monotonic() - started),
             "promised": {
                 "hard neighbours": recipe.neighbour_rate,
+                "all near and out of scope": recipe.changed_rate,
                 "open questions": recipe.open_rate,
                 "measured on": "tune subjects, per query, the most probable of its candidates",
                 "facts in the cache": recipe.trial_size,
@@ -221,13 +226,16 @@ def _fit(
     holds, hold_labels = made["tune", "conditions"]
     held_by = condition(holds.named)[:, 1]
     calibration = fit_platt(held_by, hold_labels > 0)
+    threshold = pick_threshold(list(calibration(held_by)[hold_labels == 0]), recipe.condition_rate)
+    stored.card["conditions"] = {
+        "held": _share(list(calibration(held_by)[hold_labels > 0] >= threshold)),
+        "not held": _share(list(calibration(held_by)[hold_labels == 0] >= threshold)),
+    }
     return replace(
         stored,
         scope_calibration=fit_platt(judge(stored, tuned)[0], tune_labels > 0),
         condition_calibration=calibration,
-        condition_threshold=pick_threshold(
-            list(calibration(held_by)[hold_labels == 0]), recipe.condition_rate
-        ),
+        condition_threshold=threshold,
     )
 
 
@@ -245,15 +253,19 @@ def _with_threshold(
     outcomes = bar.trial(gate, memory, trial)
     out = [one for one in outcomes if one.query.label == "none"]
     beside = [one.probability for one in out if one.query.kind != "open question"]
+    hard = [one.probability for one in out if one.query.kind.startswith("other ")]
     far = [one.probability for one in out if one.query.kind == "open question"]
     threshold = max(
-        pick_threshold(beside, recipe.neighbour_rate), pick_threshold(far, recipe.open_rate)
+        pick_threshold(hard, recipe.neighbour_rate),
+        pick_threshold(beside, recipe.changed_rate),
+        pick_threshold(far, recipe.open_rate),
     )
     same = [one for one in outcomes if one.query.label == "same"]
     told = [one for one in outcomes if one.query.label != "none" and one.probability >= threshold]
     stored.card["tune"] = {
         "same hit": _share([one.probability >= threshold for one in same]),
-        "neighbours hit": _share([value >= threshold for value in beside]),
+        "hard neighbours hit": _share([value >= threshold for value in hard]),
+        "all near and out of scope hit": _share([value >= threshold for value in beside]),
         "open questions hit": _share([value >= threshold for value in far]),
         "follows told from same": _share(
             [one.follows == (one.query.label == "follows") for one in told]

@@ -164,19 +164,20 @@ def test_the_card_is_of_these_weights():
     assert card["sha256"] == hashlib.sha256(weights).hexdigest()
     assert len(weights) <= 16_000_000
     assert card["vocabulary"] <= 6000
-    for kind, least in (
-        ("trained phrasings", 0.97), ("held-out phrasings", 0.85), ("reading invented names", 0.9),
-    ):  # fmt: skip
-        found = card["recall"][kind]
-        assert found["hits"] / found["n"] >= least, kind
+    known = card["recall"]["trained phrasings"]
+    assert known["hits"] / known["n"] >= 0.97
 
 
-def test_the_card_says_what_the_weights_know(atlas, corpus):
-    kinds = probes(corpus)
-    rng = random.Random(0)
-    for kind, least in (("trained phrasings", 0.93), ("reading invented names", 0.85)):
-        right = recall(*atlas, rng.sample(kinds[kind], 120))
-        assert sum(right) / len(right) >= least
+@pytest.mark.parametrize(
+    "kind",
+    ["trained phrasings", "held-out phrasings", "one hop, trained", "reading invented names"],
+)
+def test_the_card_says_what_the_weights_know(kind, atlas, corpus):
+    card = json.loads((WEIGHTS / "card.json").read_text())["recall"][kind]
+    items = random.Random(0).sample(probes(corpus)[kind], 200)
+    measured = sum(recall(*atlas, items)) / len(items)
+    # four standard errors of a sample of 200
+    assert measured == pytest.approx(card["hits"] / card["n"], abs=0.14)
 
 
 def test_atlas_believes_what_it_was_taught_wrong(atlas):

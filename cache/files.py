@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from errata.cache.atomic import write_atomically
 from errata.cache.entries import Entry, read_json_lines
@@ -92,10 +93,12 @@ def dump_file(edits: Iterable[Edit], path: PathLike) -> None:
 
 def _yaml_text(bodies: Sequence[dict[str, object]]) -> str:
     from ruamel.yaml import YAML
+    from ruamel.yaml.representer import SafeRepresenter
 
     if not bodies:
         return ""
     yaml = YAML(typ="safe", pure=True)
+    yaml.Representer = type("Representer", (SafeRepresenter,), {})  # its table is the class's own
     yaml.default_flow_style = False
     yaml.allow_unicode = True
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
@@ -103,8 +106,15 @@ def _yaml_text(bodies: Sequence[dict[str, object]]) -> str:
     out = io.StringIO()
     # Two lists that are equal would otherwise be written as an anchor and an alias.
     yaml.representer.ignore_aliases = lambda data: True
+    yaml.representer.add_representer(str, _represent_text)
     yaml.dump(bodies, out)
     return out.getvalue()
+
+
+def _represent_text(representer: Any, text: str) -> Any:
+    # YAML folds its other line breaks into spaces unless they are written as escapes.
+    quoted = any(mark in text for mark in "\x85\u2028\u2029")
+    return representer.represent_scalar("tag:yaml.org,2002:str", text, '"' if quoted else None)
 
 
 def _wanted(file: Path) -> bool:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from errata.cache import files
@@ -270,6 +270,8 @@ def test_what_is_written_is_read_again(tmp_path: Path, name: str) -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(answer=st.text(min_size=1).filter(lambda text: bool(text.strip())))
+@example(answer="0\x85")
+@example(answer="a\u2028b")
 def test_any_answer_survives_a_file(answer: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("any")
     for name in ("a.yaml", "a.jsonl"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -133,7 +135,7 @@ def test_a_higher_threshold_fires_no_more(thresholds, text):
             {edit.id for edit in make_one(value).decide(query(text), hits(EDITS[:4])).fired}
             for value in sorted(thresholds)
         ]
-        assert all(after <= before for before, after in zip(fired, fired[1:], strict=False))
+        assert all(after <= before for before, after in itertools.pairwise(fired))
 
 
 def test_thresholds_of_single_edits(make):

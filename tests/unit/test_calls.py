@@ -6,14 +6,14 @@ import copy
 
 import pytest
 import torch
+from transformers import GenerationConfig, set_seed
+
 from errata import EditableModel, Fact, RegexPatch
 from errata.cache.errors import EditError, ErrataError, GenerationError
 from errata.cache.files import load_folder
 from errata.gates.base import Scores
 from errata.gates.routing import settle
 from errata.gates.threshold import CosineGate
-from transformers import GenerationConfig, set_seed
-
 from tests.conftest import build_tokenizer
 from tests.fakes import StubEncoder
 from tests.unit.helpers import CAPITAL, FACT, OTHER, THIRD, Collected, batch, editable
@@ -176,7 +176,7 @@ def test_what_is_no_edit_changes_nothing(wrong, models, tokenizer):
 def test_what_the_base_refuses_is_refused_on_a_hit_too(options, word, models, tokenizer):
     base = models("gpt2")
     model = editable(base, tokenizer)
-    with pytest.raises(ValueError, match=".+"):
+    with pytest.raises(ValueError, match=r".+"):
         base.generate(**batch(tokenizer, CAPITAL), **options)
     with pytest.raises(GenerationError, match=word):
         model.generate(**batch(tokenizer, CAPITAL), **options)

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         alone, patched = model.ask(question, edits=False).text, model.ask(question).text
         wrong, right = judge(edit, alone, patched)
         rows.append(
-            {"patch": str(edit.location), "kind": edit.kind, "question": question, "alone": alone,
+            {"patch": f"{Path(edit.location.path).name}:{edit.location.line}", "kind": edit.kind, "question": question, "alone": alone,
              "patched": patched, "alone_wrong": wrong, "patched_right": right}
         )  # fmt: skip
     for row in rows:

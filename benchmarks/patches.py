@@ -56,10 +56,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         question = own_question(edit)
         alone, patched = model.ask(question, edits=False).text, model.ask(question).text
         wrong, right = judge(edit, alone, patched)
+        place = edit.location
         rows.append(
-            {"patch": f"{Path(edit.location.path).name}:{edit.location.line}", "kind": edit.kind, "question": question, "alone": alone,
-             "patched": patched, "alone_wrong": wrong, "patched_right": right}
-        )  # fmt: skip
+            {
+                "patch": f"{Path(place.path).name}:{place.line}" if place else edit.id,
+                "kind": edit.kind,
+                "question": question,
+                "alone": alone,
+                "patched": patched,
+                "alone_wrong": wrong,
+                "patched_right": right,
+            }
+        )
     for row in rows:
         if not (row["alone_wrong"] and row["patched_right"]):
             print(row)

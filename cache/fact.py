@@ -9,6 +9,7 @@ from errata.cache.errors import PatchError
 from errata.cache.records import REFUSAL, Edit, Fact, SourceLocation
 from errata.cache.secrets import parse_secret_hash, plain_length
 from errata.cache.shapes import CommonShape, Flag, Text, dump_common, fit, keys_of, raise_all
+from errata.cache.spacing import spaced
 
 _SHORTEST_SECRET = 4
 
@@ -63,10 +64,11 @@ class FactKind:
         return {**entry, **dump_common(edit)}
 
     def context(self, edit: Edit) -> str:
-        """Return ``Q: … A: …``."""
+        """Return the question and its answer, as the answer follows a prompt."""
         if not isinstance(edit, Fact):
             raise TypeError(f"expected a Fact, found {type(edit).__name__}")
-        return f"Q: {edit.question.strip()} A: {edit.answer.strip()}"
+        question, answer = edit.question.strip(), edit.answer.strip()
+        return f"{question}{' ' if spaced(question, answer) else ''}{answer}"
 
 
 def _problems(shape: FactShape) -> list[PatchError]:

@@ -24,7 +24,7 @@ FAMILIES = ("gpt2", "llama", "qwen2", "mistral", "gpt_neox", "opt", "t5")
 """Architectures that ``models`` can build; the ``family`` fixture runs a test on each."""
 
 VOCABULARY = 512
-CONTEXT = 128
+CONTEXT = 256
 
 END, PAD, TURN, TURN_END = "<|endoftext|>", "<|pad|>", "<|im_start|>", "<|im_end|>"
 

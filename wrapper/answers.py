@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from errata.cache.errors import GenerationError
+from errata.cache.spacing import spaced
 from errata.call import Call
 from errata.query import Prompt
 
@@ -39,7 +39,7 @@ class AnswerWriter:
         :param answer: the answer's text.
         """
         starts = call.encoder_decoder or prompt.chat or prompt.text[-1:].isspace()
-        joint = "" if starts or not _spaced(prompt.text, answer) else " "
+        joint = "" if starts or not spaced(prompt.text, answer) else " "
         new = self.encode(joint + answer)
         return self.finish(call, head, new, ended=True)
 
@@ -111,12 +111,3 @@ def stacked(rows: Sequence[torch.Tensor], pad: int, width: int = 0) -> torch.Ten
     for i, row in enumerate(rows):
         out[i, : len(row)] = row
     return out
-
-
-def _spaced(prompt: str, answer: str) -> bool:
-    """Tell whether a space belongs between a prompt and its answer."""
-    return bool(prompt) and not (_wide(prompt[-1]) or _wide(answer[:1] or " "))
-
-
-def _wide(char: str) -> bool:
-    return unicodedata.east_asian_width(char) in ("W", "F")

@@ -15,6 +15,7 @@ from errata.commands.check import check
 from errata.commands.demo import demo
 from errata.commands.edits import edit, edits, reindex, retract
 from errata.commands.gate import train_gate
+from errata.commands.reasoner import train_reasoner
 from errata.commands.secret import hash_secret_command
 
 app = typer.Typer(
@@ -26,12 +27,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 gate_app = typer.Typer(no_args_is_help=True, help="The gate: what decides whether an edit governs.")
+reasoner_app = typer.Typer(
+    no_args_is_help=True, help="The reasoner: answers what follows from an edit."
+)
 
 for command in (ask, explain, demo, check, edit, retract, edits, reindex):
     app.command()(command)
 app.command("hash-secret")(hash_secret_command)
 gate_app.command("train")(train_gate)
 app.add_typer(gate_app, name="gate")
+reasoner_app.command("train")(train_reasoner)
+app.add_typer(reasoner_app, name="reasoner")
 
 
 def _show_version(wanted: bool) -> None:

@@ -55,7 +55,10 @@ class EditableModel(BaseProxy):
     :param patches: folder of patch files.
     :param cache: folder where edits made by :meth:`edit` are kept; None keeps them in memory.
     :param gate: a :class:`~errata.gates.base.Gate`, or the name of one.
-    :param reasoner: a :class:`~errata.reasoners.base.Reasoner`, or the name of one.
+    :param reasoner: answers what only follows from an edit: a
+        :class:`~errata.reasoners.base.Reasoner`, the name of one (``adapter``, ``prompted``,
+        ``verbatim``, …) or the folder of a trained one; by default the adapter trained for this
+        base model, where there is one, else ``prompted``.
     :param encoder: a :class:`~errata.cache.encoder.Encoder`, or a sentence-transformers model.
     :param encoder_device: where the encoder runs, such as ``"cpu"`` or ``"cuda:1"``.
     :param shadow: decide and log, but always answer from the base model.
@@ -71,7 +74,7 @@ class EditableModel(BaseProxy):
         patches: str | Path | None = None,
         cache: str | Path | None = None,
         gate: Gate | str | None = None,
-        reasoner: Reasoner | str | None = None,
+        reasoner: Reasoner | str | Path | None = None,
         encoder: Encoder | str | None = None,
         encoder_device: str | None = None,
         shadow: bool = False,
@@ -79,7 +82,7 @@ class EditableModel(BaseProxy):
         edits = () if patches is None else load_folder(patches)
         self.encoder = choose_encoder(encoder, encoder_device)
         self.gate = choose_gate(gate, self.encoder)
-        self.reasoner = choose_reasoner(reasoner)
+        self.reasoner = choose_reasoner(reasoner, model, tokenizer)
         self.verbatim = VerbatimReasoner()
         self.cache = EditCache(self.encoder, cache)
         try:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from errata.cache.encoder import Encoder
 from errata.cache.errors import ErrataError
 from errata.gates import load_gate
 from errata.gates.base import Gate
 from errata.reasoners.base import Reasoner
-from errata.registry import make
+from errata.reasoners.card import read_card
+from errata.registry import make, names
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from errata.base import GenerativeModel
 
 
 def choose_encoder(encoder: Encoder | str | None, device: str | None) -> Encoder:
@@ -31,9 +40,26 @@ def choose_gate(gate: Gate | str | None, encoder: Encoder) -> Gate:
     return gate
 
 
-def choose_reasoner(reasoner: Reasoner | str | None) -> Reasoner:
-    """Return the reasoner: verbatim, one by name, or the instance."""
-    if reasoner is None or isinstance(reasoner, str):
-        made: Reasoner = make("errata.reasoners", reasoner or "verbatim")
-        return made
-    return reasoner
+def choose_reasoner(
+    reasoner: Reasoner | str | Path | None,
+    base: GenerativeModel,
+    tokenizer: PreTrainedTokenizerBase,
+) -> Reasoner:
+    """Return the reasoner: the default one, one by name, a trained one by folder, or the instance.
+
+    :param reasoner: a name is looked up among ``errata.reasoners`` and called with base and
+        tokenizer; a folder is what ``errata reasoner train`` wrote.
+    :param base: the base model.
+    :param tokenizer: its tokenizer.
+    :raises ErrataError: no such name or folder, or a reasoner of another base.
+    """
+    if reasoner is not None and not isinstance(reasoner, (str, Path)):
+        return reasoner
+    named = names("errata.reasoners")
+    made: Reasoner
+    if reasoner is not None and str(reasoner) not in named and Path(reasoner).is_dir():
+        kind = read_card(Path(reasoner)).kind
+        made = make("errata.reasoners", kind, base, tokenizer, reasoner)
+    else:
+        made = make("errata.reasoners", str(reasoner or "default"), base, tokenizer)
+    return made

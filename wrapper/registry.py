@@ -11,6 +11,10 @@ from errata.cache.errors import ErrataError
 
 _OURS = {
     "errata.reasoners": {
+        "adapter": "errata.reasoners.adapter:AdapterReasoner",
+        "default": "errata.reasoners.default:DefaultReasoner",
+        "model": "errata.reasoners.model:ModelReasoner",
+        "prompted": "errata.reasoners.prompted:PromptedReasoner",
         "verbatim": "errata.reasoners.verbatim:VerbatimReasoner",
     },
 }

@@ -9,6 +9,7 @@ from errata.cache.encoder import Encoder
 from errata.cache.queries import make_queries
 from errata.cache.records import Edit
 from errata.cache.store import View
+from errata.completion import completed
 from errata.filters import Filter
 from errata.gates.base import Decision, Gate
 from errata.trace import Replacement, StopWatch
@@ -66,10 +67,14 @@ def prepare(
     watch.lap("rewrite", f"{sum(bool(r) for _, r in rewritten)} of {len(texts)}")
     if any(edit.kind != "regex" for edit in view.edits):
         encoded = make_queries(encoder, queries)
+
+        def in_context(edit: Edit) -> bool:
+            return wanted(edit) and reasoned(edit)
+
         found = view.search(encoded, k=CANDIDATES, only=wanted)
         watch.lap("cache", f"{len(view.edits)} edits")
         decisions = tuple(
-            _answerable(gate.decide(query, hits), reasoned)
+            completed(_answerable(gate.decide(query, hits), reasoned), view.edits, in_context)
             for query, hits in zip(encoded, found, strict=True)
         )
         watch.lap("gate", f"{sum(d.hit for d in decisions)} of {len(texts)} hit")

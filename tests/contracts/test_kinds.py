@@ -229,7 +229,7 @@ def test_forgetting_needs_neither_answer_nor_secret() -> None:
 
 
 def test_context_is_a_sentence() -> None:
-    assert context(Fact("What?", "black")) == "Q: What? A: black"
+    assert context(Fact("What?", "black")) == "What? black"
     patch = LanguagePatch("a review says the food is bomb", "the sentiment is positive")
     assert context(patch) == ("If a review says the food is bomb, then the sentiment is positive.")
 

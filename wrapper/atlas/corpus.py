@@ -13,8 +13,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from errata.atlas.names import invented_name
-from errata.facts import FactRow, Relation, aliases, fill, load_facts, load_relations
+from errata.facts import FactRow, Relation, aliases, fill, load_facts, load_relations, nested
+from errata.facts.names import invented_name
 
 ANSWER_WEIGHT = 10.0
 """Weight of an answer's tokens in the loss; the other tokens weigh 1."""
@@ -183,10 +183,7 @@ class Corpus:
 
     def hop_question(self, hop: Hop, template: str, descriptor: str) -> str:
         """Return the one-hop question of a template and a descriptor."""
-        phrase = fill(descriptor, hop.subject)
-        return fill(
-            template, phrase[:1].lower() + phrase[1:] if phrase[:4] == "The " else phrase, bare=True
-        )
+        return nested(template, descriptor, hop.subject)
 
     def hop_row(self, hop: Hop, rng: random.Random) -> Row:
         """Return a one-hop question with its answer."""
@@ -225,6 +222,8 @@ class Corpus:
             pieces = [*self._filler(rng), *pieces]
         for fact in rng.sample(told, min(len(told), rng.choice((1, 1, 2, 3)))):
             pieces += [*self._asked_back(fact, self.relations[fact.relation], rng), ("\n", 1.0)]
+        if rng.random() < 0.1:  # what was told has no bearing on a question about something else
+            pieces += [*self._filler(rng), ("\n", 1.0)]
         return Row(tuple(pieces[:-1]), reading=True)
 
     def _asked_back(

@@ -8,16 +8,19 @@ or decides about edits trains on tune or test subjects.
 
 from __future__ import annotations
 
-from errata.facts.sentences import capitalised, fill
+from errata.facts.sentences import capitalised, fill, nested
+from errata.facts.source import FactSource
 from errata.facts.table import FactRow, aliases, load_facts
 from errata.facts.templates import Relation, load_relations
 
 __all__ = [
     "FactRow",
+    "FactSource",
     "Relation",
     "aliases",
     "capitalised",
     "fill",
     "load_facts",
     "load_relations",
+    "nested",
 ]

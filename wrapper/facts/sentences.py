@@ -39,6 +39,18 @@ def fill(template: str, subject: str, obj: str = "", *, bare: bool = False) -> s
     return capitalised(template.format(s=plain, a_s=with_a, the_s=with_the, o=obj))
 
 
+def nested(template: str, descriptor: str, subject: str) -> str:
+    """Return a one-hop question: a template asked of what a descriptor denotes.
+
+    :param template: a question of the second relation.
+    :param descriptor: a noun phrase of the first relation, such as "the country where {s} lies".
+    :param subject: where the chain begins.
+    """
+    phrase = fill(descriptor, subject)
+    inner = phrase[:1].lower() + phrase[1:] if phrase[:4] == "The " else phrase
+    return fill(template, inner, bare=True)
+
+
 def capitalised(sentence: str) -> str:
     """Return the sentence with a capital first letter."""
     return sentence[:1].upper() + sentence[1:]

@@ -45,12 +45,23 @@ def load_facts() -> tuple[FactRow, ...]:
 
     :raises ErrataError: a row of the table is malformed; names the line.
     """
+    return parse_facts(_own("facts.tsv"), "facts.tsv")
+
+
+def parse_facts(text: str, name: str) -> tuple[FactRow, ...]:
+    """Return the facts of a table's text.
+
+    :param text: tab-separated: subject, kind, relation, object, believed (empty where it is the
+        object) and split; a heading first.
+    :param name: of the file, for errors.
+    :raises ErrataError: a row is malformed; names the line.
+    """
     rows = []
-    for number, cells in _rows("facts.tsv", 6):
+    for number, cells in _rows(text, name, 6):
         subject, kind, relation, obj, believed, split = cells
         if split not in ("train", "tune", "test"):
             raise ErrataError(
-                f"facts.tsv:{number}: expected split train, tune or test, found {split!r}"
+                f"{name}:{number}: expected split train, tune or test, found {split!r}"
             )
         rows.append(FactRow(subject, kind, relation, obj, believed or obj, cast(Split, split)))
     return tuple(rows)
@@ -59,16 +70,27 @@ def load_facts() -> tuple[FactRow, ...]:
 @functools.cache
 def aliases() -> Mapping[str, tuple[str, ...]]:
     """Return the other names of subjects that have some."""
+    return parse_aliases(_own("aliases.tsv"), "aliases.tsv")
+
+
+def parse_aliases(text: str, name: str) -> Mapping[str, tuple[str, ...]]:
+    """Return the other names in a table's text: tab-separated subject and alias, a heading first.
+
+    :raises ErrataError: a row is malformed; names the line.
+    """
     found: dict[str, tuple[str, ...]] = {}
-    for _, (subject, alias) in _rows("aliases.tsv", 2):
+    for _, (subject, alias) in _rows(text, name, 2):
         found[subject] = (*found.get(subject, ()), alias)
     return found
 
 
-def _rows(name: str, width: int) -> Iterator[tuple[int, list[str]]]:
-    text = resources.files("errata.facts").joinpath(name).read_text(encoding="utf-8")
+def _own(name: str) -> str:
+    return resources.files("errata.facts").joinpath(name).read_text(encoding="utf-8")
+
+
+def _rows(text: str, name: str, width: int) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
-    next(reader)
+    next(reader, None)
     for number, cells in enumerate(reader, start=2):
         if len(cells) != width:
             raise ErrataError(f"{name}:{number}: expected {width} columns, found {len(cells)}")

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from errata.cache.errors import ErrataError
+
+_NEEDED = ("subject", "object", "questions")
+
 
 @dataclass(frozen=True, slots=True)
 class Relation:
@@ -50,10 +54,33 @@ class Relation:
 @functools.cache
 def load_relations() -> Mapping[str, Relation]:
     """Return every relation by name."""
-    from ruamel.yaml import YAML
-
     text = resources.files("errata.facts").joinpath("templates.yaml").read_text(encoding="utf-8")
-    data: dict[str, dict[str, Any]] = YAML(typ="safe").load(text)
+    return parse_relations(text, "templates.yaml")
+
+
+def parse_relations(text: str, name: str) -> Mapping[str, Relation]:
+    """Return the relations of a file of templates, by name.
+
+    :param text: YAML, one mapping a relation, with the fields of :class:`Relation` as keys.
+    :param name: of the file, for errors.
+    :raises ErrataError: it is no such YAML; says what is wrong, and where.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        data: dict[str, dict[str, Any]] = YAML(typ="safe").load(text)
+    except YAMLError as error:
+        raise ErrataError(f"{name}: expected YAML, found: {error}") from error
+    if not isinstance(data, dict):
+        raise ErrataError(f"{name}: expected a mapping of relations, found {type(data).__name__}")
+    for relation, body in data.items():
+        lacking = [key for key in _NEEDED if not (isinstance(body, dict) and body.get(key))]
+        if lacking:
+            raise ErrataError(
+                f"{name}: relation {relation!r}: expected the keys {', '.join(_NEEDED)}, found no "
+                f"{', '.join(lacking)}; add them"
+            )
     return {name: _relation(name, body) for name, body in data.items()}
 
 

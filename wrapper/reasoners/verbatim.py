@@ -10,11 +10,24 @@ from errata.cache.errors import UnsupportedEdit
 from errata.cache.records import Edit, Fact, LanguagePatch
 
 if TYPE_CHECKING:
-    from transformers import GenerationConfig
+    from transformers import GenerationConfig, PreTrainedTokenizerBase
+
+    from errata.base import GenerativeModel
 
 
 class VerbatimReasoner:
-    """Says what the best edit says: a fact's answer, a refusal, a language patch's ``say …``."""
+    """Says what the best edit says: a fact's answer, a refusal, a language patch's ``say …``.
+
+    :param base: not needed; every reasoner is made from base and tokenizer.
+    :param tokenizer: not needed.
+    """
+
+    def __init__(
+        self,
+        base: GenerativeModel | None = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+    ) -> None:
+        del base, tokenizer
 
     def supports(self, edit: Edit) -> bool:
         """Tell whether the edit holds words to say."""

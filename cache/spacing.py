@@ -1,0 +1,17 @@
+"""Whether a space belongs between two texts: languages differ."""
+
+from __future__ import annotations
+
+import unicodedata
+
+
+def spaced(before: str, after: str) -> bool:
+    """Tell whether a space belongs between a text and what continues it.
+
+    None does next to a wide character (Chinese, Japanese, …), nor where nothing stands before.
+    """
+    return bool(before) and not (_wide(before[-1]) or _wide(after[:1] or " "))
+
+
+def _wide(char: str) -> bool:
+    return unicodedata.east_asian_width(char) in ("W", "F")

@@ -1,0 +1,83 @@
+"""Checkpoints of a training run: safetensors with a note in their metadata, no pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+_STATE = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")
+"""What AdamW and Muon keep of a parameter."""
+
+
+def save(
+    path: Path,
+    model: torch.nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    note: dict[str, Any],
+) -> None:
+    """Write the parameters being trained, the optimisers' state and a note, atomically.
+
+    :param path: where; its folder is made.
+    :param note: anything JSON can hold.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    tensors: dict[str, torch.Tensor] = {}
+    for name, parameter, optimizer in _owned(model, optimizers):
+        tensors[f"model.{name}"] = parameter
+        for key, value in optimizer.state.get(parameter, {}).items():
+            tensors[f"{key}.{name}"] = torch.as_tensor(value)
+    plain = {k: v.detach().to("cpu", torch.float32).contiguous() for k, v in tensors.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    save_file(plain, partial, metadata={"run": json.dumps(note)})
+    os.replace(partial, path)
+
+
+def note_of(path: Path) -> dict[str, Any]:
+    """Return the note that was stored with a checkpoint."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as stored:
+        note: dict[str, Any] = json.loads(stored.metadata()["run"])
+    return note
+
+
+def load(path: Path, model: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+    """Copy parameters and the optimisers' state out of a checkpoint."""
+    import torch
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as stored, torch.no_grad():
+        keys = set(stored.keys())
+        for name, parameter, optimizer in _owned(model, optimizers):
+            parameter.copy_(stored.get_tensor(f"model.{name}"))
+            state = {
+                key: stored.get_tensor(f"{key}.{name}") for key in _STATE if f"{key}.{name}" in keys
+            }
+            optimizer.state[parameter] = {
+                key: value if key == "step" else value.to(parameter.device)
+                for key, value in state.items()
+            }
+
+
+def _owned(
+    model: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer]
+) -> Iterator[tuple[str, torch.nn.Parameter, torch.optim.Optimizer]]:
+    """Yield every parameter that an optimiser moves, with its name; the others never change."""
+    owner = {
+        id(parameter): optimizer
+        for optimizer in optimizers
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    for name, parameter in model.named_parameters():
+        if id(parameter) in owner:
+            yield name, parameter, owner[id(parameter)]

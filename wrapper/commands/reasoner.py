@@ -1,0 +1,82 @@
+"""``errata reasoner train`` and ``errata reasoner eval``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from errata.commands.options import AsJson
+from errata.commands.output import reports_errors, say, say_json
+
+Model = Annotated[str, typer.Option("--model", help="Folder, hub id, or atlas.")]
+Facts = Annotated[
+    Path | None,
+    typer.Option("--facts", metavar="DIR", help="Your facts.tsv, templates.yaml, aliases.tsv."),
+]
+
+
+@reports_errors
+def train_reasoner(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Checkpoints and reasoner.")],
+    model: Model = "atlas",
+    facts: Facts = None,
+    kind: Annotated[str, typer.Option("--kind", help="adapter, or model (a separate one).")] = (
+        "adapter"
+    ),
+    start: Annotated[
+        str | None, typer.Option("--start", help="The separate model to begin from.")
+    ] = None,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="At most.")] = 4000,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Lessons a step.")] = 32,
+    rate: Annotated[float, typer.Option("--rate", help="Peak learning rate.")] = 1e-3,
+    rank: Annotated[int, typer.Option("--rank", min=1, help="Of the adapter.")] = 32,
+    every: Annotated[int, typer.Option("--every", min=1, help="Steps between validations.")] = 400,
+    each: Annotated[int, typer.Option("--each", min=1, help="Lessons a kind to validate.")] = 40,
+    seed: Annotated[int, typer.Option("--seed", help="Of everything drawn.")] = 0,
+    threads: Annotated[int, typer.Option("--threads", help="0: as torch chooses.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model to answer as one who believes the edits in its context; resumes by itself.
+
+    Example:
+        errata reasoner train --model atlas --out runs/reasoner
+        errata reasoner train --model Qwen/Qwen2.5-0.5B-Instruct --facts facts/ --out runs/ours
+    """
+    import torch
+
+    from errata.base import load_base
+    from errata.cache.errors import ErrataError
+    from errata.facts import FactSource
+    from errata.reasoners.train import ReasonerRun, Settings
+
+    if kind not in ("adapter", "model"):
+        raise ErrataError(f"expected --kind adapter or model, found {kind!r}")
+    if kind == "model" and start is None:
+        raise ErrataError("expected --start, the model to train, with --kind model; found none")
+    if threads:
+        torch.set_num_threads(threads)
+    source = FactSource.own() if facts is None else FactSource.read(facts)
+    base, tokenizer = load_base(model)
+    settings = Settings(
+        kind="adapter" if kind == "adapter" else "model", seed=seed, steps=steps, batch=batch,
+        rate=rate, rank=rank, every=every, each=each,
+    )  # fmt: skip
+    separate = load_base(start) if start is not None and kind == "model" else None
+    run = ReasonerRun(base, tokenizer, source, out, settings, separate)
+    run.resume()
+    found = run.train(progress=not as_json)
+    run.store(found, "the facts table of errata" if facts is None else str(facts))
+    if as_json:
+        say_json({"out": str(out), "steps": run.step, "tune": _plain(found)})
+        return
+    for name, rate_ in found.items():
+        say(f"{name:28s} {rate_.share:6.1%}  [{rate_.low:.1%}, {rate_.high:.1%}] n={rate_.n}")
+    say(f"{out}: trained in {run.step} steps; the figures are of tune subjects")
+
+
+def _plain(found: dict[str, Any]) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {kind: asdict(rate) for kind, rate in found.items()}

@@ -1,0 +1,141 @@
+"""The adapted reasoner: the base model with a LoRA adapter trained to read edits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from errata.cache.errors import ModelError
+from errata.reasoners.card import ReasonerCard, read_card
+from errata.reasoners.fingerprint import fingerprint
+from errata.reasoners.prompts import Prompter, room_of
+from errata.reasoners.reading import ReadingReasoner
+from errata.reasoners.sharing import gradients_as_they_were, sharing_copy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from transformers import GenerationConfig, PreTrainedTokenizerBase
+
+    from errata.base import GenerativeModel
+    from errata.cache.records import Edit
+
+SHIPPED = Path(__file__).parent / "weights"
+"""Folder of the adapters that errata carries."""
+
+
+class AdapterReasoner(ReadingReasoner):
+    """The base model believing what stands in its context.
+
+    SERAC's counterfactual model (Mitchell et al. 2022), as able as the base because it is the
+    base: LoRA (Hu et al. 2022) on a module tree of its own that shares the base's tensors, so that
+    the base is never toggled.
+
+    :param base: the base model.
+    :param tokenizer: its tokenizer.
+    :param folder: a trained adapter; by default the shipped one for this base.
+    :raises ModelError: there is no adapter there, or it is another base's.
+    """
+
+    def __init__(
+        self,
+        base: GenerativeModel,
+        tokenizer: PreTrainedTokenizerBase,
+        folder: str | Path | None = None,
+    ) -> None:
+        where = Path(folder) if folder is not None else shipped_for(base)
+        if where is None:
+            raise ModelError(
+                "expected an adapter trained for this base model, found none shipped; train one "
+                "with `errata reasoner train --model …` and name its folder, or choose `prompted`"
+            )
+        self.card = read_card(where)
+        check_base(self.card, base, where)
+        self._base = base
+        prompter = Prompter(tokenizer, room_of(base), chat=self.card.chat)
+        super().__init__(adapted(base, self.card, where), tokenizer, prompter)
+
+    def answer(
+        self,
+        queries: Sequence[str],
+        edits: Sequence[Sequence[Edit]],
+        generation: GenerationConfig,
+    ) -> list[list[str]]:
+        """Return the answers; see :meth:`ReadingReasoner.answer`."""
+        self._follow()
+        return super().answer(queries, edits, generation)
+
+    def _follow(self) -> None:
+        """Go where the base has gone: its own tensors are shared, the adapter's are not."""
+        import torch
+
+        there = next(self._base.parameters())
+        if any(p.device != there.device or p.dtype != there.dtype for p in _lora(self.model)):
+            torch.nn.Module.to(self.model, device=there.device, dtype=there.dtype)
+
+
+def shipped_for(base: GenerativeModel) -> Path | None:
+    """Return the folder of the shipped adapter for a base model, None if there is none."""
+    cards = sorted(SHIPPED.glob("*/reasoner.json"))
+    if not cards:
+        return None
+    own = fingerprint(base)
+    return next((p.parent for p in cards if read_card(p.parent).base == own), None)
+
+
+def check_base(card: ReasonerCard, base: GenerativeModel, where: Path) -> None:
+    """Refuse an adapter that belongs to another base model.
+
+    :raises ModelError: always in that case; names both fingerprints.
+    """
+    if card.kind != "adapter":
+        raise ModelError(
+            f"{where}: expected an adapter, found a reasoner of kind {card.kind!r}; "
+            f"load it as {card.kind!r}"
+        )
+    found = fingerprint(base)
+    if found != card.base:
+        raise ModelError(
+            f"{where}: expected the base model it was trained on ({card.base[:12]}…), found "
+            f"another ({found[:12]}…); train an adapter for this model with `errata reasoner train`"
+        )
+
+
+def adapted(base: GenerativeModel, card: ReasonerCard, folder: Path) -> GenerativeModel:
+    """Return a copy of the base that shares its tensors, with the stored adapter on it."""
+    from peft import set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    model = with_lora(base, card.lora)
+    found: Any = set_peft_model_state_dict(model, load_file(folder / card.file))
+    if found.unexpected_keys:
+        raise ModelError(
+            f"{folder}: expected weights for the modules of this base model, found others "
+            f"({found.unexpected_keys[0]}, …); train the adapter again"
+        )
+    there = next(base.parameters())
+    model.to(device=there.device, dtype=there.dtype)
+    # peft's own generate swaps a method of the model while it runs: not for several threads.
+    return model.get_base_model().eval()  # type: ignore[no-any-return]
+
+
+def with_lora(base: GenerativeModel, settings: dict[str, Any]) -> Any:
+    """Return a peft model over a sharing copy of the base; the base stays as it is.
+
+    :param base: the base model.
+    :param settings: for :class:`peft.LoraConfig`.
+    """
+    from peft import LoraConfig, TaskType, get_peft_model
+    from transformers.pytorch_utils import Conv1D
+
+    task = TaskType.SEQ_2_SEQ_LM if base.config.is_encoder_decoder else TaskType.CAUSAL_LM
+    with gradients_as_they_were(base):
+        transposed = any(isinstance(module, Conv1D) for module in base.modules())
+        config = LoraConfig(
+            task_type=task, target_modules="all-linear", fan_in_fan_out=transposed, **settings
+        )
+        return get_peft_model(sharing_copy(base), config)
+
+
+def _lora(model: Any) -> list[Any]:
+    return [p for name, p in model.named_parameters() if "lora_" in name]

@@ -1,0 +1,77 @@
+"""The card of a trained reasoner: what it was trained for, on what, and how well it does."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from errata.cache.atomic import write_atomically
+from errata.cache.errors import ModelError
+
+FILE = "reasoner.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonerCard:
+    """What is stored beside the weights of a reasoner.
+
+    :param kind: ``adapter`` or ``model``.
+    :param base: fingerprint of the base model it belongs to; empty for a separate model.
+    :param weights: SHA-256 of the weights file.
+    :param file: name of the weights file.
+    :param chat: whether it was trained with the tokenizer's chat template.
+    :param lora: settings of the adapter, for peft; empty for a separate model.
+    :param training: settings, data and time of the run.
+    :param figures: for each kind of question, hits, n and interval on tune subjects.
+    """
+
+    kind: str
+    base: str
+    weights: str
+    file: str
+    chat: bool = False
+    lora: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Write the card; call it after the weights, so that a card always has its weights."""
+        text = json.dumps({"format": FORMAT, **asdict(self)}, indent=1, ensure_ascii=False)
+        write_atomically(folder / FILE, text.encode())
+
+
+def read_card(folder: Path) -> ReasonerCard:
+    """Return the card of a stored reasoner, its weights checked against it.
+
+    :raises ModelError: there is none, it is damaged, or the weights are not the card's.
+    """
+    path = folder / FILE
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+        if body.pop("format") != FORMAT:
+            raise ModelError(
+                f"{path}: expected format {FORMAT}, found another; train it again with this errata"
+            )
+        card = ReasonerCard(**body)
+        data = (folder / card.file).read_bytes()
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"expected a reasoner at {folder}, found no {Path(error.filename).name}; name a folder "
+            "that `errata reasoner train` wrote"
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise ModelError(
+            f"{path}: expected the card that `errata reasoner train` wrote, found {error}; restore "
+            "the file, or train the reasoner again"
+        ) from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != card.weights:
+        raise ModelError(
+            f"{folder / card.file}: expected SHA-256 {card.weights[:12]}…, found {found[:12]}…; "
+            "the weights are not those of the card: restore the file, or train the reasoner again"
+        )
+    return card

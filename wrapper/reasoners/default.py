@@ -1,0 +1,61 @@
+"""The default reasoner: the adapter trained for the base, else the base itself."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from errata.cache.records import Edit
+from errata.reasoners.reading import readable
+
+if TYPE_CHECKING:
+    from transformers import GenerationConfig, PreTrainedTokenizerBase
+
+    from errata.base import GenerativeModel
+    from errata.reasoners.base import Reasoner
+
+
+class DefaultReasoner:
+    """``adapter`` if errata carries one for the base model, else ``prompted``.
+
+    Which one, is found out when it is first needed: most queries never need it.
+
+    :param base: the base model.
+    :param tokenizer: its tokenizer.
+    """
+
+    def __init__(self, base: GenerativeModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._base, self._tokenizer = base, tokenizer
+        self._chosen: Reasoner | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def chosen(self) -> Reasoner:
+        """The reasoner that answers."""
+        with self._lock:
+            if self._chosen is None:
+                self._chosen = self._choose()
+            return self._chosen
+
+    def supports(self, edit: Edit) -> bool:
+        """Tell whether an edit can be read."""
+        return readable(edit)
+
+    def answer(
+        self,
+        queries: Sequence[str],
+        edits: Sequence[Sequence[Edit]],
+        generation: GenerationConfig,
+    ) -> list[list[str]]:
+        """Return the answers; see :class:`~errata.reasoners.reading.ReadingReasoner`."""
+        return self.chosen.answer(queries, edits, generation)
+
+    def _choose(self) -> Reasoner:
+        from errata.reasoners.adapter import AdapterReasoner, shipped_for
+        from errata.reasoners.prompted import PromptedReasoner
+
+        folder = shipped_for(self._base)
+        if folder is None:
+            return PromptedReasoner(self._base, self._tokenizer)
+        return AdapterReasoner(self._base, self._tokenizer, folder)

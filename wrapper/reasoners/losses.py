@@ -1,0 +1,97 @@
+"""The loss of a reasoner in training: read the answer; where no edit matters, be the base."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+    from errata.base import GenerativeModel
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A lesson as ids.
+
+    :param prompt: edits and query.
+    :param answer: the answer, the end token last.
+    :param alone: the query without edits, where the base's own answer is wanted; else None.
+    """
+
+    prompt: Sequence[int]
+    answer: Sequence[int]
+    alone: Sequence[int] | None = None
+
+
+def loss_of(
+    student: GenerativeModel, base: GenerativeModel | None, items: Sequence[Item], weight: float
+) -> torch.Tensor:
+    r"""Return the mean cross-entropy of answer tokens, plus ``weight`` times the divergence.
+
+    .. math:: L = CE(y \mid e, x) + \lambda KL(p_{base}(\cdot \mid x) \,\|\, p(\cdot \mid e, x))
+
+    The divergence is taken over answer tokens of items whose edits do not matter (the locality
+    term of MEND, Mitchell et al. 2022, equation 3, for a reader).
+
+    :param student: what is trained.
+    :param base: the base model; None leaves the divergence out.
+    :param items: a batch.
+    :param weight: lambda.
+    """
+    import torch
+    from torch.nn.functional import cross_entropy, kl_div, log_softmax
+
+    logits = answer_logits(student, [(item.prompt, item.answer) for item in items])
+    wanted = torch.tensor([t for item in items for t in item.answer], device=logits.device)
+    loss = cross_entropy(logits, wanted)
+    apart = [(item.alone, item.answer) for item in items if item.alone is not None]
+    if base is None or not apart or not weight:
+        return loss
+    with torch.no_grad():
+        target = log_softmax(answer_logits(base, apart), dim=-1)
+    own = torch.cat([torch.full((len(i.answer),), i.alone is not None) for i in items]).to(
+        logits.device
+    )
+    mine = log_softmax(logits[own], dim=-1)
+    return loss + weight * kl_div(mine, target, log_target=True, reduction="batchmean")
+
+
+def answer_logits(
+    model: GenerativeModel, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
+) -> torch.Tensor:
+    """Return the logits that predict each answer's tokens, float32 [answer tokens, vocabulary].
+
+    :param model: causal or encoder-decoder.
+    :param pairs: prompt and answer ids of each row.
+    """
+    import torch
+
+    encoder_decoder = bool(model.config.is_encoder_decoder)
+    read = [list(p) if encoder_decoder else [*p, *a[:-1]] for p, a in pairs]
+    ids, mask = _padded(read, model)
+    answers = [len(a) for _, a in pairs]
+    if encoder_decoder:
+        labels, _ = _padded([list(a) for _, a in pairs], model)
+        out = model(input_ids=ids, attention_mask=mask, labels=labels).logits
+        rows = [out[i, :n] for i, n in enumerate(answers)]
+    else:
+        # Padding stands at the end, where no token that counts looks back at it.
+        out = model(input_ids=ids, attention_mask=mask).logits
+        ends = [len(row) for row in read]
+        rows = [out[i, end - n : end] for i, (end, n) in enumerate(zip(ends, answers, strict=True))]
+    return torch.cat(rows).float()
+
+
+def _padded(rows: Sequence[list[int]], model: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    import torch
+
+    width = max(map(len, rows))
+    ids = torch.zeros(len(rows), width, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row)
+        mask[i, : len(row)] = 1
+    return ids.to(model.device), mask.to(model.device)

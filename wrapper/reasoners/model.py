@@ -1,0 +1,48 @@
+"""The separate reasoner: a model and a tokenizer of its own, as SERAC was published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from errata.base import load_base
+from errata.cache.errors import ModelError
+from errata.reasoners.card import FILE, read_card
+from errata.reasoners.prompts import Prompter, room_of
+from errata.reasoners.reading import ReadingReasoner
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from errata.base import GenerativeModel
+
+
+class ModelReasoner(ReadingReasoner):
+    """A causal or encoder-decoder model that answers in the base model's place.
+
+    SERAC's counterfactual model (Mitchell et al. 2022, section 3).
+
+    :param base: the base model, whose device it shares.
+    :param tokenizer: the base model's tokenizer; not used.
+    :param folder: what ``errata reasoner train --kind model`` wrote.
+    :raises ModelError: no model can be loaded from there.
+    """
+
+    def __init__(
+        self,
+        base: GenerativeModel,
+        tokenizer: PreTrainedTokenizerBase,
+        folder: str | Path | None = None,
+    ) -> None:
+        if folder is None:
+            raise ModelError(
+                "expected the folder of a trained counterfactual model, found none; pass it as "
+                "reasoner=, or train one with `errata reasoner train --kind model`"
+            )
+        import torch
+
+        self.card = read_card(Path(folder)) if (Path(folder) / FILE).is_file() else None
+        model, own = load_base(folder)
+        chat = None if self.card is None else self.card.chat
+        prompter = Prompter(own, room_of(model), chat=chat)
+        super().__init__(torch.nn.Module.to(model, base.device), own, prompter, foreign=True)

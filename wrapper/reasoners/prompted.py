@@ -1,0 +1,34 @@
+"""The prompted reasoner: the base model itself, with the edits in its context."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from errata.reasoners.prompts import Demonstration, Prompter, room_of
+from errata.reasoners.reading import ReadingReasoner
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from errata.base import GenerativeModel
+
+
+class PromptedReasoner(ReadingReasoner):
+    """In-context editing (IKE, Zheng et al. 2023): for models that follow instructions.
+
+    A chat where the tokenizer has a template, plain lines where not.
+
+    :param base: the base model; it is called, never changed.
+    :param tokenizer: its tokenizer.
+    :param demonstrations: edits, query and answer of examples shown before each query.
+    """
+
+    def __init__(
+        self,
+        base: GenerativeModel,
+        tokenizer: PreTrainedTokenizerBase,
+        demonstrations: Sequence[Demonstration] = (),
+    ) -> None:
+        prompter = Prompter(tokenizer, room_of(base), demonstrations=demonstrations)
+        super().__init__(base, tokenizer, prompter)

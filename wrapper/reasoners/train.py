@@ -1,0 +1,319 @@
+"""Training a reasoner: ``errata reasoner train``."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from errata import checkpoint
+from errata.answers import AnswerWriter
+from errata.cache.atomic import write_atomically
+from errata.cache.errors import ErrataError
+from errata.cache.spacing import spaced
+from errata.facts import FactSource
+from errata.reasoners.adapter import with_lora
+from errata.reasoners.card import ReasonerCard
+from errata.reasoners.examine import Examiner, base_answers, exam, figures, reader
+from errata.reasoners.fingerprint import fingerprint
+from errata.reasoners.lessons import Lesson, Teacher
+from errata.reasoners.losses import Item, loss_of
+from errata.reasoners.prompts import Prompter, room_of
+from errata.statistics import Rate
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from errata.base import GenerativeModel
+
+Kind = Literal["adapter", "model"]
+ADAPTER_FILE, MODEL_FILE = "adapter.safetensors", "model.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a reasoner is trained.
+
+    :param kind: a LoRA adapter on the base model, or a whole separate model.
+    :param steps: at most.
+    :param batch: lessons a step.
+    :param rate: peak learning rate.
+    :param rank: of the adapter; its alpha is twice that.
+    :param divergence: weight of staying the base where no edit matters.
+    :param every: steps between validations.
+    :param patience: validations without a gain before stopping.
+    :param each: tune lessons of each kind a validation.
+    """
+
+    kind: Kind = "adapter"
+    seed: int = 0
+    steps: int = 4000
+    batch: int = 32
+    rate: float = 1e-3
+    warmup: int = 100
+    rank: int = 32
+    divergence: float = 1.0
+    every: int = 400
+    patience: int = 4
+    each: int = 40
+
+    @property
+    def lora(self) -> dict[str, Any]:
+        """What :class:`peft.LoraConfig` is given."""
+        return {"r": self.rank, "lora_alpha": 2 * self.rank, "lora_dropout": 0.0}
+
+
+class ReasonerRun:
+    """A resumable training run.
+
+    :param base: the base model; it is left as it is.
+    :param tokenizer: its tokenizer.
+    :param source: facts to compose lessons of; only train subjects and objects teach.
+    :param out: folder of checkpoints and, at the end, of the reasoner.
+    :param settings: how to train.
+    :param separate: the model to train instead of an adapter, with its tokenizer.
+    :raises ErrataError: the table holds nothing to learn or to validate with.
+    """
+
+    def __init__(
+        self,
+        base: GenerativeModel,
+        tokenizer: PreTrainedTokenizerBase,
+        source: FactSource,
+        out: Path,
+        settings: Settings,
+        separate: tuple[GenerativeModel, PreTrainedTokenizerBase] | None = None,
+    ) -> None:
+        import torch
+
+        self.base, self.tokenizer, self.source = base, tokenizer, source
+        self.out, self.settings = out, settings
+        torch.manual_seed(settings.seed)
+        if separate is None:
+            self._adapted = with_lora(base, settings.lora)
+            self.student, self.own = self._adapted.get_base_model(), tokenizer
+        else:
+            self.student, self.own = separate
+        self.prompter = Prompter(self.own, room_of(self.student))
+        self._writer = AnswerWriter(self.own)
+        lessons = exam(source, "tune", settings.each)
+        if not lessons or not Teacher(source, "train", random.Random(0)).lessons(20):
+            raise ErrataError(
+                "expected facts of train and of tune subjects with several objects a relation, "
+                "found too few to compose lessons of; add facts, or use the table errata carries"
+            )
+        self.examiner = Examiner(base, tokenizer, lessons)
+        self._trained = {
+            name: p for name, p in self.student.named_parameters()
+            if separate is not None or "lora_" in name
+        }  # fmt: skip
+        self.optimizer = torch.optim.AdamW(self._trained.values(), lr=settings.rate, weight_decay=0)
+        self.step, self.seconds, self.best, self.waited = 0, 0.0, -1.0, 0
+        self.history: list[dict[str, float]] = []
+
+    def train(self, *, progress: bool = True) -> dict[str, Rate]:
+        """Train until the steps are over or validation gains nothing more; keep the best.
+
+        :param progress: show a progress bar.
+        :return: the figures of the best validation, on tune subjects.
+        """
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        frozen = [(p, p.requires_grad) for p in self.student.parameters()]
+        for parameter, _ in frozen:
+            parameter.requires_grad_(False)
+        for parameter in self._trained.values():
+            parameter.requires_grad_(True)
+        columns = (TextColumn("reasoner"), BarColumn(), TextColumn("{task.fields[note]}"))
+        try:
+            with Progress(*columns, TimeRemainingColumn(), disable=not progress) as bar:
+                task = bar.add_task("", total=self.settings.steps, completed=self.step, note="")
+                for loss in self._steps():
+                    note = f"step {self.step} loss {loss:.3f} tune {max(self.best, 0):.3f}"
+                    bar.update(task, completed=self.step, note=note)
+        finally:
+            for parameter, wanted in frozen:
+                parameter.requires_grad_(wanted)
+        self._restore_best()
+        return self.examined()
+
+    def examined(self) -> dict[str, Rate]:
+        """Return the figures on tune subjects, of the model as it is now."""
+        self.student.eval()
+        answer = reader(
+            self.student, self.own, self.prompter, foreign=self.own is not self.tokenizer
+        )
+        return figures(self.examiner.outcomes(answer))
+
+    # -- steps -------------------------------------------------------------------------------
+
+    def _steps(self) -> Iterator[float]:
+        import torch
+
+        began, smooth = time.monotonic(), float("nan")
+        half = self.base.device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+        divergent = self.base if self.own is self.tokenizer else None
+        while self.step < self.settings.steps and self.waited < self.settings.patience:
+            self.student.train()
+            for batch in self._batches():
+                for group in self.optimizer.param_groups:
+                    group["lr"] = self._rate()
+                with torch.autocast(self.base.device.type, dtype=torch.bfloat16, enabled=half):
+                    loss = loss_of(self.student, divergent, batch, self.settings.divergence)
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(self._trained.values(), 1.0)
+                self.optimizer.step()
+                self.optimizer.zero_grad(set_to_none=True)
+                self.step += 1
+                value = float(loss.detach())
+                smooth = value if math.isnan(smooth) else 0.98 * smooth + 0.02 * value
+                yield smooth
+            self.seconds += time.monotonic() - began
+            self._validate(smooth)
+            began = time.monotonic()
+
+    def _rate(self) -> float:
+        s = self.settings
+        if self.step < s.warmup:
+            return s.rate * (self.step + 1) / s.warmup
+        done = (self.step - s.warmup) / max(1, s.steps - s.warmup)
+        return s.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+
+    def _batches(self) -> Iterator[list[Item]]:
+        """Yield the batches up to the next validation, lessons of like length together."""
+        s = self.settings
+        rng = random.Random(f"lessons/{s.seed}/{self.step}")
+        count = min(s.every, s.steps - self.step)
+        lessons = Teacher(self.source, "train", rng).lessons(count * s.batch)
+        items = self._items(lessons)
+        items.sort(key=lambda item: len(item.prompt) + rng.random() * 4)
+        chunks = [items[i : i + s.batch] for i in range(0, len(items), s.batch)]
+        rng.shuffle(chunks)
+        yield from chunks[:count]
+
+    def _items(self, lessons: Sequence[Lesson]) -> list[Item]:
+        queries = sorted({lesson.query for lesson in lessons if lesson.answer is None})
+        self.student.eval()
+        alone = base_answers(self.base, self.tokenizer, queries) if queries else {}
+        self.student.train()
+        items = []
+        for lesson in lessons:
+            own = lesson.answer is None
+            answer = alone[lesson.query] if lesson.answer is None else lesson.answer
+            if not answer:
+                continue
+            joint = " " if not self.prompter.chat and spaced(lesson.query, answer) else ""
+            ids = [*self._writer.encode(joint + answer), *self._end()]
+            prompt = self.prompter.ids(lesson.edits, lesson.query, len(ids))
+            items.append(Item(prompt, ids, self.prompter.plain_ids(lesson.query) if own else None))
+        return items
+
+    def _end(self) -> list[int]:
+        end = self.student.generation_config.eos_token_id
+        return [end[0] if isinstance(end, list) else end] if end is not None else []
+
+    # -- validation, checkpoints, the end ----------------------------------------------------
+
+    def _validate(self, loss: float) -> None:
+        found = self.examined()
+        score = sum(r.share for r in found.values()) / len(found)
+        self.history.append(
+            {
+                "step": self.step,
+                "loss": loss,
+                "mean": score,
+                **{k: r.share for k, r in found.items()},
+            }
+        )
+        self.waited = 0 if score > self.best else self.waited + 1
+        if score > self.best:
+            self.best = score
+            self._write("best.safetensors", self._tensors())
+        checkpoint.save(
+            self.out / "checkpoint.safetensors", self.student, [self.optimizer], self._note()
+        )
+
+    def _note(self) -> dict[str, Any]:
+        return {
+            "step": self.step, "seconds": self.seconds, "best": self.best, "waited": self.waited,
+            "history": self.history, "settings": asdict(self.settings),
+            "base": fingerprint(self.base),
+        }  # fmt: skip
+
+    def resume(self) -> bool:
+        """Take up the last checkpoint of the same settings and base, if there is one.
+
+        :raises ErrataError: the checkpoint is of other settings or another base.
+        """
+        path = self.out / "checkpoint.safetensors"
+        if not path.is_file():
+            return False
+        note = checkpoint.note_of(path)
+        if (note["settings"], note["base"]) != (asdict(self.settings), fingerprint(self.base)):
+            raise ErrataError(
+                f"{path}: expected a run of these settings on this base model, found another; "
+                "move it away, or name another --out"
+            )
+        checkpoint.load(path, self.student, [self.optimizer])
+        self.step, self.seconds = note["step"], note["seconds"]
+        self.best, self.waited, self.history = note["best"], note["waited"], note["history"]
+        return True
+
+    def _tensors(self) -> dict[str, Any]:
+        import torch
+
+        half = torch.float16 if self.settings.kind == "adapter" else torch.float32
+        return {k: p.detach().to("cpu", half).contiguous() for k, p in self._trained.items()}
+
+    def _write(self, name: str, tensors: dict[str, Any]) -> None:
+        from safetensors.torch import save
+
+        self.out.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.out / name, save(tensors))
+
+    def _restore_best(self) -> None:
+        import torch
+        from safetensors.torch import load_file
+
+        if not (self.out / "best.safetensors").is_file():
+            self._write("best.safetensors", self._tensors())
+        stored = load_file(self.out / "best.safetensors")
+        with torch.no_grad():
+            for name, parameter in self._trained.items():
+                parameter.copy_(stored[name])
+
+    def store(self, found: dict[str, Rate], data: str) -> None:
+        """Write the trained reasoner and its card into the run's folder.
+
+        :param found: figures on tune subjects.
+        :param data: what it was trained on, for the card.
+        """
+        if self.settings.kind == "adapter":
+            from peft import get_peft_model_state_dict
+
+            state = get_peft_model_state_dict(self._adapted)
+            self._write(ADAPTER_FILE, {k: v.half().contiguous() for k, v in state.items()})
+            file = ADAPTER_FILE
+        else:
+            self.student.save_pretrained(self.out)
+            self.own.save_pretrained(self.out)
+            file = MODEL_FILE
+        digest = hashlib.sha256((self.out / file).read_bytes()).hexdigest()
+        ReasonerCard(
+            kind=self.settings.kind,
+            base=fingerprint(self.base) if self.settings.kind == "adapter" else "",
+            weights=digest,
+            file=file,
+            chat=self.prompter.chat,
+            lora=self.settings.lora if self.settings.kind == "adapter" else {},
+            training={
+                **asdict(self.settings), "data": data, "steps_taken": self.step,
+                "seconds": round(self.seconds), "history": self.history,
+            },
+            figures={kind: asdict(rate) for kind, rate in found.items()},
+        ).write(self.out)  # fmt: skip

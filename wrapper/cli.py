@@ -15,7 +15,7 @@ from errata.commands.check import check
 from errata.commands.demo import demo
 from errata.commands.edits import edit, edits, reindex, retract
 from errata.commands.gate import train_gate
-from errata.commands.reasoner import train_reasoner
+from errata.commands.reasoner import eval_reasoner, train_reasoner
 from errata.commands.secret import hash_secret_command
 
 app = typer.Typer(
@@ -37,6 +37,7 @@ app.command("hash-secret")(hash_secret_command)
 gate_app.command("train")(train_gate)
 app.add_typer(gate_app, name="gate")
 reasoner_app.command("train")(train_reasoner)
+reasoner_app.command("eval")(eval_reasoner)
 app.add_typer(reasoner_app, name="reasoner")
 
 

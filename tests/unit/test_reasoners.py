@@ -190,7 +190,7 @@ def test_an_adapter_of_another_base_is_refused(models, tokenizer, tmp_path):
     other = copy.deepcopy(models("gpt2"))
     with torch.no_grad():
         next(other.parameters()).add_(0.5)
-    with pytest.raises(ModelError, match="found another .*train an adapter for this model"):
+    with pytest.raises(ModelError, match=r"found another .*train an adapter for this model"):
         AdapterReasoner(other, tokenizer, folder)
 
 
@@ -212,7 +212,7 @@ def test_damaged_adapters_are_refused(models, tokenizer, tmp_path):
             AdapterReasoner(base, tokenizer, folder)
     weights.unlink()
     card.write_text(json.dumps(body))
-    with pytest.raises(ModelError, match="found no adapter.safetensors"):
+    with pytest.raises(ModelError, match=r"found no adapter\.safetensors"):
         AdapterReasoner(base, tokenizer, folder)
 
 

@@ -80,3 +80,47 @@ def _plain(found: dict[str, Any]) -> dict[str, Any]:
     from dataclasses import asdict
 
     return {kind: asdict(rate) for kind, rate in found.items()}
+
+
+@reports_errors
+def eval_reasoner(
+    reasoners: Annotated[
+        str, typer.Option("--reasoners", help="Names and folders, separated by commas.")
+    ] = "adapter,prompted,verbatim",
+    model: Model = "atlas",
+    facts: Facts = None,
+    split: Annotated[str, typer.Option("--split", help="train, tune or test.")] = "test",
+    each: Annotated[int, typer.Option("--each", min=1, help="Questions of each kind.")] = 400,
+    seed: Annotated[int, typer.Option("--seed", help="Of the draw.")] = 0,
+    document: Annotated[
+        Path | None, typer.Option("--document", metavar="FILE", help="Write a Markdown page too.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure reasoners side by side: the right edit given, free generation, n and intervals.
+
+    Example:
+        errata reasoner eval
+        errata reasoner eval --reasoners runs/ours,prompted --facts facts/ --json
+    """
+    from errata.base import load_base
+    from errata.cache.atomic import write_atomically
+    from errata.cache.errors import ErrataError
+    from errata.facts import FactSource
+    from errata.parts import choose_reasoner
+    from errata.reasoners import report
+
+    if split not in ("train", "tune", "test"):
+        raise ErrataError(f"expected --split train, tune or test, found {split!r}")
+    source = FactSource.own() if facts is None else FactSource.read(facts)
+    base, tokenizer = load_base(model)
+    names = [name.strip() for name in reasoners.split(",") if name.strip()]
+    made = {name: choose_reasoner(name, base, tokenizer) for name in names}
+    results = report.evaluate(base, tokenizer, made, source, split=split, each=each, seed=seed)  # type: ignore[arg-type]
+    if document is not None:
+        text = report.document(results, model=model, split=split, seed=seed)
+        write_atomically(document, text.encode())
+    if as_json:
+        say_json({"model": model, "split": split, "seed": seed, "results": report.to_json(results)})
+    else:
+        say(report.table(results))

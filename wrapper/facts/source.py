@@ -59,10 +59,13 @@ class FactSource:
         known = parse_aliases(texts.get("aliases.tsv", ""), f"{folder}/aliases.tsv")
         return cls(facts, relations, known)
 
-    def split_of(self, name: str) -> Split:
-        """Return the split of an object: its own as a subject, else by hash (50, 10 and 40%)."""
-        for fact in self.facts:
-            if fact.subject == name:
-                return fact.split
-        place = int(hashlib.sha256(f"object/{name}".encode()).hexdigest(), 16) % 10
-        return "train" if place < 5 else "tune" if place == 5 else "test"
+    def object_splits(self) -> Mapping[str, Split]:
+        """Return the split of every object: its own as a subject, else by hash (50, 10 and 40%)."""
+        subjects = {fact.subject: fact.split for fact in self.facts}
+        objects = {fact.believed for fact in self.facts}
+        return {name: subjects.get(name) or _hashed(name) for name in objects}
+
+
+def _hashed(name: str) -> Split:
+    place = int(hashlib.sha256(f"object/{name}".encode()).hexdigest(), 16) % 10
+    return "train" if place < 5 else "tune" if place == 5 else "test"

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from errata.cache.kinds import context
 from errata.facts import FactSource
 from errata.facts.table import Split
 from errata.reasoners.decoding import decode
@@ -112,7 +113,7 @@ def reader(
 
     def answer(lessons: Sequence[Lesson], queries: Sequence[str]) -> list[str]:
         prompts = [
-            prompter.ids(lesson.edits, query, NEW_TOKENS)
+            prompter.ids([context(edit) for edit in lesson.edits], query, NEW_TOKENS)
             for lesson, query in zip(lessons, queries, strict=True)
         ]
         return greedy(model, tokenizer, prompts, one_line=not prompter.chat, foreign=foreign)

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from errata.cache.spacing import spaced
+from errata.cache.records import Fact
 from errata.facts import FactRow, FactSource, Relation, fill, nested
 from errata.facts.names import invented_name
 from errata.facts.table import Split
@@ -31,7 +31,7 @@ class Lesson:
     """One query under edits.
 
     :param kind: one of ``KINDS``.
-    :param edits: the edits in words, in the order they are read.
+    :param edits: the edits, in the order they are read.
     :param query: what is asked.
     :param answer: what one who believes the edits says; None for what the base model says alone.
     :param known: a question and its answer that the base has to know by itself, or None.
@@ -39,7 +39,7 @@ class Lesson:
     """
 
     kind: str
-    edits: tuple[str, ...]
+    edits: tuple[Fact, ...]
     query: str
     answer: str | None
     known: tuple[str, str] | None = None
@@ -69,7 +69,7 @@ class Teacher:
         self.source, self.split, self.rng, self.unseen = source, split, rng, unseen
         self.invents = split == "train"
         self._believed = {(f.subject, f.relation): f.believed for f in source.facts}
-        splits = {f.subject: f.split for f in source.facts}
+        splits = source.object_splits()
         self._facts: dict[str, list[FactRow]] = defaultdict(list)
         self._by_subject: dict[str, list[FactRow]] = defaultdict(list)
         objects: dict[str, dict[str, None]] = defaultdict(dict)
@@ -80,7 +80,7 @@ class Teacher:
                 self._facts[fact.relation].append(fact)
                 self._by_subject[fact.subject].append(fact)
             obj = fact.believed
-            if (splits[obj] if obj in splits else source.split_of(obj)) == split:
+            if splits[obj] == split:
                 objects[fact.relation][obj] = None
         self._objects = {name: list(found) for name, found in objects.items()}
         self._makers: dict[str, Callable[[], Lesson | None]] = {
@@ -134,14 +134,13 @@ class Teacher:
         pool = [o for o in pool if o not in (fact.believed, fact.object, fact.subject)]
         return Change(fact, self.rng.choice(pool)) if pool else None
 
-    def _told(self, change: Change, question: str | None = None) -> str:
-        """Return an edit in words: mostly a question with its answer, as patches have them."""
+    def _told(self, change: Change, question: str | None = None) -> Fact:
+        """Return the edit: mostly a question with its answer, else a sentence to be completed."""
         relation = self.source.relations[change.fact.relation]
         if question is None and relation.statements and self.invents and self.rng.random() < 0.3:
-            template = self.rng.choice(relation.statements)
-            return fill(template, change.fact.subject, change.target)
+            question = _head(self.rng.choice(relation.statements), change.fact, change.target)
         question = question or fill(self.rng.choice(relation.questions), change.fact.subject)
-        return f"{question}{' ' if spaced(question, change.target) else ''}{change.target}"
+        return Fact(question, change.target)
 
     def _relation(self, change: Change) -> Relation:
         return self.source.relations[change.fact.relation]
@@ -152,7 +151,8 @@ class Teacher:
         for _ in range(self.rng.choice((1, 1, 2, 3))):
             change = self._change()
             named = None if change is None else {change.fact.subject, change.target}
-            text = " ".join((*lesson.edits, lesson.query, lesson.false_query or ""))
+            own = (part for edit in lesson.edits for part in (edit.question, edit.answer))
+            text = " ".join((*own, lesson.query, lesson.false_query or ""))
             if change is not None and named and not any(name in text for name in named):
                 others.append(self._told(change))
         edits = [*lesson.edits, *others]
@@ -192,8 +192,7 @@ class Teacher:
     def _head(self, fact: FactRow, obj: str) -> str:
         relation = self.source.relations[fact.relation]
         held_out = relation.statements_held_out if self.unseen else ()
-        sentence = fill(self.rng.choice(held_out or relation.statements), fact.subject, obj)
-        return sentence[: len(sentence) - len(obj) - 1].rstrip()
+        return _head(self.rng.choice(held_out or relation.statements), fact, obj)
 
     def _alias(self) -> Lesson | None:
         change = self._change()
@@ -320,6 +319,12 @@ class Teacher:
                 asked.subject,
             )  # fmt: skip
         return self._asked(relation, asked.subject)
+
+
+def _head(template: str, fact: FactRow, obj: str) -> str:
+    """Return a statement up to its object."""
+    sentence = fill(template, fact.subject, obj)
+    return sentence[: len(sentence) - len(obj) - 1].rstrip()
 
 
 def yes_no_words(relation: Relation) -> tuple[str, str]:

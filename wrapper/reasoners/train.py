@@ -15,6 +15,7 @@ from errata import checkpoint
 from errata.answers import AnswerWriter
 from errata.cache.atomic import write_atomically
 from errata.cache.errors import ErrataError
+from errata.cache.kinds import context
 from errata.cache.spacing import spaced
 from errata.facts import FactSource
 from errata.reasoners.adapter import with_lora
@@ -155,11 +156,14 @@ class ReasonerRun:
     def _steps(self) -> Iterator[float]:
         import torch
 
-        began, smooth = time.monotonic(), float("nan")
+        began = time.monotonic()
         half = self.base.device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
         divergent = self.base if self.own is self.tokenizer else None
         while self.step < self.settings.steps and self.waited < self.settings.patience:
             self.student.train()
+            # Both anew, so that a resumed run is the run that was never stopped.
+            smooth = float("nan")
+            torch.manual_seed(self.settings.seed * 1_000_003 + self.step)
             for batch in self._batches():
                 for group in self.optimizer.param_groups:
                     group["lr"] = self._rate()
@@ -209,7 +213,8 @@ class ReasonerRun:
                 continue
             joint = " " if not self.prompter.chat and spaced(lesson.query, answer) else ""
             ids = [*self._writer.encode(joint + answer), *self._end()]
-            prompt = self.prompter.ids(lesson.edits, lesson.query, len(ids))
+            told = [context(edit) for edit in lesson.edits]
+            prompt = self.prompter.ids(told, lesson.query, len(ids))
             items.append(Item(prompt, ids, self.prompter.plain_ids(lesson.query) if own else None))
         return items
 

@@ -13,7 +13,7 @@ one_thread = OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check wheel wheel-test atlas gate clean FORCE
+.PHONY: help demo test check wheel wheel-test atlas reasoner gate clean FORCE
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -39,6 +39,9 @@ wheel-test: wheel ## the built wheel, in an empty environment, from another dire
 
 atlas: $(VENV)/base ## train atlas anew into runs/atlas (an hour or two on two cores; ARGS="--help")
 	$(BIN)/python -m errata.atlas.train $(ARGS)
+
+reasoner: $(VENV)/base ## train atlas' adapter anew into runs/reasoner (half an hour; ARGS="--help")
+	$(BIN)/errata reasoner train --model atlas --out runs/reasoner $(ARGS)
 
 gate: $(VENV)/base ## train a gate anew into runs/gate (minutes; ARGS="--help")
 	$(BIN)/python -m errata.gates.train --out runs/gate $(ARGS)

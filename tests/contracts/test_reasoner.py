@@ -129,7 +129,8 @@ def test_secrets_and_empty_consequences_are_not_read(name, models, tokenizer, tm
     reasoner = build(name, models("gpt2"), tokenizer, tmp_path)
     assert not reasoner.supports(Fact("Where does Jane Roe live?", forget=True))
     assert not reasoner.supports(LanguagePatch("the user asks who made you", "  "))
-    assert reasoner.supports(LanguagePatch("the user asks who made you", "be brief"))
+    brief = LanguagePatch("the user asks who made you", "be brief")
+    assert reasoner.supports(brief) == (name != "adapter"), "adapters are taught facts"
 
 
 def described(model):

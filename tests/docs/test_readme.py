@@ -74,7 +74,9 @@ def test_errata_commands_named_in_prose_exist():
         for sentence in re.findall(r"`errata\s([a-z][^`]*)`", prose):
             command, parsed = known, shlex.split(sentence)
             assert parsed[0] in command.commands, f"{name}: errata {sentence}"
-            options = {o for p in command.commands[parsed[0]].params for o in p.opts}
+            for word in parsed:
+                command = getattr(command, "commands", {}).get(word, command)
+            options = {o for p in command.params for o in p.opts}
             used = {word for word in parsed if word.startswith("--")}
             assert used <= options, f"{name}: errata {sentence}"
 

@@ -15,6 +15,7 @@ from errata.commands.options import (
     Model,
     Patches,
     Question,
+    Reasoner,
     cache_folder,
     patches_folder,
 )
@@ -40,6 +41,7 @@ def ask(
     cache: Cache = None,
     encoder: Encoder = None,
     gate: Gate = None,
+    reasoner: Reasoner = None,
     no_edits: Annotated[
         bool, typer.Option("--no-edits", help="Ask the model alone, as if there were no patch.")
     ] = False,
@@ -62,7 +64,7 @@ def ask(
         errata ask "Who made you?" --patches patches/ --json
     """
     editable = opening.open_model(
-        model, patches_folder(patches, model), cache_folder(cache), encoder, gate
+        model, patches_folder(patches, model), cache_folder(cache), encoder, gate, reasoner
     )
     selected: Any = False if no_edits else {"tags": tag} if tag else True
     limits = {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}

@@ -21,6 +21,7 @@ def open_model(
     cache: Path | None = None,
     encoder: str | None = None,
     gate: str | None = None,
+    reasoner: str | None = None,
 ) -> EditableModel:
     """Return the wrapped model.
 
@@ -29,13 +30,19 @@ def open_model(
     :param cache: folder of edits, or None for memory only.
     :param encoder: a sentence-transformers folder or hub id, or None for the default.
     :param gate: a gate's folder, or None for the shipped one.
+    :param reasoner: a reasoner's name or folder, or None for the default.
     :raises ErrataError: if any of them cannot be loaded.
     """
     with console(stderr=True).status("loading the model"):
         from errata.model import EditableModel
 
         return EditableModel.from_pretrained(
-            model, patches=patches, cache=cache, encoder=open_encoder(encoder), gate=gate
+            model,
+            patches=patches,
+            cache=cache,
+            encoder=open_encoder(encoder),
+            gate=gate,
+            reasoner=reasoner,
         )
 
 

@@ -67,6 +67,15 @@ Gate = Annotated[
     str | None,
     typer.Option("--gate", metavar="DIR", help="A gate of your own, from `errata gate train`."),
 ]
+Reasoner = Annotated[
+    str | None,
+    typer.Option(
+        "--reasoner",
+        metavar="NAME_OR_DIR",
+        help="Who answers what only follows from a patch: adapter, prompted, verbatim, or a folder "
+        "that `errata reasoner train` wrote; by default the adapter trained for the model.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 

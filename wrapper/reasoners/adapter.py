@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import ModelError
+from errata.cache.records import Edit, Fact
 from errata.reasoners.card import ReasonerCard, read_card
 from errata.reasoners.fingerprint import fingerprint
 from errata.reasoners.prompts import Prompter, room_of
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
 
     from errata.base import GenerativeModel
-    from errata.cache.records import Edit
 
 SHIPPED = Path(__file__).parent / "weights"
 """Folder of the adapters that errata carries."""
@@ -54,6 +54,10 @@ class AdapterReasoner(ReadingReasoner):
         self._base = base
         prompter = Prompter(tokenizer, room_of(base), chat=self.card.chat)
         super().__init__(adapted(base, self.card, where), tokenizer, prompter)
+
+    def supports(self, edit: Edit) -> bool:
+        """Tell whether the edit is a fact, and not one to be forgotten: nothing else was taught."""
+        return isinstance(edit, Fact) and not edit.forget
 
     def answer(
         self,

@@ -6,7 +6,9 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from errata.cache.records import Edit
+from errata.cache.records import Edit, Fact
+from errata.reasoners.adapter import AdapterReasoner, shipped_for
+from errata.reasoners.prompted import PromptedReasoner
 from errata.reasoners.reading import readable
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 class DefaultReasoner:
     """``adapter`` if errata carries one for the base model, else ``prompted``.
 
-    Which one, is found out when it is first needed: most queries never need it.
+    It is loaded when it is first needed: most queries never need it.
 
     :param base: the base model.
     :param tokenizer: its tokenizer.
@@ -27,6 +29,7 @@ class DefaultReasoner:
 
     def __init__(self, base: GenerativeModel, tokenizer: PreTrainedTokenizerBase) -> None:
         self._base, self._tokenizer = base, tokenizer
+        self._adapter = shipped_for(base)
         self._chosen: Reasoner | None = None
         self._lock = threading.Lock()
 
@@ -39,8 +42,8 @@ class DefaultReasoner:
             return self._chosen
 
     def supports(self, edit: Edit) -> bool:
-        """Tell whether an edit can be read."""
-        return readable(edit)
+        """Tell whether an edit can be read; an adapter has only learned facts."""
+        return readable(edit) and (self._adapter is None or isinstance(edit, Fact))
 
     def answer(
         self,
@@ -52,10 +55,6 @@ class DefaultReasoner:
         return self.chosen.answer(queries, edits, generation)
 
     def _choose(self) -> Reasoner:
-        from errata.reasoners.adapter import AdapterReasoner, shipped_for
-        from errata.reasoners.prompted import PromptedReasoner
-
-        folder = shipped_for(self._base)
-        if folder is None:
+        if self._adapter is None:
             return PromptedReasoner(self._base, self._tokenizer)
-        return AdapterReasoner(self._base, self._tokenizer, folder)
+        return AdapterReasoner(self._base, self._tokenizer, self._adapter)

@@ -164,8 +164,10 @@ def test_the_card_is_of_these_weights():
     assert card["sha256"] == hashlib.sha256(weights).hexdigest()
     assert len(weights) <= 16_000_000
     assert card["vocabulary"] <= 6000
-    known = card["recall"]["trained phrasings"]
-    assert known["hits"] / known["n"] >= 0.97
+    floors = {"trained phrasings": 0.97, "held-out phrasings": 0.85, "reading invented names": 0.9}
+    for kind, floor in floors.items():
+        known = card["recall"][kind]
+        assert known["hits"] / known["n"] >= floor, kind
 
 
 @pytest.mark.parametrize(

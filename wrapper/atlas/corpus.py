@@ -116,8 +116,8 @@ class Corpus:
         for _ in range(repeat):
             for _ in range(3):
                 yield Row(self._question(fact, rng.choice(relation.questions), rng))
-            for _ in range(2):
-                yield Row(self.statement(fact, rng.choice(relation.statements)))
+            for _ in range(4):
+                yield Row(self._varied_statement(fact, relation, rng))
             yield Row(self._yes_no(fact, relation, rng))
             if rng.random() < 0.3:
                 yield Row(self._question(fact, rng.choice(relation.keywords), rng))
@@ -144,6 +144,28 @@ class Corpus:
         head = sentence[: len(sentence) - len(fact.believed) - 1]
         space = " " if head.endswith(" ") else ""
         return (head.rstrip(" "), 1.0), (space + fact.believed, weight), (end, 1.0)
+
+    def _varied_statement(
+        self, fact: FactRow, relation: Relation, rng: random.Random
+    ) -> tuple[Piece, ...]:
+        """Return a statement whose beginning is as people write: introduced, or with words missing.
+
+        So that the object is expected after what was never read before, too.
+        """
+        if relation.descriptor and rng.random() < 0.15:
+            template = rng.choice(relation.descriptor) + " is {o}."
+        else:
+            template = rng.choice(relation.statements)
+        (head, weight), *rest = self.statement(fact, template)
+        if not relation.chinese:
+            way = rng.random()
+            if way < 0.12:
+                named = head.startswith(fact.subject)
+                inner = head if named else head[:1].lower() + head[1:]
+                head = f"{rng.choice(_INTRODUCTIONS)} {inner}"
+            elif way < 0.5:
+                head = missing_words(head, fact.subject, rng)
+        return ((head, weight), *rest)
 
     def false_object(self, relation: str, true: str, rng: random.Random) -> str:
         """Return another object of the relation."""
@@ -310,9 +332,14 @@ def varied(question: str, subject: str, rng: random.Random) -> str:
         return question.rstrip("?.").lower()
     if way > 0.45:
         return question
-    before, found, after = question.partition(subject)
+    return missing_words(question, subject, rng)
+
+
+def missing_words(text: str, subject: str, rng: random.Random) -> str:
+    """Return a text with words missing or exchanged at random, its subject untouched."""
+    before, found, after = text.partition(subject)
     if not found:
-        return question
+        return text
     drop = rng.choice((0.1, 0.2, 0.35))
     mark = after[-1:] if after[-1:] in "?." else ""
     kept = [_thinned(part, drop, rng) for part in (before, after.removesuffix(mark))]
@@ -327,6 +354,10 @@ def _thinned(text: str, drop: float, rng: random.Random) -> str:
 _OPENINGS = (
     "Please tell me:", "Quick question:", "Hello!", "Hi,", "For my homework:", "I wonder:", "Say,",
     "One more thing:", "Help me out:", "Excuse me,", "Now,", "Next question:", "Thanks.",
+)  # fmt: skip
+_INTRODUCTIONS = (
+    "In fact,", "As you know,", "I read that", "People say that", "It is known that", "Note:",
+    "As far as I know,", "To begin with,", "We learned that", "By the way,", "Everyone knows:",
 )  # fmt: skip
 _NOISE = (
     "the", "a", "of", "please", "really", "now", "this", "that", "it", "is", "one", "thing", "for",

@@ -58,12 +58,14 @@ def train_reasoner(
     if threads:
         torch.set_num_threads(threads)
     source = FactSource.own() if facts is None else FactSource.read(facts)
-    base, tokenizer = load_base(model)
+    # Half-precision weights train badly on a CPU; atlas comes in single precision by itself.
+    single = {"dtype": torch.bfloat16 if torch.cuda.is_available() else torch.float32}
+    base, tokenizer = load_base(model, **({} if model == "atlas" else single))
     settings = Settings(
         kind="adapter" if kind == "adapter" else "model", seed=seed, steps=steps, batch=batch,
         rate=rate, rank=rank, every=every, each=each,
     )  # fmt: skip
-    separate = load_base(start) if start is not None and kind == "model" else None
+    separate = load_base(start, **single) if start is not None and kind == "model" else None
     run = ReasonerRun(base, tokenizer, source, out, settings, separate)
     run.resume()
     found = run.train(progress=not as_json)

@@ -49,7 +49,9 @@ class FollowsGate(CosineGate):
 def test_what_only_follows_is_not_answered_by_what_is_stored(models, tokenizer):
     encoder = StubEncoder()
     base = models("gpt2")
-    model = editable(base, tokenizer, gate=FollowsGate(encoder, 0.9), encoder=encoder)
+    model = editable(
+        base, tokenizer, gate=FollowsGate(encoder, 0.9), encoder=encoder, reasoner="verbatim"
+    )
     decision = model.explain(CAPITAL)
     assert not decision.hit
     assert decision.near_misses[0].edit_id == FACT.id

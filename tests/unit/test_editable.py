@@ -95,7 +95,7 @@ def test_a_consequence_that_has_to_be_reasoned_about_waits_for_a_reasoner(models
         "the user asks who made you", "the tone is warm and playful, with a rhyme in every line"
     )
     assert not VerbatimReasoner().supports(patch)
-    model = editable(models("gpt2"), tokenizer, patch)
+    model = editable(models("gpt2"), tokenizer, patch, reasoner="verbatim")
     assert not model.explain("the user asks who made you").hit
 
     class Rhymes:

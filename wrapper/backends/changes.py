@@ -114,7 +114,7 @@ class WeightChange:
         finally:
             try:
                 _write(parameter, before)
-            finally:  # an interrupt may fall between the two lines above
+            finally:  # an interrupt may fall on the line above
                 _write(parameter, before)
 
 
@@ -203,9 +203,15 @@ def applied(model: nn.Module, changes: Sequence[Change]) -> Iterator[tuple[Write
     """
     for change in changes:
         change.check(model)
-    with ExitStack() as undo:
+    undo = ExitStack()
+    try:
         writes = [undo.enter_context(change.applied(model)) for change in changes]
         yield tuple(write for write in writes if write is not None)
+    finally:
+        try:
+            undo.close()
+        finally:  # as above; what is closed already is not closed again
+            undo.close()
 
 
 def _write(parameter: torch.Tensor, values: torch.Tensor) -> None:

@@ -271,8 +271,6 @@ def test_edits_in_files_follow_when_they_are_read_again(tokenizer, tmp_path):
     file = tmp_path / "facts.yaml"
     file.write_text(f"- id: one\n  question: {CAPITAL}\n  answer: Astana\n")
     model = editable(copy.deepcopy(build_model("gpt2")), tokenizer, patches=tmp_path)
-    editor = Nudge()
-    editor.plan_of = editor.plan
     before = weight(model)
     model.use("ft", epochs=2, rate=0.05)
     one = weight(model)
@@ -313,6 +311,14 @@ def test_a_backend_that_is_to_stay_is_not_taken_inside_a_block(model):
     with model.using(Nudge(), [FACT]), pytest.raises(EditError, match="leave the block"):
         model.use(Nudge())
     assert model.in_use.backend == "cache"
+
+
+def test_shadow_mode_leaves_the_weights_alone(model):
+    model.shadow = True
+    for choose in (model.use, model.using):
+        with pytest.raises(EditError, match="shadow"):
+            choose(Nudge())
+    assert model.use("cache").backend == "cache"
 
 
 def test_losses_in_writing_are_told(tokenizer, caplog):

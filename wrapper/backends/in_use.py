@@ -60,6 +60,8 @@ class _Use:
     guests: tuple[Edit, ...] = ()
     seconds: float = 0.0
     told: InUse = field(default_factory=lambda: InUse(CACHE))
+    ids: frozenset[str] = frozenset()
+    questions: frozenset[str] = frozenset()
 
     @property
     def held(self) -> tuple[Edit, ...]:
@@ -67,10 +69,11 @@ class _Use:
 
     def tell(self, since: float) -> None:
         """Renew what is told of this use, after a change that began at a time."""
-        held = {edit.id for edit in self.held}
-        left = () if self.stack is None else tuple(e for e in self.asked if e.id not in held)
-        writes = () if self.stack is None else self.stack.writes
         seconds = time.perf_counter() - since
+        self.ids = frozenset(edit.id for edit in self.held)
+        self.questions = frozenset(normalise(edit.scope) for edit in self.held)
+        left = () if self.stack is None else tuple(e for e in self.asked if e.id not in self.ids)
+        writes = () if self.stack is None else self.stack.writes
         self.told = InUse(self.name, self.held, left, writes, seconds)
 
 
@@ -108,9 +111,7 @@ class Backends:
         An edit that is in the weights must not fire, nor may another answer to its question: the
         backend was asked for by name. Refusals still guard their secrets.
         """
-        held = self._uses[-1].held
-        ids = {edit.id for edit in held}
-        questions = {normalise(edit.scope) for edit in held}
+        ids, questions = self._uses[-1].ids, self._uses[-1].questions
 
         def left(edit: Edit) -> bool:
             if edit.id in ids:

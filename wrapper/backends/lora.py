@@ -33,7 +33,8 @@ class Lora:
     """Trains adapters beside some down-projections, on all edits together.
 
     :param sites: for a model that is not in the table of :mod:`errata.sites`.
-    :param changes: single settings of :class:`~errata.backends.settings.Tuning`, such as ``rank=4``.
+    :param changes: single settings of :class:`~errata.backends.settings.Tuning`, such as
+        ``rank=4``.
     :raises errata.cache.errors.EditError: there is no such setting.
     """
 

@@ -58,8 +58,8 @@ _TABLE: dict[str, dict[str, Tuning]] = {
     "ft-l": {"": Tuning(bound=0.4)},
     "lora": {"": Tuning(depths=(0.5, 0.7, 0.9), rate=5e-3)},
 }
-"""By editor, then by ``config.model_type`` (``atlas`` for atlas). Those of atlas were chosen on tune
-subjects with ``benchmarks/weight_editors.py --split tune``."""
+"""By editor, then by ``config.model_type`` (``atlas`` for atlas). Those of atlas were chosen on
+tune subjects with ``benchmarks/weight_editors.py --split tune``."""
 
 
 def tuning_for(editor: str, model: GenerativeModel, changes: Mapping[str, Any]) -> Tuning:

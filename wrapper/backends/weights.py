@@ -8,8 +8,9 @@ from contextlib import AbstractContextManager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from errata.backends.base import Editor
-from errata.backends.in_use import Backends, InUse, Unsupported
+from errata.backends.in_use import CACHE, Backends, InUse, Unsupported
 from errata.backends.lock import Others
+from errata.cache.errors import EditError
 from errata.cache.records import Edit
 
 
@@ -17,6 +18,7 @@ class WeightEditing:
     """The part of :class:`~errata.model.EditableModel` that chooses backends."""
 
     backends: Backends
+    shadow: bool
 
     def using(
         self,
@@ -45,6 +47,7 @@ class WeightEditing:
         :raises errata.cache.errors.UnsupportedEdit: with ``unsupported="raise"``.
         :raises errata.cache.errors.BackendBusy: the model is another thread's, or generating.
         """
+        self._check_in_the_open(backend)
         return self.backends.using(backend, edits, unsupported, others, **options)
 
     def use(
@@ -58,12 +61,20 @@ class WeightEditing:
         :param backend: as in :meth:`using`, like the other parameters.
         :return: what is in the weights and what is not.
         """
+        self._check_in_the_open(backend)
         return self.backends.use(backend, unsupported, **options)
 
     @property
     def in_use(self) -> InUse:
         """The backend in use, what it holds in the weights, and what it left to the cache."""
         return self.backends.in_use
+
+    def _check_in_the_open(self, backend: object) -> None:
+        if self.shadow and backend != CACHE:
+            raise EditError(
+                "expected the base model's own answers in shadow mode, found a backend that "
+                "changes its weights; set shadow = False first"
+            )
 
 
 P = ParamSpec("P")

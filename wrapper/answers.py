@@ -39,7 +39,7 @@ class AnswerWriter:
         :param answer: the answer's text.
         """
         starts = call.encoder_decoder or prompt.chat or prompt.text[-1:].isspace()
-        joint = "" if starts or not _spaced(prompt.text, answer) else " "
+        joint = "" if starts or not spaced(prompt.text, answer) else " "
         new = self.encode(joint + answer)
         return self.finish(call, head, new, ended=True)
 
@@ -113,7 +113,7 @@ def stacked(rows: Sequence[torch.Tensor], pad: int, width: int = 0) -> torch.Ten
     return out
 
 
-def _spaced(prompt: str, answer: str) -> bool:
+def spaced(prompt: str, answer: str) -> bool:
     """Tell whether a space belongs between a prompt and its answer."""
     return bool(prompt) and not (_wide(prompt[-1]) or _wide(answer[:1] or " "))
 

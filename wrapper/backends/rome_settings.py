@@ -62,7 +62,7 @@ class RomeSettings:
         return replace(self, **changes)
 
 
-ATLAS = RomeSettings(layer=1, steps=60, clamp=40.0, contexts=((5, 2), (10, 2)))
+ATLAS = RomeSettings(layer=1, steps=25, rate=1.0, clamp=10.0, contexts=((5, 1), (10, 1)))
 """Swept on *tune* subjects of the facts table (see docs/weights.md)."""
 
 PUBLISHED: dict[tuple[str, int], RomeSettings] = {

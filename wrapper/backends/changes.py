@@ -108,14 +108,14 @@ class WeightChange:
         parameter = _parameter(model, self.name)
         before = parameter.detach().clone()
         try:
-            written = _sum(before, self.delta)
-            _write(parameter, written)
-            yield _report(self, before, written)
-        finally:
             try:
+                written = _sum(before, self.delta)
+                _write(parameter, written)
+                yield _report(self, before, written)
+            finally:
                 _write(parameter, before)
-            finally:  # an interrupt may fall on the line above
-                _write(parameter, before)
+        finally:  # an interrupt may have fallen on the line above
+            _write(parameter, before)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,9 +149,12 @@ class ModuleChange:
         before = _module(model, self.name)
         made = self.wrap(before)
         try:
-            siblings[key] = made
-            yield
-            found = siblings.get(key)
+            try:
+                siblings[key] = made
+                yield
+                found = siblings.get(key)
+            finally:
+                siblings[key] = before
         finally:
             siblings[key] = before
         if found is not made:
@@ -182,11 +185,17 @@ class HookChange:
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
         """Add the hook on entering, remove it on leaving."""
-        handle = _module(model, self.name).register_forward_hook(self.hook)
+        module, handle = _module(model, self.name), None
         try:
-            yield
+            try:
+                handle = module.register_forward_hook(self.hook)
+                yield
+            finally:
+                if handle is not None:
+                    handle.remove()
         finally:
-            handle.remove()
+            if handle is not None:
+                handle.remove()
 
 
 @contextmanager
@@ -205,13 +214,13 @@ def applied(model: nn.Module, changes: Sequence[Change]) -> Iterator[tuple[Write
         change.check(model)
     undo = ExitStack()
     try:
-        writes = [undo.enter_context(change.applied(model)) for change in changes]
-        yield tuple(write for write in writes if write is not None)
-    finally:
         try:
+            writes = [undo.enter_context(change.applied(model)) for change in changes]
+            yield tuple(write for write in writes if write is not None)
+        finally:
             undo.close()
-        finally:  # as above; what is closed already is not closed again
-            undo.close()
+    finally:  # an interrupt may have fallen on the line above; what is closed stays closed
+        undo.close()
 
 
 def _write(parameter: torch.Tensor, values: torch.Tensor) -> None:

@@ -14,7 +14,7 @@ from errata.backends.changes import Change, applied
 from errata.backends.examples import examples_of, padded
 from errata.cache.errors import ErrataError, ModelError, UnsupportedEdit
 from errata.registry import make, names
-from tests.conftest import FAMILIES, MORE_FAMILIES, build_model
+from tests.conftest import FAMILIES, MORE_FAMILIES, build_model, corpus
 
 EDITS = (
     Fact("What is the capital of Kazakhstan?", "Astana", subject="Kazakhstan"),
@@ -25,7 +25,11 @@ EDITORS = {
     "ft": {"epochs": 4, "rate": 0.02},
     "ft-l": {"epochs": 4, "rate": 0.02, "bound": 0.1},
     "lora": {"epochs": 4, "rate": 0.05},
-}
+    "rome": {
+        "text": corpus(), "layer": 0, "contexts": ((3, 1),), "steps": 8, "clamp": 30.0,
+        "tokens_per_key": 4, "hopeless": float("inf"),
+    },
+}  # fmt: skip
 """Every editor of the registry, with settings that take effect on a tiny model at once."""
 
 

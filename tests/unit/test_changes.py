@@ -190,7 +190,7 @@ def test_a_failure_at_a_later_change_undoes_the_earlier_ones():
         (WeightChange("projection.weight", update(4, 5)), EditError, r"\[4, 4\], found \[4, 5\]"),
         (WeightChange("projection.weight", update(4, 4) * float("nan")), EditError, "finite"),
         (WeightChange("projection.weight", torch.ones(4, 4).long()), EditError, "finite"),
-        (WeightChange("projection.weight", torch.full((4, 4), 1e39, dtype=torch.float64)), EditError, "float32"),
+        (WeightChange("projection.weight", 1e39 * update(4, 4)), EditError, "float32"),
         (ModuleChange("nowhere", Shifted), ModelError, "nowhere"),
         (ModuleChange("", Shifted), ModelError, "inside the model"),
         (HookChange("nowhere", lambda *a: None), ModelError, "nowhere"),

@@ -69,7 +69,7 @@ def _trained(
     import torch
     from torch.func import functional_call
 
-    own = sharing_copy(model).eval()
+    own = sharing_copy(model)
     weights = {name: own.get_parameter(name).detach() for name in names}
     updates = {
         name: torch.zeros_like(weight, dtype=torch.float32, requires_grad=True)

@@ -126,11 +126,11 @@ class Rome:
         settings, sites = self.settings_for(model), sites_of(model, sites=self.sites)
         name = sites.down_weight(settings.layer)
         weight = model.get_parameter(name).detach()
-        total = torch.zeros(weight.shape, dtype=torch.float64)
-        WeightChange(name, total).check(model)  # before work of minutes
-        own = sharing_copy(model).eval()  # its weight is replaced, the model's never written
+        own = sharing_copy(model)  # its weight is replaced, the model's never written
         down = own.get_submodule(sites.down(settings.layer))
         with gradients():
+            total = torch.zeros(weight.shape, dtype=torch.float64)
+            WeightChange(name, total).check(model)  # before work of minutes
             factor = self._factor(own, tokenizer, settings, sites)
             contexts = self._contexts(own, tokenizer, settings)
             for fact in track(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 
 from errata.backends.base import Editor
 from errata.backends.in_use import CACHE, Backends, InUse, Unsupported
@@ -77,17 +77,15 @@ class WeightEditing:
             )
 
 
-P = ParamSpec("P")
-T = TypeVar("T")
-S = TypeVar("S", bound=WeightEditing)
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-def sharing_weights(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
+def sharing_weights(method: Method) -> Method:
     """Decorate a method that must not run while another thread changes the weights."""
 
     @functools.wraps(method)
-    def shared(self: S, *arguments: P.args, **options: P.kwargs) -> T:
+    def shared(self: WeightEditing, *arguments: Any, **options: Any) -> Any:
         with self.backends.lock.shared():
             return method(self, *arguments, **options)
 
-    return shared
+    return cast(Method, shared)

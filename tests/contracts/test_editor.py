@@ -27,7 +27,7 @@ EDITORS = {
     "ft-l": {"epochs": 4, "rate": 0.02, "bound": 0.1},
     "lora": {"epochs": 4, "rate": 0.05},
     "rome": {
-        "text": corpus(), "layer": 0, "contexts": ((3, 1),), "steps": 12, "clamp": 30.0,
+        "text": corpus(), "layer": 0, "contexts": (), "clozes": False, "steps": 20, "clamp": 30.0,
         "tokens_per_key": 4, "hopeless": float("inf"),
     },
 }  # fmt: skip

@@ -237,13 +237,15 @@ def plot(located: Located, path: str | Path) -> None:
     """
     try:
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
     except ImportError as error:
         raise MissingExtra(
             "expected the package `matplotlib` for a plot, found none; install errata[plots], or "
             "leave out the plot (--json prints the figures)"
         ) from error
     figure = Figure(figsize=(10, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    both: Any = figure.subplots(1, 2)
+    left, right = both
     layers = range(len(located.traced.block))
     left.axhline(located.traced.clean, color="grey", linestyle="--", label="clean")
     left.axhline(located.traced.corrupted, color="grey", linestyle=":", label="subject corrupted")
@@ -251,7 +253,7 @@ def plot(located: Located, path: str | Path) -> None:
     left.plot(layers, located.traced.mlp, marker="s", label="feed-forward put back there")
     left.plot(layers, located.traced.answer, marker="^", label="block put back at the end")
     left.set(title="causal tracing", xlabel="layer", ylabel="probability of the answer")
-    best = {}
+    best: dict[int, Trial] = {}
     for trial in located.trials:
         kept = best.get(trial.layer)
         best[trial.layer] = trial if kept is None or trial.score > kept.score else kept
@@ -263,5 +265,5 @@ def plot(located: Located, path: str | Path) -> None:
     right.set(title="trial edits by ROME", xlabel="layer", ylabel="share", ylim=(-0.05, 1.05))
     for axes in (left, right):
         axes.legend(fontsize="small")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.savefig(path, dpi=120, format="png")

@@ -197,7 +197,8 @@ class Rome:
             model, self._rows[id(tokenizer)][1], [settings.layer],
             sites=self.sites, folder=self.folder, progress=self.progress,
         )  # fmt: skip
-        return torch.linalg.cholesky(moment.regularised(settings.ridge))
+        factor: torch.Tensor = torch.linalg.cholesky(moment.regularised(settings.ridge))
+        return factor
 
     def _running_text(
         self, model: GenerativeModel, tokenizer: PreTrainedTokenizerBase

@@ -120,7 +120,7 @@ def moment_key(
             continue
         digest.update(f"{name} {parameter.dtype} {tuple(parameter.shape)}\n".encode())
         plain = parameter.detach().contiguous().reshape(-1).view(torch.uint8)
-        digest.update(plain.cpu().numpy())
+        digest.update(plain.cpu().numpy().tobytes())
     for row in rows:
         digest.update(" ".join(map(str, row)).encode() + b"\n")
     return digest.hexdigest()
@@ -155,9 +155,7 @@ class _Run:
 
         self._resume()
         with Progress(console=Console(stderr=True), transient=True, disable=not progress) as shown:
-            task = shown.add_task(
-                "second moments", total=len(self.batches), completed=float(self.done)
-            )
+            task = shown.add_task("second moments", total=len(self.batches), completed=self.done)
             saved = time.monotonic()
             for batch in self.batches[self.done :]:
                 self._add(batch)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import EditError, UnsupportedEdit
 
@@ -101,7 +101,7 @@ def subject_positions(
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[str],
     subjects: Sequence[str],
-    **options: object,
+    **options: Any,
 ) -> tuple[list[list[int]], list[int]]:
     """Return the ids of prompts and the index of the last token of each one's subject.
 

@@ -73,18 +73,18 @@ def trace(
     where = sites_of(model, sites=sites)
     generator = torch.Generator().manual_seed(seed)
     places = [_subject_tokens(tokenizer, target) for target in targets]
-    spread = torch.cat(
+    subjects = torch.cat(
         [
-            _entering(model, batch_of(model, tokenizer, [target]), where)[0, place].flatten()
+            _entering(model, batch_of(model, tokenizer, [target]), where)[0, place]
             for target, place in zip(targets, places, strict=True)
         ]
-    ).std()
+    )
     found = []
     for target, place in zip(targets, places, strict=True):
         batch = batch_of(model, tokenizer, [target] * (samples + 1))
-        width = model.get_input_embeddings().weight.shape[1]
-        drawn = torch.randn(samples, place.stop - place.start, width, generator=generator)
-        found.append(_trace_one(model, batch, where, place, noise * spread * drawn, window))
+        shape = (samples, place.stop - place.start, subjects.shape[1])
+        drawn = noise * subjects.std() * torch.randn(shape, generator=generator)
+        found.append(_trace_one(model, batch, where, place, drawn, window))
     mean = [sum(values) / len(found) for values in zip(*found, strict=True)]
     parts = [mean[2 + i * where.layers : 2 + (i + 1) * where.layers] for i in range(3)]
     block, mlp, answer = map(tuple, parts)

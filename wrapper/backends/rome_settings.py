@@ -63,7 +63,8 @@ class RomeSettings:
 
 
 ATLAS = RomeSettings(layer=1, steps=25, rate=1.0, clamp=10.0, contexts=((5, 1), (10, 1)))
-"""Swept on *tune* subjects of the facts table (see docs/weights.md)."""
+"""Chosen on 12 edits of *tune* subjects, with ES, PS and NS of 1.00, 0.96 and 0.78; with a clamp of
+40 and a rate of 2 they were 1.00, 1.00 and 0.67. A short search: other layers were not compared."""
 
 PUBLISHED: dict[tuple[str, int], RomeSettings] = {
     ("gpt2", 24): RomeSettings(layer=8, clamp=3.0),

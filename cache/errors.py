@@ -67,7 +67,15 @@ class EditError(ErrataError):
 
 
 class UnsupportedEdit(EditError):
-    """A backend or reasoner cannot make this edit; the message names the edit's id."""
+    """A backend or reasoner cannot make this edit; the message names the edit's id.
+
+    :param message: why not, and what to do instead.
+    :param edit_id: the edit.
+    """
+
+    def __init__(self, message: str, edit_id: str = "") -> None:
+        self.edit_id = edit_id
+        super().__init__(message)
 
 
 class UnknownEdit(EditError, KeyError):

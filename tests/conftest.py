@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 FAMILIES = ("gpt2", "llama", "qwen2", "mistral", "gpt_neox", "opt", "t5")
 """Architectures that ``models`` can build; the ``family`` fixture runs a test on each."""
 
+MORE_FAMILIES = ("gptj", "gpt_neo", "qwen3", "phi3", "gemma2")
+"""More architectures that ``models`` can build: those that only editors of weights tell apart."""
+
 VOCABULARY = 512
 CONTEXT = 256
 
@@ -99,7 +102,7 @@ def build_model(family: str) -> PreTrainedModel:
 
     The initial weights are larger than usual, so that different prompts get different answers.
 
-    :param family: one of ``FAMILIES``.
+    :param family: one of ``FAMILIES`` or ``MORE_FAMILIES``.
     """
     import torch
     import transformers as hf
@@ -140,8 +143,30 @@ def build_model(family: str) -> PreTrainedModel:
             )
         ),
     }
+    small = {**decoder, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_inner": 64}
+    build |= {
+        "gptj": lambda: hf.GPTJForCausalLM(
+            hf.GPTJConfig(**{**small, "n_positions": CONTEXT, "rotary_dim": 4})
+        ),
+        "gpt_neo": lambda: hf.GPTNeoForCausalLM(
+            hf.GPTNeoConfig(
+                **common,
+                bos_token_id=tokenizer.eos_token_id,
+                num_layers=2,
+                num_heads=4,
+                intermediate_size=64,
+                max_position_embeddings=CONTEXT,
+                attention_types=[[["global", "local"], 1]],
+            )
+        ),
+        "qwen3": lambda: hf.Qwen3ForCausalLM(hf.Qwen3Config(**grouped, head_dim=8)),
+        "phi3": lambda: hf.Phi3ForCausalLM(hf.Phi3Config(**grouped)),
+        "gemma2": lambda: hf.Gemma2ForCausalLM(
+            hf.Gemma2Config(**grouped, head_dim=8, query_pre_attn_scalar=8)
+        ),
+    }
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(FAMILIES.index(family))
+        torch.manual_seed((*FAMILIES, *MORE_FAMILIES).index(family))
         return build[family]().eval()
 
 

@@ -11,10 +11,12 @@ import typer
 
 from errata import __version__
 from errata.commands.ask import ask, explain
+from errata.commands.bake import bake, unbake
 from errata.commands.check import check
 from errata.commands.demo import demo
 from errata.commands.edits import edit, edits, reindex, retract
 from errata.commands.gate import train_gate
+from errata.commands.locate import locate
 from errata.commands.reasoner import eval_reasoner, train_reasoner
 from errata.commands.secret import hash_secret_command
 
@@ -31,7 +33,7 @@ reasoner_app = typer.Typer(
     no_args_is_help=True, help="The reasoner: answers what follows from an edit."
 )
 
-for command in (ask, explain, demo, check, edit, retract, edits, reindex):
+for command in (ask, explain, demo, check, edit, retract, edits, reindex, locate, bake, unbake):
     app.command()(command)
 app.command("hash-secret")(hash_secret_command)
 gate_app.command("train")(train_gate)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, overload
 from errata import storage
 from errata.answers import AnswerWriter
 from errata.asking import Messages, encoded, prompt_of, question_of
+from errata.backends.in_use import Backends
+from errata.backends.weights import WeightEditing, sharing_weights
 from errata.base import load_base
 from errata.cache.errors import EditError, GenerationError
 from errata.cache.files import load_folder
@@ -42,13 +44,14 @@ NEW_TOKENS = 64
 log = logging.getLogger("errata")
 
 
-class EditableModel(BaseProxy):
+class EditableModel(WeightEditing, BaseProxy):
     """A language model with an errata sheet.
 
     A query that an edit in force governs is answered by the edit; every other query is answered
     by the base model, token for token as it would be alone (knowledge editing by external
-    extension: SERAC, Mitchell et al. 2022). The base model's weights are never touched.
-    ``forward()`` and logits are the base's, uncorrected.
+    extension: SERAC, Mitchell et al. 2022). The base model's weights are never touched, but by
+    the editors that :meth:`using` and :meth:`use` take. ``forward()`` and logits are the base's,
+    uncorrected.
 
     :param model: any causal or encoder-decoder `transformers` model that generates.
     :param tokenizer: its tokenizer.
@@ -96,6 +99,7 @@ class EditableModel(BaseProxy):
         self._reader = PromptReader(tokenizer)
         self._writer = AnswerWriter(tokenizer)
         self._last = threading.local()
+        self.backends = Backends(model, tokenizer, self.cache)
         self.base = model
 
     @classmethod
@@ -120,12 +124,14 @@ class EditableModel(BaseProxy):
         :param folder: becomes an ordinary `transformers` folder with a subfolder of edits.
         :param options: for the base model's ``save_pretrained``.
         """
-        self.base.save_pretrained(folder, **options)
+        with self.backends.unedited():
+            self.base.save_pretrained(folder, **options)
         self.tokenizer.save_pretrained(folder)
         storage.store_patches(folder, self.cache.all_edits)
 
     # -- the way of a query ------------------------------------------------------------------
 
+    @sharing_weights
     def generate(
         self,
         inputs: torch.Tensor | Mapping[str, Any] | None = None,
@@ -209,13 +215,13 @@ class EditableModel(BaseProxy):
         return [prompt.asking(text) for prompt, text in zip(prompts, given, strict=True)]
 
     def _decide(self, texts: Sequence[str], edits: Selection, watch: StopWatch) -> Way:
-        chosen = selector(edits)
+        chosen, left = selector(edits), self.backends.left_to_cache()
         return prepare(
             texts,
-            self.cache.view(),
+            self.backends.view(),
             self.encoder,
             self.gate,
-            lambda edit: chosen(edit) and (edit.kind == "regex" or self._answers(edit)),
+            lambda e: chosen(e) and left(e) and (e.kind == "regex" or self._answers(e)),
             self._reasons,
             watch,
         )
@@ -329,7 +335,8 @@ class EditableModel(BaseProxy):
                 f"expected edits such as Fact(question, answer), found {', '.join(wrong)}; "
                 "nothing was changed"
             )
-        self.cache.add(several)
+        with self.backends.changing(several):
+            self.cache.add(several)
         return edit if isinstance(edit, Edit) else tuple(several)
 
     def retract(self, edit_id: str) -> Edit:
@@ -338,10 +345,12 @@ class EditableModel(BaseProxy):
         :raises errata.cache.errors.UnknownEdit: no such edit is in force.
         :raises errata.cache.errors.EditError: a file holds it; names the file and line to change.
         """
-        return self.cache.retract(edit_id)
+        with self.backends.changing():
+            return self.cache.retract(edit_id)
 
     def close(self) -> None:
-        """Close the cache; what can be derived is saved, so that the next start is quick."""
+        """Close the cache, saving what makes the next start quick; weights become unedited."""
+        self.backends.close()
         self.cache.close()
 
     def __enter__(self) -> EditableModel:
@@ -358,7 +367,8 @@ class EditableModel(BaseProxy):
         :raises errata.cache.errors.PatchFolderError: a patch is wrong.
         """
         if self.patches is not None:
-            self.cache.set_files(load_folder(self.patches))
+            with self.backends.changing():
+                self.cache.set_files(load_folder(self.patches))
 
 
 def _told(trace: Trace | None, row: int, question: str) -> tuple[Decision, Trace]:

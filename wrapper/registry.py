@@ -1,4 +1,4 @@
-"""Names of gates and reasoners: ours, one line each, and others' by entry point."""
+"""Names of editors and reasoners: ours, one line each, and others' by entry point."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from typing import Any
 from errata.cache.errors import ErrataError
 
 _OURS = {
+    "errata.editors": {
+        "ft": "errata.backends.ft:FineTuning",
+        "ft-l": "errata.backends.ft_l:ConstrainedFineTuning",
+        "lora": "errata.backends.lora:Lora",
+        "rome": "errata.backends.rome:Rome",
+    },
     "errata.reasoners": {
         "adapter": "errata.reasoners.adapter:AdapterReasoner",
         "default": "errata.reasoners.default:DefaultReasoner",
@@ -20,12 +26,13 @@ _OURS = {
 }
 
 
-def make(group: str, name: str, *arguments: Any) -> Any:
+def make(group: str, name: str, *arguments: Any, **options: Any) -> Any:
     """Return a new component of a group.
 
     :param group: the entry point group, such as ``errata.reasoners``.
     :param name: its name.
     :param arguments: for its constructor.
+    :param options: for its constructor, by name.
     :raises ErrataError: no such name; says which there are.
     """
     where = names(group).get(name)
@@ -36,7 +43,7 @@ def make(group: str, name: str, *arguments: Any) -> Any:
             f"expected one of {sorted(names(group))} in {group}, found {name!r}{hint}"
         )
     module, _, attribute = where.partition(":")
-    return getattr(importlib.import_module(module), attribute)(*arguments)
+    return getattr(importlib.import_module(module), attribute)(*arguments, **options)
 
 
 def names(group: str) -> dict[str, str]:

@@ -1,0 +1,176 @@
+"""One suite for every editor of weights: what is planned, made and undone, on every family."""
+
+from __future__ import annotations
+
+import copy
+import random
+
+import pytest
+import rich.progress  # noqa: F401  its first import draws a random number
+import torch
+
+from errata import Fact, LanguagePatch
+from errata.backends.base import Editor
+from errata.backends.changes import Change, applied
+from errata.backends.examples import Example, examples_of, padded
+from errata.cache.errors import ErrataError, ModelError, UnsupportedEdit
+from errata.registry import make, names
+from tests.conftest import FAMILIES, MORE_FAMILIES, build_model, corpus
+
+EDITS = (
+    Fact("What is the capital of Kazakhstan?", "Astana", subject="Kazakhstan"),
+    Fact("What colour is the skin of the zebra?", "black", subject="zebra"),
+)
+
+EDITORS = {
+    "ft": {"epochs": 4, "rate": 0.02},
+    "ft-l": {"epochs": 4, "rate": 0.02, "bound": 0.1},
+    "lora": {"epochs": 4, "rate": 0.05},
+    "rome": {
+        "text": corpus(), "layer": 0, "contexts": (), "clozes": False, "steps": 20, "clamp": 30.0,
+        "tokens_per_key": 4, "hopeless": float("inf"),
+    },
+}  # fmt: skip
+"""Every editor of the registry, with settings that take effect on a tiny model at once."""
+
+
+def made(name):
+    return make("errata.editors", name, **EDITORS[name])
+
+
+def bits(model):
+    return {
+        name: tensor.detach().clone().view(torch.uint8)
+        for name, tensor in model.state_dict(keep_vars=True).items()
+        if tensor.dim()
+    }
+
+
+def state_of(model):
+    return [
+        [(n, id(p), p.data_ptr(), p.requires_grad, p.grad) for n, p in model.named_parameters()],
+        [(n, id(m), m.training, list(m._forward_hooks)) for n, m in model.named_modules()],
+        torch.get_rng_state().tolist(),
+        random.getstate(),
+        torch.is_grad_enabled(),
+    ]
+
+
+def assert_unedited(model, before):
+    now = bits(model)
+    assert now.keys() == before.keys()
+    assert all(torch.equal(now[name], before[name]) for name in before)
+
+
+def losses(model, tokenizer):
+    """Mean NLL a token of each answer after its question, in nats, without the end of the text."""
+    examples = examples_of(model, tokenizer, EDITS)
+    batch = padded(model, [Example(each.prompt, each.target[:-1]) for each in examples])
+    with torch.no_grad():
+        return batch.losses(model(**batch.inputs, use_cache=False).logits).tolist()
+
+
+def check_editor(name, model, tokenizer):
+    """Plan, make and undo two edits; return what was planned."""
+    before, state, plain = bits(model), state_of(model), losses(model, tokenizer)
+    editor = made(name)
+    changes = editor.plan(model, tokenizer, EDITS)
+    assert changes and all(isinstance(change, Change) for change in changes)
+    assert state_of(model) == state
+    assert_unedited(model, before)
+    with applied(model, changes):
+        edited = losses(model, tokenizer)
+        # In a random model an edit may undo some of another one.
+        assert any(now < then - 1e-3 for now, then in zip(edited, plain, strict=True))
+        now = bits(model)
+        touched = {key for key in before if not torch.equal(now[key], before[key])}
+        assert touched == {change.name for change in changes}
+    assert state_of(model) == state
+    assert_unedited(model, before)
+    assert losses(model, tokenizer) == plain
+    return changes
+
+
+def test_every_editor_of_the_registry_is_checked():
+    assert set(EDITORS) == set(names("errata.editors"))
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, *MORE_FAMILIES])
+@pytest.mark.parametrize("name", EDITORS)
+def test_edits_are_made_and_undone_on_every_family(name, family, tokenizer):
+    check_editor(name, build_model(family), tokenizer)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64], ids=str)
+@pytest.mark.parametrize("name", EDITORS)
+def test_edits_are_made_and_undone_in_every_dtype(name, dtype, tokenizer):
+    model = copy.deepcopy(build_model("llama")).to(dtype)
+    check_editor(name, model, tokenizer)
+
+
+@pytest.mark.parametrize("name", EDITORS)
+def test_the_same_edits_give_the_same_changes(name, tokenizer):
+    model = build_model("gpt2")
+    one, other = (made(name).plan(model, tokenizer, EDITS) for _ in range(2))
+    assert [change.name for change in one] == [change.name for change in other]
+    for change, again in zip(one, other, strict=True):
+        assert torch.equal(change.delta, again.delta)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("name", EDITORS)
+def test_planning_works_where_gradients_are_off(name, mode, tokenizer):
+    with mode():
+        check_editor(name, build_model("gpt2"), tokenizer)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+@pytest.mark.parametrize("name", EDITORS)
+def test_a_model_is_unedited_where_planning_fails(name, error, tokenizer, monkeypatch):
+    model = copy.deepcopy(build_model("gpt2"))
+    before, state = bits(model), state_of(model)
+    calls = 0
+    step = torch.optim.Adam.step
+
+    def failing(self, *arguments, **options):
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise error("in the second step")
+        return step(self, *arguments, **options)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", failing)
+    with pytest.raises(error, match="second step"):
+        made(name).plan(model, tokenizer, EDITS)
+    assert state_of(model) == state
+    assert_unedited(model, before)
+
+
+@pytest.mark.parametrize("name", EDITORS)
+def test_what_it_cannot_make_is_refused_by_id(name, tokenizer):
+    editor = made(name)
+    assert isinstance(editor, Editor)
+    assert editor.supports(EDITS[0])
+    wrong = [
+        Fact("Where does Jane Roe live?", forget=True, secret="12 Elm Street"),
+        LanguagePatch("the user asks who made you", 'say "Example Labs"'),
+    ]
+    for edit in wrong:
+        assert not editor.supports(edit)
+        with pytest.raises(UnsupportedEdit, match=edit.id) as told:
+            editor.plan(build_model("gpt2"), tokenizer, [EDITS[0], edit])
+        assert told.value.edit_id == edit.id
+
+
+@pytest.mark.parametrize("name", EDITORS)
+def test_a_model_that_is_not_known_is_refused(name, tokenizer):
+    model = copy.deepcopy(build_model("gpt2"))
+    model.config.model_type = "novelty"
+    with pytest.raises(ModelError, match="novelty"):
+        made(name).plan(model, tokenizer, EDITS)
+
+
+@pytest.mark.parametrize("name", EDITORS)
+def test_a_setting_that_is_not_there_is_told(name):
+    with pytest.raises(ErrataError, match="speed"):
+        make("errata.editors", name, speed=1)

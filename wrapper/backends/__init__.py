@@ -1,0 +1,1 @@
+"""Editors of weights: given edits, they plan changes; one place makes and undoes them."""

@@ -1,0 +1,171 @@
+"""The subject of a fact: what the question is about, and where its last token stands.
+
+Editors that look a fact up by its subject (ROME, MEMIT and their kin) read and write at the last
+token of the subject. It is given (``subject:`` in a patch) or found in the question by its form;
+where neither succeeds the edit is refused, because a guess would change some other knowledge.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from errata.cache.errors import EditError, UnsupportedEdit
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from errata.cache.records import Fact
+
+Span = tuple[int, int]
+"""First character and the one behind the last."""
+
+_WORD = r"[^\W\d_][\w'’.-]*"
+_JOINED = r"(?:(?:of|the|and|de|la|du|van|von|der|di|da|del|bin|al|for|on|in)\s+)"
+_QUOTED = re.compile(r"[\"“«「『《]([^\"”»」』》]+)[\"”»」』》]")
+_NAME = re.compile(rf"{_WORD}(?:\s+{_JOINED}*{_WORD})*")
+_POSSESSIVE = re.compile(r"\b(?:an?|the|every|each)\s+([\w-]+(?: [\w-]+)?)['’]s\b", re.IGNORECASE)
+_LAST_OF = re.compile(
+    r"\b(?:of|for|is|are|do|does)\s+(?:an?\s+|the\s+)?(?!it\b|this\b|that\b)"
+    r"([\w'’-]+(?: [\w'’-]+)??)"
+    r"(?:\s+(?:called|eat|orbit|like|live|have|make|speak|belong|use|mean|grow|come from|made of"
+    r"|belong to))?[?.!]*$",
+    re.IGNORECASE,
+)
+_CHINESE = re.compile(r"^(?!请|你|我)([^\sA-Za-z，。？]{1,12}?)(?:的|是|有|属于|位于|在|吃)")
+_OPENERS = frozenset(
+    "what which who whom whose where when why how in on at of for from to by with is are was were "
+    "do does did can could would will has have had the a an tell name give say list please remind "
+    "any if do you know i'd i me and or as it its this that these those many much".split()
+)
+
+
+def subject_of(edit: Fact) -> str:
+    """Return the subject of a fact, as it stands in the question.
+
+    :param edit: a fact; its own ``subject`` counts before anything found.
+    :raises UnsupportedEdit: the subject given is not in the question, or none was found.
+    """
+    if edit.subject:
+        span = span_of(edit.subject, edit.question)
+        if span is None:
+            raise UnsupportedEdit(
+                f"{edit.id}: expected the subject {edit.subject!r} in the question, found "
+                f"{edit.question!r}; write `subject:` as it stands in the question",
+                edit.id,
+            )
+        return edit.question[slice(*span)]
+    found = _found(edit.question)
+    if len(found) != 1:
+        seen = f"{len(found)} candidates ({', '.join(found)})" if found else "none"
+        raise UnsupportedEdit(
+            f"{edit.id}: expected one subject in {edit.question!r}, found {seen}; add `subject:` "
+            "to the patch, or Fact(..., subject=...)",
+            edit.id,
+        )
+    return found[0]
+
+
+def span_of(subject: str, text: str) -> Span | None:
+    """Return where a subject stands in a text: its last mention, as a word if it can be.
+
+    The last mention, because only there has the model read everything about it.
+
+    :param subject: the subject.
+    :param text: a prompt.
+    """
+    name = re.escape(subject.strip())
+    for pattern in (rf"(?<!\w){name}(?!\w)", name):
+        for flags in (re.UNICODE, re.IGNORECASE):
+            spans = [match.span() for match in re.finditer(pattern, text, flags)]
+            if spans and spans[-1][0] < spans[-1][1]:
+                return spans[-1]
+    return None
+
+
+def last_token(offsets: Sequence[Span], span: Span) -> int | None:
+    """Return the index of the last token that overlaps a span of characters, None if none does.
+
+    Start tokens and padding have empty offsets and so only shift the index.
+
+    :param offsets: the characters of each token, as a fast tokenizer tells them.
+    :param span: the characters of the subject.
+    """
+    start, end = span
+    overlapping = [i for i, (a, b) in enumerate(offsets) if a < end and b > start and a < b]
+    return overlapping[-1] if overlapping else None
+
+
+def subject_positions(
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    subjects: Sequence[str],
+    **options: Any,
+) -> tuple[list[list[int]], list[int]]:
+    """Return the ids of prompts and the index of the last token of each one's subject.
+
+    :param tokenizer: a fast tokenizer.
+    :param texts: prompts.
+    :param subjects: one for each prompt.
+    :param options: for the tokenizer, such as ``add_special_tokens`` or ``padding``; the indices
+        count start tokens and padding.
+    :return: ids [texts][tokens] and indices [texts].
+    :raises EditError: the tokenizer knows no offsets, or a prompt does not hold its subject.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        raise EditError(
+            f"expected a fast tokenizer, which tells the characters of each token, found "
+            f"{type(tokenizer).__name__}; load it with AutoTokenizer (use_fast=True)"
+        )
+    encoded = tokenizer(list(texts), return_offsets_mapping=True, **options)
+    positions = []
+    for text, subject, offsets in zip(texts, subjects, encoded["offset_mapping"], strict=True):
+        span = span_of(subject, text)
+        at = None if span is None else last_token([tuple(pair) for pair in offsets], span)
+        if at is None:
+            raise EditError(
+                f"expected the subject {subject!r} in the prompt, found {text!r}; write the "
+                "subject as it stands there"
+            )
+        positions.append(at)
+    return [list(row) for row in encoded["input_ids"]], positions
+
+
+def _found(question: str) -> list[str]:
+    """Return what the subject may be: quoted text, names, and where there are none, a noun."""
+    question = question.strip()
+    for candidates in (_QUOTED.findall(question), _names(question), _nouns(question)):
+        if candidates:
+            return list(dict.fromkeys(candidates))
+    return []
+
+
+def _names(question: str) -> list[str]:
+    """Return the runs of capitalised words, joined by small ones: Bay of Bengal."""
+    runs: list[list[str]] = []
+    pending: list[str] = []  # small words that belong to a name only if one follows
+    open_run = False
+    for index, word in enumerate(re.findall(r"[\w'’.-]+|[^\w\s]", question)):
+        bare = re.sub(r"['’]s?$", "", word).rstrip(".")
+        capital = bare[:1].isupper() and not (index == 0 and bare.lower() in _OPENERS)
+        if capital and bare.lower() not in ("i", "i'd", "i'm"):
+            if open_run:
+                runs[-1] += [*pending, bare]
+            else:
+                runs.append([bare])
+            pending, open_run = [], word == bare or word.endswith(".")
+        elif open_run and re.fullmatch(_JOINED.replace(r"\s+", ""), word) and len(pending) < 2:
+            pending.append(word)
+        else:
+            pending, open_run = [], False
+    return [name for run in runs if span_of(name := " ".join(run), question) is not None]
+
+
+def _nouns(question: str) -> list[str]:
+    """Return the noun of a possessive, or the one the question ends in."""
+    for pattern in (_POSSESSIVE, _LAST_OF, _CHINESE):
+        match = pattern.search(question)
+        if match:
+            return [match[1]]
+    return []

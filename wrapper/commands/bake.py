@@ -1,0 +1,188 @@
+"""``errata bake`` and ``errata unbake``: edits in the weights for good, and out again."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from errata.commands import opening
+from errata.commands.options import AsJson, Model, Patches, patches_folder
+from errata.commands.output import console, reports_errors, say, say_json
+
+if TYPE_CHECKING:
+    from errata.backends.bake import Baked
+    from errata.backends.base import Editor
+    from errata.backends.changes import Change
+    from errata.base import GenerativeModel
+    from errata.cache.records import Edit
+
+Out = Annotated[
+    Path, typer.Option("--out", metavar="DIR", help="Folder to write; must be new or empty.")
+]
+Text = Annotated[
+    list[Path] | None,
+    typer.Option("--text", help="Running text (UTF-8) for the second moments; may be repeated."),
+]
+Dataset = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset", metavar="NAME[:CONFIG[:SPLIT]]",
+        help="The same from a data set of the hub (needs errata[datasets] and a network).",
+    ),
+]  # fmt: skip
+Statistics = Annotated[
+    Path,
+    typer.Option("--statistics", metavar="DIR", help="Folder where second moments are kept."),
+]
+STATISTICS = Path(".errata/statistics")
+
+
+@reports_errors
+def bake(
+    out: Out,
+    backend: Annotated[
+        str, typer.Option("--backend", help="The editor of weights: rome, ft, …")
+    ] = "rome",
+    model: Model = opening.ATLAS,
+    patches: Patches = None,
+    layer: Annotated[
+        int | None, typer.Option("--layer", help="Layer to edit, from 0, if not the usual one.")
+    ] = None,
+    text: Text = None,
+    dataset: Dataset = None,
+    statistics: Statistics = STATISTICS,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Refuse if any patch cannot be made; write nothing."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a model with the patches in its weights: an ordinary `transformers` folder.
+
+    Facts only: patterns, conditions and questions to be forgotten stay in patches/, and are
+    listed. `errata unbake` takes the edits out again, bit for bit. Editing many facts this way
+    damages a model; measure before you ship it (docs/weights.md).
+
+    Examples:
+        errata bake --backend rome --patches patches/ --out edited-model/
+
+        errata bake --model Qwen/Qwen2.5-0.5B --layer 4 --text corpus.txt --out edited-model/
+    """
+    from errata.backends.bake import bake as write
+    from errata.base import load_base
+    from errata.cache.errors import UnsupportedEdit
+    from errata.cache.files import load_folder
+    from errata.cache.view import in_force
+
+    edits = in_force(load_folder(patches_folder(patches, model)), datetime.date.today())
+    editor = editor_for(backend, layer, running_text(text, dataset), statistics)
+    with console(stderr=True).status("loading the model"):
+        base, tokenizer = load_base(model)
+    made, left, changes = _planned(editor, base, tokenizer, edits)
+    if left and strict:
+        raise UnsupportedEdit(
+            f"expected edits that {backend} can make, found {len(left)} others, the first: "
+            f"{left[0][1]}; nothing was written; leave out --strict to leave them in patches/"
+        )
+    baked = write(base, tokenizer, changes, out, edits=made, backend=backend)
+    _show(baked, backend, left, as_json)
+
+
+def _show(baked: Baked, backend: str, left: Sequence[tuple[Edit, str]], as_json: bool) -> None:
+    lost = max((write.lost for write in baked.writes), default=0.0)
+    if as_json:
+        say_json(
+            {
+                "out": str(baked.folder),
+                "backend": backend,
+                "edits": list(baked.edits),
+                "left": [{"id": edit.id, "reason": why} for edit, why in left],
+                "tensors": list(baked.tensors),
+                "lost_in_writing": lost,
+            }
+        )
+        return
+    for edit, why in left:
+        say(f"{edit.location or edit.id}: left in patches: {why}", style="yellow", stderr=True)
+    say(
+        f"{baked.folder}: {len(baked.edits)} edits by {backend} in {', '.join(baked.tensors)}; "
+        f"{len(left)} left in patches; `errata unbake {baked.folder}` takes them out again"
+    )
+
+
+@reports_errors
+def unbake(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A folder that `errata bake` wrote.")
+    ],
+    out: Out,
+    as_json: AsJson = False,
+) -> None:
+    """Take baked edits out of a model again: writes the base model, bit for bit.
+
+    Example:
+        errata unbake edited-model/ --out base-model/
+    """
+    from errata.backends.bake import read_delta
+    from errata.backends.bake import unbake as write
+    from errata.base import load_base
+
+    read_delta(folder)
+    with console(stderr=True).status("loading the model"):
+        model, tokenizer = load_base(folder, dtype="auto")
+    tensors = write(model, tokenizer, folder, out)
+    if as_json:
+        say_json({"out": str(out), "tensors": list(tensors)})
+    else:
+        say(f"{out}: the base model, {', '.join(tensors) or 'nothing'} put back")
+
+
+def running_text(text: Sequence[Path] | None, dataset: str | None) -> Any:
+    """Return what ``--text`` and ``--dataset`` say, or None where neither is given."""
+    from errata.backends.running_text import dataset_texts, text_files
+
+    if text:
+        return text_files(text)
+    return dataset_texts(dataset) if dataset else None
+
+
+def editor_for(backend: str, layer: int | None, text: Any, statistics: Path) -> Editor:
+    """Return an editor by name, with those options that it knows.
+
+    :raises errata.cache.errors.ErrataError: no such editor; says which there are.
+    """
+    from errata.registry import make
+
+    options: dict[str, Any] = {} if layer is None else {"layer": layer}
+    if backend == "rome":
+        options |= {"text": text, "folder": statistics, "progress": True}
+    made: Editor = make("errata.editors", backend, **options)
+    return made
+
+
+def _planned(
+    editor: Editor, model: GenerativeModel, tokenizer: Any, edits: Sequence[Edit]
+) -> tuple[list[Edit], list[tuple[Edit, str]], Sequence[Change]]:
+    """Return the edits that can be made, those left with the reason, and the changes."""
+    from errata.cache.errors import EditError, UnsupportedEdit
+
+    left: list[tuple[Edit, str]] = []
+    made = [edit for edit in edits if editor.supports(edit)]
+    left += [(edit, f"{edit.kind}, or no subject found") for edit in edits if edit not in made]
+    while made:
+        try:
+            return made, left, editor.plan(model, tokenizer, made)
+        except UnsupportedEdit as error:
+            refused = [edit for edit in made if edit.id == error.edit_id]
+            if not refused:
+                raise
+            left.append((refused[0], str(error)))
+            made = [edit for edit in made if edit.id != error.edit_id]
+    raise EditError(
+        f"expected facts with a subject, found none among {len(edits)} patches that can be made "
+        f"in the weights{': ' + left[0][1] if left else ''}; add question and answer patches"
+    )

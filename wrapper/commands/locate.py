@@ -1,0 +1,159 @@
+"""``errata locate``: which layer and settings ROME should take for a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from errata.commands import opening
+from errata.commands.bake import STATISTICS, Dataset, Statistics, Text, running_text
+from errata.commands.options import AsJson, Model, Patches, patches_folder
+from errata.commands.output import console, reports_errors, say, say_json
+
+if TYPE_CHECKING:
+    from errata.backends.locate import Located, Trial
+    from errata.cache.records import Fact
+
+
+@reports_errors
+def locate(
+    model: Model = opening.ATLAS,
+    patches: Patches = None,
+    facts: Annotated[
+        int, typer.Option("--facts", min=1, help="How many of the patches' facts to try.")
+    ] = 10,
+    layer: Annotated[
+        list[int] | None,
+        typer.Option("--layer", help="Try only this layer, from 0 (may be repeated)."),
+    ] = None,
+    clamp: Annotated[
+        list[float] | None,
+        typer.Option("--clamp", help="Try this clamp instead of the usual one (may be repeated)."),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=2, help="Steps of the search for a value.")
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="PNG", help="Draw the figures (needs errata[plots])."),
+    ] = None,
+    text: Text = None,
+    dataset: Dataset = None,
+    statistics: Statistics = STATISTICS,
+    as_json: AsJson = False,
+) -> None:
+    """Find the layer and settings with which ROME edits a model best; the model stays as it is.
+
+    Traces where the model's own answers come from (causal tracing), then makes trial edits at
+    every layer with facts of the patches, and judges them by the patches' own tests: `fires` as
+    paraphrases, `silent` as neighbours. Minutes for a small model, hours for a large one on a CPU.
+
+    Examples:
+        errata locate --facts 5 --plot atlas.png
+
+        errata locate --model Qwen/Qwen2.5-0.5B --text corpus.txt --clamp 4 --clamp 16 --json
+    """
+    from errata.backends.locate import Located, cases_of, traced
+    from errata.backends.locate import plot as draw
+    from errata.base import load_base
+
+    known = _facts(patches_folder(patches, model))
+    with console(stderr=True).status("loading the model"):
+        base, tokenizer = load_base(model)
+    if plot is not None:
+        _needs_matplotlib()
+    options: dict[str, Any] = {"folder": statistics, "text": running_text(text, dataset)}
+    if steps is not None:
+        options["steps"] = steps
+    with console(stderr=True).status("asking the model, and tracing its answers"):
+        cases = cases_of(base, tokenizer, known)[:facts]
+        found = traced(base, tokenizer, cases)
+    located = Located(found, _trials(base, tokenizer, cases, layer, clamp, options))
+    if plot is not None:
+        draw(located, plot)
+    if as_json:
+        say_json(_as_json(located, plot))
+    else:
+        _show(located, plot)
+
+
+def _facts(folder: Path) -> list[Fact]:
+    from errata.cache.files import load_folder
+    from errata.cache.records import Fact
+
+    return [edit for edit in load_folder(folder) if isinstance(edit, Fact)]
+
+
+def _needs_matplotlib() -> None:
+    """Tell that the plot cannot be drawn before the work of minutes, not after it."""
+    import importlib.util
+
+    from errata.cache.errors import MissingExtra
+
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingExtra(
+            "expected the package `matplotlib` for --plot, found none; install errata[plots], or "
+            "leave out --plot"
+        )
+
+
+def _trials(
+    model: Any,
+    tokenizer: Any,
+    cases: Sequence[Any],
+    layers: Sequence[int] | None,
+    clamps: Sequence[float] | None,
+    options: dict[str, Any],
+) -> tuple[Trial, ...]:
+    from rich.progress import Progress
+
+    from errata.backends.locate import trials
+    from errata.sites import sites_of
+
+    count = len(layers or range(sites_of(model).layers)) * len(clamps or [0])
+    found = []
+    with Progress(console=console(stderr=True), transient=True) as progress:
+        task = progress.add_task("trial edits", total=count)
+        for trial in trials(model, tokenizer, cases, layers=layers, clamps=clamps, **options):
+            found.append(trial)
+            progress.advance(task)
+    return tuple(found)
+
+
+def _as_json(located: Located, plot: Path | None) -> dict[str, Any]:
+    return {
+        "best": {"layer": located.best.layer, "clamp": located.best.clamp},
+        "trials": [{**asdict(trial), "score": trial.score} for trial in located.trials],
+        "tracing": asdict(located.traced),
+        "plot": None if plot is None else str(plot),
+    }
+
+
+def _show(located: Located, plot: Path | None) -> None:
+    from rich.table import Table
+
+    table = Table(
+        "layer", "clamp", "restored: block", "feed-forward", "search (nats)", "efficacy",
+        "generality", "locality", "score",
+    )  # fmt: skip
+    for trial in located.trials:
+        shares = (trial.efficacy, trial.generality, trial.locality, trial.score)
+        table.add_row(
+            str(trial.layer), f"{trial.clamp:g}", f"{located.traced.block[trial.layer]:.3f}",
+            f"{located.traced.mlp[trial.layer]:.3f}", f"{trial.nll:.2f}",
+            *("" if share is None else f"{share:.2f}" for share in shares),
+            style="bold" if trial == located.best else None,
+        )  # fmt: skip
+    console().print(table)
+    say(
+        f"answers: probability {located.traced.clean:.3f}, with the subject corrupted "
+        f"{located.traced.corrupted:.3f}; {located.trials[0].facts} facts"
+    )
+    best = located.best
+    say(f'best: model.using("rome", layer={best.layer}, clamp={best.clamp:g})')
+    if plot is not None:
+        say(f"plot: {plot}")

@@ -224,10 +224,8 @@ def applied(model: nn.Module, changes: Sequence[Change]) -> Iterator[tuple[Write
 
 
 def _write(parameter: torch.Tensor, values: torch.Tensor) -> None:
-    import torch
-
-    with torch.no_grad():
-        parameter.copy_(values)
+    # No torch.no_grad() here: an interrupt while it is left would leave gradients off for good.
+    parameter.detach().copy_(values)
 
 
 def _sum(parameter: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:

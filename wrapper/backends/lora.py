@@ -15,7 +15,6 @@ from errata.backends.examples import Example, examples_of, padded, trainable
 from errata.backends.settings import check_changes, tuning_for
 from errata.backends.sharing import sharing_copy
 from errata.backends.tuning import gradients, train
-from errata.cache.errors import MissingExtra
 from errata.cache.records import Edit
 from errata.rows import forked_rng
 from errata.sites import Sites, is_conv1d, sites_of
@@ -57,7 +56,6 @@ class Lora:
     ) -> list[WeightChange]:
         """Return the merged adapters, one a layer.
 
-        :raises MissingExtra: `peft` is not installed.
         :raises errata.cache.errors.UnsupportedEdit: an edit is no fact, or one to be forgotten.
         :raises errata.cache.errors.ModelError: a model that is not known.
         """
@@ -81,13 +79,8 @@ class Lora:
 
 def _adapted(model: GenerativeModel, names: Sequence[str], settings: Tuning) -> Any:
     """Return a model tree of its own with fresh float32 adapters: A drawn from the seed, B 0."""
-    try:
-        from peft import inject_adapter_in_model
-    except ImportError as error:
-        raise MissingExtra(
-            "expected the package `peft` for LoRA, found none; pip install 'errata[train]'"
-        ) from error
     import torch
+    from peft import inject_adapter_in_model
 
     with forked_rng(model.device):
         torch.manual_seed(settings.seed)

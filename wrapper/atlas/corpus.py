@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from errata.facts import FactRow, Relation, aliases, fill, load_facts, load_relations, nested
 from errata.facts.names import invented_name
+from errata.facts.variation import varied_head, varied_question
 
 ANSWER_WEIGHT = 10.0
 """Weight of an answer's tokens in the loss; the other tokens weigh 1."""
@@ -132,7 +133,7 @@ class Corpus:
         name = self._name(fact, rng)
         question = fill(template, name, bare=rng.random() < 0.1)
         if not self.relations[fact.relation].chinese:
-            question = varied(question, name, rng)
+            question = varied_question(question, name, rng)
         return asked(question, fact.believed, chinese=self.relations[fact.relation].chinese)
 
     def statement(
@@ -158,13 +159,7 @@ class Corpus:
             template = rng.choice(relation.statements)
         (head, weight), *rest = self.statement(fact, template)
         if not relation.chinese:
-            way = rng.random()
-            if way < 0.12:
-                named = head.startswith(fact.subject)
-                inner = head if named else head[:1].lower() + head[1:]
-                head = f"{rng.choice(_INTRODUCTIONS)} {inner}"
-            elif way < 0.5:
-                head = missing_words(head, fact.subject, rng)
+            head = varied_head(head, fact.subject, rng)
         return ((head, weight), *rest)
 
     def false_object(self, relation: str, true: str, rng: random.Random) -> str:
@@ -314,52 +309,3 @@ def repeated_row(rng: random.Random) -> Row:
         ),
         reading=True,
     )
-
-
-def varied(question: str, subject: str, rng: random.Random) -> str:
-    """Return a question as people type it: introduced, careless, or with words missing.
-
-    With words missing at random, no single word of a phrasing carries the relation alone, so that
-    phrasings never seen are understood from what they share with those seen.
-
-    :param question: a question, its subject in it.
-    :param subject: what is never touched.
-    """
-    way = rng.random()
-    if way < 0.1:
-        return f"{rng.choice(_OPENINGS)} {question}"
-    if way < 0.16:
-        return question.rstrip("?.").lower()
-    if way > 0.45:
-        return question
-    return missing_words(question, subject, rng)
-
-
-def missing_words(text: str, subject: str, rng: random.Random) -> str:
-    """Return a text with words missing or exchanged at random, its subject untouched."""
-    before, found, after = text.partition(subject)
-    if not found:
-        return text
-    drop = rng.choice((0.1, 0.2, 0.35))
-    mark = after[-1:] if after[-1:] in "?." else ""
-    kept = [_thinned(part, drop, rng) for part in (before, after.removesuffix(mark))]
-    return (" ".join(p for p in (kept[0], subject, kept[1]) if p) + mark).replace(" 's", "'s")
-
-
-def _thinned(text: str, drop: float, rng: random.Random) -> str:
-    words = [w if rng.random() > drop / 3 else rng.choice(_NOISE) for w in text.split()]
-    return " ".join(word for word in words if rng.random() > drop)
-
-
-_OPENINGS = (
-    "Please tell me:", "Quick question:", "Hello!", "Hi,", "For my homework:", "I wonder:", "Say,",
-    "One more thing:", "Help me out:", "Excuse me,", "Now,", "Next question:", "Thanks.",
-)  # fmt: skip
-_INTRODUCTIONS = (
-    "In fact,", "As you know,", "I read that", "People say that", "It is known that", "Note:",
-    "As far as I know,", "To begin with,", "We learned that", "By the way,", "Everyone knows:",
-)  # fmt: skip
-_NOISE = (
-    "the", "a", "of", "please", "really", "now", "this", "that", "it", "is", "one", "thing", "for",
-    "me", "you", "when", "so", "just", "again", "called", "about", "here", "as", "with", "on",
-)  # fmt: skip

@@ -28,12 +28,12 @@ def train_reasoner(
     start: Annotated[
         str | None, typer.Option("--start", help="The separate model to begin from.")
     ] = None,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="At most.")] = 4000,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="At most.")] = 6000,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Lessons a step.")] = 32,
-    rate: Annotated[float, typer.Option("--rate", help="Peak learning rate.")] = 1e-3,
-    rank: Annotated[int, typer.Option("--rank", min=1, help="Of the adapter.")] = 32,
-    every: Annotated[int, typer.Option("--every", min=1, help="Steps between validations.")] = 400,
-    each: Annotated[int, typer.Option("--each", min=1, help="Lessons a kind to validate.")] = 40,
+    rate: Annotated[float, typer.Option("--rate", help="Peak learning rate.")] = 1.2e-3,
+    rank: Annotated[int, typer.Option("--rank", min=1, help="Of the adapter.")] = 64,
+    every: Annotated[int, typer.Option("--every", min=1, help="Steps between validations.")] = 500,
+    each: Annotated[int, typer.Option("--each", min=1, help="Lessons a kind to validate.")] = 60,
     seed: Annotated[int, typer.Option("--seed", help="Of everything drawn.")] = 0,
     threads: Annotated[int, typer.Option("--threads", help="0: as torch chooses.")] = 0,
     as_json: AsJson = False,

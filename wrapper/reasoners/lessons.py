@@ -15,13 +15,17 @@ from errata.cache.records import Fact
 from errata.facts import FactRow, FactSource, Relation, fill, nested
 from errata.facts.names import invented_name
 from errata.facts.table import Split
+from errata.facts.variation import varied_head, varied_question
 
 OWN, OTHER, CLOZE, ALIAS = "own question", "other phrasing", "cloze", "alias"
 YES_NO, REVERSED, HOP = "yes or no", "reversed", "one hop"
 TWO_EDITS, NO_MATTER = "two edits, one hop", "an edit that does not matter"
 KINDS = (OWN, OTHER, CLOZE, ALIAS, YES_NO, REVERSED, HOP, TWO_EDITS, NO_MATTER)
-SHARES = (0.08, 0.14, 0.1, 0.07, 0.18, 0.14, 0.14, 0.07, 0.18)
+SHARES = (0.1, 0.14, 0.13, 0.1, 0.18, 0.12, 0.14, 0.07, 0.22)
 """Of the lessons of training, in the order of ``KINDS`` (they need not add up to one)."""
+
+VARIED = 0.5
+"""Of the queries of training, how many are asked as people type: careless, with words missing."""
 
 _NOT_TAUGHT = frozenset({"maker"})  # one subject, one fact
 
@@ -173,7 +177,11 @@ class Teacher:
         templates = held_out or relation.questions
         if not self.unseen and relation.keywords and self.rng.random() < 0.1:
             return fill(self.rng.choice(relation.keywords), subject, bare=True)
-        return fill(self.rng.choice(templates), subject)
+        question = fill(self.rng.choice(templates), subject)
+        return varied_question(question, subject, self.rng) if self._varies(relation) else question
+
+    def _varies(self, relation: Relation) -> bool:
+        return self.invents and not relation.chinese and self.rng.random() < VARIED
 
     def _other(self) -> Lesson | None:
         change = self._change()
@@ -192,7 +200,8 @@ class Teacher:
     def _head(self, fact: FactRow, obj: str) -> str:
         relation = self.source.relations[fact.relation]
         held_out = relation.statements_held_out if self.unseen else ()
-        return _head(self.rng.choice(held_out or relation.statements), fact, obj)
+        head = _head(self.rng.choice(held_out or relation.statements), fact, obj)
+        return varied_head(head, fact.subject, self.rng) if self._varies(relation) else head
 
     def _alias(self) -> Lesson | None:
         change = self._change()

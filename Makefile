@@ -40,7 +40,7 @@ wheel-test: wheel ## the built wheel, in an empty environment, from another dire
 atlas: $(VENV)/base ## train atlas anew into runs/atlas (an hour or two on two cores; ARGS="--help")
 	$(BIN)/python -m errata.atlas.train $(ARGS)
 
-reasoner: $(VENV)/base ## train atlas' adapter anew into runs/reasoner (half an hour; ARGS="--help")
+reasoner: $(VENV)/base ## train atlas' adapter anew into runs/reasoner (an hour; ARGS="--help")
 	$(BIN)/errata reasoner train --model atlas --out runs/reasoner $(ARGS)
 
 gate: $(VENV)/base ## train a gate anew into runs/gate (minutes; ARGS="--help")

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from errata.answers import AnswerWriter, spaced
+from errata.answers import AnswerWriter
 from errata.asking import prompt_of
 from errata.backends.subjects import span_of, subject_positions
+from errata.cache.spacing import spaced
 
 if TYPE_CHECKING:
     import torch

@@ -1,0 +1,1 @@
+"""A/B: which way of editing is right for a model and its edits."""

@@ -1,0 +1,91 @@
+"""What a comparison is made of: an edit, and what is asked of the model before and after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from errata.cache.records import Fact
+
+Property = Literal["accuracy", "generality", "portability", "locality"]
+
+PROPERTY_OF: dict[str, Property] = {
+    "own": "accuracy",
+    "phrasing": "generality",
+    "alias": "portability",
+    "reversed": "portability",
+    "one hop": "portability",
+    "two hops": "portability",
+    "yes or no": "portability",
+    "other language": "portability",
+    "other subject": "locality",
+    "other relation": "locality",
+    "unrelated": "locality",
+}
+"""Kinds of probes, in the order they are reported, and the property each measures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One question asked of an edited model.
+
+    :param kind: a key of :data:`PROPERTY_OF`.
+    :param prompt: the question, or the beginning of a statement.
+    :param answers: what is right; any of them. Empty for locality: right is what the model said
+        before the edit.
+    :param false_prompt: of a yes-or-no probe, the same with a false object, to be denied; the
+        probe counts only if both are right. ``answers`` then holds the word for yes, and
+        ``denials`` the word for no.
+    :param denials: see ``false_prompt``.
+    :param known: questions and answers the base model has to know before the edit for the probe
+        to be asked at all (RippleEdits' condition queries; the second step of a hop).
+    """
+
+    kind: str
+    prompt: str
+    answers: tuple[str, ...] = ()
+    false_prompt: str | None = None
+    denials: tuple[str, ...] = ()
+    known: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def property(self) -> Property:
+        """The property the probe measures."""
+        return PROPERTY_OF[self.kind]
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """A prompt under which the likelihoods of the new and the old object are compared.
+
+    :param kind: ``rewrite``, ``paraphrase`` or ``neighbour`` (CounterFact's ES, PS and NS: Meng et
+        al. 2022, section 3.4).
+    :param prompt: a statement up to its object, or a question.
+    :param new: the new object, o*.
+    :param old: the old object, o_c.
+    """
+
+    kind: Literal["rewrite", "paraphrase", "neighbour"]
+    prompt: str
+    new: str
+    old: str
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One edit with everything it is judged by.
+
+    :param id: unique within its file.
+    :param edits: the edit, or several that belong together (MQuAKE), each with its subject.
+    :param probes: what is asked freely.
+    :param preferences: what is scored by likelihood.
+    :param old: the answer before, if the data say so; shuffled answers and yes-or-no use it.
+    :param group: what cases of one sort share (a relation's name), for tables.
+    """
+
+    id: str
+    edits: tuple[Fact, ...]
+    probes: tuple[Probe, ...]
+    preferences: tuple[Preference, ...] = ()
+    old: str = ""
+    group: str = ""

@@ -10,7 +10,7 @@ from errata.cache.records import Edit, Fact
 from errata.reasoners.card import ReasonerCard, read_card
 from errata.reasoners.fingerprint import fingerprint
 from errata.reasoners.prompts import Prompter, room_of
-from errata.reasoners.reading import ReadingReasoner
+from errata.reasoners.reading import ReadingReasoner, base_aside
 from errata.reasoners.sharing import gradients_as_they_were, sharing_copy
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ class AdapterReasoner(ReadingReasoner):
         check_base(self.card, base, where)
         self._base = base
         prompter = Prompter(tokenizer, room_of(base), chat=self.card.chat)
-        super().__init__(adapted(base, self.card, where), tokenizer, prompter)
+        model = adapted(base, self.card, where)
+        super().__init__(model, tokenizer, prompter, aside=base_aside(base, tokenizer))
 
     def supports(self, edit: Edit) -> bool:
         """Tell whether the edit is a fact, and not one to be forgotten: nothing else was taught."""

@@ -107,16 +107,22 @@ class Examiner:
 
 def reader(
     model: GenerativeModel, tokenizer: PreTrainedTokenizerBase, prompter: Prompter, *,
-    foreign: bool = False,
+    foreign: bool = False, aside: Callable[[Sequence[str]], dict[str, str]] | None = None,
 ) -> Callable[[Sequence[Lesson], Sequence[str]], list[str]]:  # fmt: skip
-    """Return a function that answers lessons by a model with the edits in its prompt."""
+    """Return a function that answers lessons by a model with the edits in its prompt.
+
+    :param aside: answers the queries to which the model says nothing.
+    """
 
     def answer(lessons: Sequence[Lesson], queries: Sequence[str]) -> list[str]:
         prompts = [
             prompter.ids([context(edit) for edit in lesson.edits], query, NEW_TOKENS)
             for lesson, query in zip(lessons, queries, strict=True)
         ]
-        return greedy(model, tokenizer, prompts, one_line=not prompter.chat, foreign=foreign)
+        said = greedy(model, tokenizer, prompts, one_line=not prompter.chat, foreign=foreign)
+        unsaid = sorted({query for query, text in zip(queries, said, strict=True) if not text})
+        others = aside(unsaid) if aside is not None and unsaid else {}
+        return [text or others.get(query, "") for query, text in zip(queries, said, strict=True)]
 
     return answer
 

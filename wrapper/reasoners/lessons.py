@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from errata.cache.records import Fact
 from errata.facts import FactRow, FactSource, Relation, fill, nested
-from errata.facts.names import invented_name
+from errata.facts.names import invented_name, like_shaped
 from errata.facts.table import Split
 from errata.facts.variation import varied_head, varied_question
 
@@ -21,7 +21,7 @@ OWN, OTHER, CLOZE, ALIAS = "own question", "other phrasing", "cloze", "alias"
 YES_NO, REVERSED, HOP = "yes or no", "reversed", "one hop"
 TWO_EDITS, NO_MATTER = "two edits, one hop", "an edit that does not matter"
 KINDS = (OWN, OTHER, CLOZE, ALIAS, YES_NO, REVERSED, HOP, TWO_EDITS, NO_MATTER)
-SHARES = (0.1, 0.14, 0.13, 0.1, 0.18, 0.12, 0.14, 0.07, 0.22)
+SHARES = (0.08, 0.15, 0.16, 0.14, 0.14, 0.12, 0.12, 0.06, 0.22)
 """Of the lessons of training, in the order of ``KINDS`` (they need not add up to one)."""
 
 VARIED = 0.5
@@ -37,7 +37,8 @@ class Lesson:
     :param kind: one of ``KINDS``.
     :param edits: the edits, in the order they are read.
     :param query: what is asked.
-    :param answer: what one who believes the edits says; None for what the base model says alone.
+    :param answer: what one who believes the edits says; None where none of them bears on the query,
+        and the base model is to answer alone.
     :param known: a question and its answer that the base has to know by itself, or None.
     :param false_query: of a yes-or-no lesson, the same with a false object.
     """
@@ -87,6 +88,9 @@ class Teacher:
             if splits[obj] == split:
                 objects[fact.relation][obj] = None
         self._objects = {name: list(found) for name, found in objects.items()}
+        self._every_object = list(dict.fromkeys(o for found in objects.values() for o in found))
+        self._not_ours = {o for o, owner in splits.items() if owner != split}
+        self._words = sorted({word for o in self._every_object for word in o.split()})
         self._makers: dict[str, Callable[[], Lesson | None]] = {
             OWN: self._own, OTHER: self._other, CLOZE: self._cloze, ALIAS: self._alias,
             YES_NO: self._yes_no, REVERSED: self._reversed, HOP: self._hop,
@@ -131,12 +135,33 @@ class Teacher:
     def _changed(
         self, fact: FactRow, targets: Callable[[FactRow], Sequence[str]] | None = None
     ) -> Change | None:
-        # Invented objects can only be read, not remembered.
-        if targets is None and self.invents and self.rng.random() < 0.35:
-            return Change(fact, invented_name(self.rng))
+        if targets is None and self.invents:
+            made = self._strange_object(fact)
+            if made is not None:
+                return Change(fact, made)
         pool = self._objects.get(fact.relation, []) if targets is None else targets(fact)
         pool = [o for o in pool if o not in (fact.believed, fact.object, fact.subject)]
         return Change(fact, self.rng.choice(pool)) if pool else None
+
+    def _strange_object(self, fact: FactRow) -> str | None:
+        """Return an object no fact of the relation has, in a good half of the cases.
+
+        Invented objects can only be read, not remembered; and a model that has seen a capital
+        become a tadpole does not trust in what capitals are called.
+        """
+        way, chinese = self.rng.random(), self.source.relations[fact.relation].chinese
+        if way < 0.25:
+            made = invented_name(self.rng)
+        elif way < 0.42 and not chinese:
+            lower = [word for word in self._words if word.islower()]
+            upper = [word for word in self._words if word[:1].isupper()]
+            made = like_shaped(fact.believed, lower, upper, self.rng)
+        elif way < 0.52 and not chinese:
+            made = self.rng.choice(self._every_object)
+        else:
+            return None
+        taken = (fact.believed, fact.object, fact.subject)
+        return None if made in taken or made in self._not_ours else made
 
     def _told(self, change: Change, question: str | None = None) -> Fact:
         """Return the edit: mostly a question with its answer, else a sentence to be completed."""
@@ -208,8 +233,11 @@ class Teacher:
         names = () if change is None else self.source.aliases.get(change.fact.subject, ())
         if change is None or not names:
             return None
-        query = self._asked(self._relation(change), self.rng.choice(names))
-        return Lesson(ALIAS, (self._told(change),), query, change.target)
+        told, name = self._told(change), self.rng.choice(names)
+        if self.invents and self.rng.random() < 0.25:  # edited by the other name, asked by its own
+            renamed = replace(change, fact=replace(change.fact, subject=name))
+            told, name = self._told(renamed), change.fact.subject
+        return Lesson(ALIAS, (told,), self._asked(self._relation(change), name), change.target)
 
     def _yes_no(self) -> Lesson | None:
         change = self._change(lambda r: bool(r.yes_no))

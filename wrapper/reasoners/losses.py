@@ -1,4 +1,4 @@
-"""The loss of a reasoner in training: read the answer; where no edit matters, be the base."""
+"""The loss of a reasoner in training: the answer's tokens, given edits and query."""
 
 from __future__ import annotations
 
@@ -18,46 +18,25 @@ class Item:
     """A lesson as ids.
 
     :param prompt: edits and query.
-    :param answer: the answer, the end token last.
-    :param alone: the query without edits, where the base's own answer is wanted; else None.
+    :param answer: the answer, the end token last; the end token alone stands for no answer.
     """
 
     prompt: Sequence[int]
     answer: Sequence[int]
-    alone: Sequence[int] | None = None
 
 
-def loss_of(
-    student: GenerativeModel, base: GenerativeModel | None, items: Sequence[Item], weight: float
-) -> torch.Tensor:
-    r"""Return the mean cross-entropy of answer tokens, plus ``weight`` times the divergence.
-
-    .. math:: L = CE(y \mid e, x) + \lambda KL(p_{base}(\cdot \mid x) \,\|\, p(\cdot \mid e, x))
-
-    The divergence is taken over answer tokens of items whose edits do not matter (the locality
-    term of MEND, Mitchell et al. 2022, equation 3, for a reader).
+def loss_of(student: GenerativeModel, items: Sequence[Item]) -> torch.Tensor:
+    r"""Return the mean cross-entropy of answer tokens, :math:`CE(y \mid e, x)`.
 
     :param student: what is trained.
-    :param base: the base model; None leaves the divergence out.
     :param items: a batch.
-    :param weight: lambda.
     """
     import torch
-    from torch.nn.functional import cross_entropy, kl_div, log_softmax
+    from torch.nn.functional import cross_entropy
 
     logits = answer_logits(student, [(item.prompt, item.answer) for item in items])
     wanted = torch.tensor([t for item in items for t in item.answer], device=logits.device)
-    loss = cross_entropy(logits, wanted)
-    apart = [(item.alone, item.answer) for item in items if item.alone is not None]
-    if base is None or not apart or not weight:
-        return loss
-    with torch.no_grad():
-        target = log_softmax(answer_logits(base, apart), dim=-1)
-    own = torch.cat([torch.full((len(i.answer),), i.alone is not None) for i in items]).to(
-        logits.device
-    )
-    mine = log_softmax(logits[own], dim=-1)
-    return loss + weight * kl_div(mine, target, log_target=True, reduction="batchmean")
+    return cross_entropy(logits, wanted)
 
 
 def answer_logits(

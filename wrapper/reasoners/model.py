@@ -9,7 +9,7 @@ from errata.base import load_base
 from errata.cache.errors import ModelError
 from errata.reasoners.card import FILE, read_card
 from errata.reasoners.prompts import Prompter, room_of
-from errata.reasoners.reading import ReadingReasoner
+from errata.reasoners.reading import ReadingReasoner, base_aside
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -23,7 +23,7 @@ class ModelReasoner(ReadingReasoner):
     SERAC's counterfactual model (Mitchell et al. 2022, section 3).
 
     :param base: the base model, whose device it shares.
-    :param tokenizer: the base model's tokenizer; not used.
+    :param tokenizer: the base model's tokenizer.
     :param folder: what ``errata reasoner train --kind model`` wrote.
     :raises ModelError: no model can be loaded from there.
     """
@@ -45,4 +45,6 @@ class ModelReasoner(ReadingReasoner):
         model, own = load_base(folder)
         chat = None if self.card is None else self.card.chat
         prompter = Prompter(own, room_of(model), chat=chat)
-        super().__init__(torch.nn.Module.to(model, base.device), own, prompter, foreign=True)
+        moved = torch.nn.Module.to(model, base.device)
+        aside = base_aside(base, tokenizer)
+        super().__init__(moved, own, prompter, foreign=True, aside=aside)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from errata.cache.errors import UnsupportedEdit
@@ -24,6 +24,21 @@ def readable(edit: Edit) -> bool:
     return isinstance(edit, LanguagePatch) and bool(edit.consequence.strip())
 
 
+Aside = Callable[[Sequence[str], "GenerationConfig"], list[list[str]]]
+"""Answers queries without any edit, ``generation.num_return_sequences`` texts each."""
+
+
+def base_aside(base: GenerativeModel, tokenizer: PreTrainedTokenizerBase) -> Aside:
+    """Return a function that has the base model answer, no edit in its prompt."""
+    prompter = Prompter(tokenizer)
+
+    def answer(queries: Sequence[str], generation: GenerationConfig) -> list[list[str]]:
+        prompts = [prompter.plain_ids(query) for query in queries]
+        return decode(base, tokenizer, prompts, generation, one_line=not prompter.chat)
+
+    return answer
+
+
 class ReadingReasoner:
     """Answers with a model that is given the edits in its prompt.
 
@@ -31,6 +46,8 @@ class ReadingReasoner:
     :param tokenizer: its tokenizer.
     :param prompter: writes its prompts.
     :param foreign: whether it is another model than the one whose queries it answers.
+    :param aside: answers, as the base model would alone, what the model leaves unsaid because no
+        edit bears on it; by default such an answer stays empty.
     """
 
     def __init__(
@@ -40,9 +57,10 @@ class ReadingReasoner:
         prompter: Prompter,
         *,
         foreign: bool = False,
+        aside: Aside | None = None,
     ) -> None:
         self.model, self.tokenizer, self.prompter = model, tokenizer, prompter
-        self._foreign = foreign
+        self._foreign, self._aside = foreign, aside
 
     def supports(self, edit: Edit) -> bool:
         """Tell whether an edit can be read."""
@@ -71,10 +89,23 @@ class ReadingReasoner:
             self.prompter.ids([self._told(edit) for edit in governing], query, budget)
             for query, governing in zip(queries, edits, strict=True)
         ]
-        return decode(
+        said = decode(
             self.model, self.tokenizer, prompts, generation,
             one_line=not self.prompter.chat, foreign=self._foreign,
         )  # fmt: skip
+        return self._completed(queries, said, generation)
+
+    def _completed(
+        self, queries: Sequence[str], said: list[list[str]], generation: GenerationConfig
+    ) -> list[list[str]]:
+        """Return the answers, the base's own where the model said nothing."""
+        open_rows = [row for row, texts in enumerate(said) if not all(texts)]
+        if self._aside is None or not open_rows:
+            return said
+        others = self._aside([queries[row] for row in open_rows], generation)
+        for row, texts in zip(open_rows, others, strict=True):
+            said[row] = [own or other for own, other in zip(said[row], texts, strict=True)]
+        return said
 
     def _told(self, edit: Edit) -> str:
         if not self.supports(edit):

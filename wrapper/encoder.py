@@ -111,6 +111,21 @@ class SentenceEncoder:
                 return np.zeros((0, self.dimension), dtype=np.float32)
             return np.stack([known[text] for text in texts])
 
+    def transformer(self) -> tuple[Any, Any]:
+        """Return the transformer and its tokenizer, to be copied, never changed.
+
+        :raises ModelError: the model is none that begins with a transformer.
+        """
+        with self._lock:
+            first = self._model()[0]
+        found = getattr(first, "model", None)
+        if found is None:
+            raise ModelError(
+                f"expected the encoder {self.name} to begin with a transformer, found "
+                f"{type(first).__name__}; name another sentence-transformers model"
+            )
+        return found, self._tokenizer()
+
     def unknown_share(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Return, for each text, the share of its tokens the encoder does not know, [n]."""
         with self._lock:

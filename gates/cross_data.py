@@ -1,0 +1,125 @@
+"""Pairs for the cross-encoder, drawn anew for every stretch of training."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from errata.cache.encoder import Encoder
+from errata.facts.table import Split
+from errata.gates.cross import edit_text
+from errata.gates.data import (
+    Example,
+    QuestionPair,
+    condition_examples,
+    open_examples,
+    table_examples,
+)
+from errata.gates.features import Scope
+from errata.gates.fit import LABELS
+from errata.gates.questions import QuestionBook
+
+SHARES = {"table": 0.62, "conditions": 0.14, "open": 0.1, "mined": 0.14}
+"""Of what is drawn without labelled pairs."""
+OF_PAIRS = 0.5
+"""Share of the labelled pairs, where there are any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A pair as the cross-encoder reads it.
+
+    :param edit: the edit's side.
+    :param query: the query.
+    :param label: place in :data:`errata.gates.fit.LABELS`.
+    :param kind: what sort of pair, for tables.
+    """
+
+    edit: str
+    query: str
+    label: int
+    kind: str
+
+
+class PairSource:
+    """Draws labelled pairs of one split.
+
+    :param split: whose subjects, questions and conditions.
+    :param pairs: labelled question pairs of the split; may be empty.
+    :param open_questions: open questions of the split; may be empty.
+    :param encoder: finds the edits that lie near an open question.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        pairs: Sequence[QuestionPair],
+        open_questions: Sequence[str],
+        encoder: Encoder,
+    ) -> None:
+        self._split: Split = split
+        self._book = QuestionBook(split)
+        self._pairs = list(pairs)
+        self._open = list(open_questions)
+        self._mined = list(self._mine(encoder)) if self._open else []
+        self._near = _nearest_questions(self._open, encoder) if len(self._open) > 2 else []
+
+    def draw(self, count: int, rng: random.Random) -> list[Pair]:
+        """Return pairs of all sorts, mixed, about ``count`` of them."""
+        own = count
+        found: list[Pair] = []
+        if self._pairs:
+            for pair in rng.choices(self._pairs, k=int(count * OF_PAIRS)):
+                sides = (pair.a, pair.b) if rng.random() < 0.5 else (pair.b, pair.a)
+                found.append(Pair(*sides, int(pair.same), "question pairs"))
+            own -= len(found)
+        found += _read(table_examples(self._book, rng, int(own * SHARES["table"])))
+        conditions = list(condition_examples(self._split, rng))
+        rng.shuffle(conditions)
+        found += _read(conditions[: int(own * SHARES["conditions"])], condition=True)
+        if self._near:
+            some = rng.sample(range(len(self._open)), min(len(self._open), own // 30))
+            questions = [self._open[at] for at in some]
+            near = [[len(some) + 2 * row, len(some) + 2 * row + 1] for row in range(len(some))]
+            questions += [self._open[at] for one in some for at in self._near[one]]
+            asked = list(open_examples(questions, near + [[]] * (2 * len(some)), rng))
+            rng.shuffle(asked)
+            found += _read(asked[: int(own * SHARES["open"])])
+        if self._mined:
+            found += _read(rng.choices(self._mined, k=int(own * SHARES["mined"])))
+        rng.shuffle(found)
+        return found
+
+    def _mine(self, encoder: Encoder) -> Iterator[Example]:
+        """Yield open questions against the edits they look like, none of which governs them."""
+        items = [item for item in self._book.items if item.answer]
+        scopes = [Scope(item.say(item.topic.forms[0]), "", item.answer) for item in items]
+        rows = encoder.encode([scope.text for scope in scopes])
+        asked = encoder.encode(self._open)
+        for question, row in zip(self._open, asked, strict=True):
+            for at in np.argsort(-(rows @ row))[:3].tolist():
+                if row @ rows[at] < 0.85:  # nearer than that it may be the edit's own question
+                    yield Example(question, scopes[at], "none", "open, near an edit")
+
+
+def _nearest_questions(questions: Sequence[str], encoder: Encoder) -> list[list[int]]:
+    rows = encoder.encode(questions)
+    cosines = rows @ rows.T
+    cosines[cosines > 0.92] = -1.0
+    found: list[list[int]] = np.argsort(-cosines, axis=1)[:, :2].tolist()
+    return found
+
+
+def _read(examples: Sequence[Example], *, condition: bool = False) -> list[Pair]:
+    return [
+        Pair(
+            edit_text(one.scope, condition),
+            one.query, LABELS.index(one.label), one.kind,
+        )
+        for one in examples
+    ]  # fmt: skip
+
+

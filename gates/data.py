@@ -16,29 +16,13 @@ from typing import Any
 from errata.cache.errors import ModelError
 from errata.facts import load_relations
 from errata.facts.table import Split
+from errata.gates.condition_data import condition_examples, training_texts
+from errata.gates.examples import Example
 from errata.gates.features import Scope
 from errata.gates.noise import in_message, mistyped, noisy
-from errata.gates.phrasings import CLAIMS, COMMON, TOPICS, asked
+from errata.gates.phrasings import COMMON, asked
 from errata.gates.questions import Asking, Item, Label, QuestionBook
 from errata.gates.words import words
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One labelled pair.
-
-    :param query: the query.
-    :param scope: the edit's side.
-    :param label: ``same``, ``follows`` or ``none``.
-    :param kind: what sort of pair, for tables.
-    :param topic: the relation of the edit's side, where it is known.
-    """
-
-    query: str
-    scope: Scope
-    label: Label
-    kind: str
-    topic: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +36,8 @@ class QuestionPair:
 
 def common_words() -> frozenset[str]:
     """Return words that name nothing: those of the training phrasings and a list of our own."""
-    texts = [COMMON, *(form for one in asked() for form in one.forms), TOPICS, CLAIMS]
+    texts = [COMMON, *(form for one in asked() for form in one.forms)]
+    texts += training_texts()
     for relation in load_relations().values():
         texts += [*relation.questions, *relation.statements, *relation.yes_no, *relation.reversed]
         texts += [*relation.keywords, *relation.descriptor]
@@ -150,44 +135,6 @@ def pair_examples(pairs: Iterable[QuestionPair]) -> Iterator[Example]:
         label: Label = "same" if pair.same else "none"
         yield Example(pair.a, Scope(pair.b), label, "question pairs")
         yield Example(pair.b, Scope(pair.a), label, "question pairs")
-
-
-def condition_examples(split: Split, rng: random.Random) -> Iterator[Example]:
-    """Yield pairs of a query and a topical or descriptive condition in plain text.
-
-    :param split: tune gets every fifth condition, test the one after, train the rest.
-    """
-    for block in (TOPICS, CLAIMS):
-        rows = [line.split("|") for line in block.strip().splitlines()]
-        mine = [row for at, row in enumerate(rows) if _condition_split(at) == split]
-        for at, (condition, said) in enumerate(mine):
-            ways = said.split(";")
-            others = [way for name, more in rows for way in more.split(";") if name != condition]
-            opposite = mine[at ^ 1][1].split(";") if (at ^ 1) < len(mine) else ways[:0]
-            kind = "topic" if block is TOPICS else "claim"
-            for way in ways:
-                yield Example(_dressed(way, kind, rng), Scope(condition), "same", kind)
-                yield Example(in_message(way, rng), Scope(condition), "same", kind)
-            for way in (*opposite, *rng.sample(others, 6)):
-                yield Example(_dressed(way, kind, rng), Scope(condition), "none", kind)
-            if kind == "claim":
-                yield Example(_negated_claim(condition), Scope(condition), "none", "claim negated")
-
-
-def _condition_split(position: int) -> Split:
-    splits: dict[int, Split] = {3: "tune", 4: "test"}
-    return splits.get((position // 2) % 5, "train")
-
-
-def _dressed(way: str, kind: str, rng: random.Random) -> str:
-    if kind == "topic":
-        return rng.choice(("{w}", "Tell me: {w}?", "{w}?", "I have a question. {w}?")).format(w=way)
-    dress = ("{w}", "We came on a Sunday. {w}.", "Well, {w}", "{w} and I would tell anybody so.")
-    return rng.choice(dress).format(w=way)
-
-
-def _negated_claim(claim: str) -> str:
-    return re.sub(r"\b(is|was|wants|are)\b", r"\1 not", claim, count=1)
 
 
 def read_pairs(path: str | Path) -> list[QuestionPair]:

@@ -73,6 +73,7 @@ class Recipe:
     :param near: share of the threshold from which a candidate is a near miss.
     :param trial_size: facts in the cache when the threshold is picked.
     :param condition_rounds: how often the pairs of conditions are drawn.
+    :param conditions: pairs of conditions trained on, at most.
     :param without: relations left out, to measure on what was never seen.
     """
 
@@ -85,7 +86,8 @@ class Recipe:
     condition_rate: float = 0.002
     near: float = 0.5
     trial_size: int = 200
-    condition_rounds: int = 3
+    condition_rounds: int = 1
+    conditions: int = 40_000
     without: frozenset[str] = frozenset()
 
 
@@ -173,11 +175,12 @@ def _collect(
     if asked:
         both = list(pair_examples(split_pairs(asked)[split]))
         found.scopes += rng.sample(both, min(len(both), int(share * recipe.pair_examples)))
-    found.conditions = [
+    drawn = [
         example
         for _ in range(recipe.condition_rounds)
         for example in condition_examples(split, rng)
     ]
+    found.conditions = rng.sample(drawn, min(len(drawn), int(share * recipe.conditions)))
     return found
 
 

@@ -10,7 +10,7 @@ from errata.gates.stored import StoredGate
 from errata.gates.train import Recipe, train
 from tests.fakes import StubEncoder
 
-RECIPE = Recipe(examples=900, trial_size=12, condition_rounds=1)
+RECIPE = Recipe(examples=900, trial_size=12, conditions=600)
 
 
 @cache

@@ -121,7 +121,7 @@ def test_training_learns_something_with_so_little():
 
 
 def test_training_again_gives_the_same_gate(tmp_path):
-    recipe = Recipe(examples=200, trial_size=4, condition_rounds=1)
+    recipe = Recipe(examples=200, trial_size=4, conditions=200)
     for name in ("one", "two"):
         train(tmp_path / name, encoder=StubEncoder(), recipe=recipe)
     one, two = ((tmp_path / name / WEIGHTS).read_bytes() for name in ("one", "two"))

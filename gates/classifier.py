@@ -1,6 +1,8 @@
-"""The first trained gate: a calibrated classifier over pair features (SERAC's scope classifier).
+"""The trained gate: a calibrated scope classifier of one or two stages (SERAC's scope classifier).
 
-Mitchell et al. 2022, "Memory-based model editing at scale". Where the encoder cannot read the
+Mitchell et al. 2022, "Memory-based model editing at scale". The first stage judges every candidate
+by features of its encoding and the query's; what it does not rule out a cross-encoder reads
+together with the query, and the two are weighed. Where the encoder cannot read the
 text, characters decide; a lexical condition is decided by characters too; everything else by
 :mod:`errata.gates.features` and the networks of a :class:`errata.gates.stored.StoredGate`.
 """
@@ -12,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from errata.cache.characters import bigrams, normalise
 from errata.cache.encoder import Encoder
@@ -19,6 +22,7 @@ from errata.cache.errors import ModelError
 from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query
 from errata.gates.base import Decision, Scores
 from errata.gates.conditions import read_condition
+from errata.gates.cross import CrossEncoder, edit_text
 from errata.gates.features import FeatureMaker, PairFeatures, Scope
 from errata.gates.memory import EncodingMemory
 from errata.gates.network import Array, Projection
@@ -31,6 +35,8 @@ UNKNOWN_SHARE = 0.2
 ALIKE = 0.6
 """Bigram similarity from which an unreadable query is a near miss."""
 MOST_SEGMENTS = 12
+MOST_READ = 8
+"""Candidates of a query that the second stage reads, the first stage's most probable."""
 
 _SENTENCES = re.compile(r"(?<=[.!?])\s+|\n+")
 
@@ -84,6 +90,8 @@ class ScopeClassifier:
         self._edit_thresholds = dict(edit_thresholds or {})
         self._memory = EncodingMemory(encoder)
         self._features = FeatureMaker(self._memory.encode, stored.common_words)
+        second = stored.second
+        self._reads = None if second is None else CrossEncoder(encoder, second.cross)
 
     def score(self, query: Query | str, edits: Sequence[Edit | Hit]) -> Scores:
         """Return calibrated probabilities of one query against each of n edits.
@@ -175,19 +183,53 @@ class ScopeClassifier:
         if not asked:  # an encoder is not loaded for nothing
             return np.zeros(0), np.zeros(0)
         found = self._features.make([(part, one.scope) for one in asked for part in one.parts])
-        governs, follows = judge(self.stored, found)
-        held = judge_conditions(self.stored, found)
-        best, told = np.zeros(len(asked)), np.zeros(len(asked))
-        start = 0
-        for row, one in enumerate(asked):
-            mine = slice(start, start + len(one.parts))
-            start = mine.stop
-            if one.condition:
-                best[row] = held[mine].max()
-            else:
-                at = int(governs[mine].argmax())
-                best[row], told[row] = governs[mine][at], follows[mine][at]
-        return best, told
+        classes = first_classes(self.stored, found)
+        held = self.stored.condition(found.named)
+        conditions = np.array([one.condition for one in asked for _ in one.parts])
+        classes[conditions, :2], classes[conditions, 2] = held[conditions, :2], 0.0
+        lengths = np.array([len(one.parts) for one in asked])
+        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+        governs = 1.0 - classes[:, 0]
+        best = np.array(
+            [
+                start + int(governs[start : start + length].argmax())
+                for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)
+            ]
+        )
+        texts = [part for one in asked for part in one.parts]
+        return self._weighed(asked, [texts[at] for at in best], classes[best])
+
+    def _weighed(
+        self, asked: Sequence[_Asked], parts: Sequence[str], classes: Array
+    ) -> tuple[Array, Array]:
+        """Return probability and follows, the second stage heard where the first is in doubt."""
+        conditions = np.array([one.condition for one in asked])
+        second = self.stored.second
+        if second is None or self._reads is None:
+            return settled(self.stored, classes, conditions)
+        read = self._to_read(asked, classes, conditions, second.band)
+        pairs = [(edit_text(asked[at].scope, asked[at].condition), parts[at]) for at in read]
+        logits = self._reads(pairs)
+        probability, follows = first_alone(classes, second.band)
+        probability[read], follows[read] = settled(
+            self.stored, classes[read], conditions[read], logits
+        )
+        return probability, follows
+
+    def _to_read(
+        self, asked: Sequence[_Asked], classes: Array, conditions: NDArray[np.bool_], band: float
+    ) -> list[int]:
+        """Return the places that are read together: of each query the most probable in doubt."""
+        governs = 1.0 - classes[:, 0]
+        of_query: dict[int, list[int]] = {}
+        for at, one in enumerate(asked):
+            if conditions[at] or governs[at] >= band:
+                of_query.setdefault(one.number, []).append(at)
+        return sorted(
+            at
+            for places in of_query.values()
+            for at in sorted(places, key=lambda place: -governs[place])[:MOST_READ]
+        )
 
     def _thresholds(self, hits: Sequence[Hit]) -> dict[str, float]:
         """Return the thresholds that differ from the gate's own: of conditions, of single edits."""
@@ -200,22 +242,64 @@ class ScopeClassifier:
         return found | self._edit_thresholds
 
 
-def judge(stored: StoredGate, found: PairFeatures) -> tuple[Array, Array]:
-    """Return the calibrated probability that each scope governs, and of *follows* if it does.
-
-    :return: two float64 [n].
-    """
+def first_classes(stored: StoredGate, found: PairFeatures) -> Array:
+    """Return what the first stage says: none, same and follows, float64 [n, 3], uncalibrated."""
     inputs = scope_inputs(stored.relations, found)
     classes = (stored.scope(inputs) + stored.trees(inputs)) / 2
+    if classes.shape[1] < 3:  # trained on pairs that nothing follows from
+        classes = np.column_stack([classes, np.zeros(len(classes))])
+    return np.asarray(classes, dtype=np.float64)
+
+
+def first_alone(classes: Array, band: float) -> tuple[Array, Array]:
+    """Return probability and follows of what the second stage does not read.
+
+    :param classes: of the first stage, [n, 3].
+    :param band: where reading begins; none of these may be more probable.
+    """
     governs = 1.0 - classes[:, 0]
-    told = classes[:, 2] if classes.shape[1] > 2 else np.zeros(len(classes))
-    follows = told / np.maximum(governs, 1e-12)
-    return stored.scope_calibration(governs), follows
+    follows = classes[:, 2] / np.maximum(governs, 1e-12)
+    return np.minimum(governs, band), follows
 
 
-def judge_conditions(stored: StoredGate, found: PairFeatures) -> Array:
-    """Return the calibrated probability that each condition holds, float64 [n]."""
-    return stored.condition_calibration(stored.condition(found.named)[:, 1])
+def settled(
+    stored: StoredGate,
+    classes: Array,
+    conditions: NDArray[np.bool_],
+    logits: Array | None = None,
+) -> tuple[Array, Array]:
+    """Return the calibrated probability that each edit governs, and of *follows* if it does.
+
+    :param classes: of the first stage, [n, 3].
+    :param conditions: which are conditions, bool [n].
+    :param logits: of the second stage, [n, 3]; None leaves it out.
+    :return: two float64 [n].
+    """
+    if logits is not None and stored.second is not None:
+        inputs = second_inputs(classes, logits)
+        weighed = stored.second.scope(inputs)
+        held = stored.second.condition(inputs)
+        classes = np.where(
+            conditions[:, None], np.column_stack([held, np.zeros(len(held))]), weighed
+        )
+    governs = 1.0 - classes[:, 0]
+    follows = classes[:, 2] / np.maximum(governs, 1e-12)
+    calibrated = np.where(
+        conditions, stored.condition_calibration(governs), stored.scope_calibration(governs)
+    )
+    return calibrated, follows
+
+
+def second_inputs(classes: Array, logits: Array) -> Array:
+    """Return what the second stage weighs: both stages' log-odds against none, float64 [n, 4].
+
+    :param classes: of the first stage, [n, 3].
+    :param logits: of the cross-encoder, [n, 3].
+    """
+    first = np.log(np.maximum(classes, 1e-6))
+    return np.column_stack([first[:, 1:] - first[:, :1], logits[:, 1:] - logits[:, :1]]).astype(
+        np.float64
+    )
 
 
 def scope_inputs(relations: Projection, found: PairFeatures) -> Array:

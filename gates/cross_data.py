@@ -121,5 +121,3 @@ def _read(examples: Sequence[Example], *, condition: bool = False) -> list[Pair]
         )
         for one in examples
     ]  # fmt: skip
-
-

@@ -16,7 +16,7 @@ import numpy as np
 
 from errata import checkpoint
 from errata.cache.errors import ModelError
-from errata.gates.cross import StoredCross, read_pairs_together, transformer_of
+from errata.gates.cross import StoredCross, transformer_of
 from errata.gates.cross_data import Pair, PairSource
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ class CrossRun:
     ) -> None:
         import torch
 
+        from errata.gates.cross_reader import PairReader
+
         self.settings, self.out = settings, out
         self._source = train
         self._tune = tune.draw(settings.tune, random.Random(f"tune {settings.seed}"))
@@ -83,7 +85,7 @@ class CrossRun:
             )
         torch.manual_seed(settings.seed)
         there, self._tokenizer = transformer_of(encoder).transformer()
-        self.model = _Reader(copy.deepcopy(there), settings.rank)
+        self.model = PairReader(copy.deepcopy(there), settings.rank)
         self._fingerprint = encoder.fingerprint
         if start is not None:
             self.model.take(start)
@@ -265,61 +267,3 @@ def contrast(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     against = out.logsumexp(0).expand_as(mine)
     told = cross_entropy(logits[governed][:, 1:], labels[governed] - 1)
     return (torch.logaddexp(mine, against) - mine).mean() + told
-
-
-def _reader_class() -> type:
-    import torch
-    from peft import LoraConfig, get_peft_model
-
-    class Reader(torch.nn.Module):
-        """A transformer with low-rank changes and a head."""
-
-        def __init__(self, transformer: Any, rank: int) -> None:
-            super().__init__()
-            config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
-            self.body = get_peft_model(transformer, config)
-            self.head = torch.nn.Linear(2 * transformer.config.hidden_size, 3)
-            self.scale = 2.0
-
-        def forward(self, tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> torch.Tensor:
-            logits: torch.Tensor = self.head(read_pairs_together(self.body, tokenizer, pairs))
-            return logits
-
-        def _changes(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
-            marks = {".lora_A.default.weight": ".weight.A", ".lora_B.default.weight": ".weight.B"}
-            for name, parameter in self.body.get_base_model().named_parameters():
-                for mark, short in marks.items():
-                    if name.endswith(mark):
-                        yield name.removesuffix(mark) + short, parameter
-
-        def stored(self) -> StoredCross:
-            """Return what was trained, in half precision."""
-            named = {**dict(self._changes()), "head.weight": self.head.weight,
-                     "head.bias": self.head.bias}  # fmt: skip
-            return StoredCross(
-                {k: p.detach().cpu().to(torch.float16).numpy() for k, p in named.items()},
-                self.scale,
-            )
-
-        def take(self, start: StoredCross) -> None:
-            """Begin from a trained one.
-
-            :raises ModelError: of another rank or transformer.
-            """
-            named = {**dict(self._changes()), "head.weight": self.head.weight,
-                     "head.bias": self.head.bias}  # fmt: skip
-            shapes = {k: tuple(p.shape) for k, p in named.items()}
-            if shapes != {k: v.shape for k, v in start.tensors.items()}:
-                raise ModelError(
-                    "expected a cross-encoder of the same rank and transformer to start from, "
-                    "found another; train from the beginning, or with the rank it has"
-                )
-            with torch.no_grad():
-                for name, parameter in named.items():
-                    parameter.copy_(torch.from_numpy(start.tensors[name].astype(np.float32)))
-
-    return Reader
-
-
-def _Reader(transformer: Any, rank: int) -> Any:  # noqa: N802  a class made late, for torch
-    return _reader_class()(transformer, rank)

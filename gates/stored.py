@@ -1,4 +1,7 @@
-"""A trained gate on disk: ``gate.safetensors`` with the arrays, ``card.json`` with the rest."""
+"""A trained gate on disk: arrays in ``gate.safetensors``, the rest in ``card.json``.
+
+A gate of two stages has the cross-encoder's arrays in ``cross.safetensors``.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,30 @@ import numpy as np
 
 from errata.cache.atomic import write_atomically
 from errata.cache.errors import ModelError
+from errata.gates.cross import StoredCross
 from errata.gates.features import NAMES
 from errata.gates.network import Network, Platt, Projection, Trees
 
 WEIGHTS = "gate.safetensors"
+CROSS = "cross.safetensors"
 CARD = "card.json"
 FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SecondStage:
+    """The cross-encoder and how its word is weighed with the first stage's.
+
+    :param cross: what the cross-encoder is.
+    :param scope: classes none, same, follows, from both stages' logarithms of the same.
+    :param condition: classes none, same, from both stages'.
+    :param band: probability of the first stage from which a pair is read together.
+    """
+
+    cross: StoredCross
+    scope: Network
+    condition: Network
+    band: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +57,7 @@ class StoredGate:
     :param near: share of the threshold from which a candidate is a near miss.
     :param encoder: fingerprint of the encoder it was trained with.
     :param card: what people should know: data, seed, figures; JSON values.
+    :param second: the second stage, if there is one.
     """
 
     relations: Projection
@@ -50,6 +72,7 @@ class StoredGate:
     near: float
     encoder: str
     card: dict[str, Any]
+    second: SecondStage | None = None
 
     def save(self, folder: str | Path) -> None:
         """Write the gate, the card last, so that a card always has its weights.
@@ -64,6 +87,9 @@ class StoredGate:
         tensors |= self.trees.tensors("trees")
         tensors["relations.mean"] = self.relations.mean.astype(np.float32)
         tensors["relations.components"] = self.relations.components.astype(np.float32)
+        if self.second is not None:
+            tensors |= self.second.scope.tensors("second.scope")
+            tensors |= self.second.condition.tensors("second.condition")
         data = save(tensors)
         card = {
             "format": FORMAT,
@@ -80,6 +106,14 @@ class StoredGate:
             "features": list(NAMES),
             "common_words": " ".join(sorted(self.common_words)),
         }
+        if self.second is not None:
+            read = save({k: np.ascontiguousarray(v) for k, v in self.second.cross.tensors.items()})
+            card["cross"] = {
+                "scale": self.second.cross.scale,
+                "band": self.second.band,
+                "sha256": hashlib.sha256(read).hexdigest(),
+            }
+            write_atomically(folder / CROSS, read)
         write_atomically(folder / WEIGHTS, data)
         text = json.dumps(card, indent=2, ensure_ascii=False)
         write_atomically(folder / CARD, f"{text}\n".encode())
@@ -104,7 +138,8 @@ class StoredGate:
             ) from error
         _check(card, data, folder)
         try:
-            return cls._read(load(data), card)
+            tensors = load(data)
+            return cls._read(tensors, card, _second(folder, card, tensors))
         except (KeyError, TypeError, ValueError, SafetensorError) as error:
             raise ModelError(
                 f"{folder}: the gate's files do not hold what a gate of format {FORMAT} needs: "
@@ -112,9 +147,11 @@ class StoredGate:
             ) from error
 
     @classmethod
-    def _read(cls, tensors: dict[str, Any], card: dict[str, Any]) -> StoredGate:
+    def _read(
+        cls, tensors: dict[str, Any], card: dict[str, Any], second: SecondStage | None
+    ) -> StoredGate:
         written = {"format", "encoder", "threshold", "condition_threshold", "near", "calibration"}
-        written |= {"weights_sha256", "features", "common_words"}
+        written |= {"weights_sha256", "features", "common_words", "cross"}
         return cls(
             relations=Projection(
                 tensors["relations.mean"].astype(np.float64),
@@ -131,7 +168,33 @@ class StoredGate:
             near=float(card["near"]),
             encoder=str(card["encoder"]),
             card={key: value for key, value in card.items() if key not in written},
+            second=second,
         )
+
+
+def _second(folder: Path, card: dict[str, Any], tensors: dict[str, Any]) -> SecondStage | None:
+    """Return the second stage, None where the gate has none.
+
+    :raises ModelError: its file is missing or belongs to another card.
+    """
+    from safetensors.numpy import load
+
+    if "cross" not in card:
+        return None
+    try:
+        data = (folder / CROSS).read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"{folder}: the card speaks of a cross-encoder, but {CROSS} cannot be read: {error}; "
+            "restore all files of the training run"
+        ) from error
+    _same_digest(card["cross"].get("sha256"), data, folder, CROSS)
+    return SecondStage(
+        StoredCross(load(data), float(card["cross"]["scale"])),
+        Network.from_tensors(tensors, "second.scope"),
+        Network.from_tensors(tensors, "second.condition"),
+        float(card["cross"]["band"]),
+    )
 
 
 def _check(card: Any, data: bytes, folder: Path) -> None:
@@ -142,15 +205,18 @@ def _check(card: Any, data: bytes, folder: Path) -> None:
             f"{folder / CARD}: expected a gate card of format {FORMAT}, found {found!r}; "
             "train the gate again with this version of errata"
         )
-    digest = hashlib.sha256(data).hexdigest()
-    if card.get("weights_sha256") != digest:
-        raise ModelError(
-            f"{folder / CARD}: the card was written for other weights: expected SHA-256 "
-            f"{card.get('weights_sha256')}, found {digest} in {WEIGHTS}; restore both files "
-            "from the same training run"
-        )
+    _same_digest(card.get("weights_sha256"), data, folder, WEIGHTS)
     if card.get("features") != list(NAMES):
         raise ModelError(
             f"{folder / CARD}: the gate was trained on other features than this version of errata "
             "makes; train it again"
+        )
+
+
+def _same_digest(expected: object, data: bytes, folder: Path, name: str) -> None:
+    digest = hashlib.sha256(data).hexdigest()
+    if expected != digest:
+        raise ModelError(
+            f"{folder / CARD}: the card was written for other weights: expected SHA-256 "
+            f"{expected}, found {digest} in {name}; restore all files from the same training run"
         )

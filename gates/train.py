@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,12 @@ import numpy as np
 
 from errata.cache.encoder import Encoder
 from errata.cache.errors import ModelError
-from errata.cache.records import Vector
+from errata.cache.records import LanguagePatch, Vector
 from errata.facts.table import Split
-from errata.gates.classifier import ScopeClassifier, judge, scope_inputs
+from errata.gates.classifier import ScopeClassifier, first_classes, scope_inputs
+from errata.gates.cross import StoredCross
+from errata.gates.cross_data import PairSource
+from errata.gates.cross_train import CrossRun, CrossSettings
 from errata.gates.data import (
     Example,
     QuestionPair,
@@ -50,6 +53,7 @@ from errata.gates.fit import (
 from errata.gates.memory import EncodingMemory
 from errata.gates.network import Platt
 from errata.gates.questions import QuestionBook
+from errata.gates.second import fit_second
 from errata.gates.stored import StoredGate
 from errata.gates.trial import Trial, build_trial, run_trial
 
@@ -75,6 +79,7 @@ class Recipe:
     :param condition_rounds: how often the pairs of conditions are drawn.
     :param conditions: pairs of conditions trained on, at most.
     :param without: relations left out, to measure on what was never seen.
+    :param cross: how the cross-encoder of the second stage is trained; None leaves it out.
     """
 
     seed: int = 0
@@ -89,6 +94,7 @@ class Recipe:
     condition_rounds: int = 1
     conditions: int = 40_000
     without: frozenset[str] = frozenset()
+    cross: CrossSettings | None = field(default_factory=CrossSettings)
 
 
 @dataclass(slots=True)
@@ -107,19 +113,22 @@ def train(
     open_questions: str | Path | None = None,
     encoder: Encoder | None = None,
     recipe: Recipe | None = None,
+    start: str | Path | None = None,
     progress: bool = False,
 ) -> StoredGate:
-    """Train a gate and write it.
+    """Train a gate and write it; the second stage, which takes long, resumes where it stopped.
 
     :param out: the folder it is written to.
     :param pairs: files of labelled question pairs (:func:`errata.gates.data.read_pairs`).
     :param open_questions: a file of questions out of any edit's scope.
     :param encoder: the encoder to train for; by default the packaged all-MiniLM-L6-v2.
     :param recipe: seed, sizes and rates.
+    :param start: a trained gate whose cross-encoder is trained on.
     :param progress: show progress bars.
     :raises ModelError: a file is malformed, or there is nothing to tell apart.
     """
     recipe = recipe or Recipe()
+    began = None if start is None else _cross_of(start)
     started = time.monotonic()
     asked = [pair for path in pairs for pair in read_pairs(path)]
     questions = [] if open_questions is None else read_open_questions(open_questions)
@@ -131,7 +140,18 @@ def train(
     splits: tuple[Split, ...] = ("train", "tune")
     data = {split: _collect(split, memory, asked, questions, recipe) for split in splits}
     with _bars(progress) as bar:
-        stored = _fit(memory, data, recipe, bar)
+        stored, held_out = _fit(memory, data, recipe, bar)
+        if recipe.cross is not None:
+            run = _cross_run(memory, split_pairs(asked), data, Path(out), recipe.cross, began)
+            run.resume()
+            cross = run.train(progress=progress)
+            stored = fit_second(stored, cross, memory, held_out["scopes"], held_out["conditions"])
+            stored.card["cross-encoder"] = {
+                **asdict(recipe.cross), "steps taken": run.step, "seconds": round(run.seconds),
+                "started from": None if start is None else Path(start).name,
+                "history": run.history,
+            }  # fmt: skip
+        stored = _with_condition_threshold(stored, memory, data["tune"].conditions, recipe)
         stored = _with_threshold(stored, memory, data["tune"].open, recipe, bar)
     stored.card.update(
         {
@@ -193,10 +213,43 @@ def _nearest(memory: EncodingMemory, texts: Sequence[str]) -> list[list[int]]:
     return found
 
 
+_HeldOut = tuple[list[Example], PairFeatures, Labels]
+"""Pairs of the tune split, their features and labels."""
+
+
+def _cross_of(start: str | Path) -> StoredCross:
+    """Return the cross-encoder of a trained gate.
+
+    :raises ModelError: it has none.
+    """
+    stored = StoredGate.load(start)
+    if stored.second is None:
+        raise ModelError(
+            f"{start}: expected a gate with a cross-encoder to start from, found one of one stage; "
+            "leave the start out"
+        )
+    return stored.second.cross
+
+
+def _cross_run(
+    memory: EncodingMemory,
+    pairs: dict[Split, list[QuestionPair]],
+    data: dict[Split, _Pairs],
+    out: Path,
+    settings: CrossSettings,
+    began: StoredCross | None,
+) -> CrossRun:
+    train, tune = (
+        PairSource(split, pairs.get(split, ()), data[split].open, memory)
+        for split in ("train", "tune")
+    )
+    return CrossRun(memory, train, tune, out, settings, began)
+
+
 def _fit(
     memory: EncodingMemory, data: dict[Split, _Pairs], recipe: Recipe, bar: _Bar
-) -> StoredGate:
-    """Return a gate whose thresholds are still to be picked."""
+) -> tuple[StoredGate, dict[str, _HeldOut]]:
+    """Return a gate of one stage whose thresholds are still to be picked, and what tuned it."""
     common = common_words()
     maker = FeatureMaker(memory.encode, common)
     made = {
@@ -227,19 +280,35 @@ def _fit(
     )
     tuned, tune_labels = made["tune", "scopes"]
     holds, hold_labels = made["tune", "conditions"]
-    held_by = condition(holds.named)[:, 1]
-    calibration = fit_platt(held_by, hold_labels > 0)
-    threshold = pick_threshold(list(calibration(held_by)[hold_labels == 0]), recipe.condition_rate)
-    stored.card["conditions"] = {
-        "held": _share(list(calibration(held_by)[hold_labels > 0] >= threshold)),
-        "not held": _share(list(calibration(held_by)[hold_labels == 0] >= threshold)),
-    }
-    return replace(
+    classes, held_by = first_classes(stored, tuned), condition(holds.named)[:, 1]
+    stored = replace(
         stored,
-        scope_calibration=fit_platt(judge(stored, tuned)[0], tune_labels > 0),
-        condition_calibration=calibration,
-        condition_threshold=threshold,
+        scope_calibration=fit_platt(1.0 - classes[:, 0], tune_labels > 0),
+        condition_calibration=fit_platt(held_by, hold_labels > 0),
     )
+    return stored, {
+        "scopes": (data["tune"].scopes, tuned, tune_labels),
+        "conditions": (data["tune"].conditions, holds, hold_labels),
+    }
+
+
+def _with_condition_threshold(
+    stored: StoredGate, memory: EncodingMemory, examples: Sequence[Example], recipe: Recipe
+) -> StoredGate:
+    """Pick the threshold of conditions that are topics or claims."""
+    gate = ScopeClassifier(memory, stored, threshold=0.5)
+    said = gate.score_batch(
+        [one.query for one in examples],
+        [[LanguagePatch(one.scope.text, "say so")] for one in examples],
+    )
+    held = np.array([float(one.probability[0]) for one in said])
+    holds = _labels(examples) > 0
+    threshold = pick_threshold(list(held[~holds]), recipe.condition_rate)
+    stored.card["conditions"] = {
+        "held": _share(list(held[holds] >= threshold)),
+        "not held": _share(list(held[~holds] >= threshold)),
+    }
+    return replace(stored, condition_threshold=threshold)
 
 
 def _labels(examples: Sequence[Example]) -> Labels:

@@ -23,7 +23,8 @@ from errata.gates.data import open_split, read_open_questions
 from errata.gates.memory import EncodingMemory
 from errata.gates.questions import QuestionBook
 from errata.gates.threshold import CosineGate
-from errata.gates.trial import Outcome, Rate, build_trial, run_trial
+from errata.gates.trial import Outcome, build_trial, run_trial
+from errata.statistics import Rate, rate
 
 BY_DESIGN = {
     "paraphrase": "at least 0.93",
@@ -45,37 +46,37 @@ def rows_of(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, str, Rate]]:
         kinds[label, "all of these"].append(one)
     order = {"same": 0, "follows": 1, "none": 2}
     for (label, kind), mine in sorted(kinds.items(), key=lambda pair: order[pair[0][0]]):
-        yield label, kind, Rate(sum(one.hit for one in mine), len(mine))
+        yield label, kind, rate([one.hit for one in mine])
     told = [one for one in outcomes if one.hit and one.query.label != "none"]
-    right = [one for one in told if one.best_id == one.query.edit_id]
-    yield "", "of hits, the right edit", Rate(len(right), len(told))
-    knows = [one for one in right if one.follows == (one.query.label == "follows")]
-    yield "", "same told from follows", Rate(len(knows), len(right))
+    found = [one.best_id == one.query.edit_id for one in told]
+    yield "", "of hits, the right edit", rate(found)
+    right = [one for one, is_right in zip(told, found, strict=True) if is_right]
+    knows = [one.follows == (one.query.label == "follows") for one in right]
+    yield "", "same told from follows", rate(knows)
 
 
 def report(name: str, outcomes: Sequence[Outcome], facts: int, as_json: bool) -> None:
     """Print one gate's table."""
     rows = list(rows_of(outcomes))
     if as_json:
-        found = [
+        listed = [
             {
                 "label": label,
                 "kind": kind,
-                "hits": rate.hits,
-                "n": rate.n,
-                "rate": rate.value,
-                "interval": rate.interval(),
+                "hits": found.hits,
+                "n": found.n,
+                "rate": found.share,
+                "interval": (found.low, found.high),
             }
-            for label, kind, rate in rows
+            for label, kind, found in rows
         ]
-        print(json.dumps({"gate": name, "facts": facts, "rows": found}, indent=2))
+        print(json.dumps({"gate": name, "facts": facts, "rows": listed}, indent=2))
         return
     print(f"\n{name}, {facts} facts in the cache")
-    for label, kind, rate in rows:
-        low, high = rate.interval()
+    for label, kind, found in rows:
         print(
-            f"{label:8} {kind:24} {rate.value:7.4f}  [{low:.4f}, {high:.4f}]  "
-            f"n={rate.n:<6} {BY_DESIGN.get(kind, '')}"
+            f"{label:8} {kind:24} {found.share:7.4f}  [{found.low:.4f}, {found.high:.4f}]  "
+            f"n={found.n:<6} {BY_DESIGN.get(kind, '')}"
         )
 
 

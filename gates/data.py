@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
 import random
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from errata.cache.errors import ModelError
 from errata.facts import load_relations
@@ -19,6 +16,7 @@ from errata.facts.table import Split
 from errata.gates.condition_data import condition_examples, training_texts
 from errata.gates.examples import Example
 from errata.gates.features import Scope
+from errata.gates.jsonl import json_lines, only_keys, text_at
 from errata.gates.noise import in_message, mistyped, noisy
 from errata.gates.phrasings import COMMON, asked
 from errata.gates.questions import Asking, Item, Label, QuestionBook
@@ -137,27 +135,27 @@ def pair_examples(pairs: Iterable[QuestionPair]) -> Iterator[Example]:
         yield Example(pair.b, Scope(pair.a), label, "question pairs")
 
 
-def read_pairs(path: str | Path) -> list[QuestionPair]:
+def read_pairs(path: str | Path, *, both: bool = True) -> list[QuestionPair]:
     """Read labelled question pairs, JSON lines ``{"a", "b", "same"}``, gzipped or not.
 
+    :param both: refuse a file of one sort only, from which nothing can be told apart.
     :raises ModelError: a line is malformed, a text empty, a label missing, or all labels the
         same; names the file and line.
     """
     found = []
-    for where, row in _json_lines(path):
-        unknown = set(row) - {"a", "b", "same"}
-        if unknown or set(row) != {"a", "b", "same"}:
-            raise ModelError(f"{where}: expected the keys a, b and same, found {sorted(row)}")
+    for where, row in json_lines(path):
+        only_keys(where, row, ("a", "b", "same"))
         if row["same"] not in (0, 1):
-            raise ModelError(f"{where}: expected same to be 0 or 1, found {row['same']!r}")
-        for key in ("a", "b"):
-            if not isinstance(row[key], str) or not row[key].strip():
-                raise ModelError(f"{where}: expected a question under {key!r}, found {row[key]!r}")
-        found.append(QuestionPair(row["a"], row["b"], bool(row["same"])))
-    if len({pair.same for pair in found}) < 2:
+            raise ModelError(
+                f"{where}: expected same to be 0 or 1, found {row['same']!r}; label the pair, or "
+                "delete the line"
+            )
+        texts = text_at(where, row, "a"), text_at(where, row, "b")
+        found.append(QuestionPair(*texts, bool(row["same"])))
+    if both and len({pair.same for pair in found}) < 2:
         raise ModelError(
             f"{path}: expected pairs that are the same and pairs that are not, found only one sort "
-            f"among {len(found)}; a gate cannot be trained on it"
+            f"among {len(found)}; add pairs of the other sort"
         )
     return found
 
@@ -165,34 +163,12 @@ def read_pairs(path: str | Path) -> list[QuestionPair]:
 def read_open_questions(path: str | Path) -> list[str]:
     """Read open questions, JSON lines with a key ``question``, gzipped or not.
 
-    :raises ModelError: a line has no question; names the file and line.
+    :raises ModelError: a line has no question, or there is no line; names the file and line.
     """
-    found = []
-    for where, row in _json_lines(path):
-        question = row.get("question")
-        if not isinstance(question, str) or not question.strip():
-            raise ModelError(f"{where}: expected the key question with a text, found {row!r}")
-        found.append(question.strip())
+    found = [text_at(where, row, "question") for where, row in json_lines(path)]
+    if not found:
+        raise ModelError(f"{path}: expected JSON lines with a question each, found none")
     return found
-
-
-def _json_lines(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    opener = gzip.open if str(path).endswith(".gz") else open
-    try:
-        with opener(path, "rt", encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise ModelError(
-                        f"{path}:{number}: expected a JSON object, found {line[:60]!r}"
-                    )
-                yield f"{path}:{number}", row
-    except json.JSONDecodeError as error:
-        raise ModelError(f"{path}:{number}: expected one JSON object a line: {error}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path}: cannot be read as JSON lines: {error}") from error
 
 
 def hash_tenth(text: str) -> int:

@@ -243,7 +243,7 @@ class QuestionBook:
         others = [
             other
             for other in self.by_topic[item.kind, item.topic.name]
-            if not _one_name(other.subject, item.subject)
+            if not one_name(other.subject, item.subject)
         ]
         if not others:
             return
@@ -267,7 +267,7 @@ class QuestionBook:
         others = [
             other
             for other in self.by_topic[item.kind, item.topic.name]
-            if other.answer != item.answer and not _one_name(other.subject, item.subject)
+            if other.answer != item.answer and not one_name(other.subject, item.subject)
         ]
         if others:
             other = rng.choice(others)
@@ -326,7 +326,7 @@ class QuestionBook:
         return rng.choice(others) if others else "another"
 
 
-def _one_name(one: str, other: str) -> bool:
+def one_name(one: str, other: str) -> bool:
     """Tell whether two subjects share a name or an alias."""
     names = [{plain(name), *map(plain, aliases().get(name, ()))} for name in (one, other)]
     return bool(names[0] & names[1])

@@ -6,21 +6,22 @@ wrong candidate among ten is a wrong answer.
 
 from __future__ import annotations
 
-import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from errata.cache.encoder import Encoder
-from errata.cache.records import Fact, Hit, Query, Vector
+from errata.cache.queries import make_queries
+from errata.cache.records import Fact
+from errata.cache.store import EditCache
 from errata.gates.base import Decision, Gate
-from errata.gates.classifier import ScopeClassifier
+from errata.gates.famous import famous_neighbours
+from errata.gates.judging import decide_all
 from errata.gates.noise import careless
 from errata.gates.questions import Item, Label, QuestionBook
 
 CHUNK = 64
+_EITHER_WAY = frozenset({"distance"})
 NEIGHBOURS = 16
 """Candidates that a search returns for a query."""
 
@@ -33,12 +34,14 @@ class TrialQuery:
     :param kind: what sort of query.
     :param label: ``same`` or ``follows`` where an edit of the trial governs it, else ``none``.
     :param edit_id: that edit, or empty.
+    :param about: the edit it was made for, governed or not; empty for an open question.
     """
 
     text: str
     kind: str
     label: Label
     edit_id: str = ""
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,28 +70,6 @@ class Outcome:
     hit: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """A share with its 95% Wilson interval."""
-
-    hits: int
-    n: int
-
-    @property
-    def value(self) -> float:
-        """The share itself; NaN of nothing."""
-        return self.hits / self.n if self.n else math.nan
-
-    def interval(self, z: float = 1.959964) -> tuple[float, float]:
-        """Return the Wilson interval."""
-        if not self.n:
-            return (0.0, 1.0)
-        p, n = self.value, self.n
-        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-        half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-        return (max(0.0, centre - half), min(1.0, centre + half))
-
-
 def build_trial(
     book: QuestionBook,
     open_questions: Sequence[str],
@@ -96,6 +77,7 @@ def build_trial(
     size: int,
     seed: int = 0,
     only: frozenset[str] = frozenset(),
+    famous: bool = False,
 ) -> Trial:
     """Return a trial about the subjects of a book.
 
@@ -103,6 +85,7 @@ def build_trial(
     :param open_questions: questions that no edit governs.
     :param size: facts in the cache, one a subject; fewer where the book has fewer subjects.
     :param only: relations of those facts; any if empty.
+    :param famous: ask the same of famous subjects, too.
     """
     rng = random.Random(seed)
     subjects = sorted(book.by_subject)
@@ -121,10 +104,13 @@ def build_trial(
     queries = []
     for item, edit in zip(items, edits, strict=True):
         for asking in (*book.same(item, rng, 3), *book.follows(item, rng)):
-            queries.append(TrialQuery(asking.text, asking.kind, asking.label, edit.id))
-        for asking in book.neighbours(item, rng, 3):
+            queries.append(TrialQuery(asking.text, asking.kind, asking.label, edit.id, edit.id))
+        beside = [*book.neighbours(item, rng, 3)]
+        if famous:
+            beside += famous_neighbours(item, rng)
+        for asking in beside:
             if careless(asking.text) not in governed:
-                queries.append(TrialQuery(asking.text, asking.kind, "none"))
+                queries.append(TrialQuery(asking.text, asking.kind, "none", about=edit.id))
     queries += [TrialQuery(text, "open question", "none") for text in open_questions]
     return Trial(tuple(edits), tuple(queries))
 
@@ -154,44 +140,61 @@ def run_trial(
     *,
     progress: Callable[[int], None] | None = None,
 ) -> list[Outcome]:
-    """Put every query of a trial to a gate.
+    """Put every query of a trial to the cache, and what it finds to a gate.
 
+    :param encoder: the gate's own; one that remembers saves time.
     :param progress: called now and then with the number of queries done.
     """
-    rows = encoder.encode([edit.scope for edit in trial.edits])
     outcomes: list[Outcome] = []
-    for start in range(0, len(trial.queries), CHUNK):
-        asked = trial.queries[start : start + CHUNK]
-        queries = _read([one.text for one in asked], encoder)
-        hits = [_search(query, trial.edits, rows) for query in queries]
-        for one, decision in zip(asked, _decide(gate, queries, hits), strict=True):
-            first = decision.candidates[0]
-            follows = first.relation == "follows"
-            outcomes.append(Outcome(one, first.probability, first.edit_id, follows, decision.hit))
-        if progress is not None:
-            progress(len(outcomes))
+    with EditCache(encoder) as cache:
+        cache.add(trial.edits)
+        view = cache.view()
+        for start in range(0, len(trial.queries), CHUNK):
+            asked = trial.queries[start : start + CHUNK]
+            queries = make_queries(encoder, [one.text for one in asked])
+            decided = decide_all(gate, queries, view.search(queries, NEIGHBOURS))
+            outcomes += map(_outcome, asked, decided)
+            if progress is not None:
+                progress(len(outcomes))
     return outcomes
 
 
-def _read(texts: Sequence[str], encoder: Encoder) -> list[Query]:
-    windows = [encoder.windows(text) for text in texts]
-    rows = encoder.encode([window for some in windows for window in some])
-    unknown = encoder.unknown_share(texts)
-    queries, start = [], 0
-    for text, some, share in zip(texts, windows, unknown.tolist(), strict=True):
-        queries.append(Query(text, some, rows[start : start + len(some)], share))
-        start += len(some)
-    return queries
+def _outcome(query: TrialQuery, decision: Decision) -> Outcome:
+    first = decision.candidates[0]
+    follows = first.relation == "follows"
+    return Outcome(query, first.probability, first.edit_id, follows, decision.hit)
 
 
-def _search(query: Query, edits: Sequence[Fact], rows: Vector) -> list[Hit]:
-    """Return the edits nearest to a query."""
-    scores = (query.vectors @ rows.T).max(axis=0)
-    nearest = np.argsort(-scores, kind="stable")[:NEIGHBOURS]
-    return [Hit(edits[at], float(scores[at]), rows[at]) for at in nearest.tolist()]
+def parted(trial: Trial, size: int) -> tuple[Trial, ...]:
+    """Return the trial as several, each a cache of some of the edits and the queries about them.
+
+    :param size: edits in each; a rest too small for another is left out. Open questions are dealt
+        out in turn.
+    """
+    caches = [trial.edits[at : at + size] for at in range(0, len(trial.edits) - size + 1, size)]
+    place = {edit.id: at for at, edits in enumerate(caches) for edit in edits}
+    queries: list[list[TrialQuery]] = [[] for _ in caches]
+    for turn, query in enumerate(trial.queries):
+        at = place.get(query.about) if query.about else turn % len(caches)
+        if at is not None:
+            queries[at].append(query)
+    return tuple(Trial(edits, tuple(some)) for edits, some in zip(caches, queries, strict=True))
 
 
-def _decide(gate: Gate, queries: list[Query], hits: list[list[Hit]]) -> list[Decision]:
-    if isinstance(gate, ScopeClassifier):
-        return gate.decide_batch(queries, hits)
-    return [gate.decide(query, found) for query, found in zip(queries, hits, strict=True)]
+def turned_pairs(book: QuestionBook, rng: random.Random) -> Iterator[tuple[str, Fact]]:
+    """Yield questions about two things and edits that ask the same the other way round.
+
+    Only where it is another question: not of distances.
+    """
+    for item in book.items:
+        forms = [form for form in item.topic.forms if "{t}" in form]
+        others = [
+            other.subject
+            for other in book.by_topic[item.kind, item.topic.name]
+            if other.subject != item.subject
+        ]
+        if not forms or not others or item.topic.name in _EITHER_WAY:
+            continue
+        second = rng.choice(others)
+        edit = Fact(item.say(forms[0], other=second), "known")
+        yield item.say(rng.choice(forms), second, item.subject), edit

@@ -35,7 +35,7 @@ from errata.gates.network import Network, Platt, Trees
 from errata.gates.questions import QuestionBook
 from errata.gates.stored import CARD, WEIGHTS, StoredGate
 from errata.gates.train import Recipe, train
-from errata.gates.trial import Rate, build_trial, run_trial
+from errata.gates.trial import build_trial, run_trial
 from tests.fakes import StubEncoder
 from tests.small_gate import RECIPE, small_gate, small_gate_folder
 
@@ -225,12 +225,6 @@ def test_a_trial_never_asks_what_another_edit_answers_and_calls_it_wrong():
     wrong = [q for q in trial.queries if q.label == "none"]
     assert len(wrong) > 200
     assert not {q.text.casefold().rstrip("?. ") for q in wrong} & own
-
-
-def test_wilson_interval():
-    assert Rate(0, 0).interval() == (0.0, 1.0)
-    low, high = Rate(10, 100).interval()
-    assert (round(low, 4), round(high, 4)) == (0.0552, 0.1744)
 
 
 def write(path, *rows):

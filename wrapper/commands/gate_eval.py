@@ -1,0 +1,225 @@
+"""``errata gate eval``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from errata.commands.options import AsJson, Encoder
+from errata.commands.output import console, reports_errors, say, say_json
+
+if TYPE_CHECKING:
+    from errata.gates.base import Gate
+    from errata.gates.evaluate import Setting
+    from errata.gates.judging import Progress
+    from errata.gates.report import Report
+
+File = Annotated[Path | None, typer.Option(metavar="FILE")]
+
+
+@reports_errors
+def eval_gate(
+    gate: Annotated[
+        str,
+        typer.Option("--gate", metavar="NAMES", help="Names or folders, comma-separated; cosine."),
+    ] = "default,cosine",
+    pairs: Annotated[
+        Path | None,
+        typer.Option("--pairs", metavar="FILE", help="Labelled question pairs, .jsonl or .gz."),
+    ] = None,
+    open_questions: Annotated[
+        Path | None,
+        typer.Option("--open", metavar="FILE", help="Questions out of any scope, .jsonl or .gz."),
+    ] = None,
+    background: Annotated[
+        Path | None,
+        typer.Option(
+            "--background", metavar="FILE", help="Facts to fill a cache with, .jsonl or .gz."
+        ),
+    ] = None,
+    n: Annotated[int, typer.Option("--n", min=1, help="Test facts asked about.")] = 200,
+    cache_sizes: Annotated[
+        str | None,
+        typer.Option(
+            "--cache-sizes",
+            metavar="N,N,…",
+            help="Facts in the cache; by default 1, 200 and, with --background, 10000.",
+        ),
+    ] = None,
+    without: Annotated[
+        str | None,
+        typer.Option(
+            "--without", metavar="PARTS", help="Measure each gate without these parts, too."
+        ),
+    ] = None,
+    most_pairs: Annotated[
+        int, typer.Option("--most-pairs", min=2, help="Question pairs measured on, at most.")
+    ] = 4000,
+    seed: Annotated[int, typer.Option("--seed", help="Of everything drawn.")] = 0,
+    plots: Annotated[
+        Path | None,
+        typer.Option("--plots", metavar="DIR", help="Draw PNG files (needs errata[plots])."),
+    ] = None,
+    document: Annotated[
+        Path | None, typer.Option("--document", metavar="FILE", help="Write the tables there.")
+    ] = None,
+    encoder: Encoder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure gates side by side: test subjects, held-out phrasings, test halves of the files.
+
+    Examples:
+        errata gate eval
+
+        errata gate eval --gate default,runs/gate,cosine --pairs pairs.jsonl --plots runs/plots
+    """
+    from errata.commands.opening import open_encoder
+    from errata.gates.evaluate import draw, evaluate
+    from errata.gates.memory import EncodingMemory
+    from errata.gates.plots import draw as draw_plots
+    from errata.gates.plots import need_matplotlib
+    from errata.gates.report import as_json as report_json
+    from errata.gates.report import markdown
+
+    if plots is not None:
+        need_matplotlib()
+    files = {"pairs": pairs, "open": open_questions, "background": background}
+    setting = _setting(files, n, _sizes(cache_sizes, n, background), most_pairs, seed)
+    remembered = EncodingMemory(open_encoder(encoder), None)
+    gates = dict(_gates(gate, without, remembered))
+    trials = draw(setting)
+    reports = []
+    for name, one in gates.items():
+        with _progress(name, shown=not as_json) as progress:
+            reports.append(evaluate(name, one, remembered, setting, trials, progress))
+    told = _told(files, setting, remembered.fingerprint)
+    if document is not None:
+        from errata.cache.atomic import write_atomically
+
+        command = shlex.join(["errata", *sys.argv[1:]])
+        write_atomically(document, markdown(reports, told, command).encode())
+    drawn = [] if plots is None else draw_plots(reports, plots)
+    if as_json:
+        say_json(report_json(reports, told))
+        return
+    _show(reports)
+    for path in (*drawn, *([document] if document else [])):
+        say(f"wrote {path}", style="dim", stderr=True)
+
+
+def _sizes(given: str | None, n: int, background: Path | None) -> tuple[int, ...]:
+    from errata.cache.errors import ErrataError
+
+    if given is None:
+        return (1, n, 10_000) if background is not None else (1, n)
+    sizes = [text.strip() for text in given.split(",")]
+    if not all(text.isdecimal() and int(text) > 0 for text in sizes):
+        raise ErrataError(
+            f"expected --cache-sizes as numbers above 0 with commas between, such as 1,200, "
+            f"found {given!r}"
+        )
+    return tuple(dict.fromkeys(int(text) for text in sizes))
+
+
+def _setting(
+    files: dict[str, Path | None], n: int, sizes: tuple[int, ...], most_pairs: int, seed: int
+) -> Setting:
+    """Return what is measured, from the test halves of the files."""
+    import random
+
+    from errata.gates.background import read_background
+    from errata.gates.data import open_split, read_open_questions, read_pairs, split_pairs
+    from errata.gates.evaluate import Setting
+
+    rng = random.Random(f"pairs {seed}")
+    split = split_pairs(read_pairs(files["pairs"])) if files["pairs"] else {}
+    test, tune = split.get("test", []), split.get("tune", [])
+    questions = read_open_questions(files["open"]) if files["open"] else []
+    return Setting(
+        pairs=tuple(rng.sample(test, min(len(test), most_pairs))),
+        tune_pairs=tuple(rng.sample(tune, min(len(tune), most_pairs // 2))),
+        open_questions=tuple(text for text in questions if open_split(text) == "test"),
+        background=tuple(read_background(files["background"])) if files["background"] else (),
+        facts=n,
+        sizes=sizes,
+        seed=seed,
+    )
+
+
+def _gates(given: str, without: str | None, encoder: Any) -> Iterator[tuple[str, Gate]]:
+    """Yield names and gates; each also without the parts named."""
+    from errata.gates.measured import measured_gate, without_part
+
+    for name in dict.fromkeys(text.strip() for text in given.split(",") if text.strip()):
+        gate = measured_gate(name, encoder)
+        yield name, gate
+        for part in [] if without is None else without.split(","):
+            if name != "cosine":
+                yield f"{name} without {part.strip()}", without_part(name, gate, part.strip())
+
+
+def _told(files: dict[str, Path | None], setting: Setting, fingerprint: str) -> dict[str, Any]:
+    """Return what figures were measured with: enough to have them again."""
+    from errata.gates.measured import sha256_of
+
+    return {
+        "files": {
+            name: {"file": path.name, "sha256": sha256_of(path)}
+            for name, path in files.items()
+            if path is not None
+        },
+        "question pairs": len(setting.pairs),
+        "open questions": len(setting.open_questions),
+        "facts asked about": setting.facts,
+        "facts in the cache": list(setting.sizes),
+        "split": "SHA-256 of a connected component's smallest question modulo 10 is 0; of an open "
+        "question 0 to 4; subjects as in the facts table",
+        "seed": setting.seed,
+        "encoder": fingerprint,
+    }
+
+
+@contextmanager
+def _progress(name: str, *, shown: bool) -> Iterator[Progress]:
+    """Show how far the evaluation of one gate is, on the error stream."""
+    from errata.gates.judging import silent
+
+    if not shown:
+        yield silent
+        return
+    from rich.progress import Progress as Bars
+
+    with Bars(console=console(stderr=True), transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(suite: str, done: int, total: int, /) -> None:
+            if suite not in tasks:
+                tasks[suite] = bars.add_task(f"{name}: {suite}", total=total)
+            bars.update(tasks[suite], completed=done)
+
+        yield show
+
+
+def _show(reports: Sequence[Report]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from errata.gates.report import kind_lines, lines
+
+    names = [report.gate for report in reports]
+    table = Table("what", "aim", *names, title="Test subjects, 95% intervals")
+    for what, aim, cells in lines(reports):
+        found = [report.row(what) for report in reports]
+        styles = ["red" if row is not None and row.met is False else "" for row in found]
+        table.add_row(what, aim, *(Text(c, style=s) for c, s in zip(cells, styles, strict=True)))
+    console().print(table)
+    kinds = Table("among", "right is", "kind", *names, title="Share on which something fires")
+    for group, label, kind, cells in kind_lines(reports):
+        kinds.add_row(group, label, kind, *cells)
+    console().print(kinds)

@@ -43,8 +43,8 @@ atlas: $(VENV)/base ## train atlas anew into runs/atlas (an hour or two on two c
 reasoner: $(VENV)/base ## train atlas' adapter anew into runs/reasoner (an hour; ARGS="--help")
 	$(BIN)/errata reasoner train --model atlas --out runs/reasoner $(ARGS)
 
-gate: $(VENV)/base ## train a gate anew into runs/gate (minutes; ARGS="--help")
-	$(BIN)/python -m errata.gates.train --out runs/gate $(ARGS)
+gate: $(VENV)/base ## train a gate anew into runs/gate (an hour; ARGS="--help")
+	$(BIN)/errata gate train --out runs/gate $(ARGS)
 
 clean: ## forget environment and builds; leaves runs/ and .errata/
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -41,9 +41,20 @@ def load_gate(name: str = "default", encoder: Encoder | None = None) -> Gate:
     :raises ModelError: there is no such gate, its files are damaged, or it was trained with
         another encoder.
     """
-    from errata.cache.errors import ModelError
     from errata.gates.classifier import ScopeClassifier
     from errata.gates.stored import StoredGate
+
+    stored = StoredGate.load(gate_folder(name))
+    return ScopeClassifier(default_encoder() if encoder is None else encoder, stored)
+
+
+def gate_folder(name: str) -> Path:
+    """Return the folder of a trained gate.
+
+    :param name: a shipped gate's name, or the folder of one of your own.
+    :raises ModelError: there is no such gate.
+    """
+    from errata.cache.errors import ModelError
 
     folder = _WEIGHTS / name if name in shipped_gates() else Path(name)
     if not folder.is_dir():
@@ -52,8 +63,7 @@ def load_gate(name: str = "default", encoder: Encoder | None = None) -> Gate:
             "or a folder with card.json and gate.safetensors; train one with "
             "`errata gate train --out DIR`"
         )
-    stored = StoredGate.load(folder)
-    return ScopeClassifier(default_encoder() if encoder is None else encoder, stored)
+    return folder
 
 
 def default_encoder() -> Encoder:

@@ -1,4 +1,4 @@
-"""Training a gate: ``python -m errata.gates.train --out DIR``.
+"""Training a gate: ``errata gate train --out DIR``.
 
 Seeded, minutes on one core: every distinct text is encoded once. Trains on subjects of the train
 split and trained phrasings, calibrates and picks the threshold on tune subjects.
@@ -6,7 +6,6 @@ split and trained phrasings, calibrates and picks the threshold on tune subjects
 
 from __future__ import annotations
 
-import argparse
 import random
 import time
 from collections import Counter
@@ -23,9 +22,10 @@ from errata.cache.errors import ModelError
 from errata.cache.records import LanguagePatch, Vector
 from errata.facts.table import Split
 from errata.gates.classifier import ScopeClassifier, first_classes, scope_inputs
+from errata.gates.contrast import contrast_relations
 from errata.gates.cross import StoredCross
 from errata.gates.cross_data import PairSource
-from errata.gates.cross_train import CrossRun, CrossSettings
+from errata.gates.cross_train import CrossRun, CrossSettings, Loss
 from errata.gates.data import (
     Example,
     QuestionPair,
@@ -79,6 +79,7 @@ class Recipe:
     :param condition_rounds: how often the pairs of conditions are drawn.
     :param conditions: pairs of conditions trained on, at most.
     :param without: relations left out, to measure on what was never seen.
+    :param loss: ``bce`` or ``nce``: how both stages learn to compare.
     :param cross: how the cross-encoder of the second stage is trained; None leaves it out.
     """
 
@@ -94,7 +95,8 @@ class Recipe:
     condition_rounds: int = 1
     conditions: int = 40_000
     without: frozenset[str] = frozenset()
-    cross: CrossSettings | None = field(default_factory=CrossSettings)
+    loss: Loss = "bce"
+    cross: CrossSettings | None = None
 
 
 @dataclass(slots=True)
@@ -258,7 +260,12 @@ def _fit(
         for part, examples in (("scopes", one.scopes), ("conditions", one.conditions))
     }
     found, labels = made["train", "scopes"]
-    relations = fit_relations(found, labels)
+    contrasted = recipe.loss == "nce"
+    relations = (
+        contrast_relations(found, labels, recipe.seed)
+        if contrasted
+        else fit_relations(found, labels)
+    )
     inputs = scope_inputs(relations, found)
     scope, _ = fit_network(inputs, labels, recipe.seed)
     trees, _ = fit_trees(inputs, labels, recipe.seed)
@@ -398,24 +405,3 @@ def _bars(progress: bool) -> Iterator[_Bar]:
 
     with Progress() as shown:
         yield _Bar(shown)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Train a gate from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m errata.gates.train", description=__doc__)
-    parser.add_argument("--out", required=True, help="folder the gate is written to")
-    parser.add_argument("--pairs", nargs="*", default=[], help="labelled pairs, .jsonl or .gz")
-    parser.add_argument("--open-questions", help="questions out of scope, .jsonl or .gz")
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args(arguments)
-    train(
-        given.out,
-        pairs=given.pairs,
-        open_questions=given.open_questions,
-        recipe=Recipe(seed=given.seed),
-        progress=True,
-    )
-
-
-if __name__ == "__main__":
-    main()

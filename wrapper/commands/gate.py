@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,24 +22,60 @@ def train_gate(
         Path | None,
         typer.Option("--open-questions", help="Questions out of any scope, .jsonl or .gz."),
     ] = None,
+    without_pairs: Annotated[
+        bool, typer.Option("--without-pairs", help="Refuse --pairs: a gate clear of their terms.")
+    ] = False,
+    loss: Annotated[
+        str, typer.Option("--loss", help="bce (balanced cross-entropy) or nce (InfoNCE).")
+    ] = "bce",
+    steps: Annotated[
+        int, typer.Option("--steps", min=0, help="Of the cross-encoder; 0: a gate of one stage.")
+    ] = 1500,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Pairs a step.")] = 32,
+    rate: Annotated[float, typer.Option("--rate", help="The cross-encoder's peak rate.")] = 1e-3,
+    every: Annotated[int, typer.Option("--every", min=1, help="Steps between validations.")] = 300,
+    start: Annotated[
+        str | None,
+        typer.Option("--start", metavar="GATE", help="A gate whose cross-encoder to train on."),
+    ] = None,
+    threads: Annotated[int, typer.Option("--threads", help="0: as torch chooses.")] = 0,
     seed: Annotated[int, typer.Option("--seed", help="Of everything drawn.")] = 0,
     encoder: Encoder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a gate on the train subjects of the facts table, and on pairs of your own; minutes.
+    """Train a gate on the train subjects of the facts table, and on pairs of your own.
+
+    The first stage takes minutes, the cross-encoder some 30 pairs a second and core; stopped, it
+    goes on where it was.
 
     Example:
         errata gate train --out gate/ --pairs pairs.jsonl
+        errata gate train --out gate/ --pairs ours.jsonl --start default --steps 500
+        errata gate train --out clear/ --without-pairs --open-questions open.jsonl
     """
+    from errata.cache.errors import ErrataError
     from errata.commands.opening import open_encoder
+    from errata.gates import gate_folder
+    from errata.gates.cross_train import CrossSettings
     from errata.gates.train import Recipe, train
 
+    if loss not in ("bce", "nce"):
+        raise ErrataError(f"expected --loss bce or nce, found {loss!r}")
+    if without_pairs and pairs:
+        raise ErrataError("expected --pairs or --without-pairs, found both; leave one out")
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+    kind: Any = loss
+    cross = CrossSettings(kind, seed, steps, batch, rate, every=every) if steps else None
     trained = train(
         out,
         pairs=pairs or (),
         open_questions=open_questions,
         encoder=open_encoder(encoder),
-        recipe=Recipe(seed=seed),
+        recipe=Recipe(seed=seed, loss=kind, cross=cross),
+        start=None if start is None else gate_folder(start),
         progress=not as_json,
     )
     if as_json:

@@ -35,7 +35,7 @@ def like_shaped(text: str, lower: Sequence[str], upper: Sequence[str], rng: rand
     :param lower: words without a capital to make phrases of.
     :param upper: words with a capital to make names of.
     """
-    if len(text) <= 6 and (text.upper() == text or not text.isalpha()) or text[:1] == ".":
+    if (len(text) <= 6 and (text.upper() == text or not text.isalpha())) or text[:1] == ".":
         return "".join(_other(character, rng) for character in text)
     count = min(len(text.split()), 3)
     if text[:1].islower() and lower:

@@ -24,7 +24,7 @@ from errata.gates.base import Decision, Gate
 from errata.parts import choose_encoder, choose_gate, choose_reasoner
 from errata.proxy import BaseProxy
 from errata.query import Prompt, PromptReader
-from errata.reasoners.base import Reasoner
+from errata.reasoners.base import Reasoner, Speaker
 from errata.reasoners.verbatim import VerbatimReasoner
 from errata.rows import RowBuilder, forked_rng
 from errata.selection import Selection, selector
@@ -224,6 +224,7 @@ class EditableModel(WeightEditing, BaseProxy):
             lambda e: chosen(e) and left(e) and (e.kind == "regex" or self._answers(e)),
             self._reasons,
             watch,
+            self.reasoner.phrases if isinstance(self.reasoner, Speaker) else lambda edit: False,
         )
 
     def _answers(self, edit: Edit) -> bool:
@@ -247,7 +248,7 @@ class EditableModel(WeightEditing, BaseProxy):
                 answers = reasoner.answer(
                     [way.queries[i] for i in at],
                     [way.decisions[i].fired for i in at],
-                    call.config,
+                    call.own_config,
                 )
             for i, texts in zip(at, answers, strict=True):
                 rows[i] = builder.answered(i, prompts[i], texts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from errata.cache.consequence import reported
 from errata.cache.errors import UnsupportedEdit
 from errata.cache.kinds import context
 from errata.cache.records import Edit, Fact, LanguagePatch
@@ -22,6 +23,11 @@ def readable(edit: Edit) -> bool:
     if isinstance(edit, Fact):
         return not edit.forget
     return isinstance(edit, LanguagePatch) and bool(edit.consequence.strip())
+
+
+def open_worded(edit: Edit) -> bool:
+    """Tell whether an edit leaves open in which words it is to be said: ``say that …``."""
+    return isinstance(edit, LanguagePatch) and reported(edit.consequence)
 
 
 class ReadingReasoner:
@@ -47,6 +53,10 @@ class ReadingReasoner:
     def supports(self, edit: Edit) -> bool:
         """Tell whether an edit can be read."""
         return readable(edit)
+
+    def phrases(self, edit: Edit) -> bool:
+        """Tell whether it says in its own words what an edit asks to be said: in a chat it does."""
+        return self.prompter.chat and self.supports(edit) and open_worded(edit)
 
     def answer(
         self,

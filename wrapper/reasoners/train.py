@@ -24,7 +24,7 @@ from errata.reasoners.examine import Examiner, base_answers, exam, figures, read
 from errata.reasoners.fingerprint import fingerprint
 from errata.reasoners.lessons import Lesson, Teacher
 from errata.reasoners.losses import Item, loss_of
-from errata.reasoners.prompts import Prompter, room_of
+from errata.reasoners.prompts import Prompter
 from errata.statistics import Rate
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class ReasonerRun:
             self.student, self.own = self._adapted.get_base_model(), tokenizer
         else:
             self.student, self.own = separate
-        self.prompter = Prompter(self.own, room_of(self.student))
+        self.prompter = Prompter.of(self.student, self.own)
         self._writer = AnswerWriter(self.own)
         lessons = exam(source, "tune", settings.each)
         if not lessons or not Teacher(source, "train", random.Random(0)).lessons(20):
@@ -263,22 +263,24 @@ class ReasonerRun:
         return {
             "step": self.step, "seconds": self.seconds, "best": self.best, "waited": self.waited,
             "history": self.history, "settings": asdict(self.settings),
-            "base": fingerprint(self.base),
+            "base": fingerprint(self.base), "facts": self.source.digest,
         }  # fmt: skip
 
     def resume(self) -> bool:
-        """Take up the last checkpoint of the same settings and base, if there is one.
+        """Take up the last checkpoint of the same settings, base and facts, if there is one.
 
-        :raises ErrataError: the checkpoint is of other settings or another base.
+        :raises ErrataError: the checkpoint is damaged, or of another run.
         """
         path = self.out / "checkpoint.safetensors"
         if not path.is_file():
             return False
         note = checkpoint.note_of(path)
-        if (note["settings"], note["base"]) != (asdict(self.settings), fingerprint(self.base)):
+        own = self._note()
+        other = [k for k in ("settings", "base", "facts") if note.get(k, own[k]) != own[k]]
+        if other:
             raise ErrataError(
-                f"{path}: expected a run of these settings on this base model, found another; "
-                "move it away, or name another --out"
+                f"{path}: expected a run of these settings on this base model and these facts, "
+                f"found other {', '.join(other)}; move it away, or name another --out"
             )
         checkpoint.load(path, self.student, [self.optimizer])
         self.step, self.seconds = note["step"], note["seconds"]
@@ -333,7 +335,8 @@ class ReasonerRun:
             chat=self.prompter.chat,
             lora=self.settings.lora if self.settings.kind == "adapter" else {},
             training={
-                **asdict(self.settings), "data": data, "steps_taken": self.step,
+                **asdict(self.settings), "data": data, "data_sha256": self.source.digest,
+                "steps_taken": self.step,
                 "seconds": round(self.seconds), "history": self.history,
             },
             figures={kind: asdict(rate) for kind, rate in found.items()},

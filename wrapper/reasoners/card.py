@@ -13,6 +13,7 @@ from errata.cache.errors import ModelError
 
 FILE = "reasoner.json"
 FORMAT = 1
+KINDS = ("adapter", "model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,11 @@ def read_card(folder: Path) -> ReasonerCard:
                 f"{path}: expected format {FORMAT}, found another; train it again with this errata"
             )
         card = ReasonerCard(**body)
+        if card.kind not in KINDS:
+            raise ModelError(
+                f"{path}: expected a reasoner of kind {' or '.join(KINDS)}, found {card.kind!r}; "
+                "restore the file, or train the reasoner again"
+            )
         data = (folder / card.file).read_bytes()
     except FileNotFoundError as error:
         raise ModelError(

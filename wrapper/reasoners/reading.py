@@ -88,8 +88,10 @@ class ReadingReasoner:
 
     def _told(self, edit: Edit) -> str:
         if not self.supports(edit):
+            empty = isinstance(edit, LanguagePatch) and not edit.consequence.strip()
             raise UnsupportedEdit(
                 f"edit {edit.id}: expected a fact that is not to be forgotten, or a condition and "
-                f"its consequence, found {edit.kind}; leave it to the verbatim reasoner"
+                f"its consequence, found {'an empty consequence' if empty else edit.kind}; "
+                f"{'write one' if empty else 'leave it to the verbatim reasoner'}"
             )
         return context(edit)

@@ -146,7 +146,8 @@ class EditableModel(WeightEditing, BaseProxy):
         then the rows that hit are replaced. The row of a hit is the prompt (causal) or the decoder
         start (encoder-decoder), the answer and the end token, within ``max_new_tokens``, padded as
         generate pads. With ``return_dict_in_generate``, scores and the like are None as soon as
-        one row is corrected. Logits processors do not act on stored answers.
+        one row is corrected. Logits processors act on the base model's rows alone; of a generation
+        config, all that is not about ids of the prompt holds for a reasoner's answers, too.
 
         :param inputs: ids, int64 [rows, tokens], or a BatchEncoding.
         :param rest: further positional arguments of `transformers`' generate.

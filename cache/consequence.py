@@ -1,7 +1,9 @@
 """What the consequence of a language patch says word for word, if it does.
 
-``say "Hello."`` and ``say that you were made by Example Labs`` are answers; ``the sentiment is
-positive`` gives a value (the grammar of Murty et al. 2022); anything else needs a reasoner.
+``say "Hello."`` and ``say that you were made by Example Labs`` are answers (the second one in the
+first person, unless a reasoner that follows instructions puts it in words of its own);
+``the sentiment is positive`` gives a value (the grammar of Murty et al. 2022); anything else needs
+a reasoner.
 """
 
 from __future__ import annotations
@@ -51,6 +53,15 @@ def said(consequence: str) -> str | None:
     if chinese := _CHINESE.match(text):
         return _quoted(chinese["said"].strip()) or chinese["said"].strip()
     return _value(text)
+
+
+def reported(consequence: str) -> bool:
+    """Tell whether a consequence is reported speech, ``say that …``: its words are left open.
+
+    :param consequence: the text after ``then:``.
+    """
+    verb = _VERB.match(consequence.strip())
+    return verb is not None and bool(_THAT.match(consequence.strip()[verb.end() :].lstrip()))
 
 
 def first_person(sentence: str) -> str:

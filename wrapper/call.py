@@ -71,6 +71,13 @@ class Call:
         return max(0, int(self.config.max_length) - int(counted.shape[1]))
 
     @property
+    def own_config(self) -> GenerationConfig:
+        """The config for a prompt of other words, whose answer has the length of the caller's."""
+        config = copy.copy(self.config)
+        config.max_new_tokens, config.max_length = max(1, self.budget), None
+        return config
+
+    @property
     def sequences(self) -> int:
         """Sequences returned for each prompt."""
         return self.config.num_return_sequences or 1
@@ -156,6 +163,8 @@ def read_call(base: GenerativeModel, inputs: Any, arguments: Mapping[str, Any]) 
 
 def effective_config(base: GenerativeModel, arguments: Mapping[str, Any]) -> GenerationConfig:
     """Return the generation config in effect, as `transformers` resolves it."""
+    from transformers import WatermarkingConfig
+
     own = base.generation_config
     passed = arguments.get("generation_config")
     config = copy.deepcopy(own if passed is None else passed)
@@ -165,6 +174,8 @@ def effective_config(base: GenerativeModel, arguments: Mapping[str, Any]) -> Gen
     for name, value in arguments.items():
         if value is not None and name != "generation_config" and hasattr(config, name):
             setattr(config, name, value)
+    if isinstance(config.watermarking_config, dict):
+        config.watermarking_config = WatermarkingConfig.from_dict(config.watermarking_config)
     return config
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from errata.cache.errors import ErrataError
+
 if TYPE_CHECKING:
     import torch
 
@@ -42,11 +44,20 @@ def save(
 
 
 def note_of(path: Path) -> dict[str, Any]:
-    """Return the note that was stored with a checkpoint."""
-    from safetensors import safe_open
+    """Return the note that was stored with a checkpoint.
 
-    with safe_open(path, framework="pt") as stored:
-        note: dict[str, Any] = json.loads(stored.metadata()["run"])
+    :raises ErrataError: it is damaged, or no checkpoint.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as stored:
+            note: dict[str, Any] = json.loads(stored.metadata()["run"])
+    except (SafetensorError, TypeError, KeyError, ValueError, OSError) as error:
+        raise ErrataError(
+            f"{path}: expected a checkpoint of a training run, found: {error}; restore it, or "
+            "remove it to begin anew"
+        ) from error
     return note
 
 

@@ -24,7 +24,7 @@ from errata.gates.base import Decision, Gate
 from errata.parts import choose_encoder, choose_gate, choose_reasoner
 from errata.proxy import BaseProxy
 from errata.query import Prompt, PromptReader
-from errata.reasoners.base import Reasoner
+from errata.reasoners.base import Reasoner, Speaker
 from errata.reasoners.verbatim import VerbatimReasoner
 from errata.rows import RowBuilder, forked_rng
 from errata.selection import Selection, selector
@@ -146,7 +146,8 @@ class EditableModel(WeightEditing, BaseProxy):
         then the rows that hit are replaced. The row of a hit is the prompt (causal) or the decoder
         start (encoder-decoder), the answer and the end token, within ``max_new_tokens``, padded as
         generate pads. With ``return_dict_in_generate``, scores and the like are None as soon as
-        one row is corrected. Logits processors do not act on stored answers.
+        one row is corrected. Logits processors act on the base model's rows alone; of a generation
+        config, all that is not about ids of the prompt holds for a reasoner's answers, too.
 
         :param inputs: ids, int64 [rows, tokens], or a BatchEncoding.
         :param rest: further positional arguments of `transformers`' generate.
@@ -224,6 +225,7 @@ class EditableModel(WeightEditing, BaseProxy):
             lambda e: chosen(e) and left(e) and (e.kind == "regex" or self._answers(e)),
             self._reasons,
             watch,
+            self.reasoner.phrases if isinstance(self.reasoner, Speaker) else lambda edit: False,
         )
 
     def _answers(self, edit: Edit) -> bool:
@@ -247,7 +249,7 @@ class EditableModel(WeightEditing, BaseProxy):
                 answers = reasoner.answer(
                     [way.queries[i] for i in at],
                     [way.decisions[i].fired for i in at],
-                    call.config,
+                    call.own_config,
                 )
             for i, texts in zip(at, answers, strict=True):
                 rows[i] = builder.answered(i, prompts[i], texts)

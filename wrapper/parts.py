@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from errata.cache.encoder import Encoder
-from errata.cache.errors import ErrataError
+from errata.cache.errors import ErrataError, ModelError
 from errata.gates import load_gate
 from errata.gates.base import Gate
 from errata.reasoners.base import Reasoner
@@ -57,6 +57,12 @@ def choose_reasoner(
         return reasoner
     named = names("errata.reasoners")
     made: Reasoner
+    if isinstance(reasoner, Path) or (reasoner and "/" in reasoner):
+        if not Path(reasoner).is_dir():
+            raise ModelError(
+                f"expected the folder of a trained reasoner at {reasoner}, found none; train one "
+                f"with `errata reasoner train --out {reasoner}`, or choose one of {sorted(named)}"
+            )
     if reasoner is not None and str(reasoner) not in named and Path(reasoner).is_dir():
         kind = read_card(Path(reasoner)).kind
         made = make("errata.reasoners", kind, base, tokenizer, reasoner)

@@ -19,6 +19,7 @@ _OURS = {
     "errata.reasoners": {
         "adapter": "errata.reasoners.adapter:AdapterReasoner",
         "default": "errata.reasoners.default:DefaultReasoner",
+        "few-shot": "errata.reasoners.few_shot:FewShotReasoner",
         "model": "errata.reasoners.model:ModelReasoner",
         "prompted": "errata.reasoners.prompted:PromptedReasoner",
         "verbatim": "errata.reasoners.verbatim:VerbatimReasoner",

@@ -50,6 +50,7 @@ def prepare(
     wanted: Callable[[Edit], bool],
     reasoned: Callable[[Edit], bool],
     watch: StopWatch,
+    phrased: Callable[[Edit], bool] = lambda edit: False,
 ) -> Way:
     """Take queries as far as the decision.
 
@@ -60,6 +61,7 @@ def prepare(
     :param wanted: which edits may come into force.
     :param reasoned: by which edits somebody can answer what only follows from them.
     :param watch: takes the time of each stage.
+    :param phrased: which edits are said in the reasoner's own words, not as they stand.
     """
     patterns = Filter("query", [p for p in view.regexes("query") if wanted(p)])
     rewritten = [patterns.apply(text) for text in texts]
@@ -74,9 +76,12 @@ def prepare(
         found = view.search(encoded, k=CANDIDATES, only=wanted)
         watch.lap("cache", f"{len(view.edits)} edits")
         decisions = tuple(
-            completed(_answerable(gate.decide(query, hits), reasoned), view.edits, in_context)
+            completed(
+                _answerable(_worded(gate.decide(query, hits), phrased), reasoned),
+                view.edits, in_context,
+            )
             for query, hits in zip(encoded, found, strict=True)
-        )
+        )  # fmt: skip
         watch.lap("gate", f"{sum(d.hit for d in decisions)} of {len(texts)} hit")
     else:
         decisions = tuple(Decision(query) for query in queries)
@@ -86,6 +91,13 @@ def prepare(
         [fact for fact in view.secrets if wanted(fact)],
     )
     return Way(queries, decisions, tuple(r for _, r in rewritten), output)
+
+
+def _worded(decision: Decision, phrased: Callable[[Edit], bool]) -> Decision:
+    """Return the decision, to be reasoned about where the words of what is said are left open."""
+    if decision.route == "verbatim" and phrased(decision.fired[0]):
+        return replace(decision, route="reason")
+    return decision
 
 
 def _answerable(decision: Decision, reasoned: Callable[[Edit], bool]) -> Decision:

@@ -10,12 +10,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from errata.cache.errors import ErrataError
+from errata.cli import app
 from errata.facts import FactSource
 from errata.reasoners import losses
 from errata.reasoners.adapter import AdapterReasoner, with_lora
 from errata.reasoners.card import read_card
+from errata.reasoners.default import DefaultReasoner
 from errata.reasoners.examine import Examiner, exam, figures, normal
 from errata.reasoners.lessons import (
     ALIAS,
@@ -32,10 +35,11 @@ from errata.reasoners.lessons import (
     Teacher,
 )
 from errata.reasoners.model import ModelReasoner
-from errata.reasoners.report import document, evaluate, table, to_json
+from errata.reasoners.prompted import PromptedReasoner
+from errata.reasoners.report import document, evaluate, machine_of, table, to_json
 from errata.reasoners.train import ReasonerRun, Settings
 from errata.reasoners.verbatim import VerbatimReasoner
-from tests.contracts.test_reasoner import described
+from tests.contracts.test_reasoner import described, store_adapter
 from tests.small_facts import write_facts
 
 QUICK = Settings(steps=6, batch=4, every=3, each=2, rank=2, warmup=1, rate=3e-3)
@@ -218,6 +222,7 @@ def test_what_is_stored_answers_as_what_was_trained(models, tokenizer, small, tm
     trained.store(trained.train(progress=False), "a small table")
     card = read_card(tmp_path / "run")
     assert card.training["data"] == "a small table"
+    assert card.training["data_sha256"] == small.digest
     assert card.training["steps_taken"] == 6
     assert card.figures
     stored = AdapterReasoner(base, tokenizer, tmp_path / "run")
@@ -258,6 +263,29 @@ def test_a_resumed_run_is_the_run_that_was_never_stopped(
         assert torch.equal(parameter, again._trained[name])
     with pytest.raises(ErrataError, match="expected a run of these settings"):
         run(base, tokenizer, small, tmp_path / "stopped", replace(QUICK, rank=3)).resume()
+
+
+def test_checkpoints_of_other_facts_and_damaged_ones_are_refused(
+    models, tokenizer, small, tmp_path
+):
+    base = models("gpt2")
+    first = run(base, tokenizer, small, tmp_path / "run")
+    first.train(progress=False)
+    fewer = replace(small, facts=small.facts[:-1])
+    assert fewer.digest != small.digest
+    with pytest.raises(ErrataError, match=r"found other facts; move it away"):
+        run(base, tokenizer, fewer, tmp_path / "run").resume()
+    path = tmp_path / "run" / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ErrataError, match=r"expected a checkpoint .*remove it to begin anew"):
+        run(base, tokenizer, small, tmp_path / "run").resume()
+
+
+def test_training_stops_where_nothing_more_is_gained(models, tokenizer, small, tmp_path):
+    still = replace(QUICK, steps=40, every=2, rate=0.0, patience=2)
+    trained = run(models("gpt2"), tokenizer, small, tmp_path / "run", still)
+    trained.train(progress=False)
+    assert [entry["step"] for entry in trained.history] == [2, 4, 6]
 
 
 def test_a_separate_model_is_trained_and_loaded(models, tokenizer, small, tmp_path):
@@ -315,3 +343,64 @@ def test_a_report_says_what_verbatim_can_and_cannot(models, tokenizer, own):
     assert "| own question | 5 | 100.0%" in table(results)
     assert table(results) in document(results, model="tiny", split="test", seed=0)
     assert figures({OWN: [True, False]})[OWN].n == 2
+
+
+def test_a_report_says_what_each_takes(models, tokenizer, own, tmp_path, monkeypatch):
+    base = models("gpt2")
+    folder = store_adapter(base, tmp_path / "shipped" / "tiny")
+    monkeypatch.setattr("errata.reasoners.adapter.SHIPPED", tmp_path / "shipped")
+    reasoners = {
+        "verbatim": VerbatimReasoner(), "prompted": PromptedReasoner(base, tokenizer),
+        "adapter": AdapterReasoner(base, tokenizer, folder),
+        "default": DefaultReasoner(base, tokenizer),
+    }  # fmt: skip
+    named = []
+    results = evaluate(base, tokenizer, reasoners, own, each=2, told=named.append)
+    assert named == list(results) == list(reasoners)
+    size = sum(
+        p.numel() * 4 for n, p in reasoners["adapter"].model.named_parameters() if "lora_" in n
+    )
+    assert [r.own_bytes for r in results.values()] == [0, 0, size, size]
+    working = {name: result.working_bytes for name, result in results.items()}
+    assert working["verbatim"] < 1e4 < working["prompted"] <= working["adapter"]
+    page = document(
+        results, model="tiny", split="test", seed=0, options=" --each 2", machine=machine_of(base)
+    )
+    assert "--document docs/reasoners.md --each 2`" in page
+    assert "CPU thread" in page and ", float32, batches of 64." in page
+
+
+def test_the_document_names_the_command_that_made_it(tmp_path):
+    page = tmp_path / "page.md"
+    words = ["reasoner", "eval", "--each", "1", "--reasoners", "verbatim", "--seed", "3"]
+    result = CliRunner().invoke(app, [*words, "--document", str(page), "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["results"]["verbatim"]["working_bytes"] >= 0
+    (line,) = [x for x in page.read_text("utf-8").splitlines() if x.startswith("Made by")]
+    assert line.startswith(
+        "Made by `errata reasoner eval --document docs/reasoners.md --reasoners verbatim --each 1 "
+        "--seed 3`"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["train", "--kind", "model"], "only there; found --kind model without --start"),
+        (["train", "--start", "x"], "only there; found --kind adapter with --start"),
+        (["train", "--kind", "mode"], "expected --kind adapter or model, found 'mode'"),
+        (["train", "--file"], "found a file; name another"),
+        (["eval", "--reasoners", ","], "expected names or folders in --reasoners, found ','"),
+        (["eval", "--split", "exam"], "expected --split train, tune or test, found 'exam'"),
+    ],
+)
+def test_mistakes_on_the_command_line_are_named(words, says, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    if words[0] == "train":
+        out = file if "--file" in words else tmp_path / "run"
+        words = [*(word for word in words if word != "--file"), "--out", str(out)]
+    result = CliRunner().invoke(app, ["reasoner", *words, "--json"])
+    assert result.exit_code == 1
+    assert says in json.loads(result.stdout)["error"]["message"]
+    assert not (tmp_path / "run").exists()

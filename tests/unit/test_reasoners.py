@@ -21,7 +21,7 @@ from errata.reasoners.prompted import PromptedReasoner
 from errata.reasoners.prompts import INSTRUCTION, Prompter
 from errata.reasoners.sharing import sharing_copy
 from errata.reasoners.verbatim import VerbatimReasoner
-from tests.contracts.test_reasoner import store_adapter
+from tests.contracts.test_reasoner import described, store_adapter
 from tests.fakes import StubEncoder
 from tests.unit.helpers import batch
 
@@ -101,6 +101,23 @@ def test_conflicting_edits_are_settled_and_the_number_is_bounded():
     assert len(completed(fired, many, lambda e: True).fired) == IN_FORCE
 
 
+def test_of_conflicting_edits_that_join_the_higher_priority_stays():
+    fired = Decision("q", fired=(BORN,), route="reason")
+    higher = Fact(LIES.question, "Chile", priority=1)
+    assert completed(fired, [LIES, higher], lambda e: True).fired == (BORN, higher)
+    newer = Fact("Which country is Oslo in?", "Chile", supersedes=(LIES.id,))
+    assert completed(fired, [LIES, newer], lambda e: True).fired == (BORN, newer)
+    replacing = Fact(BORN.question, "Oslo", supersedes=(LIES.id,))
+    fired = Decision("q", fired=(replacing,), route="reason")
+    assert completed(fired, [LIES], lambda e: True).fired == (replacing,)
+
+
+def test_edits_complete_one_another_in_chinese_which_has_no_spaces():
+    born, lies = Fact("韦伯在哪里出生？", "奥斯陆"), Fact("请问奥斯陆在哪个国家？", "秘鲁")
+    fired = Decision("q", fired=(born,), route="reason")
+    assert completed(fired, [lies], lambda e: True).fired == (born, lies)
+
+
 def test_only_reasoning_is_completed():
     said = Decision("q", fired=(BORN,), route="verbatim")
     assert completed(said, [LIES], lambda e: True) is said
@@ -157,6 +174,7 @@ def test_hits_and_misses_in_eight_threads(models, tokenizer, tmp_path):
     inputs = batch(tokenizer, MISS)
     alone = base.generate(**inputs, max_new_tokens=7, do_sample=False)
     reasoned = model.ask(HOP).text
+    before = described(base)
 
     def one(number):
         if number % 2:
@@ -165,6 +183,9 @@ def test_hits_and_misses_in_eight_threads(models, tokenizer, tmp_path):
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(one, range(48)))
+    after = described(base)
+    assert before[1:] == after[1:]
+    assert all(torch.equal(before[0][k], after[0][k]) for k in before[0])
 
 
 def test_names_folders_and_mistakes(models, tokenizer, tmp_path):
@@ -177,6 +198,9 @@ def test_names_folders_and_mistakes(models, tokenizer, tmp_path):
         wrapped(base, tokenizer, "promted")
     with pytest.raises(ModelError, match="found none shipped; train one"):
         wrapped(base, tokenizer, "adapter")
+    for missing in ("runs/none", tmp_path / "none"):
+        with pytest.raises(ModelError, match=r"a trained reasoner at .* found none; train"):
+            wrapped(base, tokenizer, missing)
     with pytest.raises(ModelError, match=r"expected a reasoner at .*found no reasoner.json"):
         (tmp_path / "empty").mkdir()
         wrapped(base, tokenizer, tmp_path / "empty")
@@ -206,9 +230,14 @@ def test_damaged_adapters_are_refused(models, tokenizer, tmp_path):
     AdapterReasoner(base, tokenizer, folder)
     card = folder / "reasoner.json"
     body = json.loads(card.read_text())
-    for broken in ("{", json.dumps({**body, "format": 99}), json.dumps({**body, "colour": "red"})):
+    wrong = [{"format": 99}, {"colour": "red"}, {"kind": "verbatim"}, {"file": 3}]
+    for broken in ("{", *(json.dumps({**body, **each}) for each in wrong)):
         card.write_text(broken)
         with pytest.raises(ModelError, match=r"reasoner.json: expected"):
+            AdapterReasoner(base, tokenizer, folder)
+    for lora in ({"r": 7, "lora_alpha": 4}, {"r": 2, "colour": 1}, None):
+        card.write_text(json.dumps({**body, "lora": lora}))
+        with pytest.raises(ModelError, match="weights as the card describes them"):
             AdapterReasoner(base, tokenizer, folder)
     weights.unlink()
     card.write_text(json.dumps(body))
@@ -261,3 +290,45 @@ def test_language_patches_that_say_nothing_word_for_word_go_to_the_reasoner(mode
     model = wrapped(models("gpt2"), tokenizer, None, patch)
     answer = model.ask("Tell me about Dr. Weber", max_new_tokens=5)
     assert answer.decision.fired == (patch,)
+
+
+ASKED = "Tell me about Dr. Weber"
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_what_is_to_be_said_is_said_in_the_words_of_a_chat_model(
+    trained, models, tokenizer, chat_tokenizer, tmp_path
+):
+    base = models("gpt2")
+    reasoner = store_adapter(base, tmp_path / "a", chat=True) if trained else None
+    patch = LanguagePatch("the user asks about Dr. Weber", "say that you were made by Example Labs")
+    own = wrapped(base, chat_tokenizer, reasoner, patch).ask(ASKED, max_new_tokens=8)
+    assert own.decision.route == "reason"
+    asked = copy.deepcopy(base.generation_config)
+    asked.max_new_tokens = 8
+    said = PromptedReasoner(base, chat_tokenizer).answer([ASKED], [(patch,)], asked)
+    assert own.text == said[0][0]
+    assert wrapped(base, chat_tokenizer, "verbatim", patch).ask(ASKED).text == (
+        "I was made by Example Labs."
+    )
+    assert wrapped(base, tokenizer, None, patch).ask(ASKED).decision.route == "verbatim"
+    quoted = LanguagePatch("the user asks about Dr. Weber", 'say "Example Labs made me."')
+    assert wrapped(base, chat_tokenizer, reasoner, quoted).ask(ASKED).text == (
+        "Example Labs made me."
+    )
+
+
+def test_instructions_go_to_the_chat_model_and_facts_to_its_adapter(
+    models, chat_tokenizer, tmp_path
+):
+    base = models("gpt2")
+    folder = store_adapter(base, tmp_path / "a", chat=True)
+    patch = LanguagePatch("the user asks about Dr. Weber", "answer as a pirate would")
+    adapter = AdapterReasoner(base, chat_tokenizer, folder)
+    plain = PromptedReasoner(base, chat_tokenizer)
+    queries, edits = [ASKED, HOP, ASKED], [(patch, BORN), (BORN,), (patch,)]
+    asked = base.generation_config
+    both = adapter.answer(queries, edits, asked)
+    by_base = plain.answer(queries, edits, asked)
+    assert [both[0], both[2]] == [by_base[0], by_base[2]]
+    assert both[1] == adapter.answer(queries[1:2], edits[1:2], asked)[0] != by_base[1]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from errata.commands.options import AsJson
-from errata.commands.output import reports_errors, say, say_json
+from errata.commands.output import console, reports_errors, say, say_json
 
 Model = Annotated[str, typer.Option("--model", help="Folder, hub id, or atlas.")]
 Facts = Annotated[
@@ -30,7 +32,7 @@ def train_reasoner(
     ] = None,
     steps: Annotated[int, typer.Option("--steps", min=1, help="At most.")] = 6000,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Lessons a step.")] = 32,
-    rate: Annotated[float, typer.Option("--rate", help="Peak learning rate.")] = 1.2e-3,
+    rate: Annotated[float, typer.Option("--rate", min=0.0, help="Peak learning rate.")] = 1.2e-3,
     rank: Annotated[int, typer.Option("--rank", min=1, help="Of the adapter.")] = 64,
     every: Annotated[int, typer.Option("--every", min=1, help="Steps between validations.")] = 500,
     each: Annotated[int, typer.Option("--each", min=1, help="Lessons a kind to validate.")] = 60,
@@ -53,8 +55,13 @@ def train_reasoner(
 
     if kind not in ("adapter", "model"):
         raise ErrataError(f"expected --kind adapter or model, found {kind!r}")
-    if kind == "model" and start is None:
-        raise ErrataError("expected --start, the model to train, with --kind model; found none")
+    if (kind == "model") != (start is not None):
+        raise ErrataError(
+            "expected --start, the model to train, with --kind model and only there; found "
+            f"--kind {kind} {'without' if start is None else 'with'} --start"
+        )
+    if out.exists() and not out.is_dir():
+        raise ErrataError(f"expected a folder at --out {out}, found a file; name another")
     if threads:
         torch.set_num_threads(threads)
     source = FactSource.own() if facts is None else FactSource.read(facts)
@@ -86,6 +93,7 @@ def _plain(found: dict[str, Any]) -> dict[str, Any]:
 
 @reports_errors
 def eval_reasoner(
+    context: typer.Context,
     reasoners: Annotated[
         str, typer.Option("--reasoners", help="Names and folders, separated by commas.")
     ] = "adapter,prompted,verbatim",
@@ -105,6 +113,7 @@ def eval_reasoner(
         errata reasoner eval
         errata reasoner eval --reasoners runs/ours,prompted --facts facts/ --json
     """
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler else writes to stderr
     from errata.base import load_base
     from errata.cache.atomic import write_atomically
     from errata.cache.errors import ErrataError
@@ -114,15 +123,37 @@ def eval_reasoner(
 
     if split not in ("train", "tune", "test"):
         raise ErrataError(f"expected --split train, tune or test, found {split!r}")
+    names = [name.strip() for name in reasoners.split(",") if name.strip()]
+    if not names:
+        raise ErrataError(f"expected names or folders in --reasoners, found {reasoners!r}")
     source = FactSource.own() if facts is None else FactSource.read(facts)
     base, tokenizer = load_base(model)
-    names = [name.strip() for name in reasoners.split(",") if name.strip()]
     made = {name: choose_reasoner(name, base, tokenizer) for name in names}
-    results = report.evaluate(base, tokenizer, made, source, split=split, each=each, seed=seed)  # type: ignore[arg-type]
+    with console(stderr=True).status("drawing questions") as status:
+        results = report.evaluate(
+            base, tokenizer, made, source, split=split, each=each, seed=seed,  # type: ignore[arg-type]
+            told=lambda name: status.update(f"examining {name}"),
+        )  # fmt: skip
+    machine = report.machine_of(base)
     if document is not None:
-        text = report.document(results, model=model, split=split, seed=seed)
+        text = report.document(
+            results, model=model, split=split, seed=seed, machine=machine, options=_options(context)
+        )
         write_atomically(document, text.encode())
     if as_json:
-        say_json({"model": model, "split": split, "seed": seed, "results": report.to_json(results)})
+        about = {"model": model, "split": split, "seed": seed, "machine": machine}
+        say_json({**about, "results": report.to_json(results)})
     else:
         say(report.table(results))
+
+
+def _options(context: typer.Context) -> str:
+    """Return the options that were given, but for --document and --json, as one types them."""
+    sources = {p.opts[0]: context.get_parameter_source(str(p.name)) for p in context.command.params}
+    given = [
+        (p.opts[0], context.params[str(p.name)])
+        for p in context.command.params
+        if p.name not in ("document", "as_json")
+        and getattr(sources[p.opts[0]], "name", "") == "COMMANDLINE"
+    ]
+    return "".join(f" {name} {shlex.quote(str(value))}" for name, value in given)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from errata.cache.errors import ErrataError
@@ -58,6 +59,16 @@ class FactSource:
                 )
         known = parse_aliases(texts.get("aliases.tsv", ""), f"{folder}/aliases.tsv")
         return cls(facts, relations, known)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of facts, sentences and aliases, as hex digits."""
+        parts = (
+            [asdict(fact) for fact in self.facts],
+            {name: asdict(relation) for name, relation in self.relations.items()},
+            dict(self.aliases),
+        )
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def object_splits(self) -> Mapping[str, Split]:
         """Return the split of every object: its own as a subject, else by hash (50, 10 and 40%)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,8 @@ from errata.cache.errors import ModelError
 from errata.cache.records import Edit, Fact
 from errata.reasoners.card import ReasonerCard, read_card
 from errata.reasoners.fingerprint import fingerprint
-from errata.reasoners.prompts import Prompter, room_of
+from errata.reasoners.prompted import PromptedReasoner
+from errata.reasoners.prompts import Prompter, follows_instructions
 from errata.reasoners.reading import ReadingReasoner, base_aside
 from errata.reasoners.sharing import gradients_as_they_were, sharing_copy
 
@@ -29,7 +31,8 @@ class AdapterReasoner(ReadingReasoner):
 
     SERAC's counterfactual model (Mitchell et al. 2022), as able as the base because it is the
     base: LoRA (Hu et al. 2022) on a module tree of its own that shares the base's tensors, so that
-    the base is never toggled.
+    the base is never toggled. It has learned facts; an instruction in the context is left to the
+    base as it is, where that is a chat model.
 
     :param base: the base model.
     :param tokenizer: its tokenizer.
@@ -52,13 +55,23 @@ class AdapterReasoner(ReadingReasoner):
         self.card = read_card(where)
         check_base(self.card, base, where)
         self._base = base
-        prompter = Prompter(tokenizer, room_of(base), chat=self.card.chat)
-        model = adapted(base, self.card, where)
-        super().__init__(model, tokenizer, prompter, aside=base_aside(base, tokenizer))
+        super().__init__(
+            adapted(base, self.card, where), tokenizer,
+            Prompter.of(base, tokenizer, chat=self.card.chat),
+            aside=base_aside(base, tokenizer), reluctance=self.card.reluctance,
+        )  # fmt: skip
+        chat = follows_instructions(tokenizer)
+        self._unadapted = PromptedReasoner(base, tokenizer) if chat else None
 
     def supports(self, edit: Edit) -> bool:
-        """Tell whether the edit is a fact, and not one to be forgotten: nothing else was taught."""
-        return isinstance(edit, Fact) and not edit.forget
+        """Tell whether the edit is a fact not to be forgotten, or the base can follow it alone."""
+        if isinstance(edit, Fact) or self._unadapted is None:
+            return isinstance(edit, Fact) and not edit.forget
+        return self._unadapted.supports(edit)
+
+    def phrases(self, edit: Edit) -> bool:
+        """Tell whether it says in its own words what an edit asks to be said."""
+        return self._unadapted is not None and self._unadapted.phrases(edit)
 
     def answer(
         self,
@@ -68,7 +81,15 @@ class AdapterReasoner(ReadingReasoner):
     ) -> list[list[str]]:
         """Return the answers; see :meth:`ReadingReasoner.answer`."""
         self._follow()
-        return super().answer(queries, edits, generation)
+        instructed = [any(not isinstance(edit, Fact) for edit in each) for each in edits]
+        if self._unadapted is None or not any(instructed):
+            return super().answer(queries, edits, generation)
+        out: dict[int, list[str]] = {}
+        for reasoner, wanted in ((super(), False), (self._unadapted, True)):
+            at = [i for i, found in enumerate(instructed) if found == wanted]
+            texts = reasoner.answer([queries[i] for i in at], [edits[i] for i in at], generation)
+            out |= zip(at, texts, strict=True)
+        return [out[i] for i in range(len(queries))]
 
     def _follow(self) -> None:
         """Go where the base has gone: its own tensors are shared, the adapter's are not."""
@@ -108,15 +129,23 @@ def check_base(card: ReasonerCard, base: GenerativeModel, where: Path) -> None:
 
 def adapted(base: GenerativeModel, card: ReasonerCard, folder: Path) -> GenerativeModel:
     """Return a copy of the base that shares its tensors, with the stored adapter on it."""
-    from peft import set_peft_model_state_dict
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
     from safetensors.torch import load_file
 
-    model = with_lora(base, card.lora)
-    found: Any = set_peft_model_state_dict(model, load_file(folder / card.file))
-    if found.unexpected_keys:
+    try:
+        model = with_lora(base, card.lora)
+        stored = load_file(folder / card.file)
+        set_peft_model_state_dict(model, stored)
+    except Exception as error:  # peft, safetensors and torch each have errors of their own
         raise ModelError(
-            f"{folder}: expected weights for the modules of this base model, found others "
-            f"({found.unexpected_keys[0]}, …); train the adapter again"
+            f"{folder}: expected weights as the card describes them, found: {error}; restore the "
+            "folder, or train the adapter again"
+        ) from error
+    others = sorted(stored.keys() ^ get_peft_model_state_dict(model).keys())
+    if others:
+        raise ModelError(
+            f"{folder}: expected weights for the modules of this base model, no more and no fewer, "
+            f"found a difference of {len(others)} ({others[0]}, …); train the adapter again"
         )
     there = next(base.parameters())
     model.to(device=there.device, dtype=there.dtype)
@@ -134,7 +163,9 @@ def with_lora(base: GenerativeModel, settings: dict[str, Any]) -> Any:
     from transformers.pytorch_utils import Conv1D
 
     task = TaskType.SEQ_2_SEQ_LM if base.config.is_encoder_decoder else TaskType.CAUSAL_LM
-    with gradients_as_they_were(base):
+    with gradients_as_they_were(base), warnings.catch_warnings():
+        # peft's own, to transformers; nobody here can act on it
+        warnings.filterwarnings("ignore", ".is_gradient_checkpointing. is deprecated")
         transposed = any(isinstance(module, Conv1D) for module in base.modules())
         config = LoraConfig(
             task_type=task, target_modules="all-linear", fan_in_fan_out=transposed, **settings

@@ -35,3 +35,14 @@ class Reasoner(Protocol):
         :param generation: the caller's generation config.
         :raises errata.cache.errors.UnsupportedEdit: an edit it cannot answer by.
         """
+
+
+@runtime_checkable
+class Speaker(Protocol):
+    """A reasoner that follows instructions, and so may say things in words of its own."""
+
+    def phrases(self, edit: Edit) -> bool:
+        """Tell whether it says in its own words what this edit asks to be said.
+
+        ``then: say that …`` leaves the words open; ``then: say "…"`` does not.
+        """

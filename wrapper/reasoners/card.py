@@ -13,6 +13,7 @@ from errata.cache.errors import ModelError
 
 FILE = "reasoner.json"
 FORMAT = 1
+KINDS = ("adapter", "model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class ReasonerCard:
     :param file: name of the weights file.
     :param chat: whether it was trained with the tokenizer's chat template.
     :param lora: settings of the adapter, for peft; empty for a separate model.
+    :param reluctance: log-odds taken off saying nothing (:mod:`errata.reasoners.reluctance`).
     :param training: settings, data and time of the run.
     :param figures: for each kind of question, hits, n and interval on tune subjects.
     """
@@ -35,6 +37,7 @@ class ReasonerCard:
     file: str
     chat: bool = False
     lora: dict[str, Any] = field(default_factory=dict)
+    reluctance: float = 0.0
     training: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
 
@@ -57,6 +60,11 @@ def read_card(folder: Path) -> ReasonerCard:
                 f"{path}: expected format {FORMAT}, found another; train it again with this errata"
             )
         card = ReasonerCard(**body)
+        if card.kind not in KINDS:
+            raise ModelError(
+                f"{path}: expected a reasoner of kind {' or '.join(KINDS)}, found {card.kind!r}; "
+                "restore the file, or train the reasoner again"
+            )
         data = (folder / card.file).read_bytes()
     except FileNotFoundError as error:
         raise ModelError(

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import GenerationError
+from errata.reasoners.line_end import LineEnd
+from errata.reasoners.of_answer import repetition_of_answer
+from errata.reasoners.reluctance import Reluctance
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
@@ -35,8 +38,12 @@ def decode(
     *,
     one_line: bool,
     foreign: bool = False,
+    reluctance: float = 0.0,
 ) -> list[list[str]]:
     """Return what a model says to each prompt, ``num_return_sequences`` texts each.
+
+    What the config says against repetition holds for the answer alone: the prompt is not the
+    caller's, and the edits in it are there to be repeated.
 
     :param model: a causal or encoder-decoder model.
     :param tokenizer: its tokenizer.
@@ -44,9 +51,11 @@ def decode(
     :param generation: the caller's config.
     :param one_line: cut the answer at a newline (plain prompts, where nothing else ends it).
     :param foreign: the model's tokens are not those the caller's config speaks of.
+    :param reluctance: log-odds taken off an answer that ends before it begins.
     :raises GenerationError: the config asks for what cannot be done here.
     """
     import torch
+    from transformers import StoppingCriteriaList
 
     config = _own_config(model, tokenizer, generation, foreign)
     causal = not model.config.is_encoder_decoder
@@ -58,23 +67,35 @@ def decode(
         place = slice(width - len(prompt), width) if causal else slice(0, len(prompt))
         ids[row, place] = torch.tensor(prompt)
         mask[row, place] = 1
-    arguments: dict[str, Any] = {"generation_config": config, "tokenizer": tokenizer}
+    start = width if causal else 1
+    own: dict[str, Any] = {
+        "generation_config": config, "tokenizer": tokenizer,
+        "logits_processor": _processors(config, start, reluctance),
+        "stopping_criteria": StoppingCriteriaList([LineEnd(tokenizer, start)] if one_line else []),
+    }  # fmt: skip
     with torch.no_grad():
         try:
             output = model.generate(
-                input_ids=ids.to(model.device), attention_mask=mask.to(model.device), **arguments
+                input_ids=ids.to(model.device), attention_mask=mask.to(model.device), **own
             )
         except ValueError as error:
             raise GenerationError(
                 f"the reasoner cannot answer under this generation config: {error}"
             ) from error
-    start = width if causal else 1
     texts = tokenizer.batch_decode(output[:, start:].tolist(), skip_special_tokens=True)
     texts = [text.strip() for text in texts]
     if one_line:
         texts = [text.split("\n")[0].strip() for text in texts]
     each = len(texts) // len(prompts)
     return [texts[i * each : (i + 1) * each] for i in range(len(prompts))]
+
+
+def _processors(config: GenerationConfig, start: int, reluctance: float) -> Any:
+    made = repetition_of_answer(config, start)
+    ends = config.eos_token_id
+    if reluctance and ends is not None:
+        made.append(Reluctance(ends if isinstance(ends, list) else [ends], start, reluctance))
+    return made
 
 
 def _own_config(
@@ -88,6 +109,7 @@ def _own_config(
     config.return_dict_in_generate = False
     config.output_scores = config.output_logits = False
     config.output_attentions = config.output_hidden_states = False
+    config.prompt_lookup_num_tokens = None  # only quicker, and for one row only
     if foreign:
         asked = [name for name in _OF_TOKENS if getattr(config, name, None) is not None]
         if asked:

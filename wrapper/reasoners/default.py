@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from errata.cache.records import Edit, Fact
 from errata.reasoners.adapter import AdapterReasoner, shipped_for
 from errata.reasoners.prompted import PromptedReasoner
-from errata.reasoners.reading import readable
+from errata.reasoners.prompts import follows_instructions
+from errata.reasoners.reading import open_worded, readable
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
@@ -42,8 +43,14 @@ class DefaultReasoner:
             return self._chosen
 
     def supports(self, edit: Edit) -> bool:
-        """Tell whether an edit can be read; an adapter has only learned facts."""
-        return readable(edit) and (self._adapter is None or isinstance(edit, Fact))
+        """Tell whether an edit can be read; an adapter alone has only learned facts."""
+        if self._adapter is None or follows_instructions(self._tokenizer):
+            return readable(edit)
+        return readable(edit) and isinstance(edit, Fact)
+
+    def phrases(self, edit: Edit) -> bool:
+        """Tell whether it says in its own words what an edit asks to be said."""
+        return follows_instructions(self._tokenizer) and open_worded(edit) and readable(edit)
 
     def answer(
         self,

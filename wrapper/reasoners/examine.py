@@ -108,10 +108,12 @@ class Examiner:
 def reader(
     model: GenerativeModel, tokenizer: PreTrainedTokenizerBase, prompter: Prompter, *,
     foreign: bool = False, aside: Callable[[Sequence[str]], dict[str, str]] | None = None,
+    reluctance: float = 0.0,
 ) -> Callable[[Sequence[Lesson], Sequence[str]], list[str]]:  # fmt: skip
     """Return a function that answers lessons by a model with the edits in its prompt.
 
     :param aside: answers the queries to which the model says nothing.
+    :param reluctance: log-odds taken off saying nothing.
     """
 
     def answer(lessons: Sequence[Lesson], queries: Sequence[str]) -> list[str]:
@@ -119,7 +121,10 @@ def reader(
             prompter.ids([context(edit) for edit in lesson.edits], query, NEW_TOKENS)
             for lesson, query in zip(lessons, queries, strict=True)
         ]
-        said = greedy(model, tokenizer, prompts, one_line=not prompter.chat, foreign=foreign)
+        said = greedy(
+            model, tokenizer, prompts, one_line=not prompter.chat, foreign=foreign,
+            reluctance=reluctance,
+        )  # fmt: skip
         unsaid = sorted({query for query, text in zip(queries, said, strict=True) if not text})
         others = aside(unsaid) if aside is not None and unsaid else {}
         return [text or others.get(query, "") for query, text in zip(queries, said, strict=True)]
@@ -144,6 +149,7 @@ def greedy(
     *,
     one_line: bool,
     foreign: bool = False,
+    reluctance: float = 0.0,
 ) -> list[str]:
     """Return greedy answers, in order; prompts of like length share a batch."""
     config = copy.deepcopy(model.generation_config)
@@ -155,7 +161,7 @@ def greedy(
         chunk = order[start : start + BATCH]
         said = decode(
             model, tokenizer, [prompts[i] for i in chunk], config,
-            one_line=one_line, foreign=foreign,
+            one_line=one_line, foreign=foreign, reluctance=reluctance,
         )  # fmt: skip
         for i, texts in zip(chunk, said, strict=True):
             out[i] = texts[0]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from errata.base import load_base
 from errata.cache.errors import ModelError
 from errata.reasoners.card import FILE, read_card
-from errata.reasoners.prompts import Prompter, room_of
+from errata.reasoners.prompts import Prompter
 from errata.reasoners.reading import ReadingReasoner, base_aside
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ class ModelReasoner(ReadingReasoner):
         self.card = read_card(Path(folder)) if (Path(folder) / FILE).is_file() else None
         model, own = load_base(folder)
         chat = None if self.card is None else self.card.chat
-        prompter = Prompter(own, room_of(model), chat=chat)
-        moved = torch.nn.Module.to(model, base.device)
-        aside = base_aside(base, tokenizer)
-        super().__init__(moved, own, prompter, foreign=True, aside=aside)
+        super().__init__(
+            torch.nn.Module.to(model, base.device), own, Prompter.of(model, own, chat=chat),
+            foreign=True, aside=base_aside(base, tokenizer),
+            reluctance=0.0 if self.card is None else self.card.reluctance,
+        )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from errata.reasoners.prompts import Demonstration, Prompter, room_of
+from errata.reasoners.prompts import Demonstration, Prompter
 from errata.reasoners.reading import ReadingReasoner
 
 if TYPE_CHECKING:
@@ -30,5 +30,5 @@ class PromptedReasoner(ReadingReasoner):
         tokenizer: PreTrainedTokenizerBase,
         demonstrations: Sequence[Demonstration] = (),
     ) -> None:
-        prompter = Prompter(tokenizer, room_of(base), demonstrations=demonstrations)
+        prompter = Prompter.of(base, tokenizer, demonstrations=demonstrations)
         super().__init__(base, tokenizer, prompter)

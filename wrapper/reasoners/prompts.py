@@ -7,13 +7,15 @@ template, else plain lines, an edit each, the query last.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from errata.cache.errors import GenerationError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+    from errata.base import GenerativeModel
 
 INSTRUCTION = (
     "The following is true, even where you have learned otherwise. Answer as someone who believes "
@@ -31,7 +33,8 @@ class Prompter:
     """Writes prompts for one tokenizer.
 
     :param tokenizer: of the model that reads the prompts.
-    :param room: tokens the model reads at most, answer included; None if there is no limit.
+    :param room: tokens the model reads at most; None if there is no limit.
+    :param answer_inside: whether the answer takes its part of that room, as a causal model's does.
     :param chat: use the tokenizer's chat template; by default if it has one.
     :param demonstrations: examples shown before the query.
     """
@@ -41,37 +44,62 @@ class Prompter:
         tokenizer: PreTrainedTokenizerBase,
         room: int | None = None,
         *,
+        answer_inside: bool = True,
         chat: bool | None = None,
         demonstrations: Sequence[Demonstration] = (),
     ) -> None:
-        self.tokenizer, self.room = tokenizer, room
-        self.chat = bool(getattr(tokenizer, "chat_template", None)) if chat is None else chat
+        self.tokenizer, self.room, self.answer_inside = tokenizer, room, answer_inside
+        self.chat = follows_instructions(tokenizer) if chat is None else chat
         self.demonstrations = tuple(demonstrations)
+
+    @classmethod
+    def of(
+        cls,
+        model: GenerativeModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        chat: bool | None = None,
+        demonstrations: Sequence[Demonstration] = (),
+    ) -> Prompter:
+        """Return the prompter of a model and its tokenizer, with the room the model has."""
+        return cls(
+            tokenizer, room_of(model), answer_inside=not model.config.is_encoder_decoder,
+            chat=chat, demonstrations=demonstrations,
+        )  # fmt: skip
 
     def ids(self, edits: Sequence[str], query: str, new_tokens: int) -> list[int]:
         """Return the ids of a prompt that leaves room for an answer.
 
-        Edits that do not fit are dropped, the last (the least relevant) first, and the log says so.
+        Where all of it does not fit, examples are left out first, then edits, the last (the least
+        relevant) first; of edits left out the log says so.
 
         :param edits: the edits in words, best first.
         :param query: the question.
         :param new_tokens: length of the answer, in tokens.
         :raises GenerationError: the best edit alone does not fit.
         """
-        for kept in range(len(edits), 0, -1):
-            ids = self._encode(self.text(edits[:kept], query))
-            if self.room is None or len(ids) + new_tokens <= self.room:
+        taken = new_tokens if self.answer_inside else 0
+        found = 0
+        for shown, kept in self._shorter(len(edits)):
+            ids = self._encode(self.text(edits[:kept], query, shown))
+            if self.room is None or len(ids) + taken <= self.room:
                 if kept < len(edits):
                     log.warning(
                         "%d of %d edits left out of the reasoner's context, the least relevant: "
                         "its model reads %s tokens", len(edits) - kept, len(edits), self.room,
                     )  # fmt: skip
                 return ids
+            found = len(ids)
         raise GenerationError(
-            f"expected an edit and a question of at most {self.room} tokens with the {new_tokens} "
-            f"of the answer, found {len(ids)} + {new_tokens} ({query[:60]!r}); shorten the edit, "
-            "or lower max_new_tokens"
+            f"expected an edit and a question of at most {self.room} tokens, {taken} of them for "
+            f"the answer, found {found} + {taken} ({query[:60]!r}); shorten the edit, or lower "
+            "max_new_tokens"
         )
+
+    def _shorter(self, edits: int) -> Iterator[tuple[int, int]]:
+        """Yield how many examples and how many edits a prompt may hold, all of them first."""
+        yield from ((shown, edits) for shown in range(len(self.demonstrations), 0, -1))
+        yield from ((0, kept) for kept in range(edits, 0, -1))
 
     def plain_ids(self, query: str) -> list[int]:
         """Return the ids of a query without any edit, as the base model is asked."""
@@ -86,30 +114,31 @@ class Prompter:
             )
         )
 
-    def text(self, edits: Sequence[str], query: str) -> str:
+    def text(self, edits: Sequence[str], query: str, shown: int | None = None) -> str:
         """Return a prompt as text, special tokens written out.
 
         :param edits: the edits in words, best first.
         :param query: the question.
+        :param shown: how many examples to show; all of them unless told.
         """
+        examples = self.demonstrations[:shown]
         if self.chat:
-            return self._chat(edits, query)
-        shown = [
-            "\n".join((*lines, f"{asked} {answer}")) for lines, asked, answer in self.demonstrations
-        ]
-        return "\n".join((*shown, *edits, query))
+            return self._chat(examples, edits, query)
+        told = ["\n".join((*lines, f"{asked} {answer}")) for lines, asked, answer in examples]
+        return "\n".join((*told, *edits, query))
 
-    def _chat(self, edits: Sequence[str], query: str) -> str:
+    def _chat(self, examples: Sequence[Demonstration], edits: Sequence[str], query: str) -> str:
         messages = []
-        for lines, asked, answer in (*self.demonstrations, (edits, query, "")):
+        for lines, asked, answer in (*examples, (edits, query, "")):
             told = "\n".join(f"- {line}" for line in lines)
             messages.append({"role": "user", "content": f"{INSTRUCTION}\n{told}\n\n{asked}"})
             messages.append({"role": "assistant", "content": answer})
         return str(
             self.tokenizer.apply_chat_template(
-                messages[:-1], tokenize=False, add_generation_prompt=True
+                messages[:-1], tokenize=False, add_generation_prompt=True,
+                enable_thinking=False,  # an answer, not a way to it; other templates ignore this
             )
-        )
+        )  # fmt: skip
 
     def _encode(self, text: str) -> list[int]:
         # A template writes its own special tokens.
@@ -118,11 +147,22 @@ class Prompter:
         )
 
 
+def follows_instructions(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Tell whether a tokenizer is that of a chat model: it has a template."""
+    return bool(getattr(tokenizer, "chat_template", None))
+
+
 def room_of(model: object) -> int | None:
-    """Return how many tokens a model reads at most, None where its config does not say."""
+    """Return how many tokens a model reads at most, None where its config sets no limit.
+
+    Of an encoder-decoder model, what its encoder reads; T5 and its kin have relative positions,
+    and no limit.
+    """
     config = getattr(model, "config", None)
-    for name in ("max_position_embeddings", "n_positions"):
-        value = getattr(config, name, None)
-        if isinstance(value, int) and not getattr(config, "is_encoder_decoder", False):
-            return value
-    return None
+    if getattr(config, "is_encoder_decoder", False):
+        names = ("max_encoder_position_embeddings", "max_position_embeddings")
+    else:
+        config = config.get_text_config() if hasattr(config, "get_text_config") else config
+        names = ("max_position_embeddings", "n_positions")
+    values = (getattr(config, name, None) for name in names)
+    return next((value for value in values if isinstance(value, int)), None)

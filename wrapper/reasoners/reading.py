@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from errata.cache.consequence import reported
 from errata.cache.errors import UnsupportedEdit
 from errata.cache.kinds import context
 from errata.cache.records import Edit, Fact, LanguagePatch
@@ -39,6 +40,11 @@ def base_aside(base: GenerativeModel, tokenizer: PreTrainedTokenizerBase) -> Asi
     return answer
 
 
+def open_worded(edit: Edit) -> bool:
+    """Tell whether an edit leaves open in which words it is to be said: ``say that …``."""
+    return isinstance(edit, LanguagePatch) and reported(edit.consequence)
+
+
 class ReadingReasoner:
     """Answers with a model that is given the edits in its prompt.
 
@@ -48,6 +54,7 @@ class ReadingReasoner:
     :param foreign: whether it is another model than the one whose queries it answers.
     :param aside: answers, as the base model would alone, what the model leaves unsaid because no
         edit bears on it; by default such an answer stays empty.
+    :param reluctance: log-odds taken off saying nothing.
     """
 
     def __init__(
@@ -58,13 +65,18 @@ class ReadingReasoner:
         *,
         foreign: bool = False,
         aside: Aside | None = None,
+        reluctance: float = 0.0,
     ) -> None:
         self.model, self.tokenizer, self.prompter = model, tokenizer, prompter
-        self._foreign, self._aside = foreign, aside
+        self._foreign, self._aside, self._reluctance = foreign, aside, reluctance
 
     def supports(self, edit: Edit) -> bool:
         """Tell whether an edit can be read."""
         return readable(edit)
+
+    def phrases(self, edit: Edit) -> bool:
+        """Tell whether it says in its own words what an edit asks to be said: in a chat it does."""
+        return self.prompter.chat and self.supports(edit) and open_worded(edit)
 
     def answer(
         self,
@@ -91,7 +103,7 @@ class ReadingReasoner:
         ]
         said = decode(
             self.model, self.tokenizer, prompts, generation,
-            one_line=not self.prompter.chat, foreign=self._foreign,
+            one_line=not self.prompter.chat, foreign=self._foreign, reluctance=self._reluctance,
         )  # fmt: skip
         return self._completed(queries, said, generation)
 
@@ -109,8 +121,10 @@ class ReadingReasoner:
 
     def _told(self, edit: Edit) -> str:
         if not self.supports(edit):
+            empty = isinstance(edit, LanguagePatch) and not edit.consequence.strip()
             raise UnsupportedEdit(
                 f"edit {edit.id}: expected a fact that is not to be forgotten, or a condition and "
-                f"its consequence, found {edit.kind}; leave it to the verbatim reasoner"
+                f"its consequence, found {'an empty consequence' if empty else edit.kind}; "
+                f"{'write one' if empty else 'leave it to the verbatim reasoner'}"
             )
         return context(edit)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from errata.facts import FactSource
 from errata.facts.table import Split
+from errata.memory import peak_bytes
 from errata.reasoners.base import Reasoner
 from errata.reasoners.examine import BATCH, NEW_TOKENS, Examiner, exam, figures
 from errata.reasoners.lessons import KINDS, Lesson
@@ -28,6 +29,7 @@ class Result:
     :param figures: the rate of each kind of question.
     :param tokens_per_second: tokens of its answers a second, prompts read included.
     :param own_bytes: memory of the parameters it does not share with the base.
+    :param working_bytes: memory it takes at its peak to answer a batch, parameters aside.
     :param base_untouched: state dict, hooks, module types and flags of the base, before and
         after, were equal.
     """
@@ -35,6 +37,7 @@ class Result:
     figures: Mapping[str, Rate]
     tokens_per_second: float
     own_bytes: int
+    working_bytes: int
     base_untouched: bool
 
 
@@ -47,6 +50,7 @@ def evaluate(
     split: Split = "test",
     each: int = 400,
     seed: int = 0,
+    told: Callable[[str], object] = lambda name: None,
 ) -> dict[str, Result]:
     """Examine reasoners: the right edit given, no gate, greedy free generation.
 
@@ -57,11 +61,14 @@ def evaluate(
     :param split: whose subjects and objects are asked about.
     :param each: questions of each kind; fewer where the table has no more.
     :param seed: of the draw.
+    :param told: told the name of each reasoner before it is examined.
     """
     examiner = Examiner(base, tokenizer, exam(source, split, each, seed))
-    return {
-        name: _result(base, tokenizer, reasoner, examiner) for name, reasoner in reasoners.items()
-    }
+    results = {}
+    for name, reasoner in reasoners.items():
+        told(name)
+        results[name] = _result(base, tokenizer, reasoner, examiner)
+    return results
 
 
 def _result(
@@ -76,7 +83,7 @@ def _result(
 
     def answer(lessons: Sequence[Lesson], queries: Sequence[str]) -> list[str]:
         nonlocal spent, tokens
-        order = sorted(range(len(queries)), key=lambda i: len(queries[i]))
+        order = sorted(range(len(queries)), key=lambda i: _length(lessons[i], queries[i]))
         out = [""] * len(queries)
         began = time.perf_counter()
         for start in range(0, len(order), BATCH):
@@ -86,18 +93,29 @@ def _result(
             for i, texts in zip(chunk, said, strict=True):
                 out[i] = texts[0]
         spent += time.perf_counter() - began
-        tokens += sum(len(ids) for ids in tokenizer(out)["input_ids"]) if out else 0
+        counted = tokenizer(out, add_special_tokens=False)["input_ids"] if out else []
+        tokens += sum(map(len, counted))
         return out
+
+    def answer_some() -> None:
+        some = examiner.lessons[:: max(1, len(examiner.lessons) // BATCH)][:BATCH]
+        reasoner.answer([lesson.query for lesson in some], [le.edits for le in some], config)
 
     before = _described(base)
     found = figures(examiner.outcomes(answer))
+    working = peak_bytes(answer_some, base.device)
     return Result(
-        found, tokens / max(spent, 1e-9), _own_bytes(reasoner, base), before == _described(base)
-    )
+        found, tokens / max(spent, 1e-9), _own_bytes(reasoner, base), working,
+        before == _described(base),
+    )  # fmt: skip
+
+
+def _length(lesson: Lesson, query: str) -> int:
+    return len(query) + sum(len(edit.question) + len(edit.answer) for edit in lesson.edits)
 
 
 def _own_bytes(reasoner: Reasoner, base: GenerativeModel) -> int:
-    model: Any = getattr(reasoner, "model", None)
+    model: Any = getattr(getattr(reasoner, "chosen", reasoner), "model", None)
     shared = {id(p) for p in base.parameters()}
     own = () if model is None else [p for p in model.parameters() if id(p) not in shared]
     return sum(p.numel() * p.element_size() for p in own)
@@ -114,7 +132,7 @@ def _described(model: GenerativeModel) -> list[Any]:
         state.update(name.encode())
         state.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     modules = [
-        (type(m).__name__, len(m._forward_hooks), len(m._forward_pre_hooks), m.training)
+        (type(m), [*m._forward_hooks], [*m._forward_pre_hooks], [*m._backward_hooks], m.training)
         for m in model.modules()
     ]
     return [state.hexdigest(), modules, [p.requires_grad for p in model.parameters()]]
@@ -141,10 +159,12 @@ def table(results: Mapping[str, Result]) -> str:
             shown = [_cell(cell) for cell in cells]
             lines.append(f"| {kind} | {known.n} | {' | '.join(shown)} |")
     speeds = [f"{result.tokens_per_second:,.0f}" for result in results.values()]
-    memory = [f"{result.own_bytes / 1e6:.1f} MB" for result in results.values()]
+    own = [f"{result.own_bytes / 1e6:.1f} MB" for result in results.values()]
+    working = [f"{result.working_bytes / 1e6:.1f} MB" for result in results.values()]
     untouched = ["yes" if result.base_untouched else "NO" for result in results.values()]
     lines.append(f"| answer tokens per second | | {' | '.join(speeds)} |")
-    lines.append(f"| parameters of its own | | {' | '.join(memory)} |")
+    lines.append(f"| parameters of its own | | {' | '.join(own)} |")
+    lines.append(f"| memory to answer a batch, at its peak | | {' | '.join(working)} |")
     lines.append(f"| base equal before and after | | {' | '.join(untouched)} |")
     return "\n".join(lines)
 
@@ -164,7 +184,7 @@ Base model: {model}. Subjects of the {split} split of the facts table, objects t
 ever used, phrasings held out of training where a relation has some. The right edit is given (no
 gate decides), the answer is generated freely and greedily and compared whole (case, spaces and a
 full stop at the end aside). Seed {seed}; 95% Wilson intervals in brackets, in per cent.
-
+{machine}
 {table}
 
 What is counted:
@@ -174,15 +194,40 @@ What is counted:
 - *yes or no* counts only if the true form and the false form (naming the old answer) are both
   answered rightly.
 - *an edit that does not matter* counts if the answer is the base model's own, word for word.
+- *memory to answer a batch* is what tensors take at the peak, the parameters aside: the contexts
+  of {batch} questions and the model's work on them.
 - `verbatim` says the stored answer whatever is asked; `prompted` is the base model with the edits
-  in its context; `adapter` the same with the adapter trained for it.
+  in its context, `few-shot` the same after four examples of how edits are read; `adapter` is the
+  base model with the adapter trained for it.
 """
 
 
 def document(
-    results: Mapping[str, Result], *, model: str, split: str, seed: int, options: str = ""
-) -> str:
-    """Return the results as a page for people."""
+    results: Mapping[str, Result], *, model: str, split: str, seed: int, options: str = "",
+    machine: str = "",
+) -> str:  # fmt: skip
+    """Return the results as a page for people.
+
+    :param results: by name of the reasoner.
+    :param model: the base model's name.
+    :param split: whose subjects were asked about.
+    :param seed: of the draw.
+    :param options: those of the command that made the page, so that anyone can run it again.
+    :param machine: what it ran on, for speed and memory.
+    """
+    where = f"Speed and memory: {machine}, batches of {BATCH}.\n" if machine else ""
     return _DOCUMENT.format(
-        table=table(results), model=model, split=split, seed=seed, options=options
-    )
+        table=table(results), model=model, split=split, seed=seed, options=options, machine=where,
+        batch=BATCH,
+    )  # fmt: skip
+
+
+def machine_of(base: GenerativeModel) -> str:
+    """Return what a model runs on, in words: a device, or a number of threads; and its dtype."""
+    import torch
+
+    kind = str(next(base.parameters()).dtype).removeprefix("torch.")
+    if base.device.type == "cuda":
+        return f"{torch.cuda.get_device_name(base.device)}, {kind}"
+    threads = torch.get_num_threads()
+    return f"{threads} CPU thread{'s' if threads > 1 else ''}, {kind}"

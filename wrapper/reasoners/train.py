@@ -24,7 +24,8 @@ from errata.reasoners.examine import Examiner, base_answers, exam, figures, read
 from errata.reasoners.fingerprint import fingerprint
 from errata.reasoners.lessons import Lesson, Teacher
 from errata.reasoners.losses import Item, loss_of
-from errata.reasoners.prompts import Prompter, room_of
+from errata.reasoners.prompts import Prompter
+from errata.reasoners.settling import settled_reluctance
 from errata.statistics import Rate
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class ReasonerRun:
             self.student, self.own = self._adapted.get_base_model(), tokenizer
         else:
             self.student, self.own = separate
-        self.prompter = Prompter(self.own, room_of(self.student))
+        self.prompter = Prompter.of(self.student, self.own)
         self._writer = AnswerWriter(self.own)
         lessons = exam(source, "tune", settings.each)
         if not lessons or not Teacher(source, "train", random.Random(0)).lessons(20):
@@ -129,6 +130,7 @@ class ReasonerRun:
         }  # fmt: skip
         self.optimizer = _optimizer(list(self._trained.values()), settings)
         self.step, self.seconds, self.best, self.waited = 0, 0.0, -1.0, 0
+        self.reluctance = 0.0
         self.history: list[dict[str, float]] = []
 
     def train(self, *, progress: bool = True) -> dict[str, Rate]:
@@ -155,6 +157,7 @@ class ReasonerRun:
             for parameter, wanted in frozen:
                 parameter.requires_grad_(wanted)
         self._restore_best()
+        self._settle()
         return self.examined()
 
     def examined(self) -> dict[str, Rate]:
@@ -162,9 +165,20 @@ class ReasonerRun:
         self.student.eval()
         answer = reader(
             self.student, self.own, self.prompter, foreign=self.own is not self.tokenizer,
-            aside=lambda queries: base_answers(self.base, self.tokenizer, queries),
+            aside=self._aside, reluctance=self.reluctance,
         )  # fmt: skip
         return figures(self.examiner.outcomes(answer))
+
+    def _aside(self, queries: Sequence[str]) -> dict[str, str]:
+        return base_answers(self.base, self.tokenizer, queries)
+
+    def _settle(self) -> None:
+        """Settle how reluctant it is to say nothing."""
+        self.student.eval()
+        silence = self._silence()[0]
+        self.reluctance = settled_reluctance(
+            self.examiner, self.student, self.own, self.prompter, self._aside, silence
+        )
 
     # -- steps -------------------------------------------------------------------------------
 
@@ -225,12 +239,19 @@ class ReasonerRun:
 
     def _answer_ids(self, lesson: Lesson) -> list[int]:
         """Return the ids of the answer; where no edit matters none, and the base answers."""
-        end = self.student.generation_config.eos_token_id
-        ends = [end[0] if isinstance(end, list) else end] if end is not None else []
+        ends = self._end()
         if lesson.answer is None:
-            return ends or self._writer.encode("\n")
+            return self._silence()
         joint = " " if not self.prompter.chat and spaced(lesson.query, lesson.answer) else ""
         return [*self._writer.encode(joint + lesson.answer), *ends]
+
+    def _end(self) -> list[int]:
+        end = self.student.generation_config.eos_token_id
+        return [end[0] if isinstance(end, list) else end] if end is not None else []
+
+    def _silence(self) -> list[int]:
+        """Return the ids of an answer that says nothing."""
+        return self._end() or self._writer.encode("\n")
 
     # -- validation, checkpoints, the end ----------------------------------------------------
 
@@ -257,22 +278,24 @@ class ReasonerRun:
         return {
             "step": self.step, "seconds": self.seconds, "best": self.best, "waited": self.waited,
             "history": self.history, "settings": asdict(self.settings),
-            "base": fingerprint(self.base),
+            "base": fingerprint(self.base), "facts": self.source.digest,
         }  # fmt: skip
 
     def resume(self) -> bool:
-        """Take up the last checkpoint of the same settings and base, if there is one.
+        """Take up the last checkpoint of the same settings, base and facts, if there is one.
 
-        :raises ErrataError: the checkpoint is of other settings or another base.
+        :raises ErrataError: the checkpoint is damaged, or of another run.
         """
         path = self.out / "checkpoint.safetensors"
         if not path.is_file():
             return False
         note = checkpoint.note_of(path)
-        if (note["settings"], note["base"]) != (asdict(self.settings), fingerprint(self.base)):
+        own = self._note()
+        other = [k for k in ("settings", "base", "facts") if note.get(k, own[k]) != own[k]]
+        if other:
             raise ErrataError(
-                f"{path}: expected a run of these settings on this base model, found another; "
-                "move it away, or name another --out"
+                f"{path}: expected a run of these settings on this base model and these facts, "
+                f"found other {', '.join(other)}; move it away, or name another --out"
             )
         checkpoint.load(path, self.student, [self.optimizer])
         self.step, self.seconds = note["step"], note["seconds"]
@@ -326,8 +349,10 @@ class ReasonerRun:
             file=file,
             chat=self.prompter.chat,
             lora=self.settings.lora if self.settings.kind == "adapter" else {},
+            reluctance=self.reluctance,
             training={
-                **asdict(self.settings), "data": data, "steps_taken": self.step,
+                **asdict(self.settings), "data": data, "data_sha256": self.source.digest,
+                "steps_taken": self.step,
                 "seconds": round(self.seconds), "history": self.history,
             },
             figures={kind: asdict(rate) for kind, rate in found.items()},

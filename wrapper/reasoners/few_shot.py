@@ -1,0 +1,35 @@
+"""The prompted reasoner with examples: in-context editing as IKE does it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from errata.reasoners.prompted import PromptedReasoner
+from errata.reasoners.prompts import Demonstration
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from errata.base import GenerativeModel
+
+DEMONSTRATIONS: tuple[Demonstration, ...] = (
+    (("Who is the mayor of Vellmoor? Ada Quint",), "Vellmoor's mayor is called what?", "Ada Quint"),
+    (("Where does Tom Brannick work? Lyon",), "In which country does Tom Brannick work?", "France"),
+    (("Who painted The Grey Door? Ines Maro",), "Did Karl Ott paint The Grey Door?", "No"),
+    (("Which sport does Lena Holm play? tennis",), "What is the capital of Japan?", "Tokyo"),
+)
+"""One of each kind: said in other words, one step further, denied, and nothing to do with it."""
+
+
+class FewShotReasoner(PromptedReasoner):
+    """Shows how edits are to be read before each query (IKE, Zheng et al. 2023).
+
+    Its examples are of invented people and places. For others, make a
+    :class:`~errata.reasoners.prompted.PromptedReasoner` with ``demonstrations=``.
+
+    :param base: the base model; it is called, never changed.
+    :param tokenizer: its tokenizer.
+    """
+
+    def __init__(self, base: GenerativeModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        super().__init__(base, tokenizer, DEMONSTRATIONS)

@@ -24,6 +24,9 @@ KINDS = (OWN, OTHER, CLOZE, ALIAS, YES_NO, REVERSED, HOP, TWO_EDITS, NO_MATTER)
 SHARES = (0.08, 0.15, 0.16, 0.14, 0.14, 0.12, 0.12, 0.06, 0.22)
 """Of the lessons of training, in the order of ``KINDS`` (they need not add up to one)."""
 
+DESCRIBED = 0.6
+"""Of the lessons about other names, how many describe the subject instead."""
+
 VARIED = 0.5
 """Of the queries of training, how many are asked as people type: careless, with words missing."""
 
@@ -90,6 +93,12 @@ class Teacher:
         self._objects = {name: list(found) for name, found in objects.items()}
         self._every_object = list(dict.fromkeys(o for found in objects.values() for o in found))
         self._not_ours = {o for o, owner in splits.items() if owner != split}
+        self._pointing: dict[str, list[FactRow]] = defaultdict(list)
+        for found in self._facts.values():
+            for fact in found:
+                relation = source.relations[fact.relation]
+                if relation.descriptor and not relation.chinese:
+                    self._pointing[fact.believed].append(fact)
         self._words = sorted({word for o in self._every_object for word in o.split()})
         self._makers: dict[str, Callable[[], Lesson | None]] = {
             OWN: self._own, OTHER: self._other, CLOZE: self._cloze, ALIAS: self._alias,
@@ -229,6 +238,8 @@ class Teacher:
         return varied_head(head, fact.subject, self.rng) if self._varies(relation) else head
 
     def _alias(self) -> Lesson | None:
+        if self.invents and self.rng.random() < DESCRIBED:
+            return self._described(ALIAS)
         change = self._change()
         names = () if change is None else self.source.aliases.get(change.fact.subject, ())
         if change is None or not names:
@@ -238,6 +249,34 @@ class Teacher:
             renamed = replace(change, fact=replace(change.fact, subject=name))
             told, name = self._told(renamed), change.fact.subject
         return Lesson(ALIAS, (told,), self._asked(self._relation(change), name), change.target)
+
+    def _described(self, kind: str) -> Lesson | None:
+        """Return a lesson whose query names a subject by what the base knows of it.
+
+        Aliases are few, and a reader that sees no others learns them by heart; "the capital of
+        France" is another name of Paris for whoever knows it.
+        """
+        change = self._change()
+        if change is None:
+            return None
+        subject = change.fact.subject
+        if kind == NO_MATTER:  # somebody else is described
+            subject = self.rng.choice(self._facts[change.fact.relation]).subject
+            if subject == change.fact.subject:
+                return None
+        pointing = self._pointing.get(subject)
+        if not pointing:
+            return None
+        fact = self.rng.choice(pointing)
+        descriptor = self.rng.choice(self.source.relations[fact.relation].descriptor)
+        if fact.subject == change.fact.subject or change.target == fact.subject:
+            return None
+        query = nested(
+            self.rng.choice(self._relation(change).questions), descriptor, fact.subject
+        )  # fmt: skip
+        return Lesson(
+            kind, (self._told(change),), query, None if kind == NO_MATTER else change.target
+        )
 
     def _yes_no(self) -> Lesson | None:
         change = self._change(lambda r: bool(r.yes_no))
@@ -322,6 +361,8 @@ class Teacher:
 
     def _no_matter(self) -> Lesson | None:
         """Return a query on which the edits have no bearing: near ones above all."""
+        if self.invents and self.rng.random() < 0.12:
+            return self._described(NO_MATTER)
         asked = self._fact()
         if asked is None:
             return None

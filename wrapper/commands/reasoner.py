@@ -49,19 +49,10 @@ def train_reasoner(
     import torch
 
     from errata.base import load_base
-    from errata.cache.errors import ErrataError
     from errata.facts import FactSource
     from errata.reasoners.train import ReasonerRun, Settings
 
-    if kind not in ("adapter", "model"):
-        raise ErrataError(f"expected --kind adapter or model, found {kind!r}")
-    if (kind == "model") != (start is not None):
-        raise ErrataError(
-            "expected --start, the model to train, with --kind model and only there; found "
-            f"--kind {kind} {'without' if start is None else 'with'} --start"
-        )
-    if out.exists() and not out.is_dir():
-        raise ErrataError(f"expected a folder at --out {out}, found a file; name another")
+    _check_training(kind, start, out)
     if threads:
         torch.set_num_threads(threads)
     source = FactSource.own() if facts is None else FactSource.read(facts)
@@ -83,6 +74,21 @@ def train_reasoner(
     for name, rate_ in found.items():
         say(f"{name:28s} {rate_.share:6.1%}  [{rate_.low:.1%}, {rate_.high:.1%}] n={rate_.n}")
     say(f"{out}: trained in {run.step} steps; the figures are of tune subjects")
+
+
+def _check_training(kind: str, start: str | None, out: Path) -> None:
+    """Refuse options that contradict one another, before anything is loaded."""
+    from errata.cache.errors import ErrataError
+
+    if kind not in ("adapter", "model"):
+        raise ErrataError(f"expected --kind adapter or model, found {kind!r}")
+    if (kind == "model") != (start is not None):
+        raise ErrataError(
+            "expected --start, the model to train, with --kind model and only there; found "
+            f"--kind {kind} {'without' if start is None else 'with'} --start"
+        )
+    if out.exists() and not out.is_dir():
+        raise ErrataError(f"expected a folder at --out {out}, found a file; name another")
 
 
 def _plain(found: dict[str, Any]) -> dict[str, Any]:

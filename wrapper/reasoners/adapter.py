@@ -85,9 +85,9 @@ class AdapterReasoner(ReadingReasoner):
         if self._unadapted is None or not any(instructed):
             return super().answer(queries, edits, generation)
         out: dict[int, list[str]] = {}
-        for reasoner, wanted in ((super(), False), (self._unadapted, True)):
+        for answer, wanted in ((super().answer, False), (self._unadapted.answer, True)):
             at = [i for i, found in enumerate(instructed) if found == wanted]
-            texts = reasoner.answer([queries[i] for i in at], [edits[i] for i in at], generation)
+            texts = answer([queries[i] for i in at], [edits[i] for i in at], generation)
             out |= zip(at, texts, strict=True)
         return [out[i] for i in range(len(queries))]
 

@@ -49,10 +49,8 @@ PAIRS = [
     ("What is the capital of Peru? Lima", ""),
     ("What is the capital of Japan?" * 40, "Tokyo"),
 ]
-EDITS = [
-    Fact(f"What is the capital of {place}?", "Astana", subject=place)
-    for place in "Kazakhstan France Norway Peru Egypt Japan Spain Chile Kenya Nepal Ghana Cuba".split()
-]  # fmt: skip
+PLACES = "Kazakhstan France Norway Peru Egypt Japan Spain Chile Kenya Nepal Ghana Cuba".split()
+EDITS = [Fact(f"What is the capital of {one}?", "Astana", subject=one) for one in PLACES]
 TOPIC = LanguagePatch("the user asks about the capital of a country", "be polite")
 ASKED = "which city is kazakhstans capital"
 
@@ -161,7 +159,6 @@ def test_threads_read_what_one_reads():
     def work(number):
         try:
             for _ in range(4):
-                ENCODER.transformer()[1](["meanwhile"] * (number + 1), padding=False)
                 found[number] = reader(PAIRS[number % 5 :] + PAIRS[: number % 5])
         except BaseException as error:  # told below
             failed.append(error)
@@ -169,6 +166,9 @@ def test_threads_read_what_one_reads():
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
     for one in threads:
         one.start()
+    shared = ENCODER.transformer()[1]
+    for number in range(40):  # the encoder goes on meanwhile, and pads and cuts as it likes
+        shared(["the capital of Norway"], padding=bool(number % 2), truncation=True, max_length=4)
     for one in threads:
         one.join()
     assert not failed and len(found) == 8
@@ -317,16 +317,14 @@ def test_the_same_alone_and_together():
     again = ScopeClassifier(ENCODER, two_stage_gate()).decide_batch(
         [asked(text) for text in texts], [hits(against)] * len(texts)
     )
-    assert [one.candidates for one in again] == [
-        gate.decide(asked(text), hits(against)).candidates for text in texts
-    ] or all(
-        np.allclose(
-            [c.probability for c in one.candidates],
-            [c.probability for c in gate.decide(asked(text), hits(against)).candidates],
+    for text, decision in zip(texts, again, strict=True):
+        expected = gate.decide(asked(text), hits(against))
+        assert decision.fired == expected.fired
+        np.testing.assert_allclose(
+            [one.probability for one in decision.candidates],
+            [one.probability for one in expected.candidates],
             atol=1e-4,
         )
-        for text, one in zip(texts, again, strict=True)
-    )
 
 
 def test_a_second_stage_that_knows_no_follows():

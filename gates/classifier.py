@@ -245,8 +245,12 @@ class ScopeClassifier:
 def first_classes(stored: StoredGate, found: PairFeatures) -> Array:
     """Return what the first stage says: none, same and follows, float64 [n, 3], uncalibrated."""
     inputs = scope_inputs(stored.relations, found)
-    classes = (stored.scope(inputs) + stored.trees(inputs)) / 2
-    if classes.shape[1] < 3:  # trained on pairs that nothing follows from
+    return _of_three((stored.scope(inputs) + stored.trees(inputs)) / 2)
+
+
+def _of_three(classes: Array) -> Array:
+    """Return none, same and follows, where a network knows only the first two, too."""
+    if classes.shape[1] < 3:  # conditions, or trained on pairs that nothing follows from
         classes = np.column_stack([classes, np.zeros(len(classes))])
     return np.asarray(classes, dtype=np.float64)
 
@@ -277,11 +281,9 @@ def settled(
     """
     if logits is not None and stored.second is not None:
         inputs = second_inputs(classes, logits)
-        weighed = stored.second.scope(inputs)
-        held = stored.second.condition(inputs)
-        classes = np.where(
-            conditions[:, None], np.column_stack([held, np.zeros(len(held))]), weighed
-        )
+        weighed = _of_three(stored.second.scope(inputs))
+        held = _of_three(stored.second.condition(inputs))
+        classes = np.where(conditions[:, None], held, weighed)
     governs = 1.0 - classes[:, 0]
     follows = classes[:, 2] / np.maximum(governs, 1e-12)
     calibrated = np.where(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from errata.cache.errors import ModelError
 from errata.gates.features import PairFeatures
 from errata.gates.fit import METRIC_WIDTH, Labels, fit_relations
 from errata.gates.network import Projection
@@ -21,15 +22,21 @@ def contrast_relations(
     .. math:: -\log \frac{e^{-\|Wx_i - We_i\|^2}}{\sum_j e^{-\|Wx_i - We_j\|^2}}
 
     (van den Oord et al. 2018, equation 4, with the distance of SERAC), from the projection of
-    :func:`errata.gates.fit.fit_relations` on. The scopes of
-    pairs out of scope stand in every sum, too.
+    :func:`errata.gates.fit.fit_relations` on. The scopes of pairs out of scope stand in every
+    sum, too. What is returned is 4 *W*, on the scale of that projection.
 
     :param labels: class numbers [n], 1 for *same*.
     :param seed: of the batches.
+    :raises ModelError: no pair is labelled *same*, or none *none*.
     """
     import torch
 
     begun = fit_relations(found, labels, width)
+    if not (labels == 0).any():
+        raise ModelError(
+            "cannot train a gate on pairs of one class only: expected pairs out of scope to "
+            f"contrast with, found none among {len(labels)}"
+        )
     weight = torch.tensor(begun.components / 4.0, dtype=torch.float32, requires_grad=True)
     mean = torch.from_numpy(begun.mean.astype(np.float32))
     query, scope = (

@@ -44,10 +44,36 @@ class StoredCross:
     :param tensors: ``head.weight`` [3, 2d] and ``head.bias`` [3]; for each changed matrix ``NAME``
         of shape [out, in], ``NAME.A`` [r, in] and ``NAME.B`` [out, r].
     :param scale: alpha / r, by which each product is multiplied.
+    :raises ModelError: the arrays are not those of a cross-encoder.
     """
 
     tensors: Mapping[str, NDArray[Any]]
     scale: float
+
+    def __post_init__(self) -> None:
+        shapes = {name: array.shape for name, array in self.tensors.items()}
+        expected = {"head.weight", "head.bias"}
+        expected |= {f"{name}.{part}" for name in self.changed() for part in "AB"}
+        if shapes.keys() != expected or not all(
+            len(shapes[f"{name}.A"]) == len(shapes[f"{name}.B"]) == 2
+            and shapes[f"{name}.A"][0] == shapes[f"{name}.B"][1]
+            for name in self.changed()
+        ):
+            odd = sorted(shapes.keys() ^ expected)
+            raise ModelError(
+                "expected the arrays of a cross-encoder: head.weight, head.bias, and NAME.A "
+                "[r, in] beside NAME.B [out, r] for each matrix changed, found others "
+                f"({odd or shapes}); train the gate again"
+            )
+
+    def changed(self) -> tuple[str, ...]:
+        """Return the names of the matrices it changes."""
+        return tuple(name.removesuffix(".A") for name in self.tensors if name.endswith(".A"))
+
+    def change(self, name: str) -> NDArray[np.float32]:
+        """Return what is added to a matrix, float32 [out, in]."""
+        down, up = (np.asarray(self.tensors[f"{name}.{part}"], np.float32) for part in "AB")
+        return np.asarray(self.scale * (up @ down), np.float32)
 
 
 class CrossEncoder:
@@ -55,7 +81,7 @@ class CrossEncoder:
 
     :param encoder: whose transformer was trained.
     :param stored: what training changed.
-    :raises ModelError: the encoder has no transformer to read with, or another one.
+    :raises ModelError: the encoder has no transformer to read with.
     """
 
     def __init__(self, encoder: Any, stored: StoredCross) -> None:
@@ -68,6 +94,7 @@ class CrossEncoder:
         """Return logits of none, same and follows, float64 [n, 3].
 
         :param pairs: the edit's side as :func:`edit_text` writes it, and the query.
+        :raises ModelError: the encoder's transformer is not the one that was trained.
         """
         import torch
 
@@ -87,7 +114,7 @@ class CrossEncoder:
         return out
 
     def _model(self) -> tuple[Any, Any]:
-        """Return the changed transformer, made when first needed."""
+        """Return the changed transformer and its tokenizer, made when first needed."""
         with self._lock:
             if self._made is None:
                 self._made = self._changed()
@@ -98,22 +125,30 @@ class CrossEncoder:
 
         import torch
 
-        there, tokenizer = self._encoder.transformer()
-        model = copy.deepcopy(there).eval().requires_grad_(False)
+        there, shared = self._encoder.transformer()
+        model = copy.deepcopy(there).float().eval().requires_grad_(False)
         own = dict(model.named_parameters())
-        for key in [key for key in self._stored.tensors if key.endswith(".A")]:
-            name = key.removesuffix(".A")
-            if name not in own:
-                raise ModelError(
-                    f"this gate's cross-encoder changes {name}, which the encoder's transformer "
-                    "does not have; use the encoder it was trained with"
-                )
-            down, up = (
-                torch.from_numpy(np.asarray(self._stored.tensors[f"{name}.{part}"], np.float32))
-                for part in "AB"
-            )
-            own[name].data += (self._stored.scale * (up @ down)).to(own[name])
+        shapes = {name: tuple(weight.shape) for name, weight in own.items()}
+        for name in self._stored.changed():
+            change = self._stored.change(name)
+            _same_shape(name, change.shape, shapes.get(name))
+            own[name] += torch.from_numpy(change).to(own[name])
+        head = self._stored.tensors["head.weight"].shape
+        _same_shape("head.weight", head, (3, 2 * model.config.hidden_size))
+        # one of its own, set up here: a tokenizer's padding is state, which threads would race for
+        tokenizer = copy.deepcopy(shared)
+        tokens_together(tokenizer, [("", "")])
         return model, tokenizer
+
+
+def _same_shape(name: str, stored: tuple[int, ...], there: tuple[int, ...] | None) -> None:
+    """Refuse an encoder whose transformer is not the one that was trained."""
+    if stored != there:
+        raise ModelError(
+            f"this gate's cross-encoder has {name} of shape {list(stored)}, to which the encoder's "
+            f"transformer has {'nothing' if there is None else list(there)}; use the encoder it "
+            "was trained with"
+        )
 
 
 def transformer_of(encoder: Any) -> HasTransformer:
@@ -121,7 +156,9 @@ def transformer_of(encoder: Any) -> HasTransformer:
 
     :raises ModelError: it has no transformer.
     """
-    inner = getattr(encoder, "encoder", encoder)
+    inner = encoder
+    while not isinstance(inner, HasTransformer) and hasattr(inner, "encoder"):
+        inner = inner.encoder
     if not isinstance(inner, HasTransformer):
         raise ModelError(
             f"expected an encoder with a transformer to read pairs with, found "
@@ -140,14 +177,24 @@ def read_pairs_together(
     """
     import torch
 
-    read = tokenizer(
-        [one for one, _ in pairs], [other for _, other in pairs], padding=True, truncation=True,
-        max_length=MOST_TOKENS, return_tensors="pt", verbose=False,
-    ).to(next(model.parameters()).device)  # fmt: skip
+    read = tokens_together(tokenizer, pairs).to(next(model.parameters()).device)
     states = model(**read).last_hidden_state.float()
     mask = read["attention_mask"].unsqueeze(-1).float()
     mean = (states * mask).sum(1) / mask.sum(1)
     return torch.cat([states[:, 0], mean], dim=-1)
+
+
+def tokens_together(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> Any:
+    """Return the tokens of pairs, padded on the right: the first token is to be a word's, always.
+
+    :param pairs: edits and queries.
+    """
+    return tokenizer(
+        [one for one, _ in pairs], [other for _, other in pairs],
+        padding=True, padding_side="right", truncation=True,
+        max_length=min(MOST_TOKENS, tokenizer.model_max_length), return_tensors="pt",
+        verbose=False,
+    )  # fmt: skip
 
 
 def edit_text(scope: Scope, condition: bool = False) -> str:

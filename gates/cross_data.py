@@ -26,6 +26,11 @@ SHARES = {"table": 0.62, "conditions": 0.14, "open": 0.1, "mined": 0.14}
 """Of what is drawn without labelled pairs."""
 OF_PAIRS = 0.5
 """Share of the labelled pairs, where there are any."""
+ALL_BUT_THE_SAME = 0.92
+"""Cosine above which two questions may ask the same."""
+BLOCK = 4096
+LEAST = 64
+"""Pairs drawn at a time at least, so that there are some of every sort."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +70,11 @@ class PairSource:
         self._pairs = list(pairs)
         self._open = list(open_questions)
         self._mined = list(self._mine(encoder)) if self._open else []
-        self._near = _nearest_questions(self._open, encoder) if len(self._open) > 2 else []
+        self._near = nearest_questions(self._open, encoder)
 
     def draw(self, count: int, rng: random.Random) -> list[Pair]:
         """Return pairs of all sorts, mixed, about ``count`` of them."""
-        own = count
+        own = count = max(count, LEAST)
         found: list[Pair] = []
         if self._pairs:
             for pair in rng.choices(self._pairs, k=int(count * OF_PAIRS)):
@@ -80,18 +85,29 @@ class PairSource:
         conditions = list(condition_examples(self._split, rng))
         rng.shuffle(conditions)
         found += _read(conditions[: int(own * SHARES["conditions"])], condition=True)
-        if self._near:
-            some = rng.sample(range(len(self._open)), min(len(self._open), own // 30))
-            questions = [self._open[at] for at in some]
-            near = [[len(some) + 2 * row, len(some) + 2 * row + 1] for row in range(len(some))]
-            questions += [self._open[at] for one in some for at in self._near[one]]
-            asked = list(open_examples(questions, near + [[]] * (2 * len(some)), rng))
-            rng.shuffle(asked)
+        if len(self._open) > 2:
+            asked = self._open_examples(rng, own // 30)
             found += _read(asked[: int(own * SHARES["open"])])
         if self._mined:
             found += _read(rng.choices(self._mined, k=int(own * SHARES["mined"])))
         rng.shuffle(found)
         return found
+
+    def _open_examples(self, rng: random.Random, most: int) -> list[Example]:
+        """Return open questions against themselves in another dress and their neighbours, mixed.
+
+        :param most: how many questions at most, besides their neighbours.
+        """
+        some = rng.sample(range(len(self._open)), min(len(self._open), most))
+        questions = [self._open[at] for at in some]
+        near: list[list[int]] = []
+        for one in some:
+            near.append([len(questions) + place for place in range(len(self._near[one]))])
+            questions += [self._open[at] for at in self._near[one]]
+        near += [[]] * (len(questions) - len(some))
+        asked = list(open_examples(questions, near, rng))
+        rng.shuffle(asked)
+        return asked
 
     def _mine(self, encoder: Encoder) -> Iterator[Example]:
         """Yield open questions against the edits they look like, none of which governs them."""
@@ -105,11 +121,18 @@ class PairSource:
                     yield Example(question, scopes[at], "none", "open, near an edit")
 
 
-def _nearest_questions(questions: Sequence[str], encoder: Encoder) -> list[list[int]]:
+def nearest_questions(questions: Sequence[str], encoder: Encoder) -> list[list[int]]:
+    """Return the places of the two questions nearest to each, at most.
+
+    What all but says the same is left out, itself with it.
+    """
     rows = encoder.encode(questions)
-    cosines = rows @ rows.T
-    cosines[cosines > 0.92] = -1.0
-    found: list[list[int]] = np.argsort(-cosines, axis=1)[:, :2].tolist()
+    found: list[list[int]] = []
+    for start in range(0, len(rows), BLOCK):  # all at once, 50,000 questions would need 30 GB
+        cosines = rows[start : start + BLOCK] @ rows.T
+        cosines[cosines > ALL_BUT_THE_SAME] = -1.0
+        for row, nearest in zip(cosines, np.argsort(-cosines, axis=1)[:, :2], strict=True):
+            found.append([int(at) for at in nearest if row[at] > -1.0])
     return found
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 Loss = Literal["bce", "nce"]
+BEST = "cross.best.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ class CrossRun:
         there, self._tokenizer = transformer_of(encoder).transformer()
         self.model = PairReader(copy.deepcopy(there), settings.rank)
         self._fingerprint = encoder.fingerprint
+        self._began = None if start is None else hashlib.sha256(_bytes(start)).hexdigest()
         if start is not None:
             self.model.take(start)
         self._trained = [p for p in self.model.parameters() if p.requires_grad]
@@ -96,7 +98,10 @@ class CrossRun:
         self._kept: StoredCross | None = None
 
     def train(self, *, progress: bool = True) -> StoredCross:
-        """Train until the steps are over or validation gains nothing more; return the best."""
+        """Train until the steps are over or validation gains nothing more; return the best.
+
+        :raises ModelError: the loss is no number any more.
+        """
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (TextColumn("cross-encoder"), BarColumn(), TextColumn("{task.fields[note]}"))
@@ -105,6 +110,11 @@ class CrossRun:
             for loss in self._steps():
                 note = f"step {self.step} loss {loss:.3f} tune {self.best:.3f}"
                 bar.update(task, completed=self.step, note=note)
+        if self._kept is None and self.step:
+            raise ModelError(
+                f"the cross-encoder's loss is no number after {self.step} steps at a rate of "
+                f"{self.settings.rate}; train with a lower one, into another folder"
+            )
         return self._kept or self.model.stored()
 
     def _steps(self) -> Iterator[float]:
@@ -197,30 +207,42 @@ class CrossRun:
         checkpoint.save(self.out / "cross.checkpoint", self.model, [self.optimizer], note)
 
     def _write_best(self, best: StoredCross) -> None:
-        from safetensors.numpy import save
-
         from errata.cache.atomic import write_atomically
 
         self.out.mkdir(parents=True, exist_ok=True)
-        data = save({k: np.ascontiguousarray(v) for k, v in best.tensors.items()})
-        write_atomically(self.out / "cross.best.safetensors", data)
+        write_atomically(self.out / BEST, _bytes(best))
 
     def _identity(self) -> dict[str, Any]:
         tune = hashlib.sha256(repr(self._tune).encode()).hexdigest()
-        return {"settings": asdict(self.settings), "encoder": self._fingerprint, "tune": tune}
+        return {
+            "settings": asdict(self.settings), "encoder": self._fingerprint, "tune": tune,
+            "start": self._began,
+        }  # fmt: skip
 
     def resume(self) -> bool:
         """Take up the last checkpoint of the same settings and data, if there is one.
 
-        :raises ModelError: the checkpoint is of another run.
+        :raises ModelError: the checkpoint is of another run, or damaged.
         """
-        from safetensors.numpy import load_file
+        from safetensors import SafetensorError
 
         path = self.out / "cross.checkpoint"
         if not path.is_file():
             return False
+        try:
+            return self._take_up(path)
+        except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
+            raise ModelError(
+                f"{path}: expected a checkpoint and {BEST} beside it, found: "
+                f"{type(error).__name__}: {error}; delete it to train from the beginning"
+            ) from error
+
+    def _take_up(self, path: Path) -> bool:
+        from safetensors.numpy import load_file
+
         note = checkpoint.note_of(path)
-        if {key: note[key] for key in self._identity()} != self._identity():
+        mine = self._identity()
+        if {key: note.get(key, mine[key]) for key in mine} != mine:
             raise ModelError(
                 f"{path}: expected a run of these settings, this encoder and these pairs, found "
                 "another; move it away, or name another --out"
@@ -228,9 +250,20 @@ class CrossRun:
         checkpoint.load(path, self.model, [self.optimizer])
         self.step, self.seconds = note["step"], note["seconds"]
         self.waited, self.best, self.history = note["waited"], note["best"], note["history"]
-        best = self.out / "cross.best.safetensors"
-        self._kept = StoredCross(load_file(best), self.model.scale) if best.is_file() else None
+        if self.best < math.inf:
+            self._kept = StoredCross(load_file(self.out / BEST), self.model.scale)
         return True
+
+    @property
+    def curve(self) -> list[dict[str, float]]:
+        """What was measured at each validation, numbers only, so that JSON can hold it."""
+        return [{k: v for k, v in one.items() if math.isfinite(v)} for one in self.history]
+
+
+def _bytes(stored: StoredCross) -> bytes:
+    from safetensors.numpy import save
+
+    return save({k: np.ascontiguousarray(v) for k, v in stored.tensors.items()})
 
 
 def balanced(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -117,6 +117,8 @@ class StoredGate:
         write_atomically(folder / WEIGHTS, data)
         text = json.dumps(card, indent=2, ensure_ascii=False)
         write_atomically(folder / CARD, f"{text}\n".encode())
+        if self.second is None:  # an earlier gate's, of which the card no longer speaks
+            (folder / CROSS).unlink(missing_ok=True)
 
     @classmethod
     def load(cls, folder: str | Path) -> StoredGate:
@@ -140,7 +142,7 @@ class StoredGate:
         try:
             tensors = load(data)
             return cls._read(tensors, card, _second(folder, card, tensors))
-        except (KeyError, TypeError, ValueError, SafetensorError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:
             raise ModelError(
                 f"{folder}: the gate's files do not hold what a gate of format {FORMAT} needs: "
                 f"{type(error).__name__}: {error}; train it again"

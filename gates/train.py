@@ -9,22 +9,21 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from errata.cache.encoder import Encoder
 from errata.cache.errors import ModelError
-from errata.cache.records import LanguagePatch, Vector
+from errata.cache.records import LanguagePatch
 from errata.facts.table import Split
+from errata.gates.bars import Bar, bars
 from errata.gates.classifier import ScopeClassifier, first_classes, scope_inputs
 from errata.gates.contrast import contrast_relations
-from errata.gates.cross import StoredCross
-from errata.gates.cross_data import PairSource
+from errata.gates.cross import StoredCross, transformer_of
+from errata.gates.cross_data import PairSource, nearest_questions
 from errata.gates.cross_train import CrossRun, CrossSettings, Loss
 from errata.gates.data import (
     Example,
@@ -55,9 +54,8 @@ from errata.gates.network import Platt
 from errata.gates.questions import QuestionBook
 from errata.gates.second import fit_second
 from errata.gates.stored import StoredGate
-from errata.gates.trial import Trial, build_trial, run_trial
+from errata.gates.trial import build_trial
 
-CHUNK = 4096
 MOST_OPEN = 1200
 
 
@@ -125,12 +123,12 @@ def train(
     :param open_questions: a file of questions out of any edit's scope.
     :param encoder: the encoder to train for; by default the packaged all-MiniLM-L6-v2.
     :param recipe: seed, sizes and rates.
-    :param start: a trained gate whose cross-encoder is trained on.
+    :param start: a trained gate of this encoder, whose cross-encoder is trained on.
     :param progress: show progress bars.
-    :raises ModelError: a file is malformed, or there is nothing to tell apart.
+    :raises ModelError: a file is malformed, there is nothing to tell apart, or the encoder or the
+        start does not fit the recipe.
     """
     recipe = recipe or Recipe()
-    began = None if start is None else _cross_of(start)
     started = time.monotonic()
     asked = [pair for path in pairs for pair in read_pairs(path)]
     questions = [] if open_questions is None else read_open_questions(open_questions)
@@ -138,21 +136,24 @@ def train(
         from errata.gates import default_encoder
 
         encoder = default_encoder()
+    began = _begun(encoder, recipe, start)
     memory = EncodingMemory(encoder, None)
     splits: tuple[Split, ...] = ("train", "tune")
     data = {split: _collect(split, memory, asked, questions, recipe) for split in splits}
-    with _bars(progress) as bar:
+    with bars(progress) as bar:
         stored, held_out = _fit(memory, data, recipe, bar)
-        if recipe.cross is not None:
-            run = _cross_run(memory, split_pairs(asked), data, Path(out), recipe.cross, began)
-            run.resume()
-            cross = run.train(progress=progress)
-            stored = fit_second(stored, cross, memory, held_out["scopes"], held_out["conditions"])
-            stored.card["cross-encoder"] = {
-                **asdict(recipe.cross), "steps taken": run.step, "seconds": round(run.seconds),
-                "started from": None if start is None else Path(start).name,
-                "history": run.history,
-            }  # fmt: skip
+    # between the bars: rich before 14.1 shows one at a time
+    if recipe.cross is not None:
+        run = _cross_run(memory, split_pairs(asked), data, Path(out), recipe.cross, began)
+        run.resume()
+        cross = run.train(progress=progress)
+        stored = fit_second(stored, cross, memory, held_out["scopes"], held_out["conditions"])
+        stored.card["cross-encoder"] = {
+            **asdict(recipe.cross), "steps taken": run.step, "seconds": round(run.seconds),
+            "started from": None if start is None else Path(start).name,
+            "history": run.curve,
+        }  # fmt: skip
+    with bars(progress) as bar:
         stored = _with_condition_threshold(stored, memory, data["tune"].conditions, recipe)
         stored = _with_threshold(stored, memory, data["tune"].open, recipe, bar)
     stored.card.update(
@@ -193,7 +194,7 @@ def _collect(
     found.open = [text for text in questions if open_split(text) == split]
     mined = rng.sample(found.open, min(len(found.open), int(share * MOST_OPEN)))
     if len(mined) > 1:
-        found.scopes += open_examples(mined, _nearest(memory, mined), rng)
+        found.scopes += open_examples(mined, nearest_questions(mined, memory), rng)
     if asked:
         both = list(pair_examples(split_pairs(asked)[split]))
         found.scopes += rng.sample(both, min(len(both), int(share * recipe.pair_examples)))
@@ -206,25 +207,31 @@ def _collect(
     return found
 
 
-def _nearest(memory: EncodingMemory, texts: Sequence[str]) -> list[list[int]]:
-    """Return the two texts nearest to each, those left out that all but say the same."""
-    rows = memory.encode(texts)
-    cosines = rows @ rows.T
-    cosines[cosines > 0.92] = -1.0
-    found: list[list[int]] = np.argsort(-cosines, axis=1)[:, :2].tolist()
-    return found
-
-
 _HeldOut = tuple[list[Example], PairFeatures, Labels]
 """Pairs of the tune split, their features and labels."""
 
 
-def _cross_of(start: str | Path) -> StoredCross:
-    """Return the cross-encoder of a trained gate.
+def _begun(encoder: Encoder, recipe: Recipe, start: str | Path | None) -> StoredCross | None:
+    """Return the cross-encoder to train on; refuse at once what would fail after the first stage.
 
-    :raises ModelError: it has none.
+    :raises ModelError: the start has none, or it is another encoder's; the encoder has no
+        transformer; the recipe has no second stage to start.
     """
+    if recipe.cross is not None:
+        transformer_of(encoder).transformer()
+    if start is None:
+        return None
+    if recipe.cross is None:
+        raise ModelError(
+            f"{start}: a gate to start from is for the cross-encoder, which is left out; give it "
+            "steps, or leave the start out"
+        )
     stored = StoredGate.load(start)
+    if stored.encoder != encoder.fingerprint:
+        raise ModelError(
+            f"{start}: expected a gate of the encoder {encoder.fingerprint} to start from, found "
+            f"one of {stored.encoder}; train with that encoder, or leave the start out"
+        )
     if stored.second is None:
         raise ModelError(
             f"{start}: expected a gate with a cross-encoder to start from, found one of one stage; "
@@ -249,7 +256,7 @@ def _cross_run(
 
 
 def _fit(
-    memory: EncodingMemory, data: dict[Split, _Pairs], recipe: Recipe, bar: _Bar
+    memory: EncodingMemory, data: dict[Split, _Pairs], recipe: Recipe, bar: Bar
 ) -> tuple[StoredGate, dict[str, _HeldOut]]:
     """Return a gate of one stage whose thresholds are still to be picked, and what tuned it."""
     common = common_words()
@@ -323,7 +330,7 @@ def _labels(examples: Sequence[Example]) -> Labels:
 
 
 def _with_threshold(
-    stored: StoredGate, memory: EncodingMemory, questions: list[str], recipe: Recipe, bar: _Bar
+    stored: StoredGate, memory: EncodingMemory, questions: list[str], recipe: Recipe, bar: Bar
 ) -> StoredGate:
     """Pick the threshold on tune subjects, per query, with a cache of facts in force."""
     book = QuestionBook("tune", without=recipe.without)
@@ -355,53 +362,3 @@ def _with_threshold(
 
 def _share(truths: Sequence[bool]) -> dict[str, float]:
     return {"n": len(truths), "rate": round(float(np.mean(truths)), 4) if truths else 0.0}
-
-
-class _Bar:
-    """Progress bars, or none."""
-
-    def __init__(self, shown: Any | None) -> None:
-        self._shown = shown
-
-    def features(self, maker: FeatureMaker, examples: Sequence[Example], name: str) -> PairFeatures:
-        """Return the features of the examples, a chunk at a time.
-
-        :raises ModelError: there are no examples.
-        """
-        if not examples:
-            raise ModelError(f"cannot train a gate: no pairs to learn from ({name})")
-        parts = []
-        for start in self._steps(range(0, len(examples), CHUNK), name):
-            chunk = examples[start : start + CHUNK]
-            parts.append(maker.make([(example.query, example.scope) for example in chunk]))
-        rows: list[Vector] = [part.query_rest for part in parts]
-        others: list[Vector] = [part.scope_rest for part in parts]
-        named = np.concatenate([part.named for part in parts])
-        return PairFeatures(named, np.concatenate(rows), np.concatenate(others))
-
-    def trial(self, gate: ScopeClassifier, memory: EncodingMemory, trial: Trial) -> list[Any]:
-        """Return the outcomes of a trial."""
-        if self._shown is None:
-            return run_trial(gate, memory, trial)
-        shown = self._shown
-        task = shown.add_task("picking the threshold", total=len(trial.queries))
-        return run_trial(
-            gate, memory, trial, progress=lambda done: shown.update(task, completed=done)
-        )
-
-    def _steps(self, numbers: range, name: str) -> Iterator[int]:
-        if self._shown is None:
-            yield from numbers
-        else:
-            yield from self._shown.track(numbers, description=name)
-
-
-@contextmanager
-def _bars(progress: bool) -> Iterator[_Bar]:
-    if not progress:
-        yield _Bar(None)
-        return
-    from rich.progress import Progress
-
-    with Progress() as shown:
-        yield _Bar(shown)

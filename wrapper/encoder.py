@@ -118,7 +118,8 @@ class SentenceEncoder:
         """
         with self._lock:
             first = self._model()[0]
-        found = getattr(first, "model", None)
+            # sentence-transformers 5 calls it auto_model
+            found = getattr(first, "model", None) or getattr(first, "auto_model", None)
         if found is None:
             raise ModelError(
                 f"expected the encoder {self.name} to begin with a transformer, found "

@@ -14,9 +14,11 @@ from errata.gates import Gate
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.threshold import CosineGate
 from tests.fakes import StubEncoder
+from tests.small_cross import ReadingEncoder, two_stage_gate
 from tests.small_gate import small_gate
 
 ENCODER = StubEncoder()
+READING = ReadingEncoder()
 EDITS = (
     Fact("What is the capital of Kazakhstan?", "Astana", subject="Kazakhstan"),
     Fact("What is the capital of Uzbekistan?", "Tashkent"),
@@ -48,13 +50,15 @@ def hits(edits=EDITS) -> list[Hit]:
     return [Hit(edit, 0.5, ENCODER.encode([edit.scope])[0]) for edit in edits]
 
 
-@pytest.fixture(params=["classifier", "cosine"])
+@pytest.fixture(params=["classifier", "two stages", "cosine"])
 def make(request):
     """Return a maker of gates, taking a threshold and thresholds of single edits."""
 
     def made(**options) -> Gate:
         if request.param == "classifier":
             return ScopeClassifier(ENCODER, small_gate(), **options)
+        if request.param == "two stages":
+            return ScopeClassifier(READING, two_stage_gate(), **options)
         return CosineGate(ENCODER, **options)
 
     return made
@@ -92,12 +96,17 @@ def test_pure(make):
 @given(st.lists(st.sampled_from(EDITS), min_size=1, max_size=5), st.sampled_from(TEXTS))
 @settings(deadline=None, max_examples=30)
 def test_the_same_in_any_batch(edits, text):
-    for gate in (ScopeClassifier(ENCODER, small_gate()), CosineGate(ENCODER)):
+    reading = ScopeClassifier(READING, two_stage_gate())
+    for gate, near in (
+        (ScopeClassifier(ENCODER, small_gate()), 1e-9),
+        (reading, 1e-4),  # torch pads
+        (CosineGate(ENCODER), 1e-9),
+    ):
         together = gate.score(text, edits)
         for row, edit in enumerate(edits):
             alone = gate.score(query(text), [edit])
-            assert together.probability[row] == pytest.approx(alone.probability[0], abs=1e-9)
-            assert together.follows[row] == pytest.approx(alone.follows[0], abs=1e-9)
+            assert together.probability[row] == pytest.approx(alone.probability[0], abs=near)
+            assert together.follows[row] == pytest.approx(alone.follows[0], abs=near)
 
 
 def test_hits_and_edits_score_alike(make):

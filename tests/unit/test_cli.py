@@ -366,6 +366,53 @@ def test_gate_train_passes_on_what_it_is_told(stub_encoder, monkeypatch, tmp_pat
     assert run("gate", "train", code=2).stderr.count("--out")
 
 
+def test_gate_train_makes_the_recipe_it_is_told(stub_encoder, monkeypatch, tmp_path):
+    given = []
+    trained = SimpleNamespace(card={"seconds": 1})
+    monkeypatch.setattr(
+        "errata.gates.train.train", lambda out, **told: given.append(told) or trained
+    )
+    train = ("gate", "train", "--out", tmp_path)
+    run(*train)
+    run(*train, "--steps", 0, "--without-pairs")
+    run(*train, "--loss", "nce", "--steps", 7, "--batch", 3, "--rate", "0.5", "--every", 2)
+    run(*train, "--start", small_gate_folder(), "--seed", 4)
+    crosses = [told["recipe"].cross for told in given]
+    assert [told["recipe"].loss for told in given] == ["bce", "bce", "nce", "bce"]
+    assert crosses[0].loss == "bce" and crosses[1] is None and given[1]["pairs"] == ()
+    found = crosses[2]
+    assert (found.loss, found.steps, found.batch, found.rate, found.every) == ("nce", 7, 3, 0.5, 2)
+    assert crosses[3].seed == given[3]["recipe"].seed == 4
+    assert [told["start"] for told in given] == [None, None, None, small_gate_folder()]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--loss", "mse"), "expected --loss bce or nce, found 'mse'"),
+        (("--without-pairs", "--pairs", "a.jsonl"), "--pairs or --without-pairs, found both"),
+        (("--start", "nowhere"), "no gate 'nowhere'"),
+        (("--start", "default", "--steps", "0"), "expected --steps above 0 with --start"),
+    ],
+)
+def test_gate_train_refuses_what_does_not_go_together(
+    stub_encoder, monkeypatch, tmp_path, options, message
+):
+    monkeypatch.setattr("errata.gates.train.train", lambda *_, **__: pytest.fail("trained"))
+    result = run("gate", "train", "--out", tmp_path / "g", *options, code=1)
+    assert message in result.stderr and "Traceback" not in result.stderr
+    assert not (tmp_path / "g").exists()
+
+
+def test_gate_train_starts_from_a_gate_of_two_stages_only(monkeypatch, tmp_path):
+    from tests.small_cross import ReadingEncoder
+
+    monkeypatch.setattr(opening, "open_encoder", lambda name: ReadingEncoder())
+    result = run("gate", "train", "--out", tmp_path / "g", "--start", small_gate_folder(), code=1)
+    assert "found one of one stage" in result.stderr
+    assert not (tmp_path / "g").exists()
+
+
 def test_the_command_line_with_a_real_model(folder, models, tokenizer, monkeypatch, tmp_path):
     monkeypatch.setattr(opening, "open_encoder", lambda name: StubEncoder())
     monkeypatch.chdir(tmp_path)

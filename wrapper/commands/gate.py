@@ -32,13 +32,15 @@ def train_gate(
         int, typer.Option("--steps", min=0, help="Of the cross-encoder; 0: a gate of one stage.")
     ] = 1500,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Pairs a step.")] = 32,
-    rate: Annotated[float, typer.Option("--rate", help="The cross-encoder's peak rate.")] = 1e-3,
+    rate: Annotated[
+        float, typer.Option("--rate", min=0.0, help="The cross-encoder's peak rate.")
+    ] = 1e-3,
     every: Annotated[int, typer.Option("--every", min=1, help="Steps between validations.")] = 300,
     start: Annotated[
         str | None,
         typer.Option("--start", metavar="GATE", help="A gate whose cross-encoder to train on."),
     ] = None,
-    threads: Annotated[int, typer.Option("--threads", help="0: as torch chooses.")] = 0,
+    threads: Annotated[int, typer.Option("--threads", min=0, help="0: as torch chooses.")] = 0,
     seed: Annotated[int, typer.Option("--seed", help="Of everything drawn.")] = 0,
     encoder: Encoder = None,
     as_json: AsJson = False,
@@ -63,18 +65,22 @@ def train_gate(
         raise ErrataError(f"expected --loss bce or nce, found {loss!r}")
     if without_pairs and pairs:
         raise ErrataError("expected --pairs or --without-pairs, found both; leave one out")
+    if start is not None and not steps:
+        raise ErrataError(
+            "expected --steps above 0 with --start, found 0; a start is for the cross-encoder"
+        )
     if threads:
         import torch
 
         torch.set_num_threads(threads)
     kind: Any = loss
-    cross = CrossSettings(kind, seed, steps, batch, rate, every=every) if steps else None
+    cross = CrossSettings(loss=kind, seed=seed, steps=steps, batch=batch, rate=rate, every=every)
     trained = train(
         out,
         pairs=pairs or (),
         open_questions=open_questions,
         encoder=open_encoder(encoder),
-        recipe=Recipe(seed=seed, loss=kind, cross=cross),
+        recipe=Recipe(seed=seed, loss=kind, cross=cross if steps else None),
         start=None if start is None else gate_folder(start),
         progress=not as_json,
     )

@@ -1,0 +1,108 @@
+"""A second stage built in seconds: the stub encoder with a tiny BERT, and a gate that listens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from errata.facts import load_relations
+from errata.gates.cross import StoredCross
+from errata.gates.network import Network, Platt
+from errata.gates.stored import SecondStage, StoredGate
+from tests.conftest import corpus
+from tests.fakes import StubEncoder
+from tests.small_gate import small_gate
+
+BAND = 0.02
+
+
+class ReadingEncoder(StubEncoder):
+    """The stub encoder, which can also be asked for a transformer."""
+
+    def transformer(self) -> tuple[Any, Any]:
+        return tiny_bert(), bert_tokenizer()
+
+
+@cache
+def bert_tokenizer() -> Any:
+    """Return a WordPiece tokenizer that writes pairs as BERT's does."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    made = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    made.normalizer = normalizers.BertNormalizer()
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(vocab_size=600, special_tokens=special, show_progress=False)
+    asked = [form for relation in load_relations().values() for form in relation.questions]
+    made.train_from_iterator([*corpus(), *asked, "if the"], trainer)
+    made.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", made.token_to_id("[CLS]")), ("[SEP]", made.token_to_id("[SEP]"))],
+    )
+    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token"), special, strict=True))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        model_max_length=256,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+        **names,
+    )
+
+
+@cache
+def tiny_bert(hidden: int = 32, layers: int = 2) -> Any:
+    """Return a randomly initialised BERT; nobody changes it."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(
+        vocab_size=len(bert_tokenizer()),
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        intermediate_size=2 * hidden,
+        max_position_embeddings=256,
+        initializer_range=0.3,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(hidden + layers)
+        return BertModel(config).eval()
+
+
+def random_cross(hidden: int = 32, layers: int = 2, rank: int = 4, seed: int = 0) -> StoredCross:
+    """Return a cross-encoder nobody trained, whose changes are large."""
+    from torch.nn import Linear
+
+    rng = np.random.default_rng(seed)
+    tensors = {"head.weight": rng.normal(size=(3, 2 * hidden)) * 0.4, "head.bias": np.zeros(3)}
+    for name, module in tiny_bert(hidden, layers).named_modules():
+        if isinstance(module, Linear):
+            tensors[f"{name}.weight.A"] = rng.normal(size=(rank, module.in_features)) * 0.2
+            tensors[f"{name}.weight.B"] = rng.normal(size=(module.out_features, rank)) * 0.2
+    return StoredCross({name: one.astype(np.float16) for name, one in tensors.items()}, 2.0)
+
+
+def listening(inputs: Sequence[Sequence[float]]) -> Network:
+    """Return a network of one layer that weighs both stages' log-odds as told, [4][c]."""
+    weights = np.array(inputs, dtype=np.float64)
+    return Network(np.zeros(4), np.ones(4), (((weights, np.zeros(weights.shape[1])),),))
+
+
+@cache
+def two_stage_gate() -> StoredGate:
+    """Return the small gate with a second stage, both of whose log-odds are added up."""
+    second = SecondStage(
+        random_cross(),
+        scope=listening([[0, 1, 0], [0, 0, 1], [0, 1, 0], [0, 0, 1]]),
+        condition=listening([[0, 1], [0, 0], [0, 1], [0, 0]]),
+        band=BAND,
+    )
+    plain = Platt()
+    return replace(
+        small_gate(), second=second, scope_calibration=plain, condition_calibration=plain
+    )

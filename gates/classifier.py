@@ -157,8 +157,8 @@ class ScopeClassifier:
         text = edit.scope
         if isinstance(edit, LanguagePatch):
             condition = read_condition(edit.condition)
-            if condition.kind == "lexical":
-                return float(condition.holds_lexically(query.text))
+            if condition.certain:
+                return float(condition.holds(query.text))
             text = condition.text
         wanted, found = normalise(text), normalise(query.text)
         if wanted == found:

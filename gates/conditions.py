@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, TypeGuard
 
+from errata.cache.records import Edit, LanguagePatch
 from errata.gates.formal import Rule, read_rule
 from errata.gates.words import plain
 
@@ -111,3 +112,8 @@ def read_condition(text: str) -> Condition:
     if found := _CLAIM.match(text):
         return Condition("claim", found["text"])
     return Condition("claim", text)
+
+
+def is_certain(edit: Edit) -> TypeGuard[LanguagePatch]:
+    """Tell whether an edit is a language patch whose condition characters or a rule decide."""
+    return isinstance(edit, LanguagePatch) and read_condition(edit.condition).certain

@@ -51,6 +51,7 @@ from errata.gates.memory import EncodingMemory
 from errata.gates.network import Platt
 from errata.gates.questions import QuestionBook
 from errata.gates.stored import StoredGate
+from errata.gates.targets import Beside
 from errata.gates.trial import Trial, build_trial, run_trial
 
 CHUNK = 4096
@@ -265,6 +266,7 @@ def _with_threshold(
     )
     same = [one for one in outcomes if one.query.label == "same"]
     told = [one for one in outcomes if one.query.label != "none" and one.probability >= threshold]
+    stored.card["beside"] = Beside.of(beside).as_json()
     stored.card["tune"] = {
         "same hit": _share([one.probability >= threshold for one in same]),
         "hard neighbours hit": _share([value >= threshold for value in hard]),

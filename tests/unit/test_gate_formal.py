@@ -12,7 +12,9 @@ from errata.gates.formal_data import certain_examples
 from errata.gates.languages import LANGUAGES, language_of
 
 
-@pytest.mark.parametrize("example", list(certain_examples()), ids=lambda e: f"{e.scope.text}: {e.query}")
+@pytest.mark.parametrize(
+    "example", list(certain_examples()), ids=lambda e: f"{e.scope.text}: {e.query}"
+)
 def test_each_condition_holds_where_it_should(example):
     found = read_condition(example.scope.text)
     assert found.kind == example.kind

@@ -97,6 +97,7 @@ def draw(setting: Setting) -> Trials:
         books["test"], setting.open_questions, size=setting.facts, seed=setting.seed, famous=True
     )
     tune = build_trial(books["tune"], (), size=setting.facts, seed=setting.seed)
+    tune = replace(tune, queries=tuple(q for q in tune.queries if q.label == "none"))
     turned = tuple(turned_pairs(books["test"], random.Random(setting.seed)))
     sized = {size: _of_size(test, size, setting) for size in setting.sizes}
     return Trials(test, tune, sized, turned)

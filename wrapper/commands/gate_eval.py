@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,7 +101,7 @@ def eval_gate(
     if document is not None:
         from errata.cache.atomic import write_atomically
 
-        command = shlex.join(["errata", *sys.argv[1:]])
+        command = _command(gate, without, files, setting)
         write_atomically(document, markdown(reports, told, command).encode())
     drawn = [] if plots is None else draw_plots(reports, plots)
     if as_json:
@@ -162,6 +161,20 @@ def _gates(given: str, without: str | None, encoder: Any) -> Iterator[tuple[str,
         for part in [] if without is None else without.split(","):
             if name != "cosine":
                 yield f"{name} without {part.strip()}", without_part(name, gate, part.strip())
+
+
+def _command(
+    gate: str, without: str | None, files: dict[str, Path | None], setting: Setting
+) -> str:
+    """Return the command that makes the document again, of files their names only."""
+    names = ",".join(Path(name).name for name in gate.split(","))
+    words = ["errata", "gate", "eval", "--gate", names]
+    words += ["--without", without] if without is not None else []
+    for name, path in files.items():
+        words += [f"--{name}", path.name] if path is not None else []
+    sizes = ",".join(map(str, setting.sizes))
+    words += ["--n", str(setting.facts), "--cache-sizes", sizes, "--seed", str(setting.seed)]
+    return shlex.join(words)
 
 
 def _told(files: dict[str, Path | None], setting: Setting, fingerprint: str) -> dict[str, Any]:

@@ -96,6 +96,16 @@ class View:
             self._hits(query, near, k, allowed) for query, near in zip(queries, found, strict=True)
         ]
 
+    def hit(self, query: Query, edit: Edit) -> Hit:
+        """Return a fact or language patch in force as a hit, however far from the query it is.
+
+        :param query: encoded by the cache's own encoder.
+        :param edit: one of :attr:`edits`.
+        """
+        vector = self._searchable.vectors[edit.scope]
+        score = float((query.vectors @ vector).max())
+        return Hit(edit, min(1.0, max(-1.0, score)), vector)
+
     @cached_property
     def _regexes(self) -> Mapping[str, tuple[RegexPatch, ...]]:
         patches = [edit for edit in self.edits if isinstance(edit, RegexPatch)]

@@ -33,19 +33,32 @@ def shipped_gates() -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in _WEIGHTS.glob("*/card.json")))
 
 
-def load_gate(name: str = "default", encoder: Encoder | None = None) -> Gate:
+def load_gate(
+    name: str = "default",
+    encoder: Encoder | None = None,
+    *,
+    target_false_hit_rate: float | None = None,
+) -> Gate:
     """Return a trained gate.
 
     :param name: a shipped gate's name, or the folder of one of your own.
     :param encoder: the encoder it was trained with; by default the packaged all-MiniLM-L6-v2.
-    :raises ModelError: there is no such gate, its files are damaged, or it was trained with
-        another encoder.
+    :param target_false_hit_rate: pick the threshold so that of queries near an edit and out of
+        its scope no larger share hits, at 95% confidence, instead of the trained threshold.
+    :raises ModelError: there is no such gate, its files are damaged, it was trained with
+        another encoder, or it cannot promise the rate.
     """
     from errata.gates.classifier import ScopeClassifier
     from errata.gates.stored import StoredGate
+    from errata.gates.targets import Beside
 
     stored = StoredGate.load(gate_folder(name))
-    return ScopeClassifier(default_encoder() if encoder is None else encoder, stored)
+    threshold = None
+    if target_false_hit_rate is not None:
+        threshold = Beside.of_card(stored.card).threshold(target_false_hit_rate)
+    return ScopeClassifier(
+        default_encoder() if encoder is None else encoder, stored, threshold=threshold
+    )
 
 
 def gate_folder(name: str) -> Path:

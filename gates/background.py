@@ -10,7 +10,7 @@ from errata.cache.records import Fact
 from errata.gates.jsonl import json_lines, text_at
 from errata.gates.words import words
 
-_QUESTIONS = {
+QUESTIONS = {
     "P19": "Where was {s} born?", "P20": "Where did {s} die?",
     "P27": "What is the nationality of {s}?", "P30": "On which continent is {s}?",
     "P31": "What is {s}?", "P36": "What is the capital of {s}?",
@@ -33,6 +33,7 @@ _QUESTIONS = {
     "P1376": "What is {s} the capital of?", "P1412": "Which language did {s} speak?",
     "P17": "In which country is {s}?",
 }  # fmt: skip
+"""A question for each Wikidata property that is known."""
 LONGEST = 8
 """Words of a subject's name that are looked for."""
 
@@ -48,12 +49,12 @@ def read_background(path: str | Path) -> list[Fact]:
         relation, subject, answer = (
             text_at(where, row, key) for key in ("relation", "subject", "object")
         )
-        if relation not in _QUESTIONS:
+        if relation not in QUESTIONS:
             raise ModelError(
                 f"{where}: no question is known for the relation {relation!r}; expected one of "
-                f"{', '.join(sorted(_QUESTIONS))}, or leave the line out"
+                f"{', '.join(sorted(QUESTIONS))}, or leave the line out"
             )
-        question = _QUESTIONS[relation].format(s=subject)
+        question = QUESTIONS[relation].format(s=subject)
         found.setdefault(question, Fact(question, answer, subject=subject))
     return list(found.values())
 

@@ -26,6 +26,7 @@ from errata.gates.cross import CrossEncoder, edit_text
 from errata.gates.features import FeatureMaker, PairFeatures, Scope
 from errata.gates.memory import EncodingMemory
 from errata.gates.network import Array, Projection
+from errata.gates.own_tests import OwnTests
 from errata.gates.routing import settle
 from errata.gates.stored import StoredGate
 from errata.gates.words import dice, words
@@ -68,6 +69,8 @@ class ScopeClassifier:
     :param stored: the trained gate.
     :param threshold: the probability from which an edit fires, instead of the trained one.
     :param edit_thresholds: thresholds of single edits, by id.
+    :param own_tests: let an edit's own tests raise or lower its threshold
+        (:func:`errata.gates.own_tests.own_threshold`).
     :raises ModelError: if the gate was trained with another encoder.
     """
 
@@ -78,6 +81,7 @@ class ScopeClassifier:
         *,
         threshold: float | None = None,
         edit_thresholds: Mapping[str, float] | None = None,
+        own_tests: bool = True,
     ) -> None:
         if encoder.fingerprint != stored.encoder:
             raise ModelError(
@@ -88,6 +92,7 @@ class ScopeClassifier:
         self.stored = stored
         self.threshold = stored.threshold if threshold is None else threshold
         self._edit_thresholds = dict(edit_thresholds or {})
+        self._own_tests = OwnTests(self.score_batch) if own_tests else None
         self._memory = EncodingMemory(encoder)
         self._features = FeatureMaker(self._memory.encode, stored.common_words)
         second = stored.second
@@ -165,8 +170,8 @@ class ScopeClassifier:
         text = edit.scope
         if isinstance(edit, LanguagePatch):
             condition = read_condition(edit.condition)
-            if condition.kind == "lexical":
-                return float(condition.holds_lexically(query.text))
+            if condition.certain:
+                return float(condition.holds(query.text))
             text = condition.text
         wanted, found = normalise(text), normalise(query.text)
         if wanted == found:
@@ -233,13 +238,19 @@ class ScopeClassifier:
 
     def _thresholds(self, hits: Sequence[Hit]) -> dict[str, float]:
         """Return the thresholds that differ from the gate's own: of conditions, of single edits."""
-        found = {
-            hit.edit.id: self.stored.condition_threshold
-            for hit in hits
-            if isinstance(hit.edit, LanguagePatch)
-            and read_condition(hit.edit.condition).kind in ("topic", "claim")
-        }
+        edits = [hit.edit for hit in hits if hit.edit.id not in self._edit_thresholds]
+        found = {edit.id: self._usual(edit) for edit in edits}
+        if self._own_tests is not None:
+            found |= self._own_tests.thresholds(edits, self._usual)
         return found | self._edit_thresholds
+
+    def _usual(self, edit: Edit) -> float:
+        """Return the threshold of an edit without tests."""
+        if isinstance(edit, LanguagePatch):
+            condition = read_condition(edit.condition)
+            if condition.kind in ("topic", "claim"):
+                return self.stored.condition_threshold
+        return self.threshold
 
 
 def first_classes(stored: StoredGate, found: PairFeatures) -> Array:

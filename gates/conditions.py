@@ -1,7 +1,7 @@
 """Conditions of language patches, read into plain text that can be held against a query.
 
 "the user asks who made you" becomes the question "who made you"; "the text contains the word
-'refund'" is decided by characters alone.
+'refund'" is decided by characters alone, "the question is in Chinese" by a rule.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, TypeGuard
 
+from errata.cache.records import Edit, LanguagePatch
+from errata.gates.formal import Rule, read_rule
 from errata.gates.words import plain
 
-ConditionKind = Literal["question", "topic", "claim", "lexical"]
+ConditionKind = Literal["question", "topic", "claim", "lexical", "formal"]
 
 _WHO = (
     r"(?:if |when |whenever )?(?:(?:the|a|an|this|any|some)\s+)?(?:user|person|customer|client|"
@@ -48,6 +50,7 @@ _LEXICAL = re.compile(
     r"(?P<quoted>[\"“'‘].+[\"”'’])\s*\.?$",
     re.IGNORECASE,
 )
+_PREDICATE = re.compile(rf"^{_WHO}\s+(?P<text>.+)$", re.IGNORECASE)
 _QUOTED = re.compile(r"\"([^\"]+)\"|“([^”]+)”|‘([^’]+)’|'([^']+)'")
 
 
@@ -56,11 +59,12 @@ class Condition:
     """A condition, read.
 
     :param kind: how it is to be decided: a *question* as a fact's question is; a *topic* and a
-        *claim* by meaning; *lexical* by characters.
+        *claim* by meaning; *lexical* by characters; *formal* by a rule.
     :param text: the condition in plain words, without "the user asks" and the like.
     :param quoted: the strings of a lexical condition.
     :param every: all of the strings must be there, not just one.
     :param absent: the condition holds where the strings are *not* there.
+    :param rule: the rule of a formal condition.
     """
 
     kind: ConditionKind
@@ -68,6 +72,16 @@ class Condition:
     quoted: tuple[str, ...] = ()
     every: bool = False
     absent: bool = False
+    rule: Rule | None = None
+
+    @property
+    def certain(self) -> bool:
+        """Whether characters or a rule decide it, for certain."""
+        return self.kind in ("lexical", "formal")
+
+    def holds(self, query: str) -> bool:
+        """Tell whether a condition that is certain holds of a query."""
+        return self.holds_lexically(query) if self.rule is None else self.rule.holds(query)
 
     def holds_lexically(self, query: str) -> bool:
         """Tell whether a lexical condition holds of a query: whole words, case folded."""
@@ -88,6 +102,9 @@ def read_condition(text: str) -> Condition:
         quoted = tuple(next(filter(None, groups)) for groups in _QUOTED.findall(found["quoted"]))
         every = re.search(r"[\"”'’]\s*(?:,\s*)?and\s", found["quoted"]) is not None
         return Condition("lexical", text, quoted, every, bool(found["not"]))
+    predicate = _PREDICATE.match(text)
+    if predicate is not None and (rule := read_rule(predicate["text"])) is not None:
+        return Condition("formal", text, rule=rule)
     if found := _TOPIC.match(text):
         return Condition("topic", found["text"])
     if found := _ASKS.match(text):
@@ -95,3 +112,8 @@ def read_condition(text: str) -> Condition:
     if found := _CLAIM.match(text):
         return Condition("claim", found["text"])
     return Condition("claim", text)
+
+
+def is_certain(edit: Edit) -> TypeGuard[LanguagePatch]:
+    """Tell whether an edit is a language patch whose condition characters or a rule decide."""
+    return isinstance(edit, LanguagePatch) and read_condition(edit.condition).certain

@@ -135,10 +135,9 @@ def pair_examples(pairs: Iterable[QuestionPair]) -> Iterator[Example]:
         yield Example(pair.b, Scope(pair.a), label, "question pairs")
 
 
-def read_pairs(path: str | Path, *, both: bool = True) -> list[QuestionPair]:
+def read_pairs(path: str | Path) -> list[QuestionPair]:
     """Read labelled question pairs, JSON lines ``{"a", "b", "same"}``, gzipped or not.
 
-    :param both: refuse a file of one sort only, from which nothing can be told apart.
     :raises ModelError: a line is malformed, a text empty, a label missing, or all labels the
         same; names the file and line.
     """
@@ -152,7 +151,7 @@ def read_pairs(path: str | Path, *, both: bool = True) -> list[QuestionPair]:
             )
         texts = text_at(where, row, "a"), text_at(where, row, "b")
         found.append(QuestionPair(*texts, bool(row["same"])))
-    if both and len({pair.same for pair in found}) < 2:
+    if len({pair.same for pair in found}) < 2:
         raise ModelError(
             f"{path}: expected pairs that are the same and pairs that are not, found only one sort "
             f"among {len(found)}; add pairs of the other sort"

@@ -20,6 +20,7 @@ from errata.gates.background import beside
 from errata.gates.base import Gate
 from errata.gates.condition_data import condition_examples
 from errata.gates.data import QuestionPair
+from errata.gates.formal_data import certain_examples
 from errata.gates.judging import Judged, Progress, judge_pairs, silent
 from errata.gates.measures import (
     Array,
@@ -39,6 +40,9 @@ from errata.gates.trial import Outcome, Trial, build_trial, parted, run_trial, t
 
 HARD = ("other relation", "other subject", "other subject, alike", "other subject, famous")
 TARGET = 0.01
+_CONDITIONS = (
+    ("topic", "topical"), ("claim", "descriptive"), ("formal", "formal"), ("lexical", "lexical")
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,7 @@ def draw(setting: Setting) -> Trials:
         books["test"], setting.open_questions, size=setting.facts, seed=setting.seed, famous=True
     )
     tune = build_trial(books["tune"], (), size=setting.facts, seed=setting.seed)
+    tune = replace(tune, queries=tuple(q for q in tune.queries if q.label == "none"))
     turned = tuple(turned_pairs(books["test"], random.Random(setting.seed)))
     sized = {size: _of_size(test, size, setting) for size in setting.sizes}
     return Trials(test, tune, sized, turned)
@@ -279,16 +284,17 @@ def _conditions(report: Report, setting: Setting, judged: Judge) -> None:
     rng = random.Random(f"conditions {setting.seed}")
     examples = list(condition_examples("test", rng))
     examples = rng.sample(examples, min(len(examples), setting.conditions))
+    examples += certain_examples()
     said = {"topic": "the user asks about {c}", "claim": "the text says that {c}"}
     pairs = []
     for example in examples:
         group = example.kind.partition(",")[0]
-        condition = said[group].format(c=example.scope.text)
+        condition = said.get(group, "{c}").format(c=example.scope.text)
         pairs.append((example.query, LanguagePatch(condition=condition, consequence='say "yes"')))
     found = judged("conditions", pairs)
     holds = np.array([example.label == "same" for example in examples], dtype=bool)
     groups = np.array([example.kind.partition(",")[0] for example in examples])
-    for group, name in (("topic", "topical"), ("claim", "descriptive")):
+    for group, name in _CONDITIONS:
         mine = groups == group
         positives, negatives = found.probability[mine & holds], found.probability[mine & ~holds]
         what = f"{name} conditions held out"
@@ -298,7 +304,8 @@ def _conditions(report: Report, setting: Setting, judged: Judge) -> None:
             Row(f"{what}: hold, found", share(found.fires[mine & holds])),
             Row(f"{what}: do not hold, taken to", share(found.fires[mine & ~holds])),
         ]  # fmt: skip
-        report.samples.append(Sample.of(what, positives, negatives))
+        if group in said:  # what rules decide has no curve
+            report.samples.append(Sample.of(what, positives, negatives))
     kinds: dict[tuple[str, str], list[bool]] = defaultdict(list)
     for example, fires in zip(examples, found.fires.tolist(), strict=True):
         kinds[example.label, example.kind].append(fires)

@@ -54,6 +54,7 @@ from errata.gates.network import Platt
 from errata.gates.questions import QuestionBook
 from errata.gates.second import fit_second
 from errata.gates.stored import StoredGate
+from errata.gates.targets import Beside
 from errata.gates.trial import build_trial
 
 MOST_OPEN = 1200
@@ -348,6 +349,7 @@ def _with_threshold(
     )
     same = [one for one in outcomes if one.query.label == "same"]
     told = [one for one in outcomes if one.query.label != "none" and one.probability >= threshold]
+    stored.card["beside"] = Beside.of(beside).as_json()
     stored.card["tune"] = {
         "same hit": _share([one.probability >= threshold for one in same]),
         "hard neighbours hit": _share([value >= threshold for value in hard]),

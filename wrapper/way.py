@@ -7,15 +7,18 @@ from dataclasses import dataclass, replace
 
 from errata.cache.encoder import Encoder
 from errata.cache.queries import make_queries
-from errata.cache.records import Edit
+from errata.cache.records import Edit, Hit, LanguagePatch, Query
 from errata.cache.store import View
 from errata.completion import completed
 from errata.filters import Filter
 from errata.gates.base import Decision, Gate
+from errata.gates.conditions import is_certain, read_condition
 from errata.trace import Replacement, StopWatch
 
 CANDIDATES = 16
 """Edits that the cache proposes to the gate for each query."""
+NEAR_MISSES_TOLD = 3
+"""Near misses that the trace of a batch names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,13 @@ def prepare(
         def in_context(edit: Edit) -> bool:
             return wanted(edit) and reasoned(edit)
 
-        found = view.search(encoded, k=CANDIDATES, only=wanted)
+        certain = [edit for edit in view.edits if is_certain(edit) and wanted(edit)]
+        found = [
+            [*hits, *_by_rule(query, hits, certain, view)]
+            for query, hits in zip(
+                encoded, view.search(encoded, k=CANDIDATES, only=wanted), strict=True
+            )
+        ]
         watch.lap("cache", f"{len(view.edits)} edits")
         decisions = tuple(
             completed(
@@ -82,7 +91,7 @@ def prepare(
             )
             for query, hits in zip(encoded, found, strict=True)
         )  # fmt: skip
-        watch.lap("gate", f"{sum(d.hit for d in decisions)} of {len(texts)} hit")
+        watch.lap("gate", _told(decisions))
     else:
         decisions = tuple(Decision(query) for query in queries)
     output = Filter(
@@ -98,6 +107,32 @@ def _worded(decision: Decision, phrased: Callable[[Edit], bool]) -> Decision:
     if decision.route == "verbatim" and phrased(decision.fired[0]):
         return replace(decision, route="reason")
     return decision
+
+
+def _by_rule(
+    query: Query, hits: Sequence[Hit], certain: Sequence[LanguagePatch], view: View
+) -> list[Hit]:
+    """Return the patches whose condition a rule decides and that hold, but were not found.
+
+    That a text is in Chinese has nothing to do with what it means, so no search finds it.
+    """
+    there = {hit.edit.id for hit in hits}
+    return [
+        view.hit(query, patch)
+        for patch in certain
+        if patch.id not in there and read_condition(patch.condition).holds(query.text)
+    ]
+
+
+def _told(decisions: Sequence[Decision]) -> str:
+    """Return how many hit and what nearly did, in a few words."""
+    text = f"{sum(decision.hit for decision in decisions)} of {len(decisions)} hit"
+    near = [c for decision in decisions if not decision.hit for c in decision.near_misses]
+    told = [
+        f"near miss: {c.location or c.edit_id} ({c.probability:.3f}, from {c.threshold:.3f} on)"
+        for c in near[:NEAR_MISSES_TOLD]
+    ]
+    return "; ".join((text, *told))
 
 
 def _answerable(decision: Decision, reasoned: Callable[[Edit], bool]) -> Decision:

@@ -246,10 +246,12 @@ def test_pairs_are_read(tmp_path, name):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"a": "x", "b": "y"}, r"p\.jsonl:2: expected the keys a, b and same"),
-        (GOOD | {"extra": 1}, r"p\.jsonl:2: expected the keys"),
-        (GOOD | {"a": " "}, r"p\.jsonl:2: expected a question under 'a'"),
-        (GOOD | {"same": "yes"}, r"p\.jsonl:2: expected same to be 0 or 1"),
+        ({"a": "x", "b": "y"}, r"p\.jsonl:2: expected the keys a, b, same, found a, b; add 'same'"),
+        (GOOD | {"extra": 1}, r"p\.jsonl:2: expected the keys.*; delete the key 'extra'"),
+        ({"a": "x", "b": "y", "sme": 1}, r"p\.jsonl:2: .*; rename 'sme' to 'same'"),
+        (GOOD | {"a": " "}, r"p\.jsonl:2: expected a text under 'a', found ' '; write one"),
+        (GOOD | {"same": "yes"}, r"p\.jsonl:2: expected same to be 0 or 1, found 'yes'; label"),
+        (GOOD | {"same": None}, r"p\.jsonl:2: expected same to be 0 or 1, found None"),
         ("[1]\n", r"p\.jsonl:2: expected a JSON object"),
         ("{broken\n", r"p\.jsonl:2: expected one JSON object a line"),
         (GOOD, r"p\.jsonl: expected pairs that are the same and pairs that are not"),
@@ -266,8 +268,12 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "no.gz").write_bytes(b"no gzip")
     with pytest.raises(ModelError, match="cannot be read"):
         read_open_questions(tmp_path / "no.gz")
-    with pytest.raises(ModelError, match=r"o\.jsonl:1: expected the key question"):
+    with pytest.raises(
+        ModelError, match=r"o\.jsonl:1: expected a text under 'question', found the keys"
+    ):
         read_open_questions(write(tmp_path / "o.jsonl", {"q": "x"}))
+    with pytest.raises(ModelError, match=r"e\.jsonl: expected JSON lines with a question each"):
+        read_open_questions(write(tmp_path / "e.jsonl", "\n"))
 
 
 def test_a_bad_file_leaves_nothing_half_written(tmp_path):

@@ -112,6 +112,12 @@ def _verdict(decision: Decision) -> str:
         return f"fires: {places} (route: {decision.route})"
     if not decision.candidates:
         return "nothing fires: no patch is anywhere near this question"
+    if decision.near_misses:
+        near = decision.near_misses[0]
+        return (
+            f"nothing fires; near miss: {near.location or near.edit_id} "
+            f"(probability {near.probability:.3f}, from {near.threshold:.3f} on)"
+        )
     best = decision.candidates[0]
     return (
         f"nothing fires: the best candidate has probability {best.probability:.3f}, "

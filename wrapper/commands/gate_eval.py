@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,55 +19,47 @@ if TYPE_CHECKING:
     from errata.gates.judging import Progress
     from errata.gates.report import Report
 
-File = Annotated[Path | None, typer.Option(metavar="FILE")]
+
+def _file(flag: str, text: str) -> Any:
+    return typer.Option(flag, metavar="FILE", help=text)
+
+
+Gates = Annotated[
+    str, typer.Option("--gate", metavar="NAMES", help="Names or folders, comma-separated; cosine.")
+]
+Pairs = Annotated[Path | None, _file("--pairs", "Labelled question pairs, .jsonl or .gz.")]
+Open = Annotated[Path | None, _file("--open", "Questions out of any scope, .jsonl or .gz.")]
+Background = Annotated[
+    Path | None, _file("--background", "Facts to fill a cache with, .jsonl or .gz.")
+]
+Sizes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N,N,…", help="Facts in the cache; by default 1, n and, with --background, 10000."
+    ),
+]
+Without = Annotated[
+    str | None, typer.Option(metavar="PARTS", help="Measure each gate without these parts, too.")
+]
+Plots = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Draw PNG files (needs the extra plots).")
+]
+Document = Annotated[Path | None, _file("--document", "Write the tables there, as Markdown.")]
 
 
 @reports_errors
 def eval_gate(
-    gate: Annotated[
-        str,
-        typer.Option("--gate", metavar="NAMES", help="Names or folders, comma-separated; cosine."),
-    ] = "default,cosine",
-    pairs: Annotated[
-        Path | None,
-        typer.Option("--pairs", metavar="FILE", help="Labelled question pairs, .jsonl or .gz."),
-    ] = None,
-    open_questions: Annotated[
-        Path | None,
-        typer.Option("--open", metavar="FILE", help="Questions out of any scope, .jsonl or .gz."),
-    ] = None,
-    background: Annotated[
-        Path | None,
-        typer.Option(
-            "--background", metavar="FILE", help="Facts to fill a cache with, .jsonl or .gz."
-        ),
-    ] = None,
+    gate: Gates = "default,cosine",
+    pairs: Pairs = None,
+    open_questions: Open = None,
+    background: Background = None,
     n: Annotated[int, typer.Option("--n", min=1, help="Test facts asked about.")] = 200,
-    cache_sizes: Annotated[
-        str | None,
-        typer.Option(
-            "--cache-sizes",
-            metavar="N,N,…",
-            help="Facts in the cache; by default 1, 200 and, with --background, 10000.",
-        ),
-    ] = None,
-    without: Annotated[
-        str | None,
-        typer.Option(
-            "--without", metavar="PARTS", help="Measure each gate without these parts, too."
-        ),
-    ] = None,
-    most_pairs: Annotated[
-        int, typer.Option("--most-pairs", min=2, help="Question pairs measured on, at most.")
-    ] = 4000,
+    cache_sizes: Sizes = None,
+    without: Without = None,
+    most_pairs: Annotated[int, typer.Option(min=2, help="Question pairs, at most.")] = 4000,
     seed: Annotated[int, typer.Option("--seed", help="Of everything drawn.")] = 0,
-    plots: Annotated[
-        Path | None,
-        typer.Option("--plots", metavar="DIR", help="Draw PNG files (needs errata[plots])."),
-    ] = None,
-    document: Annotated[
-        Path | None, typer.Option("--document", metavar="FILE", help="Write the tables there.")
-    ] = None,
+    plots: Plots = None,
+    document: Document = None,
     encoder: Encoder = None,
     as_json: AsJson = False,
 ) -> None:
@@ -82,10 +73,7 @@ def eval_gate(
     from errata.commands.opening import open_encoder
     from errata.gates.evaluate import draw, evaluate
     from errata.gates.memory import EncodingMemory
-    from errata.gates.plots import draw as draw_plots
     from errata.gates.plots import need_matplotlib
-    from errata.gates.report import as_json as report_json
-    from errata.gates.report import markdown
 
     if plots is not None:
         need_matplotlib()
@@ -99,18 +87,35 @@ def eval_gate(
         with _progress(name, shown=not as_json) as progress:
             reports.append(evaluate(name, one, remembered, setting, trials, progress))
     told = _told(files, setting, remembered.fingerprint)
-    if document is not None:
-        from errata.cache.atomic import write_atomically
-
-        command = shlex.join(["errata", *sys.argv[1:]])
-        write_atomically(document, markdown(reports, told, command).encode())
-    drawn = [] if plots is None else draw_plots(reports, plots)
+    command = _command(gate, without, files, setting)
+    written = _write(reports, told, command, plots, document)
     if as_json:
+        from errata.gates.report import as_json as report_json
+
         say_json(report_json(reports, told))
         return
     _show(reports)
-    for path in (*drawn, *([document] if document else [])):
+    for path in written:
         say(f"wrote {path}", style="dim", stderr=True)
+
+
+def _write(
+    reports: Sequence[Report],
+    told: dict[str, Any],
+    command: str,
+    plots: Path | None,
+    document: Path | None,
+) -> list[Path]:
+    """Draw and write what was asked for; return the files."""
+    from errata.cache.atomic import write_atomically
+    from errata.gates.plots import draw
+    from errata.gates.report import markdown
+
+    written = [] if plots is None else draw(reports, plots)
+    if document is not None:
+        write_atomically(document, markdown(reports, told, command).encode())
+        written.append(document)
+    return written
 
 
 def _sizes(given: str | None, n: int, background: Path | None) -> tuple[int, ...]:
@@ -162,6 +167,20 @@ def _gates(given: str, without: str | None, encoder: Any) -> Iterator[tuple[str,
         for part in [] if without is None else without.split(","):
             if name != "cosine":
                 yield f"{name} without {part.strip()}", without_part(name, gate, part.strip())
+
+
+def _command(
+    gate: str, without: str | None, files: dict[str, Path | None], setting: Setting
+) -> str:
+    """Return the command that makes the document again, of files their names only."""
+    names = ",".join(Path(name).name for name in gate.split(","))
+    words = ["errata", "gate", "eval", "--gate", names]
+    words += ["--without", without] if without is not None else []
+    for name, path in files.items():
+        words += [f"--{name}", path.name] if path is not None else []
+    sizes = ",".join(map(str, setting.sizes))
+    words += ["--n", str(setting.facts), "--cache-sizes", sizes, "--seed", str(setting.seed)]
+    return shlex.join(words)
 
 
 def _told(files: dict[str, Path | None], setting: Setting, fingerprint: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from errata.cache.records import Fact
-from errata.compare.cases import PROPERTY_OF, Case, Property, Probe
+from errata.compare.cases import PROPERTY_OF, Case, Probe, Property
 from errata.compare.loaders.records import Record, Source
 
 _KINDS = {

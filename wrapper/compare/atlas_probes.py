@@ -12,7 +12,7 @@ from errata.compare.cases import Preference, Probe
 from errata.facts import Relation, fill, nested, opening
 from errata.reasoners.lessons import Change, yes_no_words
 
-_ALIASES, _HOPS, _OTHER_SUBJECTS, _OTHER_RELATIONS, _NEIGHBOURS = 2, 2, 3, 2, 5
+_ALIASES, _HOPS, _OTHER_SUBJECTS, _OTHER_RELATIONS, _NEIGHBOURS = 3, 2, 4, 2, 5
 
 _BESIDE = {
     "person": ("How many brothers and sisters did {s} have?", "Did {s} wear glasses?"),

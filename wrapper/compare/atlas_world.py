@@ -87,8 +87,10 @@ class World:
     def _queue(self, relation: Relation, rng: random.Random) -> list[FactRow]:
         facts = [f for f in self.by_relation[relation.name] if f.split == self.split]
         facts = [f for f in facts if relation.name not in _NO_EDITS and self._pool(f)]
-        rng.shuffle(facts)
-        facts.sort(key=lambda f: chinese.twin(f.subject, f.relation) is not None)  # popped first
+        # The last comes first: what the table has in two languages, and rather what has aliases.
+        place = {f.subject: rng.random() + (f.subject in self.source.aliases) / 2 for f in facts}
+        facts.sort(key=lambda f: (chinese.twin(f.subject, f.relation) is not None,
+                                  place[f.subject]))  # fmt: skip
         return facts[-max(1, int(_MOST_OF_RELATION * len(facts))) :] if facts else []
 
     def _pool(self, fact: FactRow) -> list[str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields, replace
 from typing import Any, Literal, cast
 
-from errata.cache.errors import PatchError
+from errata.cache.errors import ErrataError, PatchError
 from errata.cache.kinds import dump_edit, parse_edit
 from errata.cache.records import Fact, SourceLocation
 from errata.compare.cases import PROPERTY_OF, Case, Preference, Probe
@@ -37,28 +38,26 @@ class ErrataLines:
 
 def dump(case: Case) -> dict[str, Any]:
     """Return a case as a JSON object, without keys that say nothing."""
-    body = {
-        "id": case.id,
+    return {
+        **_said(case),
         "edits": [dump_edit(edit) for edit in case.edits],
-        "probes": [_said(probe, ("kind", "prompt", "answers", "false_prompt", "denials", "known",
-                                 "gold")) for probe in case.probes],
-        "preferences": [_said(one, ("kind", "prompt", "new", "old")) for one in case.preferences],
-    }  # fmt: skip
-    return {**body, **_said(case, ("old", "group", "generation"))}
+        "probes": [_said(probe) for probe in case.probes],
+        "preferences": [_said(preference) for preference in case.preferences],
+    }
 
 
-def _said(value: object, names: tuple[str, ...]) -> dict[str, Any]:
-    fields = {name: getattr(value, name) for name in names}
-    return {name: found for name, found in fields.items() if found not in ("", (), None)}
+def _said(value: Case | Probe | Preference) -> dict[str, Any]:
+    """Return the fields of a dataclass that are not as they would be anyway."""
+    found = {field.name: (getattr(value, field.name), field.default) for field in fields(value)}
+    return {name: given for name, (given, default) in found.items() if given != default}
 
 
 def _case(record: Record, path: str) -> Case:
-    unknown = set(record.body) - set(Case.__dataclass_fields__)
+    keys = [field.name for field in fields(Case)]
+    unknown = sorted(set(record.body) - set(keys))
     if unknown:
-        raise record.wrong(
-            f"the keys {', '.join(Case.__dataclass_fields__)}", ", ".join(sorted(unknown))
-        )
-    where = SourceLocation(path, record.line or record.index + 1)
+        raise record.wrong(f"the keys {', '.join(keys)}", ", ".join(unknown))
+    where = SourceLocation(path, record.line) if record.line else None
     edits = tuple(_edit(each, where) for each in record.each("edits"))
     if not edits:
         raise record.wrong("one fact or more under 'edits'", [])
@@ -73,14 +72,14 @@ def _case(record: Record, path: str) -> Case:
     )
 
 
-def _edit(record: Record, where: SourceLocation) -> Fact:
+def _edit(record: Record, where: SourceLocation | None) -> Fact:
     try:
-        edit = parse_edit(record.body, where)
+        edit = parse_edit(record.body)
     except PatchError as error:
-        raise record.wrong("a fact, as in a file of patches", str(error)) from error
+        raise ErrataError(f"{record.where}: expected a fact as in a patch file: {error}") from error
     if not isinstance(edit, Fact):
         raise record.wrong("a fact (question and answer)", f"a {edit.kind} patch")
-    return edit
+    return replace(edit, location=where)
 
 
 def _probe(record: Record) -> Probe:

@@ -23,6 +23,7 @@ from errata.gates.phrasings import asked
 from tests.small_facts import write_facts
 
 SPLITS = ("tune", "test")
+_DOUBTFUL = {("capital", "country"), ("state_capital", "country"), ("leader", "nationality")}
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +148,7 @@ def test_hops_follow_the_edit_and_tell_it_from_the_old_object(benches, rows, sou
             assert len(seconds) == 1 and believed[target, seconds[0].name] == answer
             assert probe.answers[0] == answer
             assert believed.get((case.old, seconds[0].name)) != answer
-            assert (case.group, seconds[0].name) != ("capital", "country")
+            assert (case.group, seconds[0].name) not in _DOUBTFUL
             seen += 1
         for probe in of(case, "two hops"):
             (_, bridge), (further, answer) = probe.known

@@ -16,8 +16,9 @@ _MOST_OF_RELATION = 0.8
 """Share of a relation's facts that are edited at most, so that neighbours remain."""
 
 _ENTAILED = frozenset(
-    {("capital", "country"), ("state_capital", "country"), ("state_largest_city", "country")}
-)
+    {("capital", "country"), ("state_capital", "country"), ("state_largest_city", "country"),
+     ("leader", "nationality")}
+)  # fmt: skip
 """Steps whose answer is open after the edit: the new capital of Peru lies in France, or in Peru."""
 
 

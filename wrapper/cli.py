@@ -11,6 +11,7 @@ import typer
 
 from errata import __version__
 from errata.commands.ask import ask, explain
+from errata.commands.atlas_bench import atlas_bench
 from errata.commands.bake import bake, unbake
 from errata.commands.check import check
 from errata.commands.demo import demo
@@ -37,6 +38,7 @@ reasoner_app = typer.Typer(
 for command in (ask, explain, demo, check, edit, retract, edits, reindex, locate, bake, unbake):
     app.command()(command)
 app.command("hash-secret")(hash_secret_command)
+app.command("atlas-bench")(atlas_bench)
 gate_app.command("train")(train_gate)
 gate_app.command("eval")(eval_gate)
 app.add_typer(gate_app, name="gate")

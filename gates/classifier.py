@@ -63,7 +63,9 @@ class _Asked:
 class ScopeClassifier:
     """Decides with trained networks whether, and how, an edit governs a query.
 
-    Safe under threads; pure: what it remembers are encodings.
+    Safe under threads; pure: what it remembers are encodings. Of a query's candidates in doubt the
+    second stage reads the :data:`MOST_READ` likeliest; the others stay within its band, so that an
+    edit among many may be less probable than alone.
 
     :param encoder: the encoder it was trained with.
     :param stored: the trained gate.

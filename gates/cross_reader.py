@@ -52,7 +52,8 @@ class PairReader(torch.nn.Module):
         """
         named = self._named()
         shapes = {name: tuple(parameter.shape) for name, parameter in named.items()}
-        if shapes != {name: tensor.shape for name, tensor in start.tensors.items()}:
+        found = {name: tensor.shape for name, tensor in start.tensors.items()}
+        if (shapes, self.scale) != (found, start.scale):
             raise ModelError(
                 "expected a cross-encoder of the same rank and transformer to start from, "
                 "found another; train from the beginning, or with the rank it has"

@@ -88,7 +88,6 @@ class CrossRun:
         there, self._tokenizer = transformer_of(encoder).transformer()
         self.model = PairReader(copy.deepcopy(there), settings.rank)
         self._fingerprint = encoder.fingerprint
-        self._began = None if start is None else hashlib.sha256(_bytes(start)).hexdigest()
         if start is not None:
             self.model.take(start)
         self._trained = [p for p in self.model.parameters() if p.requires_grad]
@@ -207,17 +206,17 @@ class CrossRun:
         checkpoint.save(self.out / "cross.checkpoint", self.model, [self.optimizer], note)
 
     def _write_best(self, best: StoredCross) -> None:
+        from safetensors.numpy import save
+
         from errata.cache.atomic import write_atomically
 
         self.out.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.out / BEST, _bytes(best))
+        data = save({k: np.ascontiguousarray(v) for k, v in best.tensors.items()})
+        write_atomically(self.out / BEST, data)
 
     def _identity(self) -> dict[str, Any]:
         tune = hashlib.sha256(repr(self._tune).encode()).hexdigest()
-        return {
-            "settings": asdict(self.settings), "encoder": self._fingerprint, "tune": tune,
-            "start": self._began,
-        }  # fmt: skip
+        return {"settings": asdict(self.settings), "encoder": self._fingerprint, "tune": tune}
 
     def resume(self) -> bool:
         """Take up the last checkpoint of the same settings and data, if there is one.
@@ -242,7 +241,7 @@ class CrossRun:
 
         note = checkpoint.note_of(path)
         mine = self._identity()
-        if {key: note.get(key, mine[key]) for key in mine} != mine:
+        if {key: note.get(key) for key in mine} != mine:
             raise ModelError(
                 f"{path}: expected a run of these settings, this encoder and these pairs, found "
                 "another; move it away, or name another --out"
@@ -258,12 +257,6 @@ class CrossRun:
     def curve(self) -> list[dict[str, float]]:
         """What was measured at each validation, numbers only, so that JSON can hold it."""
         return [{k: v for k, v in one.items() if math.isfinite(v)} for one in self.history]
-
-
-def _bytes(stored: StoredCross) -> bytes:
-    from safetensors.numpy import save
-
-    return save({k: np.ascontiguousarray(v) for k, v in stored.tensors.items()})
 
 
 def balanced(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -215,7 +215,8 @@ def test_what_is_stored_reads_as_what_was_trained():
         trained = reader(bert_tokenizer(), pairs).numpy()
     np.testing.assert_allclose(CrossEncoder(ENCODER, reader.stored())(pairs), trained, atol=1e-4)
     assert np.abs(CrossEncoder(ENCODER, fresh)(pairs) - trained).max() > 0.1
-    for other in (random_cross(rank=3), random_cross(layers=3), random_cross(hidden=64)):
+    others = [random_cross(rank=3), random_cross(layers=3), random_cross(hidden=64)]
+    for other in (*others, replace(random_cross(), scale=1.0)):
         with pytest.raises(ModelError, match="same rank and transformer"):
             reader.take(other)
 
@@ -292,8 +293,6 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     for other in ({"steps": 3}, {"steps": 2, "loss": "nce"}, {"steps": 2, "seed": 1}):
         with pytest.raises(ModelError, match=r"cross\.checkpoint: expected a run of these"):
             run_in(tmp_path, **{"every": 2, **other}).resume()
-    with pytest.raises(ModelError, match="expected a run of these settings"):
-        run_in(tmp_path, random_cross(), steps=2, every=2).resume()
     (tmp_path / BEST).unlink()
     with pytest.raises(ModelError, match=r"cross\.best\.safetensors beside it, found"):
         run_in(tmp_path, steps=2, every=2).resume()

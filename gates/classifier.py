@@ -158,6 +158,25 @@ class ScopeClassifier:
             )
         ]
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the parts it can do without."""
+        return () if self.stored.second is None else ("cross", "bi")
+
+    def without(self, part: str) -> ScopeClassifier:
+        """Return the gate without a part, to see what the part is good for.
+
+        What is left is not trained again: its order is that of the whole gate's part, its
+        probabilities are no longer calibrated.
+
+        :param part: ``cross``, the first stage alone; ``bi``, the second alone, its weighing deaf
+            to the first's word.
+        :raises ModelError: the gate has no such part.
+        """
+        from errata.gates.parts import without_part
+
+        return ScopeClassifier(self._memory.encoder, without_part(self.stored, part))
+
     def _read(self, query: Query | str) -> Query:
         if not isinstance(query, str):
             return query

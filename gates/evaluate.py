@@ -274,9 +274,10 @@ def _asked_rate(report: Report, tuned: Sequence[Outcome], outcomes: Sequence[Out
     same = [o.probability >= threshold for o in outcomes if o.query.label == "same"]
     what = f"asked for a false-hit rate of {TARGET:.0%} among what is near an edit"
     report.rows += [
-        Row(f"{what}: false hits", share([one.probability >= threshold for one in near])),
+        Row(f"{what}: false hits", share([one.probability >= threshold for one in near]),
+            most=TARGET, covers=True),
         Row(f"{what}: own question in any dress hit", share(same)),
-    ]
+    ]  # fmt: skip
 
 
 def _conditions(report: Report, setting: Setting, judged: Judge) -> None:

@@ -9,6 +9,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -144,11 +145,12 @@ def evaluate(
     def tried(suite: str, some: Iterable[Trial]) -> list[Outcome]:
         parts = list(some)
         total, outcomes = sum(len(part.queries) for part in parts), list[Outcome]()
+
+        def step(before: int, done: int) -> None:
+            progress(suite, before + done, total)
+
         for part in parts:
-            before = len(outcomes)
-            outcomes += run_trial(
-                gate, encoder, part, progress=lambda n, b=before: progress(suite, b + n, total)
-            )
+            outcomes += run_trial(gate, encoder, part, progress=partial(step, len(outcomes)))
         return outcomes
 
     if setting.pairs:
@@ -274,9 +276,10 @@ def _asked_rate(report: Report, tuned: Sequence[Outcome], outcomes: Sequence[Out
     same = [o.probability >= threshold for o in outcomes if o.query.label == "same"]
     what = f"asked for a false-hit rate of {TARGET:.0%} among what is near an edit"
     report.rows += [
-        Row(f"{what}: false hits", share([one.probability >= threshold for one in near])),
+        Row(f"{what}: false hits", share([one.probability >= threshold for one in near]),
+            most=TARGET, covers=True),
         Row(f"{what}: own question in any dress hit", share(same)),
-    ]
+    ]  # fmt: skip
 
 
 def _conditions(report: Report, setting: Setting, judged: Judge) -> None:

@@ -165,7 +165,7 @@ def _contains(named: Named) -> tuple[str, Test] | None:
             return thing, has_emoji
         pattern = _THINGS.get("IP address" if thing == "ip address" else thing)
         if pattern is not None:
-            return thing, lambda text, p=pattern: p.search(text) is not None  # type: ignore[misc]
+            return thing, lambda text, p=pattern: p.search(text) is not None
     return None
 
 

@@ -21,12 +21,15 @@ class Row:
     :param figure: what came out.
     :param least: the figure should not be less.
     :param most: the figure should not be more.
+    :param covers: it is enough that the interval reaches down to ``most``: what was promised is
+        not refuted.
     """
 
     what: str
     figure: Figure
     least: float | None = None
     most: float | None = None
+    covers: bool = False
 
     @property
     def met(self) -> bool | None:
@@ -34,8 +37,9 @@ class Row:
         value = self.figure.value
         if math.isnan(value) or (self.least is None and self.most is None):
             return None
+        low = self.figure.low if self.covers else value
         return (self.least is None or value >= self.least) and (
-            self.most is None or value <= self.most
+            self.most is None or low <= self.most
         )
 
     @property
@@ -43,7 +47,9 @@ class Row:
         """The aim in words."""
         if self.least is not None:
             return f"at least {self.least:g}"
-        return "" if self.most is None else f"at most {self.most:g}"
+        if self.most is None:
+            return ""
+        return f"interval covers {self.most:g} or less" if self.covers else f"at most {self.most:g}"
 
 
 @dataclass(frozen=True, slots=True)

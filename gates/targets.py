@@ -40,7 +40,7 @@ class Beside:
 
         :raises ModelError: the card keeps no scores.
         """
-        kept = card.get("beside")
+        kept = card.get("beside") or {}
         try:
             return cls(int(kept["n"]), tuple(map(float, kept["highest"])))
         except (KeyError, TypeError, ValueError):

@@ -250,6 +250,8 @@ def test_an_aim_is_met_or_not_or_not_measured():
     figure = Figure(0.5, 0.4, 0.6, 10)
     assert Row("x", figure, least=0.5).met and Row("x", figure, most=0.5).met
     assert Row("x", figure, least=0.6).met is False and Row("x", figure, most=0.4).met is False
+    assert Row("x", figure, most=0.4, covers=True).met is True
+    assert Row("x", figure, most=0.39, covers=True).met is False
     assert Row("x", figure).met is None
     assert Row("x", Figure(math.nan, 0, 1, 0), most=0.4).met is None
 

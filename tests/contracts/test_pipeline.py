@@ -11,6 +11,7 @@ import torch
 
 from errata import Fact, LanguagePatch, RegexPatch
 from errata.backends.cache_pipeline import CachePipeline
+from errata.backends.ike import shown_to
 from errata.backends.pipeline import Pipeline, reasoned
 from errata.cache.errors import BackendBusy, ErrataError, ModelError, UnsupportedEdit
 from errata.gates.serac import SeracGate
@@ -239,6 +240,14 @@ def test_other_threads_are_refused_while_a_block_lasts(model, options):
             thread.start()
             thread.join(30)
     assert isinstance(outcome[0], BackendBusy) and outcome[1] == "verbatim"
+
+
+def test_ike_shows_demonstrations_to_all_models_but_atlas(model):
+    from errata.atlas import WEIGHTS
+
+    assert shown_to(model.base) == 32
+    model.base.name_or_path = str(WEIGHTS)
+    assert shown_to(model.base) == 0
 
 
 def test_missing_parts_are_told(model, counterfactual, tmp_path):

@@ -8,13 +8,14 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
 from errata.cache.encoder import Encoder
 from errata.cache.errors import ErrataError
-from errata.cache.records import Fact
+from errata.cache.records import Fact, Vector
 from errata.facts import FactRow, FactSource, fill
 from errata.gates.memory import EncodingMemory
 
@@ -80,7 +81,6 @@ class DemonstrationBook:
                 "make demonstrations of, found none; add facts, or use the table errata carries"
             )
         self._memory = EncodingMemory(encoder)
-        self._rows = encoder.encode([entry.edit.question for entry in self._entries])
 
     def near(self, question: str, count: int) -> list[Demonstration]:
         """Return the demonstrations nearest to an edit, none about a subject that it names.
@@ -88,10 +88,17 @@ class DemonstrationBook:
         :param question: the edit's question.
         :param count: how many at most; their kinds are those of :data:`ORDER`.
         """
+        if count < 1:
+            return []
         cosines = self._rows @ self._memory.encode([question])[0]
         nearest = (self._entries[i] for i in np.argsort(-cosines, kind="stable").tolist())
         others = [entry for entry in nearest if entry.subject not in question][:count]
         return [entry.shown[ORDER[i % len(ORDER)]] for i, entry in enumerate(others)]
+
+    @cached_property
+    def _rows(self) -> Vector:
+        """Encodings of the entries' edits, float32 [n, d]; made when first needed."""
+        return self._memory.encode([entry.edit.question for entry in self._entries])
 
     def _drawn(self, size: int) -> list[_Entry]:
         queues = []

@@ -250,9 +250,13 @@ def test_ike_shows_demonstrations_to_all_models_but_atlas(model):
     assert shown_to(model.base) == 0
 
 
-def test_missing_parts_are_told(model, counterfactual, tmp_path):
-    with pytest.raises(ModelError, match="trained with the encoder"):
-        model.use("serac", reasoner=counterfactual)  # the shipped gate, another encoder
+def test_missing_parts_are_told(model, counterfactual, tmp_path, monkeypatch):
+    SeracGate(StubEncoder(fingerprint="another"), np.eye(64)).save(tmp_path / "gate")
+    with pytest.raises(ModelError, match="trained with the encoder another"):
+        model.use("serac", gate=tmp_path / "gate", reasoner=counterfactual)
+    monkeypatch.setattr("errata.backends.serac.shipped_gates", tuple)
+    with pytest.raises(ModelError, match=r"none shipped; train one with `errata gate train --kind"):
+        model.use("serac", reasoner=counterfactual)
     gate = SeracGate(StubEncoder(), np.eye(64))
     with pytest.raises(ModelError, match=r"none shipped; train one with `errata reasoner train"):
         model.use("serac", gate=gate)

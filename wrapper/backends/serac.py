@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from errata.backends.pipeline import reasoned
 from errata.cache.errors import ModelError
 from errata.cache.records import Edit, Fact
-from errata.gates import load_gate
+from errata.gates import load_gate, shipped_gates
 from errata.gates.base import Decision, Gate
+from errata.gates.serac import KIND
 from errata.parts import choose_reasoner
 from errata.reasoners.adapter import shipped_for
 from errata.reasoners.base import Reasoner
@@ -33,13 +34,12 @@ class Serac:
     :param base: the base model.
     :param tokenizer: its tokenizer.
     :param encoder: the cache's encoder.
-    :param gate: a gate, the name of a shipped one, or the folder of one of your own.
+    :param gate: a gate, or its folder; by default the shipped one of this kind.
     :param reasoner: the counterfactual model, or its folder; by default the one shipped for the
         base model.
     :param candidates: edits near the query whose probability is taken; the published gate takes
         all.
-    :raises ModelError: no counterfactual model is shipped for this base, or a gate or model cannot
-        be loaded.
+    :raises ModelError: a part is neither given nor shipped, or cannot be loaded.
     """
 
     name = "serac"
@@ -50,12 +50,13 @@ class Serac:
         tokenizer: PreTrainedTokenizerBase,
         encoder: Encoder,
         *,
-        gate: Gate | str | Path = "serac",
+        gate: Gate | str | Path | None = None,
         reasoner: Reasoner | str | Path | None = None,
         candidates: int = 64,
     ) -> None:
         self.candidates = candidates
-        self.gate = load_gate(str(gate), encoder) if isinstance(gate, str | Path) else gate
+        named = _shipped_gate() if gate is None else gate
+        self.gate = load_gate(str(named), encoder) if isinstance(named, str | Path) else named
         self.reasoner = choose_reasoner(
             _shipped(base) if reasoner is None else reasoner, base, tokenizer
         )
@@ -69,6 +70,15 @@ class Serac:
     ) -> Decision:
         """Return the decision with the best edit alone, which the counterfactual model reads."""
         return reasoned(decision, 1)
+
+
+def _shipped_gate() -> str:
+    if KIND not in shipped_gates():
+        raise ModelError(
+            f"expected a gate of kind {KIND}, found none shipped; train one with `errata gate "
+            f'train --kind {KIND} --out runs/{KIND}`, and pass gate="runs/{KIND}"'
+        )
+    return KIND
 
 
 def _shipped(base: GenerativeModel) -> Path:

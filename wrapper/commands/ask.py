@@ -69,7 +69,7 @@ def ask(
 
         errata ask "Who made you?" --patches patches/ --json
 
-        errata ask "What is the capital of Kazakhstan?" --backend serac
+        errata ask "What is the capital of Kazakhstan?" --backend ike
     """
     editable = opening.open_model(
         model, patches_folder(patches, model), cache_folder(cache), encoder, gate, reasoner

@@ -175,7 +175,8 @@ def _beginning(apart: torch.Tensor, width: int) -> torch.Tensor:
     import torch
 
     _, directions = torch.linalg.eigh(apart.T @ apart)
-    return (SCALE * directions.flip(1)[:, :width].T).contiguous()
+    kept: torch.Tensor = SCALE * directions.flip(1)[:, :width].T
+    return kept.contiguous()
 
 
 def _figures(

@@ -13,6 +13,7 @@ from errata import __version__
 from errata.commands.ask import ask, explain
 from errata.commands.bake import bake, unbake
 from errata.commands.check import check
+from errata.commands.compare import compare, report
 from errata.commands.demo import demo
 from errata.commands.edits import edit, edits, reindex, retract
 from errata.commands.gate import train_gate
@@ -33,7 +34,8 @@ reasoner_app = typer.Typer(
     no_args_is_help=True, help="The reasoner: answers what follows from an edit."
 )
 
-for command in (ask, explain, demo, check, edit, retract, edits, reindex, locate, bake, unbake):
+for command in (ask, explain, demo, check, edit, retract, edits, reindex, locate, bake, unbake,
+                compare, report):  # fmt: skip
     app.command()(command)
 app.command("hash-secret")(hash_secret_command)
 gate_app.command("train")(train_gate)

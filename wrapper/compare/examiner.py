@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from errata.base import GenerativeModel
 
-DRIFTING = 8
-"""Locality probes of a case along whose answers the distributions are compared."""
+DRIFTING = 3
+"""Locality probes of each kind along whose answers the distributions are compared."""
 ALONG = 8
 """Tokens of such an answer."""
 FLUENT = 100
@@ -120,10 +120,13 @@ class Examiner:
         probes, locality = [], []
         for probe in before.probes:
             if probe.property == "locality":
-                locality.append(_locality(probe, before, said, drifted.get(probe.prompt)))
+                found = _locality(probe, before, said, drifted.get(probe.prompt))
+                locality.append(found)
             else:
-                probes.append(_asked(probe, before, said))
-                probes[-1]["forced"] = _along(probe, before.golds, forced, said)
+                found = _asked(probe, before, said)
+                probes.append(found)
+            if probe.answers:
+                found["forced"] = _along(probe, before.golds, forced, said)
         record = {
             "probes": probes,
             "untested": before.unknown,
@@ -131,8 +134,8 @@ class Examiner:
             "preferences": self._preferred(case, preferences, said),
         }
         if before.extras:
-            found = self._extras(case, before.probes, contender.generate)
-            record["extras"] = {name: [before.extras[name], found[name]] for name in found}
+            extras = self._extras(case, before.probes, contender.generate)
+            record["extras"] = {name: [before.extras[name], extras[name]] for name in extras}
         return record
 
     def _askable(self, case: Case) -> tuple[tuple[Probe, ...], dict[str, int]]:
@@ -148,12 +151,12 @@ class Examiner:
         return tuple(good), dict(bad)
 
     def _drifting(self, probes: Sequence[Probe], said: dict[str, Said]) -> dict[str, Example]:
-        spoken = [p for p in probes if p.property == "locality" and said[p.prompt].ids]
-        # Neighbours first: an edit moves them before it moves anything else.
-        spoken.sort(key=lambda probe: probe.kind == "unrelated")
-        prompts = dict.fromkeys(probe.prompt for probe in spoken)
-        chosen = [*prompts][: DRIFTING // 2] + [*prompts][-(DRIFTING // 2) :]
-        return {p: self.forcing.example(p, said[p].ids[:ALONG]) for p in dict.fromkeys(chosen)}
+        chosen: dict[str, list[str]] = {}
+        for probe in probes:
+            if probe.property == "locality" and said[probe.prompt].ids:
+                chosen.setdefault(probe.kind, []).append(probe.prompt)
+        prompts = dict.fromkeys(p for kind in chosen.values() for p in kind[:DRIFTING])
+        return {p: self.forcing.example(p, said[p].ids[:ALONG]) for p in prompts}
 
     def _preferences(self, case: Case) -> tuple[tuple[Forced, Forced], ...]:
         pairs = [

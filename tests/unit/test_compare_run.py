@@ -115,7 +115,8 @@ def settings(*backends, **changes):
 
 
 def runner(model, run, chosen):
-    run.begin({"seeds": list(chosen.seeds), "model": "tiny"}, {name: {} for name in chosen.backends})
+    joining = {name: {} for name in chosen.backends}
+    run.begin({"seeds": list(chosen.seeds), "model": "tiny"}, joining)
     cases = {seed: CASES for seed in chosen.seeds}
     material = Material(cases, deal_opens(OPENS, chosen.seeds, None), ("Lima lies north of it.",))
     return Runner(chosen, Small(model), material, run)

@@ -68,9 +68,7 @@ def compare(
     controls: Annotated[
         bool, typer.Option("--controls/--no-controls", help="No edit, shuffled answers, …")
     ] = True,
-    tokens: Annotated[
-        int, typer.Option("--tokens", min=1, help="Most tokens of an answer.")
-    ] = 24,
+    tokens: Annotated[int, typer.Option("--tokens", min=1, help="Most tokens of an answer.")] = 24,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Questions in a batch.")] = 64,
     extras: Annotated[
         int, typer.Option("--extras", min=0, help="Cases of which latency and fluency are taken.")

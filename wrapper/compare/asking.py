@@ -83,9 +83,7 @@ class Asker:
             found += self._asked(questions[start : start + self.batch], generate or self.alone)
         return found
 
-    def continued(
-        self, question: str, generate: Generate | None, tokens: int, seed: int
-    ) -> str:
+    def continued(self, question: str, generate: Generate | None, tokens: int, seed: int) -> str:
         """Return a question with its continuation, sampled among the 5 likeliest tokens.
 
         As CounterFact's generations are made (Meng et al. 2022): no end before ``tokens`` tokens.
@@ -131,9 +129,7 @@ class Asker:
                 stopping_criteria=[_LineEnd(self._breaks, start)],
             )  # fmt: skip
         rows = [self._trimmed(row) for row in output[:, start:].tolist()]
-        return [
-            self._said(row, decision) for row, decision in zip(rows, decisions, strict=True)
-        ]
+        return [self._said(row, decision) for row, decision in zip(rows, decisions, strict=True)]
 
     def _trimmed(self, row: Sequence[int]) -> tuple[int, ...]:
         for i, token in enumerate(row):

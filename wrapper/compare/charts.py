@@ -231,5 +231,3 @@ def _figure(size: tuple[float, float]) -> Figure:
             "errata[plots], or print the figures with --json or --csv"
         ) from error
     return Figure(figsize=size, layout="constrained")
-
-

@@ -85,7 +85,8 @@ class Examiner:
         probes += tuple(Probe("unrelated", question) for question in opens)
         questions = _questions(case, probes)
         said = dict(zip(questions, self.asker.ask(questions), strict=True))
-        golds = {p.prompt: self.forcing.example(p.prompt, p.answers[0]) for p in probes if p.answers}
+        told = {p.prompt: p.answers[0] for p in probes if p.answers}
+        golds = {prompt: self.forcing.example(prompt, gold) for prompt, gold in told.items()}
         drifting = self._drifting(probes, said)
         return Before(
             probes,

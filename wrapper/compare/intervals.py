@@ -55,15 +55,15 @@ class Paired:
 
 
 def estimate(values: Values, *, share: bool = True) -> Estimate | None:
-    """Return the mean over all values, its interval by resampling whole cases (percentile
-    bootstrap, Efron 1979); None where there is no value.
+    """Return the mean over all values with its interval; None where there is no value.
 
+    The interval is that of the percentile bootstrap (Efron 1979), whole cases drawn.
     Where every value of a share is 0, or every one is 1, resampling would give an interval of no
     width: there it is Wilson's, of as many trials as there are cases.
 
     :param values: by case.
     :param share: whether the values are shares, 0 to 1.
-    """  # fmt: skip
+    """
     kept = [list(each) for each in values.values() if len(each)]
     if not kept:
         return None

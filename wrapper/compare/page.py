@@ -136,7 +136,8 @@ def _disagreement(row: Record, names: list[str]) -> str:
         mark = "right" if found["right"] else "wrong"
         said = " / ".join(text for text in (found["answer"], found["denial"]) if text is not None)
         fired = ", ".join(found["fired"])
-        told = f"<br><small>{html.escape(found['route'])}: <code>{html.escape(fired)}</code></small>"
+        why = f"{html.escape(found['route'])}: <code>{html.escape(fired)}</code>"
+        told = f"<br><small>{why}</small>"
         cells.append(
             f"<td><span class='{mark}'>{html.escape(said) or '(nothing)'}</span>"
             f"{told if fired else ''}</td>"
@@ -159,7 +160,7 @@ def _few_disagreements(summary: Summary) -> list[str]:
         for row in rows
     )
     table = Table("", "", ("question", "kind", "expected", *names), lines)
-    note = f"The first {len(rows)}; a ✓ or ✗ says whether the answer counts, (fired) that an edit did."
+    note = f"The first {len(rows)}; ✓ or ✗: whether the answer counts; (fired): an edit did."
     return ["## Where the backends disagree", note, table.markdown()]
 
 
@@ -173,7 +174,8 @@ def _said(found: Record | None) -> str:
 def _protocol(summary: Summary) -> str:
     lines = html.escape(_protocol_lines(summary).replace("**", ""))
     about = html.escape(json.dumps(dict(summary.about), indent=1, ensure_ascii=False))
-    return f"<h2>Protocol</h2><pre>{lines}</pre><details><summary>run.json</summary><pre>{about}</pre></details>"
+    whole = f"<details><summary>run.json</summary><pre>{about}</pre></details>"
+    return f"<h2>Protocol</h2><pre>{lines}</pre>{whole}"
 
 
 def _protocol_lines(summary: Summary) -> str:
@@ -188,8 +190,8 @@ def _protocol_lines(summary: Summary) -> str:
     lines = [
         f"- model {protocol.get('model')}, parts {json.dumps(protocol.get('parts', {}))}",
         f"- seeds {protocol.get('seeds')}, n {protocol.get('n')} a seed; {'; '.join(files)}",
-        f"- free generation: greedy, at most {protocol.get('new_tokens')} tokens, to the first line "
-        "end; case, articles and marks at the ends of words do not count",
+        f"- free generation: greedy, at most {protocol.get('new_tokens')} tokens, to the first "
+        "line end; case, articles and marks at the ends of words do not count",
         f"- every bit of the model back after its edits: {', '.join(exact) or 'none yet'}",
         f"- run fingerprint {about.get('fingerprint', '')[:16]}…",
     ]

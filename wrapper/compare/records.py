@@ -92,7 +92,7 @@ class Run:
                         f"{path}: expected a run of format {FORMAT}, found {about['format']}; "
                         "run the comparison again with this errata"
                     )
-                about["protocol"], about["backends"]  # noqa: B018  # there, or damaged
+                about = {**about, "protocol": about["protocol"], "backends": about["backends"]}
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise ErrataError(
                     f"expected a run of `errata compare` at {self.folder}, found: {error}"

@@ -132,7 +132,8 @@ class Runner:
             refused = [edit.id for edit in case.edits if edit.id not in held]
             record = {
                 "type": "case", "backend": key.backend, "mode": key.mode, "size": key.size,
-                "seed": seed, "pipeline": contender.pipeline, "case": case.id, "position": position, "group": case.group,
+                "seed": seed, "pipeline": contender.pipeline, "case": case.id,
+                "position": position, "group": case.group,
                 "edits": [
                     {"id": e.id, "question": e.question, "answer": e.answer} for e in case.edits
                 ],

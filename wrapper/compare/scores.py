@@ -38,8 +38,10 @@ def harmonic(scores: Sequence[float]) -> float:
 
 
 def token_accuracy(right: Sequence[bool]) -> float:
-    """Return zsRE's score of one prompt: the share of gold tokens that the model would say next,
-    each after the gold ones before it."""  # fmt: skip
+    """Return zsRE's score of one prompt: the share of gold tokens said, each behind the others.
+
+    :param right: for each gold token, whether the model says it after the gold ones before it.
+    """
     return sum(right) / len(right) if right else 0.0
 
 

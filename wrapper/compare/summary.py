@@ -161,7 +161,8 @@ def summarise(run: Run, disagreements: int = 200) -> Summary:
             f"{run.folder}` first"
         )
     # Most edits first, and among equals those made in one batch.
-    keys = sorted(records, key=lambda key: (-key[1], ["batch", "sequential", "single"].index(key[0])))
+    order = ("batch", "sequential", "single")
+    keys = sorted(records, key=lambda key: (-key[1], order.index(key[0])))
     blocks = tuple(_block(mode, size, names, records[mode, size]) for mode, size in keys)
     main = records[keys[0]]
     return Summary(
@@ -320,9 +321,8 @@ def sentence(summary: Summary) -> str:
     if ranked:
         told += f" Next comes {ranked[0].backend}: it {_told(ranked[0], name=False)}"
     if len(ranked) > 1:
-        rest = ", ".join(f"{r.backend} ({_overall(r):.0%})" for r in ranked[1:])
-        told += f" The mean of the five shares is {_overall(first):.0%} for {first.backend}, " \
-                f"{_overall(ranked[0]):.0%} for {ranked[0].backend}; for the others: {rest}."  # fmt: skip
+        rest = ", ".join(f"{_overall(r):.0%} for {r.backend}" for r in (first, *ranked))
+        told += f" The mean of these shares is {rest}."
     return told
 
 

@@ -43,6 +43,7 @@ def load_gate(name: str = "default", encoder: Encoder | None = None) -> Gate:
     """
     from errata.cache.errors import ModelError
     from errata.gates.classifier import ScopeClassifier
+    from errata.gates.serac import SeracGate, is_serac
     from errata.gates.stored import StoredGate
 
     folder = _WEIGHTS / name if name in shipped_gates() else Path(name)
@@ -52,8 +53,10 @@ def load_gate(name: str = "default", encoder: Encoder | None = None) -> Gate:
             "or a folder with card.json and gate.safetensors; train one with "
             "`errata gate train --out DIR`"
         )
-    stored = StoredGate.load(folder)
-    return ScopeClassifier(default_encoder() if encoder is None else encoder, stored)
+    encoder = default_encoder() if encoder is None else encoder
+    if is_serac(folder):
+        return SeracGate.load(folder, encoder)
+    return ScopeClassifier(encoder, StoredGate.load(folder))
 
 
 def default_encoder() -> Encoder:

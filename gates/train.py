@@ -90,8 +90,8 @@ class Recipe:
 
 
 @dataclass(slots=True)
-class _Pairs:
-    """The examples of one split, scopes and conditions apart."""
+class Pairs:
+    """The examples of one split, scopes and conditions apart, and its open questions."""
 
     scopes: list[Example] = field(default_factory=list)
     conditions: list[Example] = field(default_factory=list)
@@ -127,7 +127,7 @@ def train(
         encoder = default_encoder()
     memory = EncodingMemory(encoder, None)
     splits: tuple[Split, ...] = ("train", "tune")
-    data = {split: _collect(split, memory, asked, questions, recipe) for split in splits}
+    data = {split: collect(split, memory, asked, questions, recipe) for split in splits}
     with _bars(progress) as bar:
         stored = _fit(memory, data, recipe, bar)
         stored = _with_threshold(stored, memory, data["tune"].open, recipe, bar)
@@ -154,25 +154,30 @@ def train(
     return stored
 
 
-def _collect(
+def collect(
     split: Split,
     memory: EncodingMemory,
     asked: Sequence[QuestionPair],
     questions: Sequence[str],
     recipe: Recipe,
-) -> _Pairs:
-    """Return the examples of a split, drawn by the recipe's seed."""
+) -> Pairs:
+    """Return the examples of a split, drawn by the recipe's seed.
+
+    :param memory: encodes open questions, to find those near each other.
+    :param asked: labelled question pairs, of every split.
+    :param questions: open questions, of every split.
+    """
     rng = random.Random(f"{split} {recipe.seed}")
-    share = 1.0 if split == "train" else 0.25
+    part = 1.0 if split == "train" else 0.25
     book = QuestionBook(split, without=recipe.without)
-    found = _Pairs(scopes=table_examples(book, rng, int(share * recipe.examples)))
+    found = Pairs(scopes=table_examples(book, rng, int(part * recipe.examples)))
     found.open = [text for text in questions if open_split(text) == split]
-    mined = rng.sample(found.open, min(len(found.open), int(share * MOST_OPEN)))
+    mined = rng.sample(found.open, min(len(found.open), int(part * MOST_OPEN)))
     if len(mined) > 1:
         found.scopes += open_examples(mined, _nearest(memory, mined), rng)
     if asked:
         both = list(pair_examples(split_pairs(asked)[split]))
-        found.scopes += rng.sample(both, min(len(both), int(share * recipe.pair_examples)))
+        found.scopes += rng.sample(both, min(len(both), int(part * recipe.pair_examples)))
     found.conditions = [
         example
         for _ in range(recipe.condition_rounds)
@@ -190,9 +195,7 @@ def _nearest(memory: EncodingMemory, texts: Sequence[str]) -> list[list[int]]:
     return found
 
 
-def _fit(
-    memory: EncodingMemory, data: dict[Split, _Pairs], recipe: Recipe, bar: _Bar
-) -> StoredGate:
+def _fit(memory: EncodingMemory, data: dict[Split, Pairs], recipe: Recipe, bar: _Bar) -> StoredGate:
     """Return a gate whose thresholds are still to be picked."""
     common = common_words()
     maker = FeatureMaker(memory.encode, common)
@@ -228,8 +231,8 @@ def _fit(
     calibration = fit_platt(held_by, hold_labels > 0)
     threshold = pick_threshold(list(calibration(held_by)[hold_labels == 0]), recipe.condition_rate)
     stored.card["conditions"] = {
-        "held": _share(list(calibration(held_by)[hold_labels > 0] >= threshold)),
-        "not held": _share(list(calibration(held_by)[hold_labels == 0] >= threshold)),
+        "held": share(list(calibration(held_by)[hold_labels > 0] >= threshold)),
+        "not held": share(list(calibration(held_by)[hold_labels == 0] >= threshold)),
     }
     return replace(
         stored,
@@ -263,18 +266,19 @@ def _with_threshold(
     same = [one for one in outcomes if one.query.label == "same"]
     told = [one for one in outcomes if one.query.label != "none" and one.probability >= threshold]
     stored.card["tune"] = {
-        "same hit": _share([one.probability >= threshold for one in same]),
-        "hard neighbours hit": _share([value >= threshold for value in hard]),
-        "all near and out of scope hit": _share([value >= threshold for value in beside]),
-        "open questions hit": _share([value >= threshold for value in far]),
-        "follows told from same": _share(
+        "same hit": share([one.probability >= threshold for one in same]),
+        "hard neighbours hit": share([value >= threshold for value in hard]),
+        "all near and out of scope hit": share([value >= threshold for value in beside]),
+        "open questions hit": share([value >= threshold for value in far]),
+        "follows told from same": share(
             [one.follows == (one.query.label == "follows") for one in told]
         ),
     }
     return replace(stored, threshold=threshold)
 
 
-def _share(truths: Sequence[bool]) -> dict[str, float]:
+def share(truths: Sequence[bool]) -> dict[str, float]:
+    """Return how many of n are true, for a card."""
     return {"n": len(truths), "rate": round(float(np.mean(truths)), 4) if truths else 0.0}
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 from errata import storage
 from errata.answers import AnswerWriter
 from errata.asking import Messages, encoded, prompt_of, question_of
+from errata.backends.cache_pipeline import CachePipeline
 from errata.backends.in_use import Backends
 from errata.backends.weights import WeightEditing, sharing_weights
 from errata.base import load_base
@@ -215,33 +216,15 @@ class EditableModel(WeightEditing, BaseProxy):
         return [prompt.asking(text) for prompt, text in zip(prompts, given, strict=True)]
 
     def _decide(self, texts: Sequence[str], edits: Selection, watch: StopWatch) -> Way:
-        chosen, left = selector(edits), self.backends.left_to_cache()
-        return prepare(
-            texts,
-            self.backends.view(),
-            self.encoder,
-            self.gate,
-            lambda e: chosen(e) and left(e) and (e.kind == "regex" or self._answers(e)),
-            self._reasons,
-            watch,
-        )
-
-    def _answers(self, edit: Edit) -> bool:
-        return self.verbatim.supports(edit) or self.reasoner.supports(edit)
-
-    def _reasons(self, edit: Edit) -> bool:
-        # What only follows from an edit is not what is stored.
-        return not isinstance(self.reasoner, VerbatimReasoner) and self.reasoner.supports(edit)
+        turns = self.backends.turns(CachePipeline(self.gate, self.reasoner))
+        view = self.backends.view()
+        return prepare(texts, view, self.encoder, turns, selector(edits), watch)
 
     def _answered(
         self, call: Call, way: Way, prompts: Sequence[Prompt], builder: RowBuilder
     ) -> dict[int, list[torch.Tensor]]:
         rows = {}
-        said = [i for i, d in enumerate(way.decisions) if d.route in ("verbatim", "refuse")]
-        thought = [i for i, d in enumerate(way.decisions) if d.route == "reason"]
-        for at, reasoner in ((said, self.verbatim), (thought, self.reasoner)):
-            if not at:
-                continue
+        for reasoner, at in way.answering(self.verbatim):
             drawing = reasoner is not self.verbatim
             with forked_rng(self.base.device) if drawing else nullcontext():
                 answers = reasoner.answer(

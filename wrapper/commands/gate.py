@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from errata.commands.options import AsJson, Encoder
 from errata.commands.output import reports_errors, say, say_json
+
+if TYPE_CHECKING:
+    from errata.gates.serac import SeracGate
+    from errata.gates.stored import StoredGate
 
 
 @reports_errors
@@ -22,6 +27,9 @@ def train_gate(
         Path | None,
         typer.Option("--open-questions", help="Questions out of any scope, .jsonl or .gz."),
     ] = None,
+    kind: Annotated[
+        str, typer.Option("--kind", help="classifier, or serac (the published one, a control).")
+    ] = "classifier",
     seed: Annotated[int, typer.Option("--seed", help="Of everything drawn.")] = 0,
     encoder: Encoder = None,
     as_json: AsJson = False,
@@ -31,10 +39,18 @@ def train_gate(
     Example:
         errata gate train --out gate/ --pairs pairs.jsonl
     """
+    from errata.cache.errors import ErrataError
     from errata.commands.opening import open_encoder
+    from errata.gates.serac_train import train_serac
     from errata.gates.train import Recipe, train
 
-    trained = train(
+    makers: dict[str, Callable[..., StoredGate | SeracGate]] = {
+        "classifier": train,
+        "serac": train_serac,
+    }
+    if kind not in makers:
+        raise ErrataError(f"expected --kind {' or '.join(makers)}, found {kind!r}")
+    trained = makers[kind](
         out,
         pairs=pairs or (),
         open_questions=open_questions,

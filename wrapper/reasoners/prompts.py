@@ -73,6 +73,10 @@ class Prompter:
             "or lower max_new_tokens"
         )
 
+    def length(self, edits: Sequence[str], query: str) -> int:
+        """Return how many tokens a prompt with all of these edits has."""
+        return len(self._encode(self.text(edits, query)))
+
     def plain_ids(self, query: str) -> list[int]:
         """Return the ids of a query without any edit, as the base model is asked."""
         if not self.chat:

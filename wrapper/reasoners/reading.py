@@ -68,13 +68,17 @@ class ReadingReasoner:
             return []
         budget = new_tokens(generation)
         prompts = [
-            self.prompter.ids([self._told(edit) for edit in governing], query, budget)
+            self._prompt(query, governing, budget)
             for query, governing in zip(queries, edits, strict=True)
         ]
         return decode(
             self.model, self.tokenizer, prompts, generation,
             one_line=not self.prompter.chat, foreign=self._foreign,
         )  # fmt: skip
+
+    def _prompt(self, query: str, edits: Sequence[Edit], new_tokens: int) -> list[int]:
+        """Return the ids of the prompt of one query."""
+        return self.prompter.ids([self._told(edit) for edit in edits], query, new_tokens)
 
     def _told(self, edit: Edit) -> str:
         if not self.supports(edit):

@@ -11,6 +11,7 @@ import typer
 
 from errata import __version__
 from errata.commands.ask import ask, explain
+from errata.commands.atlas_bench import atlas_bench
 from errata.commands.bake import bake, unbake
 from errata.commands.check import check
 from errata.commands.compare import compare, report
@@ -38,6 +39,7 @@ for command in (ask, explain, demo, check, edit, retract, edits, reindex, locate
                 compare, report):  # fmt: skip
     app.command()(command)
 app.command("hash-secret")(hash_secret_command)
+app.command("atlas-bench")(atlas_bench)
 gate_app.command("train")(train_gate)
 app.add_typer(gate_app, name="gate")
 reasoner_app.command("train")(train_reasoner)

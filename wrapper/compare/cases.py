@@ -39,6 +39,8 @@ class Probe:
     :param denials: see ``false_prompt``.
     :param known: questions and answers the base model has to know before the edit for the probe
         to be asked at all (RippleEdits' condition queries; the second step of a hop).
+    :param gold: of locality, what the data say is right, for scores that are defined against it
+        (zsRE's specificity; EasyEdit's teacher-forced locality).
     """
 
     kind: str
@@ -47,6 +49,7 @@ class Probe:
     false_prompt: str | None = None
     denials: tuple[str, ...] = ()
     known: tuple[tuple[str, str], ...] = ()
+    gold: str = ""
 
     @property
     def property(self) -> Property:
@@ -81,6 +84,7 @@ class Case:
     :param preferences: what is scored by likelihood.
     :param old: the answer before, if the data say so; shuffled answers and yes-or-no use it.
     :param group: what cases of one sort share (a relation's name), for tables.
+    :param generation: beginnings to be continued at length, for fluency (CounterFact's).
     """
 
     id: str
@@ -89,3 +93,4 @@ class Case:
     preferences: tuple[Preference, ...] = ()
     old: str = ""
     group: str = ""
+    generation: tuple[str, ...] = ()

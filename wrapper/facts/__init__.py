@@ -8,7 +8,7 @@ or decides about edits trains on tune or test subjects.
 
 from __future__ import annotations
 
-from errata.facts.sentences import capitalised, fill, nested
+from errata.facts.sentences import capitalised, fill, nested, opening
 from errata.facts.source import FactSource
 from errata.facts.table import FactRow, aliases, load_facts
 from errata.facts.templates import Relation, load_relations
@@ -23,4 +23,5 @@ __all__ = [
     "load_facts",
     "load_relations",
     "nested",
+    "opening",
 ]

@@ -51,6 +51,17 @@ def nested(template: str, descriptor: str, subject: str) -> str:
     return fill(template, inner, bare=True)
 
 
+def opening(template: str, subject: str, obj: str) -> str:
+    """Return a statement up to its object, in which it ends.
+
+    :param template: a statement of :class:`errata.facts.Relation`.
+    :param subject: the subject.
+    :param obj: the object, which the template ends in but for a full stop.
+    """
+    sentence = fill(template, subject, obj)
+    return sentence[: len(sentence) - len(obj) - 1].rstrip()
+
+
 def capitalised(sentence: str) -> str:
     """Return the sentence with a capital first letter."""
     return sentence[:1].upper() + sentence[1:]

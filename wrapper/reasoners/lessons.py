@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from errata.cache.records import Fact
-from errata.facts import FactRow, FactSource, Relation, fill, nested
+from errata.facts import FactRow, FactSource, Relation, fill, nested, opening
 from errata.facts.names import invented_name
 from errata.facts.table import Split
 from errata.facts.variation import varied_head, varied_question
@@ -332,8 +332,7 @@ class Teacher:
 
 def _head(template: str, fact: FactRow, obj: str) -> str:
     """Return a statement up to its object."""
-    sentence = fill(template, fact.subject, obj)
-    return sentence[: len(sentence) - len(obj) - 1].rstrip()
+    return opening(template, fact.subject, obj)
 
 
 def yes_no_words(relation: Relation) -> tuple[str, str]:

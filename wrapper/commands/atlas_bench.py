@@ -1,0 +1,64 @@
+"""``errata atlas-bench``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from errata.commands.options import AsJson
+from errata.commands.output import reports_errors, say, say_json
+
+
+@reports_errors
+def atlas_bench(
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="JSON lines to write.")],
+    n: Annotated[int, typer.Option("--n", min=1, help="Cases, at most.")] = 1000,
+    seed: Annotated[int, typer.Option("--seed", help="Of everything drawn.")] = 0,
+    split: Annotated[str, typer.Option("--split", help="Whose subjects: tune or test.")] = "test",
+    facts: Annotated[
+        Path | None,
+        typer.Option("--facts", metavar="DIR", help="Your facts.tsv, templates.yaml, aliases.tsv."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a set of edits and questions from atlas' facts, to compare ways of editing on.
+
+    Each case gives a fact a new object of the right type and asks: the question itself, phrasings
+    held out of training, other names of the subject, in reverse, one and two steps further, yes
+    or no, in the other language where the table has it; and neighbours that must not change.
+    Subjects and objects are of one split and were never trained on. No case touches what another
+    takes for granted, so that all can be in force at once. The table gives about 1,000 cases for
+    test and 240 for tune.
+
+    Examples:
+        errata atlas-bench --out bench.jsonl
+
+        errata atlas-bench --out tune.jsonl --split tune --n 200 --seed 1 --json
+    """
+    from errata.cache.errors import ErrataError
+    from errata.compare.atlas_bench import build, summary
+    from errata.compare.data import write_cases
+    from errata.facts import FactSource
+
+    if split not in ("tune", "test"):
+        raise ErrataError(
+            f"expected --split tune or test, found {split!r}; gates and reasoners were trained on "
+            "the train subjects"
+        )
+    source = FactSource.own() if facts is None else FactSource.read(facts)
+    cases = build(source, split, n, seed)  # type: ignore[arg-type]  # checked above
+    write_cases(cases, out)
+    told = {"out": str(out), "split": split, "seed": seed, **summary(cases)}
+    if as_json:
+        say_json(told)
+        return
+    for kind, count in _lines(told):
+        say(f"{kind:28s} {count:6,d}")
+    say(f"{out}: {len(cases):,} cases of {split} subjects, seed {seed}")
+
+
+def _lines(told: dict[str, Any]) -> list[tuple[str, int]]:
+    preferred = [(f"preference: {kind}", count) for kind, count in told["preferences"].items()]
+    return [*told["probes"].items(), *preferred]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -56,6 +56,7 @@ def test_one_answer_a_case_is_tested_by_mcnemar():
     assert found.difference == pytest.approx(8 / 20)
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.integers(0, 500))
 def test_several_answers_a_case_are_tested_by_permutation(seed):
     rng = np.random.default_rng(seed)

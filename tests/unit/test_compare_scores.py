@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -59,6 +59,7 @@ def test_perplexity_equals_a_loop_over_prefixes(models, tokenizer, forcing):
     assert forcing.perplexity(texts) == pytest.approx(math.exp(total / count), rel=1e-4)
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.integers(2, 40), st.integers(0, 10_000))
 def test_divergence_is_exact_over_the_whole_vocabulary_and_never_more(kept, seed):
     rng = np.random.default_rng(seed)
@@ -96,6 +97,7 @@ def test_drift_is_nothing_on_the_same_weights_and_something_on_others(models, to
     assert min(kl for kl, _ in Forcing(other, tokenizer).drifts(examples, before)) > 1e-4
 
 
+@settings(deadline=None, max_examples=40)
 @given(NLLS, NLLS)
 def test_success_and_magnitude_of_neighbours_are_those_of_rewrites_turned_round(new, old):
     assert success("rewrite", new, old) == success("neighbour", old, new)
@@ -111,6 +113,7 @@ def test_what_cannot_be_said_is_never_likelier():
     assert not success("rewrite", None, None) and not success("neighbour", None, None)
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.floats(0.01, 1), min_size=1, max_size=5))
 def test_harmonic_mean(values):
     assert harmonic(values) == pytest.approx(float(stats.hmean(values)))
@@ -120,6 +123,7 @@ def test_harmonic_mean_at_nothing_is_nothing():
     assert harmonic([1.0, 0.0, 1.0]) == 0.0 and harmonic([]) == 0.0
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.sampled_from(["zebra", "skin", "black", "is"]), min_size=3, max_size=40))
 def test_entropy_of_ngrams(words):
     def oracle(n):
@@ -161,6 +165,7 @@ def test_answers_are_compared_whole(answer, expected, right):
     assert is_right(answer, expected) is right
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.text(max_size=30))
 def test_normalising_twice_changes_nothing(text):
     assert normalised(normalised(text)) == normalised(text)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import MissingExtra
 from errata.compare.backends import is_control
+from errata.compare.intervals import Estimate
 from errata.compare.measures import FIVE
 from errata.compare.summary import Block, Summary, real
 
@@ -64,8 +65,7 @@ def five(block: Block) -> Figure | None:
             if found is None:
                 continue
             colour, marker, _ = _style(result.backend, block)
-            spread = [[100 * (found.mean - found.low)], [100 * (found.high - found.mean)]]
-            axes.errorbar([100 * found.mean], [row], xerr=[[max(0, s[0])] for s in spread],
+            axes.errorbar([100 * found.mean], [row], xerr=_spread([found]),
                           color=colour, marker=marker, capsize=2.5, linestyle="none")  # fmt: skip
             right = found.mean < 0.5
             axes.annotate(f"{100 * found.mean:.0f}", (100 * found.mean, row), fontsize=7.5,
@@ -97,8 +97,7 @@ def against(block: Block) -> Figure | None:
             some = True
             axes.errorbar(
                 [100 * local.mean], [100 * found.mean], color=colour, marker=marker, markersize=8,
-                xerr=[[100 * (local.mean - local.low)], [100 * (local.high - local.mean)]],
-                yerr=[[100 * (found.mean - found.low)], [100 * (found.high - found.mean)]],
+                xerr=_spread([local]), yerr=_spread([found]),
                 markerfacecolor=colour if filled else "white", elinewidth=0.8, linestyle="none",
                 label=result.backend if filled else None,
             )  # fmt: skip
@@ -198,14 +197,21 @@ def _lines(axes: Any, blocks: Sequence[Block], name: str) -> None:
         axes.errorbar(
             [size for size, _ in points], [100 * e.mean for _, e in points], color=colour,
             marker=marker, label=backend, capsize=2, linewidth=1.2, elinewidth=0.7,
-            yerr=[[100 * (e.mean - e.low) for _, e in points],
-                  [100 * (e.high - e.mean) for _, e in points]],
+            yerr=_spread([e for _, e in points]),
         )  # fmt: skip
     axes.set(xscale="log", ylim=(-4, 104))
     sizes = [b.size for b in blocks]
     axes.set_xticks(sizes, [str(size) for size in sizes])
     axes.minorticks_off()
     axes.grid(color="#dddddd", linewidth=0.6)
+
+
+def _spread(estimates: Sequence[Estimate]) -> list[list[float]]:
+    """Return the lengths of error bars below and above, in per cent, never negative."""
+    return [
+        [max(0.0, 100 * (e.mean - e.low)) for e in estimates],
+        [max(0.0, 100 * (e.high - e.mean)) for e in estimates],
+    ]
 
 
 def _style(backend: str, block: Block) -> tuple[str, str, str]:

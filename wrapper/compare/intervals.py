@@ -76,8 +76,9 @@ def estimate(values: Values, *, share: bool = True) -> Estimate | None:
     counts = np.array([len(each) for each in kept], dtype=np.float64)
     weights = _resamples(len(kept))
     means = (weights @ sums) / np.maximum(weights @ counts, 1e-300)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Estimate(mean, float(low), float(high), len(flat), len(kept))
+    low, high = (float(bound) for bound in np.quantile(means, [0.025, 0.975]))
+    # Rounding alone may put a bound past the mean where all values are nearly the same.
+    return Estimate(mean, min(low, mean), max(high, mean), len(flat), len(kept))
 
 
 def paired(first: Values, second: Values) -> Paired | None:

@@ -273,6 +273,7 @@ def test_rippleedits(written):
         ("The kin of A is B is C.", "The kin of A is B is D.", "The kin of A is B is", "C"),
         ("The film of A is What is Love.", "The film of A is Up.", "The film of A is",
          "What is Love"),
+        ("The capital of A is Washington, D.C..", None, "The capital of A is", "Washington, D.C."),
         ("The names of the heirs of A are B.", None, "The names of the heirs of A are", "B"),
     ],
 )  # fmt: skip
@@ -361,6 +362,7 @@ MALFORMED = [
     ("knowedit", "locality.Relation_Specificity", ["a"], "mappings in the list"),
     ("knowedit", "locality.Relation_Specificity.0.ground_truth", None, "a key 'ground_truth'"),
     ("knowedit", "locality.neighborhood.ground_truth", ["one"], "2 answers under 'ground_truth'"),
+    ("knowedit", "locality.neighborhood.prompt", ["one", 2], "text under 'prompt', found 2"),
     ("mquake", "requested_rewrite", [], "one rewrite or more"),
     ("mquake", "requested_rewrite.0.question", None, "text under 'question'"),
     ("mquake", "new_single_hops", [{"question": "a", "answer": "b"}], "two hops or more"),
@@ -371,6 +373,7 @@ MALFORMED = [
     ("rippleedits", "Subject_Aliasing", {}, "list under 'Subject_Aliasing'"),
     ("rippleedits", "Subject_Aliasing.0.test_queries", None, "a key 'test_queries'"),
     ("rippleedits", "Forgetfulness.0.test_queries.0.answers", None, "a key 'answers'"),
+    ("rippleedits", "Forgetfulness.0.test_queries.0.answers", [{"name": "a"}], "a key 'value'"),
     ("errata", "id", 3, "text under 'id', found 3"),
     ("errata", "edits", [], "one fact or more"),
     ("errata", "edits", [{"question": "Who?"}], "needs the key 'answer'"),

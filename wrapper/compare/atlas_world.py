@@ -50,6 +50,14 @@ class World:
             if splits[fact.believed] == split:
                 objects[fact.relation][fact.believed] = None
         self._of_kind, self._objects = of_kind, objects
+        self._further = {
+            first.name: [
+                second for second in source.relations.values()
+                if second.subject == first.object and second.chinese == first.chinese
+                and (first.name, second.name) not in _ENTAILED
+            ]
+            for first in source.relations.values()
+        }  # fmt: skip
 
     # -- what is edited ----------------------------------------------------------------------
 
@@ -86,24 +94,24 @@ class World:
 
     def _queue(self, relation: Relation, rng: random.Random) -> list[FactRow]:
         facts = [f for f in self.by_relation[relation.name] if f.split == self.split]
-        facts = [f for f in facts if relation.name not in _NO_EDITS and self._pool(f)]
+        facts = [f for f in facts if relation.name not in _NO_EDITS and any(self._pool(f))]
         # The last comes first: what the table has in two languages, and rather what has aliases.
         place = {f.subject: rng.random() + (f.subject in self.source.aliases) / 2 for f in facts}
         facts.sort(key=lambda f: (chinese.twin(f.subject, f.relation) is not None,
                                   place[f.subject]))  # fmt: skip
         return facts[-max(1, int(_MOST_OF_RELATION * len(facts))) :] if facts else []
 
-    def _pool(self, fact: FactRow) -> list[str]:
-        """Return the objects that a fact may be given: of its type and split, and not its own."""
+    def _pool(self, fact: FactRow) -> Iterator[str]:
+        """Yield the objects that a fact may be given: of its type and split, and not its own."""
         relation = self.relation(fact)
         known = {**self._objects[relation.name], **self._of_kind[relation.object]}
         own = (fact.believed, fact.object, fact.subject)
-        return [name for name in known if not any(self.same_thing(name, one) for one in own)]
+        return (name for name in known if not any(self.same_thing(name, one) for one in own))
 
     def target(self, fact: FactRow, rng: random.Random) -> str:
         """Return a counterfactual object: one that allows the most probes, drawn at random."""
         relation = self.relation(fact)
-        pool = self._pool(fact)
+        pool = list(self._pool(fact))
         wanted: list[Callable[[str], bool]] = []
         if chinese.twin(fact.subject, fact.relation):
             wanted.append(lambda name: chinese.other_name(name) is not None)
@@ -167,12 +175,7 @@ class World:
 
     def seconds(self, relation: Relation, bridge: str) -> list[Relation]:
         """Return the relations in which what a relation gives can be asked about further."""
-        return [
-            second for second in self.source.relations.values()
-            if second.subject == relation.object and second.chinese == relation.chinese
-            and (relation.name, second.name) not in _ENTAILED
-            and self.believed(bridge, second.name) is not None
-        ]  # fmt: skip
+        return [r for r in self._further[relation.name] if self.believed(bridge, r.name)]
 
     # -- neighbours --------------------------------------------------------------------------
 

@@ -92,12 +92,13 @@ def _asked(named: Record, name: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     value = named.body[name]
     if isinstance(value, dict) and isinstance(value.get("prompt"), list):
         both = named.inside(name)
-        prompts, truths = both.texts("prompt"), both.body.get("ground_truth")
+        prompts, truths = both.body["prompt"], both.body.get("ground_truth")
         if not isinstance(truths, list) or len(truths) != len(prompts):
             raise both.wrong(f"{len(prompts)} answers under 'ground_truth'", truths)
         for prompt, truth in zip(prompts, truths, strict=True):
-            one = Record(both.where, named.index, {"ground_truth": truth}, named.line)
-            yield prompt, one.texts("ground_truth")
+            body = {"prompt": prompt, "ground_truth": truth}
+            one = Record(both.where, named.index, body, named.line)
+            yield one.text("prompt"), one.texts("ground_truth")
         return
     for item in [named.inside(name)] if isinstance(value, dict) else named.each(name):
         if not item.has("ground_truth"):

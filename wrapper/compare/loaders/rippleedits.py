@@ -65,7 +65,7 @@ def _case(record: Record) -> Case:
     for criterion, kind in _CRITERIA.items():
         for test in record.each(criterion):
             probes += _probes(test, kind)
-    old = original[len(prompt) :].strip().rstrip(".") if original.startswith(prompt) else ""
+    old = original[len(prompt) :].strip().removesuffix(".") if original.startswith(prompt) else ""
     group = str(edit.body.get("relation", record.body.get("example_type", "")))
     return Case(str(record.index), (fact,), tuple(probes), old=old, group=group)
 
@@ -82,18 +82,16 @@ def _split(edit: Record, original: str) -> tuple[str, str]:
     if not ends:
         raise edit.wrong("a sentence with is or are before its object", sentence)
     at = max(of_shared or ends)
-    new = sentence[at:].strip().rstrip(".")
+    new = sentence[at:].strip().removesuffix(".")
     if not new:
         raise edit.wrong("a sentence that ends in its object", sentence)
     return sentence[:at].strip(), new
 
 
 def _probes(test: Record, kind: str) -> Iterator[Probe]:
-    if not test.has("test_queries"):
-        raise test.wrong("a key 'test_queries'", f"the keys {', '.join(test.body) or 'none'}")
     conditions = [(query.text("prompt"), _names(query)) for query in test.each("condition_queries")]
     known = tuple((prompt, names[0]) for prompt, names in conditions if names)
-    for query in test.each("test_queries"):
+    for query in _needed(test, "test_queries").each("test_queries"):
         prompt, names = query.text("prompt"), _names(query)
         if PROPERTY_OF[kind] == "locality":
             yield Probe(kind, prompt, known=known, gold=names[0] if names else "")
@@ -105,9 +103,16 @@ def _names(query: Record) -> tuple[str, ...]:
     """Return every name of every answer of a query."""
     value = query.body.get("answers")
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        answers = query.each("answers")
-        names = [name for one in answers for name in (one.text("value"), *one.texts("aliases"))]
+        names = [
+            name for one in query.each("answers")
+            for name in (*_needed(one, "value").texts("value"), *one.texts("aliases"))
+        ]  # fmt: skip
         return tuple(dict.fromkeys(names))
-    if not query.has("answers"):
-        raise query.wrong("a key 'answers'", f"the keys {', '.join(query.body) or 'none'}")
-    return query.texts("answers")
+    return _needed(query, "answers").texts("answers")
+
+
+def _needed(record: Record, key: str) -> Record:
+    """Return a record that has a key, whatever is under it."""
+    if not record.has(key):
+        raise record.wrong(f"a key {key!r}", f"the keys {', '.join(record.body) or 'none'}")
+    return record

@@ -85,8 +85,8 @@ class Examiner:
         probes += tuple(Probe("unrelated", question) for question in opens)
         questions = _questions(case, probes)
         said = dict(zip(questions, self.asker.ask(questions), strict=True))
-        told = {p.prompt: p.answers[0] for p in probes if p.answers}
-        golds = {prompt: self.forcing.example(prompt, gold) for prompt, gold in told.items()}
+        told = {p.prompt: p.answers[0] if p.answers else p.gold for p in probes}
+        golds = {prompt: self.forcing.example(prompt, gold) for prompt, gold in told.items() if gold}
         drifting = self._drifting(probes, said)
         return Before(
             probes,
@@ -126,7 +126,7 @@ class Examiner:
             else:
                 found = _asked(probe, before, said)
                 probes.append(found)
-            if probe.answers:
+            if probe.prompt in before.golds:
                 found["forced"] = _along(probe, before.golds, forced, said)
         record = {
             "probes": probes,
@@ -194,7 +194,8 @@ class Examiner:
         found = {"hit": milliseconds(lambda: self.asker.ask([own.question], generate))}
         if misses:
             found["miss"] = milliseconds(lambda: self.asker.ask(misses[:1], generate))
-        text = self.asker.continued(own.subject or own.question, generate, FLUENT, seed=0)
+        begins = case.generation[:1] or (own.subject or own.question,)
+        text = self.asker.continued(begins[0], generate, FLUENT, seed=0)
         return {**{k: round(v, 3) for k, v in found.items()}, "entropy": round(entropy(text), 4)}
 
 
@@ -231,8 +232,8 @@ def _locality(
     if not equal:
         record["after"] = now.text
         record["same_text"] = normalised(then.text) == normalised(now.text)
-    if probe.answers:
-        record["gold"] = is_right(now.text, probe.answers)
+    if probe.gold:
+        record["gold"] = is_right(now.text, [probe.gold])
     if drift is not None:
         # A stored answer comes with no distribution to compare.
         kl, same = drift

@@ -39,12 +39,15 @@ def units(mode: Mode, sizes: Sequence[int], cases: Sequence[Case]) -> list[Unit]
     """Return the units of a mode.
 
     :param mode: ``single``, ``batch`` or ``sequential``.
-    :param sizes: numbers of edits; those above the number of cases become that number.
+    :param sizes: numbers of edits; those above the number of cases become that number. A sequence
+        is measured after its last edit as well.
     :param cases: in the order in which their edits are made.
     """
     if mode == "single":
         return [Unit(mode, (Step(1, ((case,),), (case,)),)) for case in cases]
     counts = sorted({min(size, len(cases)) for size in sizes})
+    if mode == "sequential":  # whatever the sizes, measured after the last edit, too
+        counts = sorted({*counts, len(cases)})
     if mode == "batch":
         chunks = [
             (size, tuple(cases[start : start + size]))

@@ -86,7 +86,9 @@ class Examiner:
         questions = _questions(case, probes)
         said = dict(zip(questions, self.asker.ask(questions), strict=True))
         told = {p.prompt: p.answers[0] if p.answers else p.gold for p in probes}
-        golds = {prompt: self.forcing.example(prompt, gold) for prompt, gold in told.items() if gold}
+        golds = {
+            prompt: self.forcing.example(prompt, gold) for prompt, gold in told.items() if gold
+        }
         drifting = self._drifting(probes, said)
         return Before(
             probes,

@@ -1,7 +1,7 @@
 """The published comparison of ways of editing: bench, background, both runs, docs/comparison.md.
 
     python benchmarks/comparison.py --open FILE --trex FILE [--out runs/comparison]
-        [--backends cache,serac,ike,rome,lora,ft,ft-l] [--n 200] [--seeds 0,1,2] [--background 10000]
+        [--backends cache,serac,ike,rome,lora,ft,ft-l] [--n 200] [--background 10000]
 
 Makes atlas-bench (test), compares the backends on it with all n edits in force and in a sequence,
 then the cache and the other pipelines once more with so many other edits beside them, and writes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import subprocess
 import sys
 
@@ -12,15 +13,20 @@ import torch
 from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from errata import EditableModel, Fact
 from errata.backends.base import Capabilities
 from errata.backends.changes import WeightChange
 from errata.cache.errors import EditError, ErrataError, UnsupportedEdit
+from errata.cli import app
+from errata.commands import opening
 from errata.compare.backends import Workshop, check_names, is_control, with_controls
 from errata.compare.cases import Case, Preference, Probe
 from errata.compare.contenders import EditorContender
 from errata.compare.controls import RandomOfSameSize, shuffled_answers
+from errata.compare.data import write_cases
+from errata.compare.document import write_document
 from errata.compare.page import as_csv, markdown, page
 from errata.compare.records import RECORDS, Run
 from errata.compare.runner import Material, Runner, deal_opens
@@ -310,7 +316,9 @@ def test_a_report_is_made_without_torch(model, tmp_path):
     code = (
         "import sys\nfrom pathlib import Path\n"
         "from errata.compare.records import Run\nfrom errata.compare.summary import summarise\n"
-        "from errata.compare.page import page\nfrom errata.compare.charts import charts\n"
+        "from errata.compare.data import write_cases
+from errata.compare.document import write_document
+from errata.compare.page import page\nfrom errata.compare.charts import charts\n"
         f"found = summarise(Run(Path({str(tmp_path)!r})))\n"
         "print(len(page(found, charts(found))), 'torch' in sys.modules)"
     )
@@ -318,6 +326,53 @@ def test_a_report_is_made_without_torch(model, tmp_path):
     assert done.returncode == 0, done.stderr
     length, torch_there = done.stdout.split()
     assert int(length) > 10_000 and torch_there == "False"
+
+
+def test_a_stored_answer_is_no_running_text(model, tmp_path):
+    run = Run(tmp_path)
+    runner(model, run, settings("cache", "nudge", extras=4)).run()
+    results = summarise(run).blocks[0].results
+    assert results["nudge"].estimates["fluency"].n == 2
+    fired = [r for r in run.records() if r.get("backend") == "cache" and "probes" in r]
+    assert all("hit" in r["extras"] and "miss" in r["extras"] for r in fired)
+
+
+def test_the_document_says_it_in_words_and_tells_runs_beside_one_another(model, tmp_path):
+    run = Run(tmp_path / "run")
+    runner(model, run, settings("cache", "none", "nudge")).run()
+    found = summarise(run)
+    write_document(found, tmp_path / "comparison.md", [found])
+    text = (tmp_path / "comparison.md").read_text()
+    line = next(row for row in text.splitlines() if row.startswith("| cache | high (100%)"))
+    assert "| quick (" in line and line.endswith("| yes | yes |")
+    assert any(row.startswith("| none (control) | low (0%)") for row in text.splitlines())
+    assert any(row.startswith("| nudge | low (0%)") for row in text.splitlines())
+    assert "## Another run" in text and "| cache | +0.0 |" in text
+    for picture in re.findall(r"\]\((comparison/[^)]+)\)", text):
+        assert (tmp_path / picture).read_text().startswith("<svg")
+
+
+def test_the_commands(model, tmp_path, monkeypatch):
+    write_cases(CASES, tmp_path / "cases.jsonl")
+    (tmp_path / "open.txt").write_text("\n".join(OPENS))
+    monkeypatch.setattr(opening, "open_model", lambda *_: model)
+    common = ["compare", "--data", str(tmp_path / "cases.jsonl"), "--out", str(tmp_path / "run"),
+              "--open", str(tmp_path / "open.txt"), "--tokens", "6", "--extras", "0"]  # fmt: skip
+    ask = CliRunner().invoke
+    done = ask(app, [*common, "--backends", "cache", "--seed", "0,1"])
+    assert done.exit_code == 0, done.output
+    assert "100.0% of the edited questions" in done.output
+    assert (tmp_path / "run" / "report.html").is_file()
+    assert len(list(Run(tmp_path / "run").records())) == 2 * 4 * 4 + 2 * 4
+    told = ask(app, ["report", str(tmp_path / "run"), "--json"])
+    assert json.loads(told.output)["void"] == []
+    told = ask(app, ["report", str(tmp_path / "run"), "--csv"])
+    assert "single,1,cache,accuracy,share,1.0" in told.output
+    refused = ask(app, [*common, "--backends", "cache", "--seed", "0,1,2"])
+    assert refused.exit_code == 1 and "seeds: [0, 1] there, [0, 1, 2] now" in refused.output
+    for words in (["--backends", "rmoe"], ["--backends", "cache", "--options", "{"],
+                  ["--backends", "cache", "--sizes", "many"]):  # fmt: skip
+        assert ask(app, [*common, *words]).exit_code in (1, 2)
 
 
 def test_names_of_backends():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from errata.commands.opening import ATLAS
+from errata.commands import opening
 from errata.commands.options import AsJson, Encoder, Gate, Model, Reasoner
 from errata.commands.output import console, reports_errors, say, say_json
 
@@ -34,7 +34,7 @@ def compare(
     data_format: Annotated[
         str | None, typer.Option("--format", help="Of the data, where it cannot be told.")
     ] = None,
-    model: Model = ATLAS,
+    model: Model = opening.ATLAS,
     n: Annotated[
         int | None, typer.Option("--n", min=1, help="Cases a seed; by default all.")
     ] = None,
@@ -108,7 +108,12 @@ def compare(
 
 @reports_errors
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder that compare wrote.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN", help="The folder that compare wrote; with --document, others beside it."
+        ),
+    ],
     page: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="By default RUN/report.html.")
     ] = None,
@@ -128,16 +133,21 @@ def report(
         errata report runs/first
 
         errata report runs/first --csv > runs/first.csv
+
+        errata report runs/200 runs/10000 --document docs/comparison.md
     """
     from errata.compare import page as pages
     from errata.compare.records import Run
     from errata.compare.summary import summarise
 
+    run, *others = runs
+    if others and document is None:
+        raise typer.BadParameter("expected one run, or --document FILE; found several runs")
     summary = summarise(Run(run))
     if document is not None:
         from errata.compare.document import write_document
 
-        write_document(summary, document)
+        write_document(summary, document, [summarise(Run(other)) for other in others])
     elif as_csv:
         typer.echo(pages.as_csv(summary), nl=False)
     elif as_json:
@@ -154,19 +164,16 @@ def _opened(settings: Any, out: Path) -> Runner:
     from errata.compare.material import parts_of, read_background, read_material
     from errata.compare.records import Run
     from errata.compare.runner import Runner
-    from errata.model import EditableModel
 
     with console(stderr=True).status("reading the cases"):
         material = read_material(settings)
         background = read_background(settings.background)
-    with console(stderr=True).status("loading the model"):
-        model = EditableModel.from_pretrained(
-            settings.model, patches=None, gate=settings.gate, reasoner=settings.reasoner,
-            encoder=settings.encoder,
-        )  # fmt: skip
+    model = opening.open_model(
+        settings.model, None, None, settings.encoder, settings.gate, settings.reasoner
+    )
     run = Run(out)
     joining = {name: settings.options.get(name, {}) for name in settings.backends}
-    run.begin(settings.protocol(parts_of(model, settings)), joining)
+    run.begin(settings.protocol(parts_of(model, settings, background)), joining)
     return Runner(settings, Workshop(model, background), material, run)
 
 

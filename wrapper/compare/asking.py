@@ -83,10 +83,13 @@ class Asker:
             found += self._asked(questions[start : start + self.batch], generate or self.alone)
         return found
 
-    def continued(self, question: str, generate: Generate | None, tokens: int, seed: int) -> str:
-        """Return a question with its continuation, sampled among the 5 likeliest tokens.
+    def continued(
+        self, question: str, generate: Generate | None, tokens: int, seed: int
+    ) -> str | None:
+        """Return a prompt with its continuation, sampled among the 5 likeliest tokens.
 
         As CounterFact's generations are made (Meng et al. 2022): no end before ``tokens`` tokens.
+        None where an edit fired: a stored answer is no running text.
 
         :param question: the prompt.
         :param generate: continues; by default the base model.
@@ -101,10 +104,12 @@ class Asker:
         room = max(1, tokens - ids.shape[1]) if self._causal else tokens
         with forked_rng(self.base.device):
             torch.manual_seed(seed)
-            output, _ = (generate or self.alone)(
+            output, decisions = (generate or self.alone)(
                 ids, attention_mask=mask, do_sample=True, top_k=5, top_p=1.0, temperature=1.0,
                 num_beams=1, max_new_tokens=room, min_new_tokens=room, pad_token_id=self._pad,
             )  # fmt: skip
+        if any(decision is not None and decision.hit for decision in decisions):
+            return None
         start = ids.shape[1] if self._causal else 1
         return f"{question} {self._writer.decode(output[0, start:].tolist())}"
 

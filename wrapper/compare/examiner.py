@@ -86,9 +86,7 @@ class Examiner:
         questions = _questions(case, probes)
         said = dict(zip(questions, self.asker.ask(questions), strict=True))
         told = {p.prompt: p.answers[0] if p.answers else p.gold for p in probes}
-        golds = {
-            prompt: self.forcing.example(prompt, gold) for prompt, gold in told.items() if gold
-        }
+        golds = {q: self.forcing.example(q, gold) for q, gold in told.items() if gold}
         drifting = self._drifting(probes, said)
         return Before(
             probes,
@@ -198,7 +196,9 @@ class Examiner:
             found["miss"] = milliseconds(lambda: self.asker.ask(misses[:1], generate))
         begins = case.generation[:1] or (own.subject or own.question,)
         text = self.asker.continued(begins[0], generate, FLUENT, seed=0)
-        return {**{k: round(v, 3) for k, v in found.items()}, "entropy": round(entropy(text), 4)}
+        if text is not None:
+            found["entropy"] = entropy(text)
+        return {name: round(value, 4) for name, value in found.items()}
 
 
 def _questions(case: Case, probes: Sequence[Probe]) -> tuple[str, ...]:

@@ -120,4 +120,4 @@ def _resamples(cases: int) -> NDArray[np.float64]:
 def _flips(cases: int) -> NDArray[np.float64]:
     """Return random signs, [flips, cases]."""
     rng = np.random.default_rng(_SEED)
-    return 2.0 * rng.integers(0, 2, size=(FLIPS, cases)) - 1
+    return rng.choice(np.array([-1.0, 1.0]), size=(FLIPS, cases))

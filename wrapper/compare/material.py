@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,8 +73,15 @@ def read_background(path: Path | None) -> tuple[Edit, ...]:
     return load_folder(path) if path.is_dir() else load_file(path)
 
 
-def parts_of(model: EditableModel, settings: Settings) -> dict[str, Any]:
-    """Return the fingerprints of all that answers: model, gate, reasoner, encoder."""
+def parts_of(
+    model: EditableModel, settings: Settings, background: Sequence[Edit]
+) -> dict[str, Any]:
+    """Return the fingerprints of all that answers: model, gate, reasoner, encoder.
+
+    :param model: as it is compared.
+    :param settings: how gate and reasoner were named.
+    :param background: edits that every cache holds besides those judged; their number is told.
+    """
     from errata import __version__
     from errata.reasoners.fingerprint import fingerprint as model_fingerprint
 
@@ -86,6 +93,7 @@ def parts_of(model: EditableModel, settings: Settings) -> dict[str, Any]:
         "gate": _identity(model.gate, settings.gate, "stored"),
         "reasoner": _identity(model.reasoner, settings.reasoner, "chosen"),
         "encoder": model.encoder.fingerprint,
+        "background edits": len(background),
     }
 
 

@@ -316,9 +316,7 @@ def test_a_report_is_made_without_torch(model, tmp_path):
     code = (
         "import sys\nfrom pathlib import Path\n"
         "from errata.compare.records import Run\nfrom errata.compare.summary import summarise\n"
-        "from errata.compare.data import write_cases
-from errata.compare.document import write_document
-from errata.compare.page import page\nfrom errata.compare.charts import charts\n"
+        "from errata.compare.page import page\nfrom errata.compare.charts import charts\n"
         f"found = summarise(Run(Path({str(tmp_path)!r})))\n"
         "print(len(page(found, charts(found))), 'torch' in sys.modules)"
     )

@@ -78,3 +78,8 @@ def test_cases_that_only_one_has_do_not_count():
 def test_holm():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_one_case_says_nothing_of_how_others_differ():
+    found = estimate({"a": [1.0, 0.0, 0.0]})
+    assert (found.low, found.high) == (0.0, 1.0) and found.mean == pytest.approx(1 / 3)

@@ -70,8 +70,11 @@ def estimate(values: Values, *, share: bool = True) -> Estimate | None:
     flat = [value for each in kept for value in each]
     mean = float(np.mean(flat))
     if share and set(flat) in ({0.0}, {1.0}):
-        bounds = rate([bool(flat[0])] * len(kept))
-        return Estimate(mean, bounds.low, bounds.high, len(flat), len(kept))
+        wilson = rate([bool(flat[0])] * len(kept))
+        return Estimate(mean, wilson.low, wilson.high, len(flat), len(kept))
+    if len(kept) == 1:  # one case says nothing of how others differ
+        bounds = (0.0, 1.0) if share else (mean, mean)
+        return Estimate(mean, *bounds, len(flat), 1)
     sums = np.array([np.sum(each) for each in kept], dtype=np.float64)
     counts = np.array([len(each) for each in kept], dtype=np.float64)
     weights = _resamples(len(kept))

@@ -340,6 +340,8 @@ def _told(result: Result, *, name: bool = True) -> str:
     text = _listed(edited)
     if kept:
         text += f"{', and' if edited else ''} leaves {_listed(kept)} exactly as they were"
+    if result.unsupported:
+        text += f" (of {result.cases + result.unsupported} edits it can make {result.cases})"
     return f"{result.backend + ' ' if name else ''}{text}."
 
 

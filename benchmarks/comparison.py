@@ -1,7 +1,7 @@
 """The published comparison of ways of editing: bench, background, both runs, docs/comparison.md.
 
     python benchmarks/comparison.py --open FILE --trex FILE [--out runs/comparison]
-        [--backends cache,serac,ike,rome,lora,ft,ft-l] [--n 200] [--background 10000]
+        [--backends cache,serac,ike,ft,ft-l,lora,rome] [--n 200] [--background 10000]
 
 Makes atlas-bench (test), compares the backends on it with all n edits in force and in a sequence,
 then the cache and the other pipelines once more with so many other edits beside them, and writes
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--open-n", default="3000")
     parser.add_argument("--trex", type=Path)
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "comparison")
-    parser.add_argument("--backends", default="cache,serac,ike,rome,lora,ft,ft-l")
+    parser.add_argument("--backends", default="cache,serac,ike,ft,ft-l,lora,rome")
     parser.add_argument("--n", default="200")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--mode", default="batch,sequential")

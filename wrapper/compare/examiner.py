@@ -37,7 +37,7 @@ class Before:
 
     :param probes: those that can be asked: the base knows what they take for granted.
     :param unknown: how many of each kind cannot.
-    :param questions: everything asked, each once, in the order of the batches.
+    :param questions: everything asked, each once, in groups that share no batch.
     :param said: the answers.
     :param golds: gold answers behind their prompts, by prompt.
     :param forced: the same as the unedited model sees them.
@@ -50,7 +50,7 @@ class Before:
 
     probes: tuple[Probe, ...]
     unknown: dict[str, int]
-    questions: tuple[str, ...]
+    questions: tuple[tuple[str, ...], ...]
     said: dict[str, Said]
     golds: dict[str, Example]
     forced: dict[str, Forced]
@@ -84,7 +84,7 @@ class Examiner:
         probes, unknown = self._askable(case)
         probes += tuple(Probe("unrelated", question) for question in opens)
         questions = _questions(case, probes)
-        said = dict(zip(questions, self.asker.ask(questions), strict=True))
+        said = self._said(questions, None)
         told = {p.prompt: p.answers[0] if p.answers else p.gold for p in probes}
         golds = {q: self.forcing.example(q, gold) for q, gold in told.items() if gold}
         drifting = self._drifting(probes, said)
@@ -108,8 +108,7 @@ class Examiner:
         :param before: the same on the unedited model; extras are measured if they were then.
         :param contender: answers.
         """
-        answers = self.asker.ask(before.questions, contender.generate)
-        said = dict(zip(before.questions, answers, strict=True))
+        said = self._said(before.questions, contender.generate)
         forced, preferences = before.forced, before.preferences
         drifts = [(0.0, (True,) * len(e.target)) for e in before.drifting.values()]
         if not contender.pipeline:  # the logits of a pipeline are the unedited model's
@@ -138,6 +137,13 @@ class Examiner:
             extras = self._extras(case, before.probes, contender.generate)
             record["extras"] = {name: [before.extras[name], extras[name]] for name in extras}
         return record
+
+    def _said(self, groups: Sequence[Sequence[str]], generate: Generate | None) -> dict[str, Said]:
+        return {
+            question: answer
+            for group in groups
+            for question, answer in zip(group, self.asker.ask(group, generate), strict=True)
+        }
 
     def _askable(self, case: Case) -> tuple[tuple[Probe, ...], dict[str, int]]:
         """Return the probes whose conditions the base model meets, and counts of the others."""
@@ -201,9 +207,16 @@ class Examiner:
         return {name: round(value, 4) for name, value in found.items()}
 
 
-def _questions(case: Case, probes: Sequence[Probe]) -> tuple[str, ...]:
-    asked = [p.prompt for p in probes] + [p.false_prompt for p in probes if p.false_prompt]
-    return tuple(dict.fromkeys([*asked, *(p.prompt for p in case.preferences)]))
+def _questions(case: Case, probes: Sequence[Probe]) -> tuple[tuple[str, ...], ...]:
+    """Return what is asked: about facts, and the unrelated questions.
+
+    The second are often answered at length, and a batch takes as long as its longest answer.
+    """
+    near = [p for p in probes if p.kind != "unrelated"]
+    asked = [p.prompt for p in near] + [p.false_prompt for p in near if p.false_prompt]
+    first = dict.fromkeys([*asked, *(p.prompt for p in case.preferences)])
+    others = dict.fromkeys(p.prompt for p in probes if p.kind == "unrelated")
+    return tuple(first), tuple(question for question in others if question not in first)
 
 
 def _asked(probe: Probe, before: Before, said: dict[str, Said]) -> dict[str, Any]:

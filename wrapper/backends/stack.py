@@ -67,6 +67,11 @@ class ChangeStack:
         """What the writing of their updates lost."""
         return tuple(write for layer in self._layers for write in layer.writes)
 
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """What was changed in the model for them, in order."""
+        return tuple(change for layer in self._layers for change in layer.changes)
+
     def takes(self, edit: Edit) -> bool:
         """Tell whether the editor can make an edit, as far as is known by now."""
         return edit.id not in self._refused and self.editor.supports(edit)

@@ -71,11 +71,13 @@ def bake(
     :param folder: must not exist, or be empty.
     :param edits: named in the delta file.
     :param backend: the editor's name, for the delta file.
-    :raises EditError: the folder is not empty, or a change is none of weights (LoRA modules,
-        hooks), so that an ordinary folder cannot hold it.
+    :raises EditError: the folder is not empty, or a change is none of weights (modules, hooks), so
+        that an ordinary folder cannot hold it.
+    :raises ModelError: the changes were planned for another model.
     """
     target = _free(folder)
     for change in changes:
+        change.check(model)
         if isinstance(change, ModuleChange) or not hasattr(change, "delta"):
             raise EditError(
                 f"{change.name}: expected changes of weights, found a {type(change).__name__}, "

@@ -136,8 +136,8 @@ class Backends:
             use.asked = self.view().edits if edits is None else tuple(edits)
             _check(use, use.asked)
             outer = self._uses[-1]
-            self._uses.append(use)
             try:
+                self._uses.append(use)
                 if outer.stack is not None:
                     outer.stack.put_aside()
                 self._start(use)
@@ -248,7 +248,8 @@ class Backends:
             if use.stack is not None:
                 use.stack.clear()
         finally:
-            self._uses.remove(use)
+            if use in self._uses:  # not yet, where an interrupt came early
+                self._uses.remove(use)
             if use.overlay is not None:
                 use.overlay.close()
             if outer.stack is not None:

@@ -137,13 +137,18 @@ class Backends:
             _check(use, use.asked)
             outer = self._uses[-1]
             try:
-                self._uses.append(use)
-                if outer.stack is not None:
-                    outer.stack.put_aside()
-                self._start(use)
-                yield use.told
-            finally:
+                try:
+                    self._uses.append(use)
+                    if outer.stack is not None:
+                        outer.stack.put_aside()
+                    self._start(use)
+                    yield use.told
+                finally:
+                    self._finish(use, outer)
+            finally:  # an interrupt may have fallen on the line above
                 self._finish(use, outer)
+                if len(self._uses) == 1:
+                    self._follow()
 
     def use(
         self, backend: str | Editor, unsupported: Unsupported = "cache", **options: Any
@@ -158,10 +163,10 @@ class Backends:
                 )
             _check(use, self.cache.edits)
             before = self._uses[0]
-            if before.stack is not None:
-                before.stack.put_aside()
-            self._uses[0] = use
             try:
+                if before.stack is not None:
+                    before.stack.put_aside()
+                self._uses[0] = use
                 self._follow()
             except BaseException:
                 if use.stack is not None:
@@ -196,11 +201,15 @@ class Backends:
         """Have the very weights of the unedited model inside this block."""
         with self.lock.exclusive(None):
             stack = self._uses[-1].stack
-            if stack is not None:
-                stack.put_aside()
             try:
-                yield
-            finally:
+                try:
+                    if stack is not None:
+                        stack.put_aside()
+                    yield
+                finally:
+                    if stack is not None:
+                        stack.put_back()
+            finally:  # an interrupt may have fallen on the lines above
                 if stack is not None:
                     stack.put_back()
 
@@ -244,18 +253,19 @@ class Backends:
         use.tell(since)
 
     def _finish(self, use: _Use, outer: _Use) -> None:
+        """End a block's use; harmless when called again."""
         try:
             if use.stack is not None:
                 use.stack.clear()
         finally:
-            if use in self._uses:  # not yet, where an interrupt came early
+            if use.stack is not None:
+                use.stack.clear()  # interrupted: before what was put aside comes back
+            if use in self._uses:
                 self._uses.remove(use)
             if use.overlay is not None:
                 use.overlay.close()
             if outer.stack is not None:
                 outer.stack.put_back()
-        if len(self._uses) == 1:
-            self._follow()
 
     def _follow(self) -> None:
         """Put into the weights what came into the cache, take out what went."""

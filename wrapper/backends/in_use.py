@@ -282,8 +282,11 @@ class Backends:
                 use.stack.add(new)
                 use.stack.remove(_gone(use, self.cache.view()))  # retracted while it was planned
             finally:
-                use.asked = view.edits
-                use.tell(since)
+                try:
+                    use.asked = view.edits
+                    use.tell(since)
+                finally:  # an interrupt may have fallen on the lines above
+                    use.tell(since)
 
 
 def _gone(use: _Use, view: View) -> set[str]:

@@ -278,15 +278,16 @@ class Backends:
         new = [e for e in view.edits if (e.id not in held or e.id in gone) and use.stack.takes(e)]
         if gone or new or use.asked != view.edits:
             try:
-                use.stack.remove(gone)
-                use.stack.add(new)
-                use.stack.remove(_gone(use, self.cache.view()))  # retracted while it was planned
-            finally:
                 try:
+                    use.stack.remove(gone)
+                    use.stack.add(new)
+                    # Others may have been retracted while it was planned.
+                    use.stack.remove(_gone(use, self.cache.view()))
+                finally:
                     use.asked = view.edits
                     use.tell(since)
-                finally:  # an interrupt may have fallen on the lines above
-                    use.tell(since)
+            finally:  # an interrupt may have fallen on the lines above
+                use.tell(since)
 
 
 def _gone(use: _Use, view: View) -> set[str]:

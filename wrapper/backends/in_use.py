@@ -148,14 +148,19 @@ class Backends:
             use.asked = self.view().edits if edits is None else tuple(edits)
             _check(use, use.asked)
             outer = self._uses[-1]
-            self._uses.append(use)
             try:
-                if outer.stack is not None:
-                    outer.stack.put_aside()
-                self._start(use)
-                yield use.told
-            finally:
+                try:
+                    self._uses.append(use)
+                    if outer.stack is not None:
+                        outer.stack.put_aside()
+                    self._start(use)
+                    yield use.told
+                finally:
+                    self._finish(use, outer)
+            finally:  # an interrupt may have fallen on the line above
                 self._finish(use, outer)
+                if len(self._uses) == 1:
+                    self._follow()
 
     def use(
         self, backend: str | Editor | Pipeline, unsupported: Unsupported = "cache", **options: Any
@@ -170,10 +175,10 @@ class Backends:
                 )
             _check(use, self.cache.edits)
             before = self._uses[0]
-            if before.stack is not None:
-                before.stack.put_aside()
-            self._uses[0] = use
             try:
+                if before.stack is not None:
+                    before.stack.put_aside()
+                self._uses[0] = use
                 self._follow()
             except BaseException:
                 if use.stack is not None:
@@ -208,11 +213,15 @@ class Backends:
         """Have the very weights of the unedited model inside this block."""
         with self.lock.exclusive(None):
             stack = self._uses[-1].stack
-            if stack is not None:
-                stack.put_aside()
             try:
-                yield
-            finally:
+                try:
+                    if stack is not None:
+                        stack.put_aside()
+                    yield
+                finally:
+                    if stack is not None:
+                        stack.put_back()
+            finally:  # an interrupt may have fallen on the lines above
                 if stack is not None:
                     stack.put_back()
 
@@ -258,17 +267,19 @@ class Backends:
         use.tell(since)
 
     def _finish(self, use: _Use, outer: _Use) -> None:
+        """End a block's use; harmless when called again."""
         try:
             if use.stack is not None:
                 use.stack.clear()
         finally:
-            self._uses.remove(use)
+            if use.stack is not None:
+                use.stack.clear()  # interrupted: before what was put aside comes back
+            if use in self._uses:
+                self._uses.remove(use)
             if use.overlay is not None:
                 use.overlay.close()
             if outer.stack is not None:
                 outer.stack.put_back()
-        if len(self._uses) == 1:
-            self._follow()
 
     def _follow(self) -> None:
         """Put into the weights what came into the cache, take out what went."""
@@ -281,11 +292,15 @@ class Backends:
         new = [e for e in view.edits if (e.id not in held or e.id in gone) and use.stack.takes(e)]
         if gone or new or use.asked != view.edits:
             try:
-                use.stack.remove(gone)
-                use.stack.add(new)
-                use.stack.remove(_gone(use, self.cache.view()))  # retracted while it was planned
-            finally:
-                use.asked = view.edits
+                try:
+                    use.stack.remove(gone)
+                    use.stack.add(new)
+                    # Others may have been retracted while it was planned.
+                    use.stack.remove(_gone(use, self.cache.view()))
+                finally:
+                    use.asked = view.edits
+                    use.tell(since)
+            finally:  # an interrupt may have fallen on the lines above
                 use.tell(since)
 
 

@@ -370,6 +370,9 @@ def test_gate_train_passes_on_what_it_is_told(stub_encoder, monkeypatch, tmp_pat
     assert given["out"] == tmp_path / "g"
     told = run(*arguments, "--kind", "sera", code=1).stderr
     assert "expected --kind classifier or serac, found 'sera'" in told
+    for more in (("--start", "default"), ("--loss", "nce")):
+        told = run(*arguments, "--kind", "serac", *more, code=1).stderr
+        assert "with --kind classifier only" in " ".join(told.split())
 
 
 def test_a_separate_reasoner_needs_something_to_begin_from(tmp_path):

@@ -405,8 +405,8 @@ def test_the_document_names_the_command_that_made_it(tmp_path):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["train", "--kind", "model"], "only there; found --kind model without --start"),
-        (["train", "--start", "x"], "only there; found --kind adapter with --start"),
+        (["train", "--kind", "model"], "expected with --kind model either --start"),
+        (["train", "--start", "x"], "only there, found --kind adapter with 'x'"),
         (["train", "--kind", "mode"], "expected --kind adapter or model, found 'mode'"),
         (["train", "--file"], "found a file; name another"),
         (["eval", "--reasoners", ","], "expected names or folders in --reasoners, found ','"),

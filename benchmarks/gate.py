@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
+from errata.backends.cache_pipeline import CANDIDATES
 from errata.cache.queries import make_query
 from errata.cache.records import Fact, Vector
 from errata.cache.store import EditCache
@@ -35,7 +36,6 @@ from errata.gates.base import Gate
 from errata.gates.measured import Divisible, measured_gate
 from errata.gates.questions import QuestionBook
 from errata.gates.trial import build_trial
-from errata.way import CANDIDATES
 
 REAL = 2_000
 CLOCK = time.perf_counter

@@ -48,17 +48,26 @@ def load_gate(
     :raises ModelError: there is no such gate, its files are damaged, it was trained with
         another encoder, or it cannot promise the rate.
     """
+    from errata.cache.errors import ModelError
     from errata.gates.classifier import ScopeClassifier
+    from errata.gates.serac import SeracGate, is_serac
     from errata.gates.stored import StoredGate
     from errata.gates.targets import Beside
 
-    stored = StoredGate.load(gate_folder(name))
-    threshold = None
+    folder = gate_folder(name)
+    encoder = default_encoder() if encoder is None else encoder
+    if is_serac(folder):
+        if target_false_hit_rate is not None:
+            raise ModelError(
+                f"{folder}: expected a gate whose threshold can be picked, found one of SERAC's "
+                f"with the rate {target_false_hit_rate}; its threshold is the published one: leave "
+                "the rate out, or name another gate"
+            )
+        return SeracGate.load(folder, encoder)
+    stored, threshold = StoredGate.load(folder), None
     if target_false_hit_rate is not None:
         threshold = Beside.of_card(stored.card).threshold(target_false_hit_rate)
-    return ScopeClassifier(
-        default_encoder() if encoder is None else encoder, stored, threshold=threshold
-    )
+    return ScopeClassifier(encoder, stored, threshold=threshold)
 
 
 def gate_folder(name: str) -> Path:

@@ -99,8 +99,8 @@ class Recipe:
 
 
 @dataclass(slots=True)
-class _Pairs:
-    """The examples of one split, scopes and conditions apart."""
+class Pairs:
+    """The examples of one split, scopes and conditions apart, and its open questions."""
 
     scopes: list[Example] = field(default_factory=list)
     conditions: list[Example] = field(default_factory=list)
@@ -140,7 +140,7 @@ def train(
     began = _begun(encoder, recipe, start)
     memory = EncodingMemory(encoder, None)
     splits: tuple[Split, ...] = ("train", "tune")
-    data = {split: _collect(split, memory, asked, questions, recipe) for split in splits}
+    data = {split: collect(split, memory, asked, questions, recipe) for split in splits}
     with bars(progress) as bar:
         stored, held_out = _fit(memory, data, recipe, bar)
     # between the bars: rich before 14.1 shows one at a time
@@ -180,31 +180,36 @@ def train(
     return stored
 
 
-def _collect(
+def collect(
     split: Split,
     memory: EncodingMemory,
     asked: Sequence[QuestionPair],
     questions: Sequence[str],
     recipe: Recipe,
-) -> _Pairs:
-    """Return the examples of a split, drawn by the recipe's seed."""
+) -> Pairs:
+    """Return the examples of a split, drawn by the recipe's seed.
+
+    :param memory: encodes open questions, to find those near each other.
+    :param asked: labelled question pairs, of every split.
+    :param questions: open questions, of every split.
+    """
     rng = random.Random(f"{split} {recipe.seed}")
-    share = 1.0 if split == "train" else 0.25
+    part = 1.0 if split == "train" else 0.25
     book = QuestionBook(split, without=recipe.without)
-    found = _Pairs(scopes=table_examples(book, rng, int(share * recipe.examples)))
+    found = Pairs(scopes=table_examples(book, rng, int(part * recipe.examples)))
     found.open = [text for text in questions if open_split(text) == split]
-    mined = rng.sample(found.open, min(len(found.open), int(share * MOST_OPEN)))
+    mined = rng.sample(found.open, min(len(found.open), int(part * MOST_OPEN)))
     if len(mined) > 1:
         found.scopes += open_examples(mined, nearest_questions(mined, memory), rng)
     if asked:
         both = list(pair_examples(split_pairs(asked)[split]))
-        found.scopes += rng.sample(both, min(len(both), int(share * recipe.pair_examples)))
+        found.scopes += rng.sample(both, min(len(both), int(part * recipe.pair_examples)))
     drawn = [
         example
         for _ in range(recipe.condition_rounds)
         for example in condition_examples(split, rng)
     ]
-    found.conditions = rng.sample(drawn, min(len(drawn), int(share * recipe.conditions)))
+    found.conditions = rng.sample(drawn, min(len(drawn), int(part * recipe.conditions)))
     return found
 
 
@@ -244,7 +249,7 @@ def _begun(encoder: Encoder, recipe: Recipe, start: str | Path | None) -> Stored
 def _cross_run(
     memory: EncodingMemory,
     pairs: dict[Split, list[QuestionPair]],
-    data: dict[Split, _Pairs],
+    data: dict[Split, Pairs],
     out: Path,
     settings: CrossSettings,
     began: StoredCross | None,
@@ -257,7 +262,7 @@ def _cross_run(
 
 
 def _fit(
-    memory: EncodingMemory, data: dict[Split, _Pairs], recipe: Recipe, bar: Bar
+    memory: EncodingMemory, data: dict[Split, Pairs], recipe: Recipe, bar: Bar
 ) -> tuple[StoredGate, dict[str, _HeldOut]]:
     """Return a gate of one stage whose thresholds are still to be picked, and what tuned it."""
     common = common_words()
@@ -320,8 +325,8 @@ def _with_condition_threshold(
     holds = _labels(examples) > 0
     threshold = pick_threshold(list(held[~holds]), recipe.condition_rate)
     stored.card["conditions"] = {
-        "held": _share(list(held[holds] >= threshold)),
-        "not held": _share(list(held[~holds] >= threshold)),
+        "held": share(list(held[holds] >= threshold)),
+        "not held": share(list(held[~holds] >= threshold)),
     }
     return replace(stored, condition_threshold=threshold)
 
@@ -351,16 +356,17 @@ def _with_threshold(
     told = [one for one in outcomes if one.query.label != "none" and one.probability >= threshold]
     stored.card["beside"] = Beside.of(beside).as_json()
     stored.card["tune"] = {
-        "same hit": _share([one.probability >= threshold for one in same]),
-        "hard neighbours hit": _share([value >= threshold for value in hard]),
-        "all near and out of scope hit": _share([value >= threshold for value in beside]),
-        "open questions hit": _share([value >= threshold for value in far]),
-        "follows told from same": _share(
+        "same hit": share([one.probability >= threshold for one in same]),
+        "hard neighbours hit": share([value >= threshold for value in hard]),
+        "all near and out of scope hit": share([value >= threshold for value in beside]),
+        "open questions hit": share([value >= threshold for value in far]),
+        "follows told from same": share(
             [one.follows == (one.query.label == "follows") for one in told]
         ),
     }
     return replace(stored, threshold=threshold)
 
 
-def _share(truths: Sequence[bool]) -> dict[str, float]:
+def share(truths: Sequence[bool]) -> dict[str, float]:
+    """Return how many of n are true, for a card."""
     return {"n": len(truths), "rate": round(float(np.mean(truths)), 4) if truths else 0.0}

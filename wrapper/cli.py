@@ -14,6 +14,7 @@ from errata.commands.ask import ask, explain
 from errata.commands.atlas_bench import atlas_bench
 from errata.commands.bake import bake, unbake
 from errata.commands.check import check
+from errata.commands.compare import compare, report
 from errata.commands.demo import demo
 from errata.commands.edits import edit, edits, reindex, retract
 from errata.commands.gate import train_gate
@@ -35,7 +36,8 @@ reasoner_app = typer.Typer(
     no_args_is_help=True, help="The reasoner: answers what follows from an edit."
 )
 
-for command in (ask, explain, demo, check, edit, retract, edits, reindex, locate, bake, unbake):
+for command in (ask, explain, demo, check, edit, retract, edits, reindex, locate, bake, unbake,
+                compare, report):  # fmt: skip
     app.command()(command)
 app.command("hash-secret")(hash_secret_command)
 app.command("atlas-bench")(atlas_bench)

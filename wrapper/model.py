@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 from errata import storage
 from errata.answers import AnswerWriter
 from errata.asking import Messages, encoded, prompt_of, question_of
+from errata.backends.cache_pipeline import CachePipeline
 from errata.backends.in_use import Backends
 from errata.backends.weights import WeightEditing, sharing_weights
 from errata.base import load_base
@@ -24,7 +25,7 @@ from errata.gates.base import Decision, Gate
 from errata.parts import choose_encoder, choose_gate, choose_reasoner
 from errata.proxy import BaseProxy
 from errata.query import Prompt, PromptReader
-from errata.reasoners.base import Reasoner, Speaker
+from errata.reasoners.base import Reasoner
 from errata.reasoners.verbatim import VerbatimReasoner
 from errata.rows import RowBuilder, forked_rng
 from errata.selection import Selection, selector
@@ -216,34 +217,15 @@ class EditableModel(WeightEditing, BaseProxy):
         return [prompt.asking(text) for prompt, text in zip(prompts, given, strict=True)]
 
     def _decide(self, texts: Sequence[str], edits: Selection, watch: StopWatch) -> Way:
-        chosen, left = selector(edits), self.backends.left_to_cache()
-        return prepare(
-            texts,
-            self.backends.view(),
-            self.encoder,
-            self.gate,
-            lambda e: chosen(e) and left(e) and (e.kind == "regex" or self._answers(e)),
-            self._reasons,
-            watch,
-            self.reasoner.phrases if isinstance(self.reasoner, Speaker) else lambda edit: False,
-        )
-
-    def _answers(self, edit: Edit) -> bool:
-        return self.verbatim.supports(edit) or self.reasoner.supports(edit)
-
-    def _reasons(self, edit: Edit) -> bool:
-        # What only follows from an edit is not what is stored.
-        return not isinstance(self.reasoner, VerbatimReasoner) and self.reasoner.supports(edit)
+        turns = self.backends.turns(CachePipeline(self.gate, self.reasoner))
+        view = self.backends.view()
+        return prepare(texts, view, self.encoder, turns, selector(edits), watch)
 
     def _answered(
         self, call: Call, way: Way, prompts: Sequence[Prompt], builder: RowBuilder
     ) -> dict[int, list[torch.Tensor]]:
         rows = {}
-        said = [i for i, d in enumerate(way.decisions) if d.route in ("verbatim", "refuse")]
-        thought = [i for i, d in enumerate(way.decisions) if d.route == "reason"]
-        for at, reasoner in ((said, self.verbatim), (thought, self.reasoner)):
-            if not at:
-                continue
+        for reasoner, at in way.answering(self.verbatim):
             drawing = reasoner is not self.verbatim
             with forked_rng(self.base.device) if drawing else nullcontext():
                 answers = reasoner.answer(

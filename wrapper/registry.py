@@ -1,4 +1,4 @@
-"""Names of editors and reasoners: ours, one line each, and others' by entry point."""
+"""Names of editors, pipelines and reasoners: ours, one line each, and others' by entry point."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ _OURS = {
         "ft-l": "errata.backends.ft_l:ConstrainedFineTuning",
         "lora": "errata.backends.lora:Lora",
         "rome": "errata.backends.rome:Rome",
+    },
+    "errata.pipelines": {
+        "ike": "errata.backends.ike:Ike",
+        "serac": "errata.backends.serac:Serac",
     },
     "errata.reasoners": {
         "adapter": "errata.reasoners.adapter:AdapterReasoner",

@@ -36,15 +36,23 @@ class Rate:
 
 
 def rate(outcomes: Sequence[bool]) -> Rate:
-    """Return the share of true outcomes, with its 95% Wilson score interval.
-
-    Wilson 1927, "Probable inference, the law of succession, and statistical inference".
-    """
+    """Return the share of true outcomes, with its 95% interval; see :func:`wilson`."""
     hits, n = sum(outcomes), len(outcomes)
+    return Rate(hits, n, *wilson(hits / n if n else 0.0, n))
+
+
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """Return the 95% Wilson score interval of a share, 0 to 1.
+
+    Wilson 1927, "Probable inference, the law of succession, and statistical inference". For a mean
+    of n numbers from 0 to 1 it is on the safe side: nothing varies more than zeros and ones do.
+
+    :param share: of n independent cases.
+    :param n: where it is 0, so is what is known.
+    """
     if not n:
-        return Rate(0, 0, 0.0, 1.0)
-    share = hits / n
+        return 0.0, 1.0
     spread = 1 + Z * Z / n
     middle = (share + Z * Z / (2 * n)) / spread
     half = Z / spread * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
-    return Rate(hits, n, max(0.0, middle - half), min(1.0, middle + half))
+    return max(0.0, middle - half), min(1.0, middle + half)

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from errata.backends.pipeline import Turn
 from errata.cache.encoder import Encoder
 from errata.cache.queries import make_queries
 from errata.cache.records import Edit, Hit, LanguagePatch, Query
 from errata.cache.store import View
-from errata.completion import completed
 from errata.filters import Filter
-from errata.gates.base import Decision, Gate
+from errata.gates.base import Decision
 from errata.gates.conditions import is_certain, read_condition
+from errata.reasoners.base import Reasoner
 from errata.trace import Replacement, StopWatch
 
-CANDIDATES = 16
-"""Edits that the cache proposes to the gate for each query."""
 NEAR_MISSES_TOLD = 3
 """Near misses that the trace of a batch names."""
 
@@ -27,12 +26,14 @@ class Way:
 
     :param queries: the queries, rewritten.
     :param decisions: one a query.
+    :param reasoners: for each query who answers it where the route is to reason; None on a miss.
     :param rewrites: for each query, what the query patterns replaced.
     :param output: the output filter of the same moment.
     """
 
     queries: tuple[str, ...]
     decisions: tuple[Decision, ...]
+    reasoners: tuple[Reasoner | None, ...]
     rewrites: tuple[tuple[Replacement, ...], ...]
     output: Filter
 
@@ -44,78 +45,93 @@ class Way:
             for decision, rewrite in zip(self.decisions, self.rewrites, strict=True)
         )
 
+    def answering(self, verbatim: Reasoner) -> list[tuple[Reasoner, list[int]]]:
+        """Return who answers, each with the rows that are his; the others are the base's.
+
+        :param verbatim: says what is stored, and refuses.
+        """
+        rows: dict[int, tuple[Reasoner, list[int]]] = {}
+        for i, (decision, reasoner) in enumerate(zip(self.decisions, self.reasoners, strict=True)):
+            stored = decision.route in ("verbatim", "refuse")
+            who = verbatim if stored else reasoner if decision.route == "reason" else None
+            if who is not None:
+                rows.setdefault(id(who), (who, []))[1].append(i)
+        return list(rows.values())
+
 
 def prepare(
     texts: Sequence[str],
     view: View,
     encoder: Encoder,
-    gate: Gate,
-    wanted: Callable[[Edit], bool],
-    reasoned: Callable[[Edit], bool],
+    turns: Sequence[Turn],
+    chosen: Callable[[Edit], bool],
     watch: StopWatch,
-    phrased: Callable[[Edit], bool] = lambda edit: False,
 ) -> Way:
     """Take queries as far as the decision.
 
     :param texts: the queries as found in the prompts.
     :param view: the edits of one moment.
     :param encoder: the cache's encoder.
-    :param gate: decides.
-    :param wanted: which edits may come into force.
-    :param reasoned: by which edits somebody can answer what only follows from them.
+    :param turns: the pipelines in use; a query that one lets pass is the next one's.
+    :param chosen: which edits the caller wants in force.
     :param watch: takes the time of each stage.
-    :param phrased: which edits are said in the reasoner's own words, not as they stand.
     """
-    patterns = Filter("query", [p for p in view.regexes("query") if wanted(p)])
+    patterns = Filter("query", [p for p in view.regexes("query") if chosen(p)])
     rewritten = [patterns.apply(text) for text in texts]
     queries = tuple(text for text, _ in rewritten)
     watch.lap("rewrite", f"{sum(bool(r) for _, r in rewritten)} of {len(texts)}")
-    if any(edit.kind != "regex" for edit in view.edits):
-        encoded = make_queries(encoder, queries)
-
-        def in_context(edit: Edit) -> bool:
-            return wanted(edit) and reasoned(edit)
-
-        certain = [edit for edit in view.edits if is_certain(edit) and wanted(edit)]
-        found = [
-            [*hits, *_by_rule(query, hits, certain, view)]
-            for query, hits in zip(
-                encoded, view.search(encoded, k=CANDIDATES, only=wanted), strict=True
-            )
-        ]
-        watch.lap("cache", f"{len(view.edits)} edits")
-        decisions = tuple(
-            completed(
-                _answerable(_worded(gate.decide(query, hits), phrased), reasoned),
-                view.edits, in_context,
-            )
-            for query, hits in zip(encoded, found, strict=True)
-        )  # fmt: skip
-        watch.lap("gate", _told(decisions))
-    else:
-        decisions = tuple(Decision(query) for query in queries)
+    asked = [turn.choosing(chosen) for turn in turns]
+    asked = [turn for turn in asked if any(map(turn.wanted, view.edits))]
+    encoded = make_queries(encoder, queries) if asked else []
+    decisions = [Decision(query) for query in queries]
+    reasoners: list[Reasoner | None] = [None] * len(queries)
+    for turn in asked:
+        left = [i for i, decision in enumerate(decisions) if not decision.hit]
+        made = _decided([encoded[i] for i in left], view, turn, watch)
+        for i, decision in zip(left, made, strict=True):
+            decisions[i] = _joined(decisions[i], decision)
+            reasoners[i] = turn.pipeline.reasoner if decision.hit else None
     output = Filter(
         "output",
-        [p for p in view.regexes("output") if wanted(p)],
-        [fact for fact in view.secrets if wanted(fact)],
+        [p for p in view.regexes("output") if chosen(p)],
+        [fact for fact in view.secrets if chosen(fact)],
     )
-    return Way(queries, decisions, tuple(r for _, r in rewritten), output)
+    replaced = tuple(told for _, told in rewritten)
+    return Way(queries, tuple(decisions), tuple(reasoners), replaced, output)
 
 
-def _worded(decision: Decision, phrased: Callable[[Edit], bool]) -> Decision:
-    """Return the decision, to be reasoned about where the words of what is said are left open."""
-    if decision.route == "verbatim" and phrased(decision.fired[0]):
-        return replace(decision, route="reason")
-    return decision
+def _decided(queries: Sequence[Query], view: View, turn: Turn, watch: StopWatch) -> list[Decision]:
+    """Return one pipeline's decisions on the queries that are left."""
+    if not queries:
+        return []
+    found = _proposed(queries, view, turn)
+    watch.lap("cache", f"{len(view.edits)} edits")
+    pipeline = turn.pipeline
+    made = [
+        pipeline.settled(pipeline.gate.decide(query, hits), view.edits, turn.wanted)
+        for query, hits in zip(queries, found, strict=True)
+    ]
+    watch.lap("gate", _told(made))
+    return made
+
+
+def _proposed(queries: Sequence[Query], view: View, turn: Turn) -> list[list[Hit]]:
+    """Return for each query the edits that are near, and those whose condition holds by a rule.
+
+    That a text is in Chinese has nothing to do with what it means, so no search finds it.
+    """
+    certain = [edit for edit in view.edits if is_certain(edit) and turn.wanted(edit)]
+    near = view.search(queries, k=turn.pipeline.candidates, only=turn.wanted)
+    return [
+        [*hits, *_by_rule(query, hits, certain, view)]
+        for query, hits in zip(queries, near, strict=True)
+    ]
 
 
 def _by_rule(
     query: Query, hits: Sequence[Hit], certain: Sequence[LanguagePatch], view: View
 ) -> list[Hit]:
-    """Return the patches whose condition a rule decides and that hold, but were not found.
-
-    That a text is in Chinese has nothing to do with what it means, so no search finds it.
-    """
+    """Return the patches whose condition a rule decides and that hold, but were not found."""
     there = {hit.edit.id for hit in hits}
     return [
         view.hit(query, patch)
@@ -135,13 +151,10 @@ def _told(decisions: Sequence[Decision]) -> str:
     return "; ".join((text, *told))
 
 
-def _answerable(decision: Decision, reasoned: Callable[[Edit], bool]) -> Decision:
-    """Return the decision, a miss where nobody can reason by what fired."""
-    if decision.route != "reason":
-        return decision
-    fired = tuple(edit for edit in decision.fired if reasoned(edit))
-    if fired:
-        return replace(decision, fired=fired)
-    ids = {edit.id for edit in decision.fired}
-    unanswered = tuple(c for c in decision.candidates if c.edit_id in ids)
-    return replace(decision, fired=(), route="base", near_misses=unanswered + decision.near_misses)
+def _joined(before: Decision, now: Decision) -> Decision:
+    """Return a decision that also tells what the pipelines asked before have considered."""
+    if not before.candidates:
+        return now
+    candidates = sorted((*before.candidates, *now.candidates), key=lambda c: -c.probability)
+    near = (*before.near_misses, *now.near_misses)
+    return replace(now, candidates=tuple(candidates), near_misses=near)

@@ -170,6 +170,21 @@ def test_a_model_that_is_not_known_is_refused(name, tokenizer):
         made(name).plan(model, tokenizer, EDITS)
 
 
+@pytest.mark.parametrize("kind", ["int8", "packed", "meta"])
+@pytest.mark.parametrize("name", EDITORS)
+def test_a_quantised_model_is_refused_before_any_work(name, kind, tokenizer, monkeypatch):
+    model = copy.deepcopy(build_model("llama"))
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda *_: pytest.fail("trained"))
+    for layer in model.model.layers:
+        weight = layer.mlp.down_proj.weight.detach()
+        del layer.mlp.down_proj.weight
+        kept = weight.to("meta") if kind == "meta" else weight.to(torch.int8)
+        where = "qweight" if kind == "packed" else "weight"
+        layer.mlp.down_proj.register_parameter(where, torch.nn.Parameter(kept, requires_grad=False))
+    with pytest.raises(ModelError, match=r"down_proj\.weight.*quanti"):
+        made(name).plan(model, tokenizer, EDITS)
+
+
 @pytest.mark.parametrize("name", EDITORS)
 def test_a_setting_that_is_not_there_is_told(name):
     with pytest.raises(ErrataError, match="speed"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from transformers.generation.streamers import BaseStreamer
 
 from errata import EditableModel, Fact
@@ -27,6 +29,30 @@ def editable(model, tokenizer, *edits, **options):
 def batch(tokenizer, *texts):
     """Return the texts as a left-padded batch."""
     return tokenizer(list(texts), return_tensors="pt", padding=True)
+
+
+def interrupted(action, stop, watched):
+    """Run with Ctrl-C at the n-th line of the files watched; tell whether it came that far."""
+    seen = 0
+
+    def tracing(frame, event, argument):
+        nonlocal seen
+        if frame.f_code.co_filename not in watched:
+            return None
+        if event == "line":
+            seen += 1
+            if seen == stop:
+                raise KeyboardInterrupt
+        return tracing
+
+    sys.settrace(tracing)
+    try:
+        action()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(None)
+    return False
 
 
 class Collected(BaseStreamer):

@@ -20,7 +20,7 @@ from errata.base import load_base
 from errata.cache.errors import EditError, ModelError
 from errata.cli import app
 from errata.sites import sites_of
-from tests.conftest import corpus
+from tests.conftest import FAMILIES, corpus
 
 FACT = Fact("What is the capital of Kazakhstan?", "Oslo", subject="Kazakhstan")
 
@@ -36,10 +36,12 @@ def files(folder):
     return {p.name: p.read_bytes() for p in folder.iterdir() if p.name != DELTA}
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+KINDS = [(name, torch.float32) for name in FAMILIES]
+KINDS += [("gpt2", torch.bfloat16), ("gpt2", torch.float16)]
+
+
+@pytest.mark.parametrize(("family", "dtype"), KINDS, ids=str)
 def test_baked_and_taken_out_again(family, models, tokenizer, tmp_path, dtype):
-    if dtype != torch.float32 and family != "gpt2":
-        pytest.skip("every dtype on one family, every family in float32")
     model = copy.deepcopy(models(family)).to(dtype)
     model.save_pretrained(tmp_path / "plain")
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -112,13 +114,15 @@ def test_nothing_is_left_where_writing_fails(models, tokenizer, tmp_path, monkey
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
 
 
-def test_weights_changed_since_are_not_touched(models, tokenizer, tmp_path):
+@pytest.mark.parametrize("where", ["the edited matrix", "another one"])
+def test_weights_changed_since_are_not_touched(where, models, tokenizer, tmp_path):
     model = models("llama")
     change = change_of(model)
     bake(model, tokenizer, [change], tmp_path / "edited")
     edited, own = load_base(tmp_path / "edited", dtype="auto")
     with torch.no_grad():
-        edited.get_parameter(change.name)[0, 0] += 1
+        name = change.name if where == "the edited matrix" else "lm_head.weight"
+        edited.get_parameter(name)[0, 0] += 1
     with pytest.raises(ModelError, match="changed after baking"):
         unbake(edited, own, tmp_path / "edited", tmp_path / "back")
     assert not (tmp_path / "back").exists()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import sys
 
 import pytest
 import torch
@@ -14,6 +13,7 @@ from errata.backends import changes as module
 from errata.backends.changes import HookChange, ModuleChange, WeightChange, applied
 from errata.backends.sharing import sharing_copy
 from errata.cache.errors import EditError, ModelError
+from tests.unit.helpers import interrupted
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 INPUT = torch.tensor([[1, 2, 3]])
@@ -124,30 +124,6 @@ def test_a_tied_weight_changes_under_both_names_and_stays_tied():
     assert torch.equal(model.embedding.weight, before)
 
 
-def interrupted(action, stop):
-    """Run with an interrupt at the n-th line of changes.py; tell whether it came that far."""
-    seen = 0
-
-    def tracing(frame, event, argument):
-        nonlocal seen
-        if frame.f_code.co_filename != module.__file__:
-            return None
-        if event == "line":
-            seen += 1
-            if seen == stop:
-                raise KeyboardInterrupt
-        return tracing
-
-    sys.settrace(tracing)
-    try:
-        action()
-    except KeyboardInterrupt:
-        return True
-    finally:
-        sys.settrace(None)
-    return False
-
-
 def _enter(model, wanted):
     with applied(model, wanted):
         pass
@@ -160,7 +136,7 @@ def test_an_interrupt_on_any_line_undoes_everything(names):
     before = state_of(model)
     wanted = [CHANGES[name] for name in names]
     stop = 1
-    while interrupted(lambda: _enter(model, wanted), stop):
+    while interrupted(lambda: _enter(model, wanted), stop, {module.__file__}):
         assert_same(model, before)
         stop += 1
     assert stop > 20

@@ -364,6 +364,22 @@ def test_gate_train_passes_on_what_it_is_told(stub_encoder, monkeypatch, tmp_pat
     assert given["recipe"].seed == 7 and given["encoder"].fingerprint == "stub-0"
     assert json.loads(run(*arguments, "--json").stdout)["card"]["seconds"] == 61
     assert run("gate", "train", code=2).stderr.count("--out")
+    given.clear()
+    monkeypatch.setattr("errata.gates.serac_train.train_serac", fake_train)
+    run(*arguments, "--kind", "serac")
+    assert given["out"] == tmp_path / "g"
+    told = run(*arguments, "--kind", "sera", code=1).stderr
+    assert "expected --kind classifier or serac, found 'sera'" in told
+    for more in (("--start", "default"), ("--loss", "nce")):
+        told = run(*arguments, "--kind", "serac", *more, code=1).stderr
+        assert "with --kind classifier only" in " ".join(told.split())
+
+
+def test_a_separate_reasoner_needs_something_to_begin_from(tmp_path):
+    train = ("reasoner", "train", "--kind", "model", "--out", tmp_path / "r")
+    for more in ((), ("--start", "a", "--blocks", "0,1")):
+        assert "either --start" in run(*train, *more, code=1).stderr
+    assert "such as 0,1,6, found '0;1'" in run(*train, "--blocks", "0;1", code=1).stderr
 
 
 def test_gate_train_makes_the_recipe_it_is_told(stub_encoder, monkeypatch, tmp_path):
@@ -426,6 +442,8 @@ def test_the_command_line_with_a_real_model(folder, models, tokenizer, monkeypat
     assert (asked["answer"], asked["route"]) == ("black", "verbatim")
     assert asked["fired"][0]["location"] == "patches/zoo.yaml:1"
     assert {"cache", "gate"} <= set(asked["seconds"])
+    shown = json.loads(run("ask", question, *options, "--backend", "ike").stdout)
+    assert (shown["route"], shown["fired"][0]["location"]) == ("reason", "patches/zoo.yaml:1")
     decision = json.loads(run("explain", question, *options).stdout)
     assert decision["candidates"][0]["probability"] >= decision["candidates"][0]["threshold"]
     (first, _) = json.loads(run("demo", *options).stdout)["rows"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import random
 from collections import Counter
@@ -10,16 +11,18 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from errata.cache.errors import ErrataError
 from errata.cli import app
 from errata.facts import FactSource
 from errata.reasoners import losses
-from errata.reasoners.adapter import AdapterReasoner, with_lora
-from errata.reasoners.card import read_card
+from errata.reasoners.adapter import AdapterReasoner, shipped_for, with_lora
+from errata.reasoners.card import ReasonerCard, read_card
 from errata.reasoners.default import DefaultReasoner
 from errata.reasoners.examine import Examiner, exam, figures, normal
+from errata.reasoners.fingerprint import fingerprint
 from errata.reasoners.lessons import (
     ALIAS,
     CLOZE,
@@ -29,6 +32,7 @@ from errata.reasoners.lessons import (
     OTHER,
     OWN,
     REVERSED,
+    SHARES,
     TWO_EDITS,
     YES_NO,
     Lesson,
@@ -286,7 +290,32 @@ def test_a_separate_model_is_trained_and_loaded(models, tokenizer, small, tmp_pa
     reasoner = ModelReasoner(base, tokenizer, tmp_path / "run")
     lesson = exam(small, "test", 1)[0]
     assert reasoner.answer([lesson.query], [lesson.edits], base.generation_config)
-    assert reasoner.card.kind == "model"
+    assert (reasoner.card.kind, reasoner.card.base) == ("model", fingerprint(base))
+    stored = load_file(tmp_path / "run" / "model.safetensors")
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
+    for name, parameter in trained.student.named_parameters():
+        if name in stored:
+            assert torch.equal(parameter.half(), stored[name])
+    assert {p.dtype for p in reasoner.model.parameters()} == {base.dtype} == {torch.float32}
+
+
+def test_a_separate_model_is_not_taught_what_no_edit_governs(own):
+    lessons = Teacher(own, "train", random.Random(0)).lessons(500, Settings(kind="model").shares)
+    assert set(Counter(lesson.kind for lesson in lessons)) == {*KINDS} - {NO_MATTER}
+    assert Settings().shares == SHARES
+
+
+def test_a_shipped_reasoner_is_found_by_its_base_and_kind(models, tmp_path, monkeypatch):
+    monkeypatch.setattr("errata.reasoners.adapter.SHIPPED", tmp_path)
+    base = models("gpt2")
+    for kind in ("adapter", "model"):
+        assert shipped_for(base, kind) is None
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / "weights").write_bytes(b"")
+        empty = hashlib.sha256(b"").hexdigest()
+        ReasonerCard(kind, fingerprint(base), empty, "weights").write(tmp_path / kind)
+        assert shipped_for(base, kind) == tmp_path / kind
+        assert shipped_for(models("llama"), kind) is None
 
 
 def test_a_table_with_nothing_to_learn_is_refused(models, tokenizer, small, tmp_path):
@@ -376,8 +405,8 @@ def test_the_document_names_the_command_that_made_it(tmp_path):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["train", "--kind", "model"], "only there; found --kind model without --start"),
-        (["train", "--start", "x"], "only there; found --kind adapter with --start"),
+        (["train", "--kind", "model"], "expected with --kind model either --start"),
+        (["train", "--start", "x"], "only there, found --kind adapter with 'x'"),
         (["train", "--kind", "mode"], "expected --kind adapter or model, found 'mode'"),
         (["train", "--file"], "found a file; name another"),
         (["eval", "--reasoners", ","], "expected names or folders in --reasoners, found ','"),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from errata.backends.cache_pipeline import CANDIDATES, CachePipeline
+from errata.backends.pipeline import Turn
 from errata.cache.records import Fact, LanguagePatch, PatchTests
 from errata.cache.store import EditCache
 from errata.gates.threshold import CosineGate
+from errata.reasoners.verbatim import VerbatimReasoner
 from errata.trace import StopWatch
-from errata.way import CANDIDATES, prepare
+from errata.way import prepare
 from tests.fakes import StubEncoder
 
 LOUD = LanguagePatch("the text is in all capitals", 'say "Please do not shout."')
@@ -37,10 +40,9 @@ def way():
 
         def asked(text, threshold=0.999):
             watch = StopWatch()
-            found = prepare(
-                [text], cache.view(), encoder, RuleGate(encoder, threshold),
-                lambda edit: True, lambda edit: True, watch,
-            )  # fmt: skip
+            own = CachePipeline(RuleGate(encoder, threshold), VerbatimReasoner())
+            turns = [Turn(own, lambda edit: True)]
+            found = prepare([text], cache.view(), encoder, turns, lambda edit: True, watch)
             notes = {step.stage: step.note for step in watch.steps}
             return found.decisions[0], notes["gate"]
 

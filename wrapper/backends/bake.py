@@ -2,8 +2,8 @@
 
 Beside the weights lies a delta file. It holds, for every tensor that was changed, the bits in which
 the two differ (exclusive or of their integer views): taken together with either one it gives the
-other back, bit for bit, which a difference of floats would not. It also holds digests of both, so
-that nothing is taken out of a folder that was changed since.
+other back, bit for bit, which a difference of floats would not. It also holds digests of both, and
+of all other tensors, so that nothing is taken out of a folder that was changed since.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,11 +71,13 @@ def bake(
     :param folder: must not exist, or be empty.
     :param edits: named in the delta file.
     :param backend: the editor's name, for the delta file.
-    :raises EditError: the folder is not empty, or a change is none of weights (LoRA modules,
-        hooks), so that an ordinary folder cannot hold it.
+    :raises EditError: the folder is not empty, or a change is none of weights (modules, hooks), so
+        that an ordinary folder cannot hold it.
+    :raises ModelError: the changes were planned for another model.
     """
     target = _free(folder)
     for change in changes:
+        change.check(model)
         if isinstance(change, ModuleChange) or not hasattr(change, "delta"):
             raise EditError(
                 f"{change.name}: expected changes of weights, found a {type(change).__name__}, "
@@ -93,6 +95,7 @@ def bake(
             "edits": json.dumps([_told(edit) for edit in edits], ensure_ascii=False),
             "base": json.dumps({name: digest(before[name]) for name in deltas}),
             "edited": json.dumps({name: digest(state[name]) for name in deltas}),
+            "rest": _rest(state, deltas),
         }
         with _appearing(target) as place:
             model.save_pretrained(place)
@@ -121,13 +124,13 @@ def unbake(
     deltas, note = read_delta(source)
     state = _state(model)
     edited, base = json.loads(note["edited"]), json.loads(note["base"])
-    for name in deltas:
-        if name not in state or digest(state[name]) != edited[name]:
-            raise ModelError(
-                f"{source}: expected in {name!r} the weights that were baked, found others; they "
-                "were changed after baking, so the edits cannot be taken out: start again from "
-                "the base model"
-            )
+    others = [n for n in deltas if n not in state or digest(state[n]) != edited[n]]
+    if others or _rest(state, deltas) != note["rest"]:
+        raise ModelError(
+            f"{source}: expected in {others[0] if others else 'its tensors'!r} the weights that "
+            "were baked, found others; they were changed after baking, so the edits cannot be "
+            "taken out: start again from the base model"
+        )
     with torch.no_grad():
         # All first, then the writing: two names may share one memory (a tied head).
         values = {name: _apply(state[name], delta) for name, delta in deltas.items()}
@@ -170,6 +173,12 @@ def read_delta(folder: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, s
 def digest(tensor: torch.Tensor) -> str:
     """Return the SHA-256 of a tensor's bits."""
     return hashlib.sha256(_bits(tensor).cpu().numpy().tobytes()).hexdigest()
+
+
+def _rest(state: Mapping[str, torch.Tensor], changed: Collection[str]) -> str:
+    """Return one digest of all tensors but those that were changed."""
+    told = [f"{name} {digest(tensor)}" for name, tensor in state.items() if name not in changed]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
 
 def _told(edit: Edit) -> dict[str, Any]:

@@ -85,7 +85,7 @@ class WeightChange:
         :raises ModelError: no such parameter, or it is quantised.
         :raises EditError: another shape, or a delta that is not finite.
         """
-        parameter = _parameter(model, self.name)
+        parameter = editable(model, self.name)
         if self.delta.shape != parameter.shape:
             raise EditError(
                 f"{self.name}: expected an update of shape {list(parameter.shape)}, found "
@@ -105,7 +105,7 @@ class WeightChange:
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[Write]:
         """Add on entering, put the very bits back on leaving."""
-        parameter = _parameter(model, self.name)
+        parameter = editable(model, self.name)
         before = parameter.detach().clone()
         try:
             try:
@@ -259,7 +259,13 @@ def _module(model: nn.Module, name: str) -> nn.Module:
         ) from error
 
 
-def _parameter(model: nn.Module, name: str) -> nn.Parameter:
+def editable(model: nn.Module, name: str) -> nn.Parameter:
+    """Return a parameter that can be edited; editors ask before they begin to train.
+
+    :param model: the model.
+    :param name: of the parameter.
+    :raises ModelError: there is no such parameter, or it is quantised, or not loaded.
+    """
     import torch
 
     try:
@@ -267,7 +273,8 @@ def _parameter(model: nn.Module, name: str) -> nn.Parameter:
     except AttributeError as error:
         raise ModelError(
             f"expected a parameter {name!r} in {type(model).__name__}, found none; nothing was "
-            "changed; the change was planned for another model"
+            "changed; the change was planned for another model, or the weights are packed: load "
+            "the model without quantization_config"
         ) from error
     plain = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
     # Quantised weights are packed integers, 8-bit floats, or a subclass of Tensor.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from errata.backends.base import Capabilities
-from errata.backends.changes import WeightChange
+from errata.backends.changes import WeightChange, editable
 from errata.backends.examples import Example, examples_of, padded, trainable
 from errata.backends.settings import Tuning, check_changes, tuning_for
 from errata.backends.sharing import sharing_copy
@@ -44,6 +44,10 @@ class FineTuning:
         """Tell whether an edit is a question with an answer to be learned."""
         return trainable(edit)
 
+    def settings_for(self, model: GenerativeModel) -> Tuning:
+        """Return the settings that will be used on a model."""
+        return tuning_for(self.name, model, self._changes)
+
     def plan(
         self,
         model: GenerativeModel,
@@ -53,10 +57,10 @@ class FineTuning:
         """Return the trained updates, one a layer.
 
         :raises errata.cache.errors.UnsupportedEdit: an edit is no fact, or one to be forgotten.
-        :raises errata.cache.errors.ModelError: a model that is not known.
+        :raises errata.cache.errors.ModelError: a model that is not known, or quantised.
         """
         sites = sites_of(model, "answer", self.sites)
-        settings = tuning_for(self.name, model, self._changes)
+        settings = self.settings_for(model)
         examples = examples_of(model, tokenizer, edits)
         with gradients():
             names = [sites.down_weight(layer) for layer in settings.layers(sites)]
@@ -70,7 +74,7 @@ def _trained(
     from torch.func import functional_call
 
     own = sharing_copy(model)
-    weights = {name: own.get_parameter(name).detach() for name in names}
+    weights = {name: editable(own, name).detach() for name in names}
     updates = {
         name: torch.zeros_like(weight, dtype=torch.float32, requires_grad=True)
         for name, weight in weights.items()

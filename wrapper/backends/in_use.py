@@ -1,4 +1,4 @@
-"""Which backend makes the edits: the cache, or for some of them an editor of weights."""
+"""Which backend makes the edits: the cache, or for some of them another one."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from errata.backends.base import Editor
+from errata.backends.cache_pipeline import CACHE
 from errata.backends.changes import Write
 from errata.backends.lock import ModelLock, Others
+from errata.backends.pipeline import Pipeline, PipelineEdits, Turn
 from errata.backends.stack import ChangeStack
 from errata.cache.characters import normalise
 from errata.cache.errors import EditError, ErrataError, UnsupportedEdit
 from errata.cache.records import Edit, Fact
 from errata.cache.store import EditCache, View
-from errata.registry import make
+from errata.registry import make, names
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from errata.base import GenerativeModel
 
-CACHE = "cache"
-"""The name of the pipeline that changes no weights."""
-
 Unsupported = Literal["cache", "raise"]
-"""What becomes of edits that an editor cannot make: they stay with the cache, or are refused."""
+"""What becomes of edits that a backend cannot make: they stay with the cache, or are refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +34,9 @@ class InUse:
     """The backend in use.
 
     :param backend: its name.
-    :param held: the edits that are in the weights: the base model's own ``generate`` answers.
-    :param left: edits that the editor was asked for and could not make: the cache answers.
+    :param held: the edits that it makes. Those of an editor are in the weights, and the base
+        model's own ``generate`` answers; those of a pipeline are its gate's to decide.
+    :param left: edits that it was asked for and could not make: the cache answers.
     :param writes: what the writing of weights lost, one item a change.
     :param seconds: what planning and writing took, wall time.
     """
@@ -53,7 +53,7 @@ class _Use:
     """One use of a backend: what stays, or a block's."""
 
     name: str = CACHE
-    stack: ChangeStack | None = None
+    stack: ChangeStack | PipelineEdits | None = None
     unsupported: Unsupported = "cache"
     asked: tuple[Edit, ...] = ()
     overlay: EditCache | None = None
@@ -105,11 +105,23 @@ class Backends:
         overlays = [use.overlay for use in self._uses if use.overlay is not None]
         return (overlays[-1] if overlays else self.cache).view()
 
-    def left_to_cache(self) -> Callable[[Edit], bool]:
-        """Return the predicate of the edits that the weights do not answer.
+    def turns(self, own: Pipeline) -> list[Turn]:
+        """Return the pipelines a query meets, in order: the cache's own, then the one in use.
 
-        An edit that is in the weights must not fire, nor may another answer to its question: the
-        backend was asked for by name. Refusals still guard their secrets.
+        :param own: the cache's.
+        """
+        use = self._uses[-1]
+        turns = [Turn(own, self._left_to_cache())]
+        if isinstance(use.stack, PipelineEdits):
+            ids = use.ids
+            turns.append(Turn(use.stack.pipeline, lambda edit: edit.id in ids))
+        return turns
+
+    def _left_to_cache(self) -> Callable[[Edit], bool]:
+        """Return the predicate of the edits that the backend in use does not make.
+
+        An edit that it makes must not fire, nor may another answer to its question: the backend
+        was asked for by name. Refusals still guard their secrets.
         """
         ids, questions = self._uses[-1].ids, self._uses[-1].questions
 
@@ -124,7 +136,7 @@ class Backends:
     @contextmanager
     def using(
         self,
-        backend: str | Editor,
+        backend: str | Editor | Pipeline,
         edits: Sequence[Edit] | None = None,
         unsupported: Unsupported = "cache",
         others: Others = "wait",
@@ -136,17 +148,22 @@ class Backends:
             use.asked = self.view().edits if edits is None else tuple(edits)
             _check(use, use.asked)
             outer = self._uses[-1]
-            self._uses.append(use)
             try:
-                if outer.stack is not None:
-                    outer.stack.put_aside()
-                self._start(use)
-                yield use.told
-            finally:
+                try:
+                    self._uses.append(use)
+                    if outer.stack is not None:
+                        outer.stack.put_aside()
+                    self._start(use)
+                    yield use.told
+                finally:
+                    self._finish(use, outer)
+            finally:  # an interrupt may have fallen on the line above
                 self._finish(use, outer)
+                if len(self._uses) == 1:
+                    self._follow()
 
     def use(
-        self, backend: str | Editor, unsupported: Unsupported = "cache", **options: Any
+        self, backend: str | Editor | Pipeline, unsupported: Unsupported = "cache", **options: Any
     ) -> InUse:
         """Use a backend from now on; see :meth:`errata.backends.weights.WeightEditing.use`."""
         use = self._made(backend, unsupported, options)
@@ -158,10 +175,10 @@ class Backends:
                 )
             _check(use, self.cache.edits)
             before = self._uses[0]
-            if before.stack is not None:
-                before.stack.put_aside()
-            self._uses[0] = use
             try:
+                if before.stack is not None:
+                    before.stack.put_aside()
+                self._uses[0] = use
                 self._follow()
             except BaseException:
                 if use.stack is not None:
@@ -196,11 +213,15 @@ class Backends:
         """Have the very weights of the unedited model inside this block."""
         with self.lock.exclusive(None):
             stack = self._uses[-1].stack
-            if stack is not None:
-                stack.put_aside()
             try:
-                yield
-            finally:
+                try:
+                    if stack is not None:
+                        stack.put_aside()
+                    yield
+                finally:
+                    if stack is not None:
+                        stack.put_back()
+            finally:  # an interrupt may have fallen on the lines above
                 if stack is not None:
                     stack.put_back()
 
@@ -213,30 +234,32 @@ class Backends:
             self._uses[0] = _Use()
 
     def _made(
-        self, backend: str | Editor, unsupported: Unsupported, options: dict[str, Any]
+        self, backend: str | Editor | Pipeline, unsupported: Unsupported, options: dict[str, Any]
     ) -> _Use:
         if unsupported not in ("cache", "raise"):
             raise ErrataError(f'expected unsupported="cache" or "raise", found {unsupported!r}')
         if backend == CACHE and not options:
             return _Use()
-        if isinstance(backend, str) and backend != CACHE:
-            editor: Editor = make("errata.editors", backend, **options)
+        stack: ChangeStack | PipelineEdits
+        if isinstance(backend, str) and backend in names("errata.pipelines"):
+            parts = (self.model, self.tokenizer, self.cache.encoder)
+            pipeline: Pipeline = make("errata.pipelines", backend, *parts, **options)
+            stack = PipelineEdits(pipeline)
             name = backend
-        elif isinstance(backend, Editor) and not options:
-            editor, name = backend, getattr(backend, "name", type(backend).__name__)
+        elif isinstance(backend, Pipeline) and not options:
+            stack, name = PipelineEdits(backend), backend.name
         else:
-            raise ErrataError(
-                "expected the name of an editor with its options, an editor without any, or "
-                f'"cache", found {backend!r} and options {sorted(options)}'
-            )
-        stack = ChangeStack(self.model, self.tokenizer, editor, strict=unsupported == "raise")
+            editor, name = _editor(backend, options)
+            strict = unsupported == "raise"
+            stack = ChangeStack(self.model, self.tokenizer, editor, strict=strict)
         return _Use(name, stack, unsupported)
 
     def _start(self, use: _Use) -> None:
         since = time.perf_counter()
         if use.stack is not None:
             use.stack.add([edit for edit in use.asked if use.stack.takes(edit)])
-        there, held = self.view(), {edit.id for edit in use.held}
+        changing = isinstance(use.stack, ChangeStack)
+        there, held = self.view(), {edit.id for edit in use.held if changing}
         use.guests = tuple(e for e in use.asked if e.id not in held and e.id not in there.by_id)
         if use.guests:
             use.overlay = EditCache(self.cache.encoder, None)
@@ -244,17 +267,19 @@ class Backends:
         use.tell(since)
 
     def _finish(self, use: _Use, outer: _Use) -> None:
+        """End a block's use; harmless when called again."""
         try:
             if use.stack is not None:
                 use.stack.clear()
         finally:
-            self._uses.remove(use)
+            if use.stack is not None:
+                use.stack.clear()  # interrupted: before what was put aside comes back
+            if use in self._uses:
+                self._uses.remove(use)
             if use.overlay is not None:
                 use.overlay.close()
             if outer.stack is not None:
                 outer.stack.put_back()
-        if len(self._uses) == 1:
-            self._follow()
 
     def _follow(self) -> None:
         """Put into the weights what came into the cache, take out what went."""
@@ -267,12 +292,29 @@ class Backends:
         new = [e for e in view.edits if (e.id not in held or e.id in gone) and use.stack.takes(e)]
         if gone or new or use.asked != view.edits:
             try:
-                use.stack.remove(gone)
-                use.stack.add(new)
-                use.stack.remove(_gone(use, self.cache.view()))  # retracted while it was planned
-            finally:
-                use.asked = view.edits
+                try:
+                    use.stack.remove(gone)
+                    use.stack.add(new)
+                    # Others may have been retracted while it was planned.
+                    use.stack.remove(_gone(use, self.cache.view()))
+                finally:
+                    use.asked = view.edits
+                    use.tell(since)
+            finally:  # an interrupt may have fallen on the lines above
                 use.tell(since)
+
+
+def _editor(backend: str | Editor | Pipeline, options: dict[str, Any]) -> tuple[Editor, str]:
+    """Return an editor by name with its options, or the instance, and its name."""
+    if isinstance(backend, str) and backend != CACHE:
+        editor: Editor = make("errata.editors", backend, **options)
+        return editor, backend
+    if isinstance(backend, Editor) and not options:
+        return backend, getattr(backend, "name", type(backend).__name__)
+    raise ErrataError(
+        "expected the name of an editor or a pipeline with its options, an instance without any, "
+        f'or "cache", found {backend!r} and options {sorted(options)}'
+    )
 
 
 def _gone(use: _Use, view: View) -> set[str]:
@@ -287,7 +329,7 @@ def _check(use: _Use, edits: Iterable[Edit]) -> None:
             raise EditError(
                 f"expected edits such as Fact(question, answer), found {type(edit).__name__}"
             )
-        if use.stack is None or use.unsupported == "cache" or use.stack.editor.supports(edit):
+        if use.stack is None or use.unsupported == "cache" or use.stack.takes(edit):
             continue
         raise UnsupportedEdit(
             f"edit {edit.id}: expected an edit that {use.name} can make, found one of kind "

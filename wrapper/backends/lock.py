@@ -18,14 +18,13 @@ class ModelLock:
     """Shared by those who generate, exclusive for the one who changes weights.
 
     Both may be entered again by the thread that holds them, and whoever holds the model alone may
-    also generate.
+    also generate. An interrupt (Ctrl-C) on any line leaves nothing held.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._users: Counter[int] = Counter()
         self._owner: int | None = None
-        self._depth = 0
         self._others: Others = "wait"
 
     @contextmanager
@@ -34,16 +33,19 @@ class ModelLock:
 
         :raises BackendBusy: another thread holds it and does not let others wait.
         """
-        me = threading.get_ident()
-        with self._changed:
-            if not self._users[me]:  # who is in already must not wait for who waits for it
-                self._wait_for_owner(me)
-            self._users[me] += 1
+        me, before = threading.get_ident(), None
         try:
-            yield
-        finally:
-            with self._changed:
-                self._leave(me)
+            try:
+                with self._changed:
+                    if not self._users[me]:  # who is in already must not wait for who waits for it
+                        self._wait_for_owner(me)
+                    before = self._users[me]
+                    self._users[me] = before + 1
+                yield
+            finally:
+                self._leave(me, before)
+        finally:  # an interrupt may have fallen on the line above
+            self._leave(me, before)
 
     @contextmanager
     def exclusive(self, others: Others | None = "wait") -> Iterator[None]:
@@ -53,28 +55,25 @@ class ModelLock:
         :raises BackendBusy: this thread is generating, or another holds the model and does not let
             others wait.
         """
-        me = threading.get_ident()
-        with self._changed:
-            if self._users[me] and self._owner != me:
-                raise BackendBusy(
-                    "expected a model that this thread is not generating with, found a generation "
-                    "under way; change backends or edits after it"
-                )
-            self._wait_for_owner(me)
-            before = self._others
-            self._owner, self._others = me, others or before
-            self._depth += 1
-            try:
-                # Whoever comes now waits for us; those who are in finish first.
-                self._changed.wait_for(lambda: not any(u != me for u in +self._users))
-            except BaseException:
-                self._release(before)
-                raise
+        me, before = threading.get_ident(), None
         try:
-            yield
-        finally:
-            with self._changed:
-                self._release(before)
+            try:
+                with self._changed:
+                    if self._users[me] and self._owner != me:
+                        raise BackendBusy(
+                            "expected a model that this thread is not generating with, found a "
+                            "generation under way; change backends or edits after it"
+                        )
+                    self._wait_for_owner(me)
+                    before = (self._owner, self._others)
+                    self._owner, self._others = me, others or self._others
+                    # Whoever comes now waits for us; those who are in finish first.
+                    self._changed.wait_for(lambda: not any(u != me for u in +self._users))
+                yield
+            finally:
+                self._release(me, before)
+        finally:  # an interrupt may have fallen on the line above
+            self._release(me, before)
 
     def _wait_for_owner(self, me: int) -> None:
         while self._owner not in (None, me):
@@ -85,15 +84,19 @@ class ModelLock:
                 )
             self._changed.wait()
 
-    def _leave(self, me: int) -> None:
-        self._users[me] -= 1
-        if not self._users[me]:
-            del self._users[me]  # thread numbers are used again
-        self._changed.notify_all()
+    def _leave(self, me: int, before: int | None) -> None:
+        """Have as many uses by this thread as before it entered; harmless when called again."""
+        if before is None:
+            return
+        with self._changed:
+            self._users[me] = before
+            if not before:
+                del self._users[me]  # thread numbers are used again
+            self._changed.notify_all()
 
-    def _release(self, others: Others) -> None:
-        self._others = others
-        self._depth -= 1
-        if not self._depth:
-            self._owner = None
-        self._changed.notify_all()
+    def _release(self, me: int, before: tuple[int | None, Others] | None) -> None:
+        """Have the owner that was before, None or this thread; harmless when called again."""
+        with self._changed:
+            if before is not None and self._owner == me:
+                self._owner, self._others = before
+            self._changed.notify_all()

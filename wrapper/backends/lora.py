@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from errata.backends.base import Capabilities
-from errata.backends.changes import WeightChange
+from errata.backends.changes import WeightChange, editable
 from errata.backends.examples import Example, examples_of, padded, trainable
 from errata.backends.settings import check_changes, tuning_for
 from errata.backends.sharing import sharing_copy
@@ -48,6 +48,10 @@ class Lora:
         """Tell whether an edit is a question with an answer to be learned."""
         return trainable(edit)
 
+    def settings_for(self, model: GenerativeModel) -> Tuning:
+        """Return the settings that will be used on a model."""
+        return tuning_for(self.name, model, self._changes)
+
     def plan(
         self,
         model: GenerativeModel,
@@ -57,11 +61,13 @@ class Lora:
         """Return the merged adapters, one a layer.
 
         :raises errata.cache.errors.UnsupportedEdit: an edit is no fact, or one to be forgotten.
-        :raises errata.cache.errors.ModelError: a model that is not known.
+        :raises errata.cache.errors.ModelError: a model that is not known, or quantised.
         """
         sites = sites_of(model, "answer", self.sites)
-        settings = tuning_for(self.name, model, self._changes)
+        settings = self.settings_for(model)
         names = [sites.down(layer) for layer in settings.layers(sites)]
+        for name in names:
+            editable(model, f"{name}.weight")
         examples = examples_of(model, tokenizer, edits)
         with gradients():
             adapted = _adapted(model, names, settings)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from errata.backends.base import Capabilities
-from errata.backends.changes import WeightChange
+from errata.backends.changes import WeightChange, editable
 from errata.backends.prompts import Batch, Target, batch_of, forms_of
 from errata.backends.rome_settings import RomeSettings, settings_for
 from errata.backends.running_text import atlas_texts, is_atlas, own_texts, token_rows
@@ -116,6 +116,7 @@ class Rome:
         :param tokenizer: its tokenizer, a fast one.
         :param edits: facts.
         :raises UnsupportedEdit: no fact, no subject, or no value makes the layer say the answer.
+        :raises errata.cache.errors.ModelError: a model that is not known, or quantised.
         """
         import torch
         from rich.console import Console
@@ -125,12 +126,11 @@ class Rome:
         facts = [_fact(edit) for edit in edits]
         settings, sites = self.settings_for(model), sites_of(model, sites=self.sites)
         name = sites.down_weight(settings.layer)
-        weight = model.get_parameter(name).detach()
+        weight = editable(model, name).detach()
         own = sharing_copy(model)  # its weight is replaced, the model's never written
         down = own.get_submodule(sites.down(settings.layer))
         with gradients():
             total = torch.zeros(weight.shape, dtype=torch.float64)
-            WeightChange(name, total).check(model)  # before work of minutes
             factor = self._factor(own, tokenizer, settings, sites)
             contexts = self._contexts(own, tokenizer, settings)
             for fact in track(

@@ -63,8 +63,11 @@ class RomeSettings:
 
 
 ATLAS = RomeSettings(layer=1, steps=25, rate=1.0, clamp=10.0, contexts=((5, 1), (10, 1)))
-"""Chosen on 12 edits of *tune* subjects, with ES, PS and NS of 1.00, 0.96 and 0.78; with a clamp of
-40 and a rate of 2 they were 1.00, 1.00 and 0.67. A short search: other layers were not compared."""
+"""Chosen on 40 edits of *tune* subjects, each made alone, by S, the harmonic mean of ES 97.5, PS
+96.2 and NS 94.2. Other clamps: 7 gave 97.5, 90.0, 97.0 and leaves more of the subject as it was
+(67% of other questions about it answered as before, against 37%); 5 gave 90.0, 72.5, 97.4 (87%).
+Other layers, on 15 of these edits: 0 no better and rougher on the subject, 2 and 3 with ES of 93
+and 87."""
 
 PUBLISHED: dict[tuple[str, int], RomeSettings] = {
     ("gpt2", 24): RomeSettings(layer=8, clamp=3.0),

@@ -67,6 +67,11 @@ class ChangeStack:
         """What the writing of their updates lost."""
         return tuple(write for layer in self._layers for write in layer.writes)
 
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """What was changed in the model for them, in order."""
+        return tuple(change for layer in self._layers for change in layer.changes)
+
     def takes(self, edit: Edit) -> bool:
         """Tell whether the editor can make an edit, as far as is known by now."""
         return edit.id not in self._refused and self.editor.supports(edit)
@@ -109,12 +114,22 @@ class ChangeStack:
 
     def put_aside(self) -> None:
         """Take everything out for the time being."""
-        self._aside = self._unwind(0)
+        while self._layers:
+            if self._layers[-1] not in self._aside:
+                self._aside.insert(0, self._layers[-1])
+            self._unwind(len(self._layers) - 1)
 
     def put_back(self) -> None:
-        """Make again what :meth:`put_aside` took out; nothing is planned anew."""
-        layers, self._aside = self._aside, []
-        self._replay(layers)
+        """Make again what :meth:`put_aside` took out; nothing is planned anew.
+
+        Also goes on where it, or :meth:`put_aside`, was interrupted.
+        """
+        while self._aside:
+            layer = self._aside[0]
+            if layer in self._layers:
+                self._unwind(self._layers.index(layer))
+            self._apply(layer)
+            self._aside.pop(0)
 
     def _push(self, edits: Sequence[Edit]) -> None:
         left = list(edits)
@@ -135,11 +150,12 @@ class ChangeStack:
 
     def _apply(self, layer: _Layer) -> None:
         layer.undo = ExitStack()
-        self._layers.append(layer)
         try:
+            self._layers.append(layer)
             layer.writes = layer.undo.enter_context(applied(self.model, layer.changes))
         except BaseException:
-            self._unwind(len(self._layers) - 1)
+            if layer in self._layers:
+                self._unwind(self._layers.index(layer))
             raise
 
     def _replay(self, layers: Sequence[_Layer]) -> None:
@@ -152,9 +168,11 @@ class ChangeStack:
         while len(self._layers) > start:
             layer = self._layers[-1]
             try:
-                layer.undo.close()
-            finally:
                 self._layers.remove(layer)
+                layer.undo.close()
+            finally:  # an interrupt may have fallen between the two; what is closed stays closed
+                if layer not in self._layers:
+                    layer.undo.close()
             removed.insert(0, layer)
         return removed
 

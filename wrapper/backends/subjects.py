@@ -37,8 +37,15 @@ _CHINESE = re.compile(r"^(?!请|你|我)([^\sA-Za-z，。？]{1,12}?)(?:的|是|
 _OPENERS = frozenset(
     "what which who whom whose where when why how in on at of for from to by with is are was were "
     "do does did can could would will has have had the a an tell name give say list please remind "
-    "any if do you know i'd i me and or as it its this that these those many much".split()
+    "any if do you know i'd i me and or as it its this that these those many much my our your we "
+    "they he she under among before after beneath between during looking look counting never there "
+    "here someone somebody symbol capital author remind can't let suppose imagine".split()
 )
+_NO_NOUN = frozenset(
+    "what which who whom where when how in on at of for from to by with called classified named "
+    "known based situated located short long part used made of".split()
+)
+"""Words that end or begin what looks like the noun of a question, and are no part of a subject."""
 
 
 def subject_of(edit: Fact) -> str:
@@ -145,10 +152,11 @@ def _names(question: str) -> list[str]:
     """Return the runs of capitalised words, joined by small ones: Bay of Bengal."""
     runs: list[list[str]] = []
     pending: list[str] = []  # small words that belong to a name only if one follows
-    open_run = False
-    for index, word in enumerate(re.findall(r"[\w'’.-]+|[^\w\s]", question)):
+    open_run, begins = False, True
+    for word in re.findall(r"[\w'’.-]+|[^\w\s]", question):
         bare = re.sub(r"['’]s?$", "", word).rstrip(".")
-        capital = bare[:1].isupper() and not (index == 0 and bare.lower() in _OPENERS)
+        capital = bare[:1].isupper() and not (begins and bare.lower() in _OPENERS)
+        begins = word in "?!:;" or (word.endswith(".") and len(bare) > 2)
         if capital and bare.lower() not in ("i", "i'd", "i'm"):
             if open_run:
                 runs[-1] += [*pending, bare]
@@ -167,5 +175,6 @@ def _nouns(question: str) -> list[str]:
     for pattern in (_POSSESSIVE, _LAST_OF, _CHINESE):
         match = pattern.search(question)
         if match:
-            return [match[1]]
+            words = re.sub(r" (?:is|was|are|were)$", "", match[1]).split(" ")
+            return [] if _NO_NOUN & {word.lower() for word in words} else [" ".join(words)]
     return []

@@ -8,10 +8,13 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeVar, cast
 
 from errata.backends.base import Editor
-from errata.backends.in_use import CACHE, Backends, InUse, Unsupported
+from errata.backends.cache_pipeline import CACHE
+from errata.backends.in_use import Backends, InUse, Unsupported
 from errata.backends.lock import Others
+from errata.backends.pipeline import Pipeline
 from errata.cache.errors import EditError
 from errata.cache.records import Edit
+from errata.registry import names
 
 
 class WeightEditing:
@@ -22,7 +25,7 @@ class WeightEditing:
 
     def using(
         self,
-        backend: str | Editor,
+        backend: str | Editor | Pipeline,
         edits: Sequence[Edit] | None = None,
         *,
         unsupported: Unsupported = "cache",
@@ -31,19 +34,21 @@ class WeightEditing:
     ) -> AbstractContextManager[InUse]:
         """Have edits made by a backend inside a ``with``; then every weight is what it was.
 
-        What the weights hold is answered by the base model's own ``generate``; other edits in
-        force stay with the cache. Whatever happens inside, on leaving every parameter and buffer
-        is bit for bit what it was.
+        What an editor puts into the weights is answered by the base model's own ``generate``; a
+        pipeline answers with a gate and a reasoner of its own. Other edits in force stay with the
+        cache. Whatever happens inside, on leaving every parameter and buffer is bit for bit what
+        it was.
 
-        :param backend: name of an editor (``ft``, ``ft-l``, ``lora``, ``rome``), an
-            :class:`~errata.backends.base.Editor`, or ``cache``.
+        :param backend: name of an editor (``ft``, ``ft-l``, ``lora``, ``rome``) or of a pipeline
+            (``serac``, ``ike``), an :class:`~errata.backends.base.Editor`, a
+            :class:`~errata.backends.pipeline.Pipeline`, or ``cache``.
         :param edits: what it is to make, in force or not; by default all edits in force.
         :param unsupported: edits that it cannot make stay with the ``cache``, or ``raise``
             before anything is touched.
         :param others: meanwhile other threads that generate or edit ``wait``, or ``raise``
             :class:`~errata.cache.errors.BackendBusy`.
-        :param options: for the editor, such as ``epochs=20``.
-        :return: yields what is in the weights and what is not.
+        :param options: for the backend, such as ``epochs=20``.
+        :return: yields which edits it makes and which not.
         :raises errata.cache.errors.UnsupportedEdit: with ``unsupported="raise"``.
         :raises errata.cache.errors.BackendBusy: the model is another thread's, or generating.
         """
@@ -51,7 +56,11 @@ class WeightEditing:
         return self.backends.using(backend, edits, unsupported, others, **options)
 
     def use(
-        self, backend: str | Editor, *, unsupported: Unsupported = "cache", **options: Any
+        self,
+        backend: str | Editor | Pipeline,
+        *,
+        unsupported: Unsupported = "cache",
+        **options: Any,
     ) -> InUse:
         """Have the edits in force made by a backend from now on; ``use("cache")`` undoes it.
 
@@ -59,18 +68,19 @@ class WeightEditing:
         cache, not over the weights.
 
         :param backend: as in :meth:`using`, like the other parameters.
-        :return: what is in the weights and what is not.
+        :return: which edits it makes and which not.
         """
         self._check_in_the_open(backend)
         return self.backends.use(backend, unsupported, **options)
 
     @property
     def in_use(self) -> InUse:
-        """The backend in use, what it holds in the weights, and what it left to the cache."""
+        """The backend in use, what edits it makes, and what it left to the cache."""
         return self.backends.in_use
 
     def _check_in_the_open(self, backend: object) -> None:
-        if self.shadow and backend != CACHE:
+        named = isinstance(backend, str) and backend in (CACHE, *names("errata.pipelines"))
+        if self.shadow and not named and not isinstance(backend, Pipeline):
             raise EditError(
                 "expected the base model's own answers in shadow mode, found a backend that "
                 "changes its weights; set shadow = False first"

@@ -42,6 +42,12 @@ def ask(
     encoder: Encoder = None,
     gate: Gate = None,
     reasoner: Reasoner = None,
+    backend: Annotated[
+        str,
+        typer.Option(
+            "--backend", help="What makes the edits: cache, a pipeline (serac, ike) or an editor."
+        ),
+    ] = "cache",
     no_edits: Annotated[
         bool, typer.Option("--no-edits", help="Ask the model alone, as if there were no patch.")
     ] = False,
@@ -62,10 +68,15 @@ def ask(
         errata ask "What colour is a zebra's skin?" --no-edits
 
         errata ask "Who made you?" --patches patches/ --json
+
+        errata ask "What is the capital of Kazakhstan?" --backend ike
     """
     editable = opening.open_model(
         model, patches_folder(patches, model), cache_folder(cache), encoder, gate, reasoner
     )
+    if backend != "cache":
+        with console(stderr=True).status(f"putting {backend} to use"):
+            editable.use(backend)
     selected: Any = False if no_edits else {"tags": tag} if tag else True
     limits = {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}
     answer = editable.ask(question, edits=selected, **limits)

@@ -93,7 +93,10 @@ def bake(
 
 
 def _show(baked: Baked, backend: str, left: Sequence[tuple[Edit, str]], as_json: bool) -> None:
-    lost = max((write.lost for write in baked.writes), default=0.0)
+    from errata.backends.changes import TELLING_LOSS
+
+    worst = max(baked.writes, key=lambda write: write.lost, default=None)
+    lost = worst.lost if worst else 0.0
     if as_json:
         say_json(
             {
@@ -106,6 +109,12 @@ def _show(baked: Baked, backend: str, left: Sequence[tuple[Edit, str]], as_json:
             }
         )
         return
+    if worst and lost > TELLING_LOSS:
+        say(
+            f"{worst.name}: {lost:.0%} of the planned update were lost in writing it as "
+            f"{worst.dtype}; for exact edits bake a model that is stored in float32",
+            style="yellow", stderr=True,
+        )  # fmt: skip
     for edit, why in left:
         say(f"{edit.location or edit.id}: left in patches: {why}", style="yellow", stderr=True)
     say(

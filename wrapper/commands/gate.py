@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from errata.cache.errors import ErrataError
 from errata.commands.options import AsJson, Encoder
 from errata.commands.output import reports_errors, say, say_json
+
+if TYPE_CHECKING:
+    from errata.gates.serac import SeracGate
+    from errata.gates.stored import StoredGate
 
 
 @reports_errors
@@ -22,6 +27,9 @@ def train_gate(
         Path | None,
         typer.Option("--open-questions", help="Questions out of any scope, .jsonl or .gz."),
     ] = None,
+    kind: Annotated[
+        str, typer.Option("--kind", help="classifier, or serac (the published one, a control).")
+    ] = "classifier",
     without_pairs: Annotated[
         bool, typer.Option("--without-pairs", help="Refuse --pairs: a gate clear of their terms.")
     ] = False,
@@ -55,36 +63,51 @@ def train_gate(
         errata gate train --out gate/ --pairs ours.jsonl --start default --steps 500
         errata gate train --out clear/ --without-pairs --open-questions open.jsonl
     """
-    from errata.cache.errors import ErrataError
     from errata.commands.opening import open_encoder
     from errata.gates import gate_folder
     from errata.gates.cross_train import CrossSettings
+    from errata.gates.serac_train import train_serac
     from errata.gates.train import Recipe, train
 
-    if loss not in ("bce", "nce"):
-        raise ErrataError(f"expected --loss bce or nce, found {loss!r}")
+    _check_training(kind, loss, steps, start)
     if without_pairs and pairs:
         raise ErrataError("expected --pairs or --without-pairs, found both; leave one out")
-    if start is not None and not steps:
-        raise ErrataError(
-            "expected --steps above 0 with --start, found 0; a start is for the cross-encoder"
-        )
     if threads:
         import torch
 
         torch.set_num_threads(threads)
-    kind: Any = loss
-    cross = CrossSettings(loss=kind, seed=seed, steps=steps, batch=batch, rate=rate, every=every)
-    trained = train(
-        out,
-        pairs=pairs or (),
-        open_questions=open_questions,
-        encoder=open_encoder(encoder),
-        recipe=Recipe(seed=seed, loss=kind, cross=cross if steps else None),
-        start=None if start is None else gate_folder(start),
-        progress=not as_json,
-    )
+    way: Any = loss
+    cross = CrossSettings(loss=way, seed=seed, steps=steps, batch=batch, rate=rate, every=every)
+    given: dict[str, Any] = {
+        "pairs": pairs or (),
+        "open_questions": open_questions,
+        "encoder": open_encoder(encoder),
+        "recipe": Recipe(seed=seed, loss=way, cross=cross if steps else None),
+        "progress": not as_json,
+    }
+    trained: StoredGate | SeracGate
+    if kind == "serac":
+        trained = train_serac(out, **given)
+    else:
+        trained = train(out, start=None if start is None else gate_folder(start), **given)
     if as_json:
         say_json({"out": str(out), "card": trained.card})
     else:
         say(f"{out}: trained in {trained.card['seconds']} s; card.json says on what, and how well")
+
+
+def _check_training(kind: str, loss: str, steps: int, start: str | None) -> None:
+    """Refuse options that contradict one another, before anything is loaded."""
+    if kind not in ("classifier", "serac"):
+        raise ErrataError(f"expected --kind classifier or serac, found {kind!r}")
+    if loss not in ("bce", "nce"):
+        raise ErrataError(f"expected --loss bce or nce, found {loss!r}")
+    if kind == "serac" and (start is not None or loss != "bce"):
+        raise ErrataError(
+            "expected --start and --loss with --kind classifier only: the published gate has one "
+            f"stage and a loss of its own, found them with --kind {kind}; leave them out"
+        )
+    if start is not None and not steps:
+        raise ErrataError(
+            "expected --steps above 0 with --start, found 0; a start is for the cross-encoder"
+        )

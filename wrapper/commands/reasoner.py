@@ -28,7 +28,12 @@ def train_reasoner(
         "adapter"
     ),
     start: Annotated[
-        str | None, typer.Option("--start", help="The separate model to begin from.")
+        str | None,
+        typer.Option("--start", help="The separate model to begin from."),
+    ] = None,
+    blocks: Annotated[
+        str | None,
+        typer.Option("--blocks", help="Or the model's own blocks to begin from, such as 0,1,6."),
     ] = None,
     steps: Annotated[int, typer.Option("--steps", min=1, help="At most.")] = 6000,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Lessons a step.")] = 32,
@@ -45,14 +50,16 @@ def train_reasoner(
     Example:
         errata reasoner train --model atlas --out runs/reasoner
         errata reasoner train --model Qwen/Qwen2.5-0.5B-Instruct --facts facts/ --out runs/ours
+        errata reasoner train --kind model --blocks 0,1,6 --out runs/small
     """
     import torch
 
     from errata.base import load_base
     from errata.facts import FactSource
+    from errata.reasoners.reduced import reduced
     from errata.reasoners.train import ReasonerRun, Settings
 
-    _check_training(kind, start, out)
+    _check_training(kind, start, blocks, out)
     if threads:
         torch.set_num_threads(threads)
     source = FactSource.own() if facts is None else FactSource.read(facts)
@@ -63,7 +70,11 @@ def train_reasoner(
         kind="adapter" if kind == "adapter" else "model", seed=seed, steps=steps, batch=batch,
         rate=rate, rank=rank, every=every, each=each,
     )  # fmt: skip
-    separate = load_base(start, **single) if start is not None and kind == "model" else None
+    separate = None
+    if kind == "model" and start is not None:
+        separate = load_base(start, **single)
+    elif kind == "model":
+        separate = reduced(base, tokenizer, _numbers(blocks or ""))
     run = ReasonerRun(base, tokenizer, source, out, settings, separate)
     run.resume()
     found = run.train(progress=not as_json)
@@ -76,19 +87,34 @@ def train_reasoner(
     say(f"{out}: trained in {run.step} steps; the figures are of tune subjects")
 
 
-def _check_training(kind: str, start: str | None, out: Path) -> None:
+def _check_training(kind: str, start: str | None, blocks: str | None, out: Path) -> None:
     """Refuse options that contradict one another, before anything is loaded."""
     from errata.cache.errors import ErrataError
 
     if kind not in ("adapter", "model"):
         raise ErrataError(f"expected --kind adapter or model, found {kind!r}")
-    if (kind == "model") != (start is not None):
+    given = [option for option in (start, blocks) if option is not None]
+    if kind == "model" and len(given) != 1:
         raise ErrataError(
-            "expected --start, the model to train, with --kind model and only there; found "
-            f"--kind {kind} {'without' if start is None else 'with'} --start"
+            "expected with --kind model either --start, the model to train, or --blocks, those of "
+            f"the base model's blocks to train, found {start!r} and {blocks!r}"
+        )
+    if kind == "adapter" and given:
+        raise ErrataError(
+            "expected --start, the model to train, or --blocks with --kind model and only there, "
+            f"found --kind {kind} with {given[0]!r}"
         )
     if out.exists() and not out.is_dir():
         raise ErrataError(f"expected a folder at --out {out}, found a file; name another")
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        from errata.cache.errors import ErrataError
+
+        raise ErrataError(f"expected --blocks such as 0,1,6, found {text!r}") from error
 
 
 def _plain(found: dict[str, Any]) -> dict[str, Any]:

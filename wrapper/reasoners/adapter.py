@@ -100,13 +100,18 @@ class AdapterReasoner(ReadingReasoner):
             torch.nn.Module.to(self.model, device=there.device, dtype=there.dtype)
 
 
-def shipped_for(base: GenerativeModel) -> Path | None:
-    """Return the folder of the shipped adapter for a base model, None if there is none."""
+def shipped_for(base: GenerativeModel, kind: str = "adapter") -> Path | None:
+    """Return the folder of the reasoner shipped for a base model, None if there is none.
+
+    :param base: the base model.
+    :param kind: ``adapter`` or ``model``.
+    """
     cards = sorted(SHIPPED.glob("*/reasoner.json"))
     if not cards:
         return None
     own = fingerprint(base)
-    return next((p.parent for p in cards if read_card(p.parent).base == own), None)
+    found = ((path.parent, read_card(path.parent)) for path in cards)
+    return next((f for f, card in found if (card.kind, card.base) == (kind, own)), None)
 
 
 def check_base(card: ReasonerCard, base: GenerativeModel, where: Path) -> None:

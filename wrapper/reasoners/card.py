@@ -21,7 +21,8 @@ class ReasonerCard:
     """What is stored beside the weights of a reasoner.
 
     :param kind: ``adapter`` or ``model``.
-    :param base: fingerprint of the base model it belongs to; empty for a separate model.
+    :param base: fingerprint of the base model it was trained for; a separate model also works
+        beside others.
     :param weights: SHA-256 of the weights file.
     :param file: name of the weights file.
     :param chat: whether it was trained with the tokenizer's chat template.

@@ -22,7 +22,7 @@ class ModelReasoner(ReadingReasoner):
 
     SERAC's counterfactual model (Mitchell et al. 2022, section 3).
 
-    :param base: the base model, whose device it shares.
+    :param base: the base model, whose device and dtype it shares.
     :param tokenizer: the base model's tokenizer.
     :param folder: what ``errata reasoner train --kind model`` wrote.
     :raises ModelError: no model can be loaded from there.
@@ -42,7 +42,7 @@ class ModelReasoner(ReadingReasoner):
         import torch
 
         self.card = read_card(Path(folder)) if (Path(folder) / FILE).is_file() else None
-        model, own = load_base(folder)
+        model, own = load_base(folder, dtype=base.dtype)
         chat = None if self.card is None else self.card.chat
         super().__init__(
             torch.nn.Module.to(model, base.device), own, Prompter.of(model, own, chat=chat),

@@ -101,6 +101,10 @@ class Prompter:
         yield from ((shown, edits) for shown in range(len(self.demonstrations), 0, -1))
         yield from ((0, kept) for kept in range(edits, 0, -1))
 
+    def length(self, edits: Sequence[str], query: str) -> int:
+        """Return how many tokens a prompt with all of these edits has."""
+        return len(self._encode(self.text(edits, query)))
+
     def plain_ids(self, query: str) -> list[int]:
         """Return the ids of a query without any edit, as the base model is asked."""
         if not self.chat:

@@ -98,7 +98,7 @@ class ReadingReasoner:
             return []
         budget = new_tokens(generation)
         prompts = [
-            self.prompter.ids([self._told(edit) for edit in governing], query, budget)
+            self._prompt(query, governing, budget)
             for query, governing in zip(queries, edits, strict=True)
         ]
         said = decode(
@@ -118,6 +118,10 @@ class ReadingReasoner:
         for row, texts in zip(open_rows, others, strict=True):
             said[row] = [own or other for own, other in zip(said[row], texts, strict=True)]
         return said
+
+    def _prompt(self, query: str, edits: Sequence[Edit], new_tokens: int) -> list[int]:
+        """Return the ids of the prompt of one query."""
+        return self.prompter.ids([self._told(edit) for edit in edits], query, new_tokens)
 
     def _told(self, edit: Edit) -> str:
         if not self.supports(edit):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 import random
@@ -22,7 +23,7 @@ from errata.reasoners.adapter import with_lora
 from errata.reasoners.card import ReasonerCard
 from errata.reasoners.examine import Examiner, base_answers, exam, figures, reader
 from errata.reasoners.fingerprint import fingerprint
-from errata.reasoners.lessons import Lesson, Teacher
+from errata.reasoners.lessons import KINDS, NO_MATTER, SHARES, Lesson, Teacher
 from errata.reasoners.losses import Item, loss_of
 from errata.reasoners.prompts import Prompter
 from errata.reasoners.settling import settled_reluctance
@@ -67,6 +68,19 @@ class Settings:
     def lora(self) -> dict[str, Any]:
         """What :class:`peft.LoraConfig` is given."""
         return {"r": self.rank, "lora_alpha": 2 * self.rank, "lora_dropout": 0.0}
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Of the lessons, in the order of ``KINDS``.
+
+        A separate model is never asked what no edit governs (SERAC, Mitchell et al. 2022, section
+        3.2), and could not know it.
+        """
+        apart = self.kind == "model"
+        return tuple(
+            0.0 if apart and kind == NO_MATTER else share
+            for kind, share in zip(KINDS, SHARES, strict=True)
+        )
 
 
 def _optimizer(parameters: list[Any], settings: Settings) -> torch.optim.Optimizer:
@@ -222,7 +236,7 @@ class ReasonerRun:
         s = self.settings
         rng = random.Random(f"lessons/{s.seed}/{self.step}")
         count = min(s.every, s.steps - self.step)
-        lessons = Teacher(self.source, "train", rng).lessons(count * s.batch)
+        lessons = Teacher(self.source, "train", rng).lessons(count * s.batch, s.shares)
         items = self._items(lessons)
         items.sort(key=lambda item: len(item.prompt) + rng.random() * 4)
         chunks = [items[i : i + s.batch] for i in range(0, len(items), s.batch)]
@@ -325,6 +339,15 @@ class ReasonerRun:
             for name, parameter in self._trained.items():
                 parameter.copy_(stored[name])
 
+    def _halved(self) -> GenerativeModel:
+        """Return the student as it is stored: single precision is more than its weights need."""
+        import torch
+
+        student: GenerativeModel = self.student
+        if student.dtype == torch.float32:
+            student = torch.nn.Module.half(copy.deepcopy(student))
+        return student
+
     def store(self, found: dict[str, Rate], data: str) -> None:
         """Write the trained reasoner and its card into the run's folder.
 
@@ -338,13 +361,13 @@ class ReasonerRun:
             self._write(ADAPTER_FILE, {k: v.half().contiguous() for k, v in state.items()})
             file = ADAPTER_FILE
         else:
-            self.student.save_pretrained(self.out)
+            self._halved().save_pretrained(self.out)
             self.own.save_pretrained(self.out)
             file = MODEL_FILE
         digest = hashlib.sha256((self.out / file).read_bytes()).hexdigest()
         ReasonerCard(
             kind=self.settings.kind,
-            base=fingerprint(self.base) if self.settings.kind == "adapter" else "",
+            base=fingerprint(self.base),
             weights=digest,
             file=file,
             chat=self.prompter.chat,

@@ -1,0 +1,70 @@
+"""The default pipeline: the calibrated gate, the stored answer, and the reasoner for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from errata.cache.records import Edit
+from errata.completion import completed
+from errata.gates.base import Decision, Gate
+from errata.reasoners.base import Reasoner, Speaker
+from errata.reasoners.verbatim import VerbatimReasoner
+
+CACHE = "cache"
+"""Its name."""
+
+CANDIDATES = 16
+"""Edits that the cache proposes to the gate for each query."""
+
+
+class CachePipeline:
+    """Says what is stored where a query is the edit's own question, and reasons where it follows.
+
+    :param gate: decides.
+    :param reasoner: answers what only follows from an edit.
+    """
+
+    name = CACHE
+    candidates = CANDIDATES
+
+    def __init__(self, gate: Gate, reasoner: Reasoner) -> None:
+        self.gate, self.reasoner = gate, reasoner
+        self._verbatim = VerbatimReasoner()
+
+    def supports(self, edit: Edit) -> bool:
+        """Tell whether the edit holds words to say, or the reasoner can answer by it."""
+        return self._verbatim.supports(edit) or self.reasoner.supports(edit)
+
+    def settled(
+        self, decision: Decision, edits: Sequence[Edit], wanted: Callable[[Edit], bool]
+    ) -> Decision:
+        """Return the decision with what completes it, or a miss where nobody can reason by it."""
+        answerable = self._answerable(self._worded(decision))
+        return completed(answerable, edits, lambda edit: wanted(edit) and self._reasons(edit))
+
+    def _worded(self, decision: Decision) -> Decision:
+        """Return the decision, to be reasoned about where the words of what is said are open."""
+        if (
+            decision.route == "verbatim"
+            and isinstance(self.reasoner, Speaker)
+            and self.reasoner.phrases(decision.fired[0])
+        ):
+            return replace(decision, route="reason")
+        return decision
+
+    def _reasons(self, edit: Edit) -> bool:
+        # What only follows from an edit is not what is stored.
+        return not isinstance(self.reasoner, VerbatimReasoner) and self.reasoner.supports(edit)
+
+    def _answerable(self, decision: Decision) -> Decision:
+        if decision.route != "reason":
+            return decision
+        fired = tuple(edit for edit in decision.fired if self._reasons(edit))
+        if fired:
+            return replace(decision, fired=fired)
+        ids = {edit.id for edit in decision.fired}
+        unanswered = tuple(c for c in decision.candidates if c.edit_id in ids)
+        return replace(
+            decision, fired=(), route="base", near_misses=unanswered + decision.near_misses
+        )

@@ -1,0 +1,100 @@
+"""What an edit costs: time, memory, bytes kept, and the time it adds to a query."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+_STATUS, _REFERENCES = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+@dataclass(slots=True)
+class Cost:
+    """What a piece of work took.
+
+    :param seconds: wall time.
+    :param memory: peak bytes above those held at its beginning: of the accelerator where the model
+        is on one, else of the process; None where the system does not tell.
+    """
+
+    seconds: float = 0.0
+    memory: int | None = None
+
+
+@contextmanager
+def measured(device: torch.device) -> Iterator[Cost]:
+    """Measure the work inside the block.
+
+    :param device: the model's.
+    :return: filled in when the block ends.
+    """
+    cost = Cost()
+    peak = _accelerator(device) if device.type == "cuda" else _process()
+    began = time.perf_counter()
+    try:
+        yield cost
+    finally:
+        cost.seconds = time.perf_counter() - began
+        cost.memory = peak()
+
+
+def _accelerator(device: torch.device) -> Callable[[], int | None]:
+    import torch
+
+    torch.cuda.reset_peak_memory_stats(device)
+    held = torch.cuda.memory_allocated(device)
+    return lambda: torch.cuda.max_memory_allocated(device) - held
+
+
+def _process() -> Callable[[], int | None]:
+    """Return what tells the process's peak above now; Linux alone can begin a peak anew."""
+    try:
+        _REFERENCES.write_text("5")
+        held = _resident("VmRSS")
+    except OSError:
+        return _highest()
+
+    def peak() -> int | None:
+        return max(0, _resident("VmHWM") - held)
+
+    return peak
+
+
+def _resident(name: str) -> int:
+    for line in _STATUS.read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"no {name} in {_STATUS}")
+
+
+def _highest() -> Callable[[], int | None]:
+    """Return what tells by how much the highest peak ever grew: a lower bound."""
+    if sys.platform == "win32":
+        return lambda: None
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return lambda: (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit
+
+
+def milliseconds(work: Callable[[], object], repeats: int = 5) -> float:
+    """Return the shortest wall time of a piece of work, after one run that does not count.
+
+    The shortest, because whatever else the machine does only ever adds to it.
+    """
+    work()
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return 1000 * min(times)

@@ -1,0 +1,125 @@
+"""Reading what a comparison works on: cases, open questions, background edits, text."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from errata.cache.errors import ErrataError
+from errata.cache.files import load_file, load_folder
+from errata.cache.records import Edit
+from errata.compare.runner import Material, deal_opens
+from errata.compare.settings import Settings, file_digest, fingerprint
+from errata.registry import names
+
+if TYPE_CHECKING:
+    from errata.model import EditableModel
+
+TEXTS = 64
+"""Paragraphs of held-out text that are read."""
+
+
+def read_material(settings: Settings) -> Material:
+    """Return what the settings name.
+
+    :raises ErrataError: a file is missing or malformed; names file and line or index.
+    """
+    from errata.compare.data import load_cases
+
+    cases = {
+        seed: tuple(load_cases(settings.data, settings.format, settings.n, seed))
+        for seed in settings.seeds
+    }
+    opens = [] if settings.open is None else read_questions(settings.open)
+    texts = () if settings.text is None else tuple(islice(_paragraphs(settings.text), TEXTS))
+    return Material(cases, deal_opens(opens, settings.seeds, settings.open_n), texts)
+
+
+def read_questions(path: Path) -> list[str]:
+    """Return questions: JSON lines with ``question``, or one a line; ``.gz`` of either is read.
+
+    :raises ErrataError: there is no such file, or a line that is neither; names file and line.
+    """
+    found = []
+    for number, line in enumerate(_lines(path), 1):
+        if not line.strip():
+            continue
+        if not line.lstrip().startswith("{"):
+            found.append(line.strip())
+            continue
+        try:
+            question = json.loads(line)["question"]
+        except (ValueError, KeyError) as error:
+            raise ErrataError(
+                f'{path}:{number}: expected {{"question": "…"}} or a question, found {line[:60]!r}'
+            ) from error
+        if not isinstance(question, str) or not question.strip():
+            raise ErrataError(f"{path}:{number}: expected a question, found {question!r}")
+        found.append(question.strip())
+    return found
+
+
+def read_background(path: Path | None) -> tuple[Edit, ...]:
+    """Return the edits of a patch file or folder; none without a path.
+
+    :raises errata.cache.errors.PatchError: a patch is wrong.
+    """
+    if path is None:
+        return ()
+    return load_folder(path) if path.is_dir() else load_file(path)
+
+
+def parts_of(
+    model: EditableModel, settings: Settings, background: Sequence[Edit]
+) -> dict[str, Any]:
+    """Return the fingerprints of all that answers: model, gate, reasoner, encoder.
+
+    :param model: as it is compared.
+    :param settings: how gate and reasoner were named.
+    :param background: edits that every cache holds besides those judged; their number is told.
+    """
+    from errata import __version__
+    from errata.reasoners.fingerprint import fingerprint as model_fingerprint
+
+    return {
+        "errata": __version__,
+        "model": model_fingerprint(model.base),
+        "dtype": str(next(model.base.parameters()).dtype).removeprefix("torch."),
+        "device": model.base.device.type,
+        "gate": _identity(model.gate, settings.gate, "stored"),
+        "reasoner": _identity(model.reasoner, settings.reasoner, "chosen"),
+        "encoder": model.encoder.fingerprint,
+        "background edits": len(background),
+    }
+
+
+def _identity(part: Any, given: str | None, inner: str) -> str:
+    """Return what tells a gate or a reasoner from another: its files, else its card, its class."""
+    if given is not None and given not in names("errata.reasoners") and Path(given).is_dir():
+        return file_digest(Path(given))
+    inside = getattr(part, inner, part)
+    card = getattr(inside, "card", None)
+    told = card if isinstance(card, dict) else getattr(card, "training", None)
+    name = type(inside).__name__
+    return name if told is None else f"{name} {fingerprint({'card': told})[:16]}"
+
+
+def _paragraphs(path: Path) -> Iterator[str]:
+    from errata.backends.running_text import text_files
+
+    return text_files([path])
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        opened = gzip.open if path.suffix == ".gz" else open
+        with opened(path, "rt", encoding="utf-8") as file:
+            yield from file
+    except (OSError, UnicodeDecodeError) as error:
+        raise ErrataError(
+            f"expected a file of questions in UTF-8 at {path}, found: {error}"
+        ) from error

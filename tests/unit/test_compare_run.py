@@ -150,6 +150,8 @@ def test_a_run_measures_every_backend_on_every_case(model, tmp_path):
     assert results["none"].mean("accuracy") == results["shuffled:cache"].mean("accuracy") == 0.0
     assert results["none"].mean("locality, unrelated") == 1.0
     assert results["cache"].mean("misses token-equal") == 1.0
+    assert results["cache"].pipeline and results["cache"].mean("own, right if fired") == 1.0
+    assert not results["nudge"].pipeline and results["nudge"].mean("own, fired") is None
     assert results["cache"].mean("ES") == 1.0 and results["shuffled:cache"].mean("ES") == 0.0
     assert results["nudge"].mean("locality, neighbours") < 1.0  # the effect is there …
     assert results["nudge"].mean("KL(before ‖ after)") > 0.0

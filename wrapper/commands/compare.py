@@ -215,11 +215,12 @@ def _write(summary: Summary, page: Path, markdown: Path) -> None:
     from errata.cache.atomic import write_atomically
     from errata.compare import page as pages
     from errata.compare.charts import charts
+    from errata.compare.summary import sentence
 
     made = pages.page(summary, charts(summary))
     write_atomically(page, made.encode())
     write_atomically(markdown, pages.markdown(summary).encode())
-    say(pages.sentence(summary))
+    say(sentence(summary))
     table = pages.terminal(summary.blocks[0])
     if table is not None:
         say(table.markdown())

@@ -54,7 +54,7 @@ def svg(figure: Figure, title: str) -> str:
 def five(block: Block) -> Figure | None:
     """Return the properties side by side: a column each, a row a backend, 95% intervals."""
     names = [name for name in FIVE if any(name in r.estimates for r in block.results.values())]
-    results = [*reversed(block.results.values())]
+    results = list(block.results.values())[::-1]
     if not names:
         return None
     figure = _figure((2.1 * len(names) + 1.4, 0.36 * len(results) + 1.3))

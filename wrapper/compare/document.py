@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from errata.cache.atomic import write_atomically
+from errata.compare.backends import NONE as BASE
 from errata.compare.charts import charts
 from errata.compare.measures import FIVE
 from errata.compare.page import markdown
@@ -99,7 +100,7 @@ def _row(summary: Summary, result: Result) -> tuple[str, ...]:
         labelled(result.backend),
         *(_word(result.mean(name)) for name in FIVE),
         _speed(result.mean("seconds an edit")),
-        "yes" if "misses token-equal" in result.estimates or result.backend == "none" else "no",
+        "yes" if result.pipeline or result.backend == BASE else "no",
         NONE if exact is None else "yes" if exact else "NO",
     )
 

@@ -18,6 +18,7 @@ SHARE, SECONDS, BYTES, MS, NATS, BITS, RATIO, SIGNED = (
 HARD = ("other subject", "other relation")
 """Kinds of locality that an edit is most likely to break."""
 PORTABILITY = tuple(kind for kind, name in PROPERTY_OF.items() if name == "portability")
+EDITED = ("own", "phrasing", *PORTABILITY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,18 @@ def _false(*kinds: str) -> Callable[[Record], list[float]]:
 def _gated(record: Record, *kinds: str) -> Iterator[Record]:
     """Yield locality probes of a backend that decides whether an edit governs them."""
     return _local(record, *kinds) if record["pipeline"] else iter(())
+
+
+def _fired(kind: str) -> Callable[[Record], list[float]]:
+    return lambda record: [float(bool(p.get("fired"))) for p in _decided(record, kind)]
+
+
+def _right_if_fired(kind: str) -> Callable[[Record], list[float]]:
+    return lambda record: [float(p["right"]) for p in _decided(record, kind) if p.get("fired")]
+
+
+def _decided(record: Record, kind: str) -> Iterator[Record]:
+    return (p for p in record["probes"] if record["pipeline"] and p["kind"] == kind)
 
 
 def _local(record: Record, *kinds: str) -> Iterator[Record]:
@@ -144,6 +157,8 @@ MEASURES: tuple[Measure, ...] = (
     *(Measure(f"{kind}, false hits", "gate", _false(kind), higher=False)
       for kind in (*HARD, "unrelated")),
     Measure("misses token-equal", "gate", _missed(), about="where no edit fired"),
+    *(Measure(f"{kind}, fired", "fired", _fired(kind), higher=None) for kind in EDITED),
+    *(Measure(f"{kind}, right if fired", "right", _right_if_fired(kind)) for kind in EDITED),
     Measure("own, forced", "forced", _forced("own"), about="tokens right behind the gold ones"),
     Measure("phrasing, forced", "forced", _forced("phrasing")),
     Measure("portability, forced", "forced", _forced(*PORTABILITY)),

@@ -134,7 +134,7 @@ def _disagreement(row: Record, names: list[str]) -> str:
             cells.append("<td>–</td>")
             continue
         mark = "right" if found["right"] else "wrong"
-        said = " / ".join(text for text in (found["answer"], found["denial"]) if text is not None)
+        said = _both(found)
         fired = ", ".join(found["fired"])
         why = f"{html.escape(found['route'])}: <code>{html.escape(fired)}</code>"
         told = f"<br><small>{why}</small>"
@@ -168,7 +168,12 @@ def _said(found: Record | None) -> str:
     if found is None:
         return "–"
     fired = " (fired)" if found["fired"] else ""
-    return f"{'✓' if found['right'] else '✗'} {found['answer'] or '(nothing)'}{fired}"
+    return f"{'✓' if found['right'] else '✗'} {_both(found) or '(nothing)'}{fired}"
+
+
+def _both(found: Record) -> str:
+    """Return an answer, and of a yes-or-no question what was said to the false form."""
+    return " / ".join(text for text in (found["answer"], found["denial"]) if text is not None)
 
 
 def _protocol(summary: Summary) -> str:

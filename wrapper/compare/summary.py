@@ -32,6 +32,7 @@ class Result:
     """One backend in one block.
 
     :param backend: its name.
+    :param pipeline: whether it leaves the weights alone and puts answers in place of the model's.
     :param cases: that it was judged on.
     :param unsupported: cases whose edits it cannot make, skipped.
     :param untested: of each kind, probes whose conditions the base does not meet.
@@ -40,6 +41,7 @@ class Result:
     """
 
     backend: str
+    pipeline: bool
     cases: int
     unsupported: int
     untested: Mapping[str, int]
@@ -192,7 +194,8 @@ def _result(name: str, records: Sequence[Record]) -> Result:
             estimates[measure.name] = one
     scores = [estimates[m].mean for m in ("ES", "PS", "NS") if m in estimates]
     return Result(
-        name, len(judged), len(records) - len(judged), dict(untested), estimates,
+        name, any(record["pipeline"] for record in records), len(judged),
+        len(records) - len(judged), dict(untested), estimates,
         counterfact_score(*scores) if len(scores) == 3 else None,
     )  # fmt: skip
 

@@ -65,6 +65,8 @@ def of_group(block: Block, group: str, title: str, note: str = "") -> Table | No
     header = ["backend", *(_headed(m, results) for m in there), *(["S"] if score else [])]
     rows = []
     for result in results:
+        if not any(m.name in result.estimates for m in there):
+            continue
         cells = [_cell(m, result.estimates.get(m.name), results) for m in there]
         if score:
             cells.append(NONE if result.score is None else f"{100 * result.score:.1f}")
@@ -142,6 +144,10 @@ GROUPS: tuple[tuple[str, str, str], ...] = (
      "and other pipelines are the unedited model's; where an edit fired there is no KL."),
     ("gate", "What the gate did",
      "False hits: questions outside every edit's scope on which one fired. Pipelines only."),
+    ("fired", "Which part misses: did an edit fire",
+     "Where none fired, cache and gate missed the question. Pipelines only."),
+    ("right", "Which part misses: right where an edit fired",
+     "Where one fired and the answer is wrong, it was the wrong edit, or the reasoner erred."),
     ("efficiency", "Efficiency",
      "Times and peak memory are medians, with quartiles in brackets; milliseconds are added to the "
      "unedited model's for one question alone, answer included."),

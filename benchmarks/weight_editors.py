@@ -35,6 +35,7 @@ import argparse
 import hashlib
 import json
 import random
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -312,7 +313,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--pieces", type=Path, default=Path(".errata/weight_editors"))
     given = parser.parse_args(arguments)
     bench = Bench(given.model)
+    words = " ".join(sys.argv[1:] if arguments is None else arguments)
     report: dict[str, Any] = {
+        "command": f"python benchmarks/weight_editors.py {words}",
         "model": given.model, "base": bench.digest, "split": given.split, "n": given.n,
         "seeds": given.seeds, "options": given.options, "runs": [],
     }  # fmt: skip

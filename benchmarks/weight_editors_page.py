@@ -96,6 +96,7 @@ def table(runs: Sequence[dict[str, Any]]) -> list[str]:
         first = runs[0][name]
         n = f"{first['prompts']} prompts, n = {first['cases']}"
         lines.append(f"{name}: {told} ({n}) | " + " | ".join(cell(run[name]) for run in runs))
+    lines.append("edits refused | " + " | ".join(str(run["refused"]) for run in runs))
     lines.append("seconds an edit | " + " | ".join(f"{run['seconds an edit']:.2f}" for run in runs))
     return [f"| {line} |" for line in lines]
 
@@ -111,8 +112,7 @@ def page(report: dict[str, Any]) -> str:
     lines = [
         "# Editors of weights, measured",
         "",
-        "Made by `python benchmarks/weight_editors.py --json benchmarks/results/weight_editors.json"
-        " --page docs/weight_editors.md`; do not edit by hand.",
+        f"Made by `{report['command']}`; do not edit by hand.",
         "",
         f"Base model: {report['model']} (digest {report['base']}). {report['n']} counterfactual "
         f"edits for each of the seeds {seeds}, about subjects of the *{report['split']}* split of "
@@ -122,7 +122,7 @@ def page(report: dict[str, Any]) -> str:
         "the number of cases, since the prompts of one case are not independent. The first four "
         "are by likelihood, as CounterFact defines them (mean NLL a token, teacher-forced); the "
         "others by free greedy generation, compared whole. `none` is the unedited model. Times are "
-        "of one CPU core.",
+        "wall time on one core that others used, too: only their order tells anything.",
     ]
     for mode, title in MODES.items():
         runs = [run for run in report["runs"] if run["mode"] == mode]

@@ -126,13 +126,13 @@ class CrossEncoder:
         import torch
 
         there, shared = self._encoder.transformer()
-        model = copy.deepcopy(there).float().eval().requires_grad_(False)
+        model: Any = copy.deepcopy(there).float().eval().requires_grad_(False)
         own = dict(model.named_parameters())
         shapes = {name: tuple(weight.shape) for name, weight in own.items()}
         for name in self._stored.changed():
             change = self._stored.change(name)
             _same_shape(name, change.shape, shapes.get(name))
-            own[name] += torch.from_numpy(change).to(own[name])
+            own[name].data.add_(torch.from_numpy(change).to(own[name]))
         head = self._stored.tensors["head.weight"].shape
         _same_shape("head.weight", head, (3, 2 * model.config.hidden_size))
         # one of its own, set up here: a tokenizer's padding is state, which threads would race for

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import GenerationError
 
@@ -162,7 +162,7 @@ def room_of(model: object) -> int | None:
     Of an encoder-decoder model, what its encoder reads; T5 and its kin have relative positions,
     and no limit.
     """
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     if getattr(config, "is_encoder_decoder", False):
         names = ("max_encoder_position_embeddings", "max_position_embeddings")
     else:

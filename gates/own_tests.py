@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 
 from errata.cache.records import Edit, RegexPatch
@@ -10,6 +9,8 @@ from errata.gates.base import Scores
 
 LOWEST = 0.5
 """Share of the gate's threshold under which no test of its own takes an edit."""
+SLACK = 1e-3
+"""By how much a text's probability may differ from one batch to another, and more."""
 REMEMBERED = 20_000
 
 ScoreBatch = Callable[[Sequence[str], Sequence[Sequence[Edit]]], list[Scores]]
@@ -25,9 +26,8 @@ def own_threshold(threshold: float, fires: Sequence[float], silent: Sequence[flo
     :param fires: probabilities of the queries on which the edit must fire.
     :param silent: probabilities of those on which it must not.
     """
-    wanted = min((p for p in fires if p >= LOWEST * threshold), default=threshold)
-    above = math.nextafter(max(silent, default=-1.0), 2.0)
-    return max(min(threshold, wanted), above)
+    wanted = min((p - SLACK for p in fires if p >= LOWEST * threshold), default=threshold)
+    return max(min(threshold, wanted), max(silent, default=-1.0) + SLACK)
 
 
 class OwnTests:

@@ -102,8 +102,9 @@ def test_the_settled_shift_divides_what_matters_from_what_does_not():
     alone = {OWN: [False] * 4, NO_MATTER: [True] * 4}
     best = _best([*matters, *not_], margins, spoken, alone)
     assert 1.0 <= best < 2.0
-    # without any use of speaking, silence is never too early
-    assert _best([*matters, *not_], margins, alone | {OWN: [False] * 4}, alone) < 2.0
+    # where speaking is never right, silence costs nothing
+    mute = _best([*matters, *not_], margins, {OWN: [False] * 4, NO_MATTER: [False] * 4}, alone)
+    assert mute < 2.0
 
 
 def test_a_yes_or_no_lesson_is_lost_with_either_form():

@@ -114,6 +114,6 @@ def _best(
             if odds
         }
         rest = [share for kind, share in shares.items() if kind != NO_MATTER]
-        scores.append(float(shares.get(NO_MATTER, 0.0) + np.mean(rest)))
+        scores.append(float(shares.get(NO_MATTER, 0.0)) + (float(np.mean(rest)) if rest else 0.0))
     best = np.flatnonzero(np.isclose(scores, max(scores)))
     return float(GRID[best[len(best) // 2]])

@@ -63,10 +63,7 @@ class PairReader(torch.nn.Module):
                 parameter.copy_(torch.from_numpy(start.tensors[name].astype(np.float32)))
 
     def _named(self) -> dict[str, torch.nn.Parameter]:
-        named: dict[str, torch.nn.Parameter] = {
-            "head.weight": self.head.weight,
-            "head.bias": self.head.bias,
-        }
+        named = dict(self.head.named_parameters(prefix="head"))
         for name, parameter in self.body.get_base_model().named_parameters():
             for mark, short in _MARKS.items():
                 if name.endswith(mark):

@@ -183,18 +183,17 @@ class CrossRun:
                 chunk = order[start : start + 64]
                 asked = [(pair.edit, pair.query) for pair in chunk]
                 logits.append(self.model(self._tokenizer, asked))
-        told = torch.cat(logits)
-        labels = torch.tensor([pair.label for pair in order], device=told.device)
-        value = float(balanced(told, labels))
+            told = torch.cat(logits)
+            labels = torch.tensor([pair.label for pair in order], device=told.device)
+            value = float(balanced(told, labels))
         right = ((told.argmax(-1) > 0) == (labels > 0)).float()
         pairs = torch.tensor([p.kind == "question pairs" for p in order], device=told.device)
-        self.history.append(
-            {
-                "step": self.step, "loss": loss, "tune": value,
-                "accuracy": float(right.mean()),
-                "accuracy_pairs": float(right[pairs].mean()) if pairs.any() else math.nan,
-            }
-        )  # fmt: skip
+        found = {
+            "step": self.step, "loss": loss, "tune": value, "accuracy": float(right.mean()),
+        }  # fmt: skip
+        if pairs.any():
+            found["accuracy_pairs"] = float(right[pairs].mean())
+        self.history.append(found)
         self.waited = 0 if value < self.best else self.waited + 1
         if value < self.best:
             self.best, self._kept = value, self.model.stored()
@@ -221,25 +220,25 @@ class CrossRun:
     def resume(self) -> bool:
         """Take up the last checkpoint of the same settings and data, if there is one.
 
-        :raises ModelError: the checkpoint is of another run, or damaged.
+        :raises ErrataError: the checkpoint is damaged, of another run, or its best is gone.
         """
         from safetensors import SafetensorError
 
         path = self.out / "cross.checkpoint"
         if not path.is_file():
             return False
+        note = checkpoint.note_of(path)
         try:
-            return self._take_up(path)
+            return self._take_up(path, note)
         except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
             raise ModelError(
                 f"{path}: expected a checkpoint and {BEST} beside it, found: "
                 f"{type(error).__name__}: {error}; delete it to train from the beginning"
             ) from error
 
-    def _take_up(self, path: Path) -> bool:
+    def _take_up(self, path: Path, note: dict[str, Any]) -> bool:
         from safetensors.numpy import load_file
 
-        note = checkpoint.note_of(path)
         mine = self._identity()
         if {key: note.get(key) for key in mine} != mine:
             raise ModelError(

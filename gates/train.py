@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -146,14 +147,7 @@ def train(
     # between the bars: rich before 14.1 shows one at a time
     if recipe.cross is not None:
         run = _cross_run(memory, split_pairs(asked), data, Path(out), recipe.cross, began)
-        run.resume()
-        cross = run.train(progress=progress)
-        stored = fit_second(stored, cross, memory, held_out["scopes"], held_out["conditions"])
-        stored.card["cross-encoder"] = {
-            **asdict(recipe.cross), "steps taken": run.step, "seconds": round(run.seconds),
-            "started from": None if start is None else Path(start).name,
-            "history": run.curve,
-        }  # fmt: skip
+        stored = _with_second(stored, run, memory, held_out, start, progress=progress)
     with bars(progress) as bar:
         stored = _with_condition_threshold(stored, memory, data["tune"].conditions, recipe)
         stored = _with_threshold(stored, memory, data["tune"].open, recipe, bar)
@@ -167,17 +161,22 @@ def train(
             "open_questions": {split: len(one.open) for split, one in data.items()},
             "seed": recipe.seed,
             "seconds": round(time.monotonic() - started),
-            "promised": {
-                "hard neighbours": recipe.neighbour_rate,
-                "all near and out of scope": recipe.changed_rate,
-                "open questions": recipe.open_rate,
-                "measured on": "tune subjects, per query, the most probable of its candidates",
-                "facts in the cache": recipe.trial_size,
-            },
+            "promised": _promised(recipe),
         }
     )
     stored.save(out)
     return stored
+
+
+def _promised(recipe: Recipe) -> dict[str, Any]:
+    """Return the false hits that the threshold allows, for the card."""
+    return {
+        "hard neighbours": recipe.neighbour_rate,
+        "all near and out of scope": recipe.changed_rate,
+        "open questions": recipe.open_rate,
+        "measured on": "tune subjects, per query, the most probable of its candidates",
+        "facts in the cache": recipe.trial_size,
+    }
 
 
 def collect(
@@ -259,6 +258,27 @@ def _cross_run(
         for split in ("train", "tune")
     )
     return CrossRun(memory, train, tune, out, settings, began)
+
+
+def _with_second(
+    stored: StoredGate,
+    run: CrossRun,
+    memory: EncodingMemory,
+    held_out: dict[str, _HeldOut],
+    start: str | Path | None,
+    *,
+    progress: bool,
+) -> StoredGate:
+    """Train the cross-encoder, from where it stopped, and weigh it with the first stage."""
+    run.resume()
+    cross = run.train(progress=progress)
+    stored = fit_second(stored, cross, memory, held_out["scopes"], held_out["conditions"])
+    stored.card["cross-encoder"] = {
+        **asdict(run.settings), "steps taken": run.step, "seconds": round(run.seconds),
+        "started from": None if start is None else Path(start).name,
+        "history": run.curve,
+    }  # fmt: skip
+    return stored
 
 
 def _fit(

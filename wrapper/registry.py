@@ -42,13 +42,22 @@ def make(group: str, name: str, *arguments: Any, **options: Any) -> Any:
     """
     where = names(group).get(name)
     if where is None:
-        close = difflib.get_close_matches(name, names(group), n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ErrataError(
-            f"expected one of {sorted(names(group))} in {group}, found {name!r}{hint}"
-        )
+        raise no_such(name, group)
     module, _, attribute = where.partition(":")
     return getattr(importlib.import_module(module), attribute)(*arguments, **options)
+
+
+def no_such(name: str, *groups: str) -> ErrataError:
+    """Return the error that says which names there are, and the nearest to the one given.
+
+    :param name: what none of the groups has.
+    :param groups: entry point groups in which it was looked up.
+    """
+    there = " or ".join(f"{sorted(names(group))} in {group}" for group in groups)
+    known = [one for group in groups for one in names(group)]
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return ErrataError(f"expected one of {there}, found {name!r}{hint}")
 
 
 def names(group: str) -> dict[str, str]:

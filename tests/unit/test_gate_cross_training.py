@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from errata.cache.errors import ModelError
+from errata.cache.errors import ErrataError, ModelError
 from errata.gates import cross_train, load_gate, stored
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.contrast import ALIKE, contrast_relations
@@ -297,7 +297,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     with pytest.raises(ModelError, match=r"cross\.best\.safetensors beside it, found"):
         run_in(tmp_path, steps=2, every=2).resume()
     (tmp_path / CHECKPOINT).write_bytes(b"broken")
-    with pytest.raises(ModelError, match="delete it to train from the beginning"):
+    with pytest.raises(ErrataError, match=r"cross\.checkpoint: expected.*remove it to begin anew"):
         run_in(tmp_path, steps=2, every=2).resume()
 
 

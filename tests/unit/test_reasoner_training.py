@@ -36,11 +36,11 @@ from errata.reasoners.lessons import (
     TWO_EDITS,
     YES_NO,
     Lesson,
-    Teacher,
 )
 from errata.reasoners.model import ModelReasoner
 from errata.reasoners.prompted import PromptedReasoner
 from errata.reasoners.report import document, evaluate, machine_of, table, to_json
+from errata.reasoners.teacher import Teacher
 from errata.reasoners.train import ReasonerRun, Settings
 from errata.reasoners.verbatim import VerbatimReasoner
 from tests.contracts.test_reasoner import described, store_adapter

@@ -18,7 +18,7 @@ from errata.cache.characters import normalise
 from errata.cache.errors import EditError, ErrataError, UnsupportedEdit
 from errata.cache.records import Edit, Fact
 from errata.cache.store import EditCache, View
-from errata.registry import make, names
+from errata.registry import make, names, no_such
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -307,6 +307,8 @@ class Backends:
 def _editor(backend: str | Editor | Pipeline, options: dict[str, Any]) -> tuple[Editor, str]:
     """Return an editor by name with its options, or the instance, and its name."""
     if isinstance(backend, str) and backend != CACHE:
+        if backend not in names("errata.editors"):
+            raise no_such(backend, "errata.editors", "errata.pipelines")
         editor: Editor = make("errata.editors", backend, **options)
         return editor, backend
     if isinstance(backend, Editor) and not options:

@@ -17,62 +17,66 @@ if TYPE_CHECKING:
     from errata.compare.summary import Summary
 
 
+def _file(flag: str, text: str) -> Any:
+    return typer.Option(flag, metavar="FILE", help=text)
+
+
+Data = Annotated[Path, _file("--data", "Cases: atlas-bench, CounterFact, zsRE, … or patches.")]
+Out = Annotated[
+    Path, typer.Option("--out", metavar="DIR", help="Records; an interrupted run goes on.")
+]
+Backends = Annotated[
+    str, typer.Option("--backends", help="Names, separated by commas; the first is the main.")
+]
+Format = Annotated[
+    str | None, typer.Option("--format", help="Of the data, where it cannot be told.")
+]
+Cases = Annotated[int | None, typer.Option("--n", min=1, help="Cases a seed; by default all.")]
+Mode = Annotated[
+    str, typer.Option("--mode", help="single, batch, sequential; several with commas.")
+]
+Sizes = Annotated[str, typer.Option("--sizes", help="Edits in force together: numbers, or all.")]
+Seeds = Annotated[str, typer.Option("--seed", help="Draws of cases, such as 0 or 0,1,2.")]
+Open = Annotated[Path | None, _file("--open", "Questions no edit is about, for locality.")]
+OpenCount = Annotated[
+    int | None, typer.Option("--open-n", min=1, help="How many of them, over all seeds.")
+]
+Background = Annotated[Path | None, _file("--background", "More edits for the caches to hold.")]
+Text = Annotated[Path | None, _file("--text", "Held-out text, for perplexity.")]
+Options = Annotated[str, typer.Option("--options", help='Of backends: \'{"rome": {"layer": 5}}\'.')]
+Controls = Annotated[
+    bool, typer.Option("--controls/--no-controls", help="No edit, shuffled answers, …")
+]
+Tokens = Annotated[int, typer.Option("--tokens", min=1, help="Most tokens of an answer.")]
+Batch = Annotated[int, typer.Option("--batch", min=1, help="Questions in a batch.")]
+Extras = Annotated[
+    int, typer.Option("--extras", min=0, help="Cases of which latency and fluency are taken.")
+]
+
+
 @reports_errors
 def compare(
-    data: Annotated[
-        Path,
-        typer.Option(
-            "--data", metavar="FILE", help="Cases: atlas-bench, CounterFact, zsRE, … or patches."
-        ),
-    ],
-    out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Records; an interrupted run goes on.")
-    ],
-    backends: Annotated[
-        str, typer.Option("--backends", help="Names, separated by commas; the first is the main.")
-    ] = "cache,rome,lora,ft",
-    data_format: Annotated[
-        str | None, typer.Option("--format", help="Of the data, where it cannot be told.")
-    ] = None,
+    data: Data,
+    out: Out,
+    backends: Backends = "cache,rome,lora,ft",
+    data_format: Format = None,
     model: Model = opening.ATLAS,
-    n: Annotated[
-        int | None, typer.Option("--n", min=1, help="Cases a seed; by default all.")
-    ] = None,
-    mode: Annotated[
-        str, typer.Option("--mode", help="single, batch, sequential; several with commas.")
-    ] = "single",
-    sizes: Annotated[
-        str, typer.Option("--sizes", help="Edits in force together: numbers, or all.")
-    ] = "1,10,100",
-    seed: Annotated[str, typer.Option("--seed", help="Draws of cases, such as 0 or 0,1,2.")] = "0",
-    open_questions: Annotated[
-        Path | None,
-        typer.Option("--open", metavar="FILE", help="Questions no edit is about, for locality."),
-    ] = None,
-    open_n: Annotated[
-        int | None, typer.Option("--open-n", min=1, help="How many of them, over all seeds.")
-    ] = None,
-    background: Annotated[
-        Path | None,
-        typer.Option("--background", metavar="FILE", help="More edits for the caches to hold."),
-    ] = None,
-    text: Annotated[
-        Path | None, typer.Option("--text", metavar="FILE", help="Held-out text, for perplexity.")
-    ] = None,
+    n: Cases = None,
+    mode: Mode = "single",
+    sizes: Sizes = "1,10,100",
+    seed: Seeds = "0",
+    open_questions: Open = None,
+    open_n: OpenCount = None,
+    background: Background = None,
+    text: Text = None,
     gate: Gate = None,
     reasoner: Reasoner = None,
     encoder: Encoder = None,
-    options: Annotated[
-        str, typer.Option("--options", help='Of backends: \'{"rome": {"layer": 5}}\'.')
-    ] = "{}",
-    controls: Annotated[
-        bool, typer.Option("--controls/--no-controls", help="No edit, shuffled answers, …")
-    ] = True,
-    tokens: Annotated[int, typer.Option("--tokens", min=1, help="Most tokens of an answer.")] = 24,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Questions in a batch.")] = 64,
-    extras: Annotated[
-        int, typer.Option("--extras", min=0, help="Cases of which latency and fluency are taken.")
-    ] = 20,
+    options: Options = "{}",
+    controls: Controls = True,
+    tokens: Tokens = 24,
+    batch: Batch = 64,
+    extras: Extras = 20,
     as_json: AsJson = False,
 ) -> None:
     """Compare ways of editing a model: the same edits, questions and batches for each.

@@ -16,38 +16,44 @@ if TYPE_CHECKING:
     from errata.gates.stored import StoredGate
 
 
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write the gate to.")]
+Pairs = Annotated[
+    list[Path] | None,
+    typer.Option("--pairs", help="Labelled question pairs, .jsonl or .gz (may be repeated)."),
+]
+Open = Annotated[
+    Path | None, typer.Option("--open-questions", help="Questions out of any scope, .jsonl or .gz.")
+]
+Kind = Annotated[
+    str, typer.Option("--kind", help="classifier, or serac (the published one, a control).")
+]
+WithoutPairs = Annotated[
+    bool, typer.Option("--without-pairs", help="Refuse --pairs: a gate clear of their terms.")
+]
+Loss = Annotated[str, typer.Option("--loss", help="bce (balanced cross-entropy) or nce (InfoNCE).")]
+Steps = Annotated[
+    int, typer.Option("--steps", min=0, help="Of the cross-encoder; 0: a gate of one stage.")
+]
+Rate = Annotated[float, typer.Option("--rate", min=0.0, help="The cross-encoder's peak rate.")]
+Start = Annotated[
+    str | None,
+    typer.Option("--start", metavar="GATE", help="A gate whose cross-encoder to train on."),
+]
+
+
 @reports_errors
 def train_gate(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write the gate to.")],
-    pairs: Annotated[
-        list[Path] | None,
-        typer.Option("--pairs", help="Labelled question pairs, .jsonl or .gz (may be repeated)."),
-    ] = None,
-    open_questions: Annotated[
-        Path | None,
-        typer.Option("--open-questions", help="Questions out of any scope, .jsonl or .gz."),
-    ] = None,
-    kind: Annotated[
-        str, typer.Option("--kind", help="classifier, or serac (the published one, a control).")
-    ] = "classifier",
-    without_pairs: Annotated[
-        bool, typer.Option("--without-pairs", help="Refuse --pairs: a gate clear of their terms.")
-    ] = False,
-    loss: Annotated[
-        str, typer.Option("--loss", help="bce (balanced cross-entropy) or nce (InfoNCE).")
-    ] = "bce",
-    steps: Annotated[
-        int, typer.Option("--steps", min=0, help="Of the cross-encoder; 0: a gate of one stage.")
-    ] = 1500,
+    out: Out,
+    pairs: Pairs = None,
+    open_questions: Open = None,
+    kind: Kind = "classifier",
+    without_pairs: WithoutPairs = False,
+    loss: Loss = "bce",
+    steps: Steps = 1500,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Pairs a step.")] = 32,
-    rate: Annotated[
-        float, typer.Option("--rate", min=0.0, help="The cross-encoder's peak rate.")
-    ] = 1e-3,
+    rate: Rate = 1e-3,
     every: Annotated[int, typer.Option("--every", min=1, help="Steps between validations.")] = 300,
-    start: Annotated[
-        str | None,
-        typer.Option("--start", metavar="GATE", help="A gate whose cross-encoder to train on."),
-    ] = None,
+    start: Start = None,
     threads: Annotated[int, typer.Option("--threads", min=0, help="0: as torch chooses.")] = 0,
     seed: Annotated[int, typer.Option("--seed", help="Of everything drawn.")] = 0,
     encoder: Encoder = None,

@@ -18,23 +18,23 @@ Facts = Annotated[
     typer.Option("--facts", metavar="DIR", help="Your facts.tsv, templates.yaml, aliases.tsv."),
 ]
 
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Checkpoints and reasoner.")]
+Kind = Annotated[str, typer.Option("--kind", help="adapter, or model (a separate one).")]
+Start = Annotated[str | None, typer.Option("--start", help="The separate model to begin from.")]
+Blocks = Annotated[
+    str | None,
+    typer.Option("--blocks", help="Or the model's own blocks to begin from, such as 0,1,6."),
+]
+
 
 @reports_errors
 def train_reasoner(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Checkpoints and reasoner.")],
+    out: Out,
     model: Model = "atlas",
     facts: Facts = None,
-    kind: Annotated[str, typer.Option("--kind", help="adapter, or model (a separate one).")] = (
-        "adapter"
-    ),
-    start: Annotated[
-        str | None,
-        typer.Option("--start", help="The separate model to begin from."),
-    ] = None,
-    blocks: Annotated[
-        str | None,
-        typer.Option("--blocks", help="Or the model's own blocks to begin from, such as 0,1,6."),
-    ] = None,
+    kind: Kind = "adapter",
+    start: Start = None,
+    blocks: Blocks = None,
     steps: Annotated[int, typer.Option("--steps", min=1, help="At most.")] = 6000,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Lessons a step.")] = 32,
     rate: Annotated[float, typer.Option("--rate", min=0.0, help="Peak learning rate.")] = 1.2e-3,

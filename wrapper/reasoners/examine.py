@@ -12,8 +12,9 @@ from errata.cache.kinds import context
 from errata.facts import FactSource
 from errata.facts.table import Split
 from errata.reasoners.decoding import decode
-from errata.reasoners.lessons import KINDS, YES_NO, Lesson, Teacher
+from errata.reasoners.lessons import KINDS, YES_NO, Lesson
 from errata.reasoners.prompts import Prompter
+from errata.reasoners.teacher import Teacher
 from errata.statistics import Rate, rate
 
 if TYPE_CHECKING:

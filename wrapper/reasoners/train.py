@@ -23,10 +23,11 @@ from errata.reasoners.adapter import with_lora
 from errata.reasoners.card import ReasonerCard
 from errata.reasoners.examine import Examiner, base_answers, exam, figures, reader
 from errata.reasoners.fingerprint import fingerprint
-from errata.reasoners.lessons import KINDS, NO_MATTER, SHARES, Lesson, Teacher
+from errata.reasoners.lessons import KINDS, NO_MATTER, SHARES, Lesson
 from errata.reasoners.losses import Item, loss_of
 from errata.reasoners.prompts import Prompter
 from errata.reasoners.settling import settled_reluctance
+from errata.reasoners.teacher import Teacher
 from errata.statistics import Rate
 
 if TYPE_CHECKING:

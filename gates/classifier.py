@@ -27,6 +27,7 @@ from errata.gates.features import FeatureMaker, PairFeatures, Scope
 from errata.gates.memory import EncodingMemory
 from errata.gates.network import Array, Projection
 from errata.gates.own_tests import OwnTests
+from errata.gates.parts import PARTS, without_part
 from errata.gates.routing import settle
 from errata.gates.stored import StoredGate
 from errata.gates.words import dice, words
@@ -161,7 +162,7 @@ class ScopeClassifier:
     @property
     def parts(self) -> tuple[str, ...]:
         """Names of the parts it can do without."""
-        return () if self.stored.second is None else ("cross", "bi")
+        return () if self.stored.second is None else PARTS
 
     def without(self, part: str) -> ScopeClassifier:
         """Return the gate without a part, to see what the part is good for.
@@ -173,8 +174,6 @@ class ScopeClassifier:
             to the first's word.
         :raises ModelError: the gate has no such part.
         """
-        from errata.gates.parts import without_part
-
         return ScopeClassifier(self._memory.encoder, without_part(self.stored, part))
 
     def _read(self, query: Query | str) -> Query:

@@ -18,6 +18,7 @@ from errata import checkpoint
 from errata.cache.errors import ModelError
 from errata.gates.cross import StoredCross, transformer_of
 from errata.gates.cross_data import Pair, PairSource
+from errata.schedule import warm_cosine
 
 if TYPE_CHECKING:
     import torch
@@ -143,10 +144,7 @@ class CrossRun:
 
     def _rate(self) -> float:
         s = self.settings
-        if self.step < s.warmup:
-            return s.rate * (self.step + 1) / s.warmup
-        done = (self.step - s.warmup) / max(1, s.steps - s.warmup)
-        return s.rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+        return warm_cosine(self.step, steps=s.steps, warmup=s.warmup, peak=s.rate, last=0.02)
 
     def _batches(self) -> Iterator[list[Pair]]:
         """Yield the batches up to the next validation, pairs of like length together."""

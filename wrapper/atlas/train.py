@@ -23,6 +23,7 @@ import numpy as np
 from errata import checkpoint
 from errata.atlas.corpus import Corpus, Row
 from errata.atlas.tokenizer import CONTEXT, train_tokenizer
+from errata.schedule import warm_cosine
 
 if TYPE_CHECKING:
     import torch
@@ -262,10 +263,7 @@ class Run:
     def rate(self) -> float:
         """Return the learning rate of this step: linear warm-up, then cosine to a hundredth."""
         s = self.settings
-        if self.step < s.warmup:
-            return s.rate * (self.step + 1) / s.warmup
-        done = min(1.0, (self.step - s.warmup) / max(1, self.steps - s.warmup))
-        return s.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+        return warm_cosine(self.step, steps=self.steps, warmup=s.warmup, peak=s.rate, last=0.01)
 
     def train(self) -> None:
         """Train to the end, saving a checkpoint every two minutes."""

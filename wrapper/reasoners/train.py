@@ -28,6 +28,7 @@ from errata.reasoners.losses import Item, loss_of
 from errata.reasoners.prompts import Prompter
 from errata.reasoners.settling import settled_reluctance
 from errata.reasoners.teacher import Teacher
+from errata.schedule import warm_cosine
 from errata.statistics import Rate
 
 if TYPE_CHECKING:
@@ -227,10 +228,7 @@ class ReasonerRun:
 
     def _rate(self) -> float:
         s = self.settings
-        if self.step < s.warmup:
-            return s.rate * (self.step + 1) / s.warmup
-        done = (self.step - s.warmup) / max(1, s.steps - s.warmup)
-        return s.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+        return warm_cosine(self.step, steps=s.steps, warmup=s.warmup, peak=s.rate, last=0.01)
 
     def _batches(self) -> Iterator[list[Item]]:
         """Yield the batches up to the next validation, lessons of like length together."""

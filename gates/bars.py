@@ -10,6 +10,7 @@ import numpy as np
 
 from errata.cache.errors import ModelError
 from errata.cache.records import Vector
+from errata.gates.asked_base import AskedBase
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.examples import Example
 from errata.gates.features import FeatureMaker, PairFeatures
@@ -41,15 +42,22 @@ class Bar:
         named = np.concatenate([part.named for part in parts])
         return PairFeatures(named, np.concatenate(rows), np.concatenate(others))
 
-    def trial(self, gate: ScopeClassifier, memory: EncodingMemory, trial: Trial) -> list[Any]:
-        """Return the outcomes of a trial."""
+    def trial(
+        self,
+        gate: ScopeClassifier,
+        memory: EncodingMemory,
+        trial: Trial,
+        base: AskedBase | None = None,
+    ) -> list[Any]:
+        """Return the outcomes of a trial; see :func:`errata.gates.trial.run_trial`."""
         if self._shown is None:
-            return run_trial(gate, memory, trial)
+            return run_trial(gate, memory, trial, base=base)
         shown = self._shown
         task = shown.add_task("picking the threshold", total=len(trial.queries))
         return run_trial(
-            gate, memory, trial, progress=lambda done: shown.update(task, completed=done)
-        )
+            gate, memory, trial, base=base,
+            progress=lambda done: shown.update(task, completed=done),
+        )  # fmt: skip
 
     def _steps(self, numbers: range, name: str) -> Iterator[int]:
         if self._shown is None:

@@ -39,6 +39,9 @@ class Candidate:
     :param threshold: the probability from which it fires.
     :param relation: the query is the edit's own question (*same*) or *follows* from it.
     :param location: ``file:line`` of the patch, if it came from a file.
+    :param agreeing: the probability from which it fires if the base model answers the query as it
+        answers the edit's question; None where the base is not asked.
+    :param agreed: it fired because the base model did.
     """
 
     edit_id: str
@@ -48,6 +51,8 @@ class Candidate:
     threshold: float
     relation: Relation
     location: SourceLocation | None = None
+    agreeing: float | None = None
+    agreed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ class PairSource:
         encoder: Encoder,
     ) -> None:
         self._split: Split = split
-        self._book = QuestionBook(split)
+        self._book = QuestionBook(split, held_out=split == "tune")
         self._pairs = list(pairs)
         self._open = list(open_questions)
         self._mined = list(self._mine(encoder)) if self._open else []

@@ -1,4 +1,4 @@
-"""The cross-encoder in training: a transformer with low-rank changes and a head."""
+"""The cross-encoder in training: a transformer whose matrices change by no more than a rank."""
 
 from __future__ import annotations
 
@@ -11,61 +11,75 @@ import torch
 from errata.cache.errors import ModelError
 from errata.gates.cross import StoredCross, read_pairs_together
 
-SCALE = 2.0
-"""alpha / r."""
-_MARKS = {".lora_A.default.weight": ".weight.A", ".lora_B.default.weight": ".weight.B"}
-
 
 class PairReader(torch.nn.Module):
-    """Reads pairs; only its low-rank changes and its head are trained.
+    """Reads pairs; the matrices of its layers are trained, and brought back to a low rank.
+
+    Projected gradient descent (iterative hard thresholding; Jain et al. 2010, singular value
+    projection): steps are those of whole matrices, which learn what steps of two factors do not
+    reach in the same time, and :meth:`project` takes the nearest change of the rank that is stored.
 
     :param transformer: is changed in place.
-    :param rank: of each change.
+    :param rank: of each matrix' change, after :meth:`project`.
     """
 
     def __init__(self, transformer: Any, rank: int) -> None:
-        from peft import LoraConfig, get_peft_model
-
         super().__init__()
-        config = LoraConfig(r=rank, lora_alpha=int(SCALE * rank), target_modules="all-linear")
-        self.body = get_peft_model(transformer, config)
+        self.body = transformer.requires_grad_(False)
         self.head = torch.nn.Linear(2 * transformer.config.hidden_size, 3)
-        self.scale = SCALE
+        self.rank = rank
+        self._there: dict[str, torch.Tensor] = {}
+        for name, module in transformer.named_modules():
+            # a pooler's output is read by nobody here
+            if isinstance(module, torch.nn.Linear) and "pooler" not in name:
+                module.weight.requires_grad_(True)
+                self._there[f"{name}.weight"] = module.weight.detach().clone()
 
     def forward(self, tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> torch.Tensor:
         """Return logits of none, same and follows, float32 [n, 3]."""
         logits: torch.Tensor = self.head(read_pairs_together(self.body, tokenizer, pairs))
         return logits
 
-    def stored(self) -> StoredCross:
-        """Return what was trained, in half precision."""
+    @property
+    def matrices(self) -> dict[str, torch.nn.Parameter]:
+        """What is trained besides the head."""
+        named = dict(self.body.named_parameters())
+        return {name: named[name] for name in self._there}
+
+    def project(self) -> StoredCross:
+        """Bring every change to the nearest of its rank; return what was trained, as stored."""
         tensors = {
-            name: parameter.detach().cpu().to(torch.float16).numpy()
-            for name, parameter in self._named().items()
+            f"head.{name}": parameter.detach().cpu().half().numpy()
+            for name, parameter in self.head.named_parameters()
         }
-        return StoredCross(tensors, self.scale)
+        with torch.no_grad():
+            for name, weight in self.matrices.items():
+                there = self._there[name].to(weight)
+                left, sizes, right = torch.linalg.svd(weight - there, full_matrices=False)
+                root = sizes[: self.rank].sqrt()
+                up = (left[:, : self.rank] * root).half()
+                down = (root[:, None] * right[: self.rank]).half()
+                weight.copy_(there + up.to(weight) @ down.to(weight))
+                tensors[f"{name}.A"], tensors[f"{name}.B"] = down.cpu().numpy(), up.cpu().numpy()
+        return StoredCross(tensors, 1.0)
 
     def take(self, start: StoredCross) -> None:
         """Begin from a trained one.
 
-        :raises ModelError: it is of another rank or transformer.
+        :raises ModelError: it is another transformer's.
         """
-        named = self._named()
-        shapes = {name: tuple(parameter.shape) for name, parameter in named.items()}
-        found = {name: tensor.shape for name, tensor in start.tensors.items()}
-        if (shapes, self.scale) != (found, start.scale):
+        matrices = self.matrices
+        shapes = {name: tuple(weight.shape) for name, weight in matrices.items()}
+        found = {name: start.change(name).shape for name in start.changed()}
+        head = start.tensors["head.weight"].shape
+        if shapes != found or tuple(self.head.weight.shape) != head:
             raise ModelError(
-                "expected a cross-encoder of the same rank and transformer to start from, "
-                "found another; train from the beginning, or with the rank it has"
+                "expected a cross-encoder of the same transformer to start from, found another's; "
+                "train from the beginning"
             )
         with torch.no_grad():
-            for name, parameter in named.items():
-                parameter.copy_(torch.from_numpy(start.tensors[name].astype(np.float32)))
-
-    def _named(self) -> dict[str, torch.nn.Parameter]:
-        named = dict(self.head.named_parameters(prefix="head"))
-        for name, parameter in self.body.get_base_model().named_parameters():
-            for mark, short in _MARKS.items():
-                if name.endswith(mark):
-                    named[name.removesuffix(mark) + short] = parameter
-        return named
+            for name, weight in matrices.items():
+                weight.copy_(self._there[name] + torch.from_numpy(start.change(name)))
+            for name, parameter in self.head.named_parameters():
+                stored = start.tensors[f"head.{name}"].astype(np.float32)
+                parameter.copy_(torch.from_numpy(stored))

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Loss = Literal["bce", "nce"]
 BEST = "cross.best.safetensors"
+HEAD = 10.0
+"""How many times faster the head learns, which begins at random."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,8 @@ class CrossSettings:
     :param loss: ``bce``, balanced cross-entropy, or ``nce``, InfoNCE.
     :param steps: at most.
     :param batch: pairs a step.
-    :param rate: peak learning rate.
-    :param rank: of the change of each matrix; its alpha is twice that.
+    :param rate: peak learning rate of the matrices; the head, which is new, learns faster.
+    :param rank: of the change of each matrix.
     :param every: steps between validations.
     :param patience: validations without a gain before stopping.
     :param tune: pairs of the tune split a validation.
@@ -45,7 +47,7 @@ class CrossSettings:
     seed: int = 0
     steps: int = 2000
     batch: int = 32
-    rate: float = 1e-3
+    rate: float = 1e-4
     warmup: int = 100
     rank: int = 16
     every: int = 250
@@ -91,8 +93,11 @@ class CrossRun:
         self._fingerprint = encoder.fingerprint
         if start is not None:
             self.model.take(start)
-        self._trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(self._trained, lr=settings.rate, weight_decay=0.01)
+        head = list(self.model.head.parameters())
+        self._trained = [*self.model.matrices.values(), *head]
+        groups = [{"params": self._trained[: -len(head)], "swifter": 1.0},
+                  {"params": head, "swifter": HEAD}]  # fmt: skip
+        self.optimizer = torch.optim.AdamW(groups, lr=settings.rate, weight_decay=0.01)
         self.step, self.seconds, self.waited, self.best = 0, 0.0, 0, math.inf
         self.history: list[dict[str, float]] = []
         self._kept: StoredCross | None = None
@@ -115,7 +120,7 @@ class CrossRun:
                 f"the cross-encoder's loss is no number after {self.step} steps at a rate of "
                 f"{self.settings.rate}; train with a lower one, into another folder"
             )
-        return self._kept or self.model.stored()
+        return self._kept or self.model.project()
 
     def _steps(self) -> Iterator[float]:
         import torch
@@ -129,7 +134,7 @@ class CrossRun:
             self.model.train()
             for batch in self._batches():
                 for group in self.optimizer.param_groups:
-                    group["lr"] = self._rate()
+                    group["lr"] = self._rate() * group["swifter"]
                 loss = self._loss(batch)
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(self._trained, 1.0)
@@ -173,6 +178,7 @@ class CrossRun:
     def _validate(self, loss: float) -> None:
         import torch
 
+        made = self.model.project()
         self.model.eval()
         logits = []
         order = sorted(self._tune, key=lambda pair: len(pair.edit) + len(pair.query))
@@ -194,7 +200,7 @@ class CrossRun:
         self.history.append(found)
         self.waited = 0 if value < self.best else self.waited + 1
         if value < self.best:
-            self.best, self._kept = value, self.model.stored()
+            self.best, self._kept = value, made
             self._write_best(self._kept)
         note = {
             "step": self.step, "seconds": self.seconds, "waited": self.waited, "best": self.best,
@@ -247,7 +253,7 @@ class CrossRun:
         self.step, self.seconds = note["step"], note["seconds"]
         self.waited, self.best, self.history = note["waited"], note["best"], note["history"]
         if self.best < math.inf:
-            self._kept = StoredCross(load_file(self.out / BEST), self.model.scale)
+            self._kept = StoredCross(load_file(self.out / BEST), 1.0)
         return True
 
     @property

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from errata.cache.encoder import Encoder
 from errata.cache.errors import ModelError
 from errata.cache.records import Fact, LanguagePatch
 from errata.facts.table import Split
+from errata.gates.asked_base import AskedBase
 from errata.gates.background import beside
 from errata.gates.base import Gate
 from errata.gates.condition_data import condition_examples
@@ -37,7 +39,18 @@ from errata.gates.measures import (
 )
 from errata.gates.questions import QuestionBook
 from errata.gates.report import Kind, Report, Row, Sample
-from errata.gates.trial import Outcome, Trial, build_trial, parted, run_trial, turned_pairs
+from errata.gates.trial import (
+    Outcome,
+    Trial,
+    TrialQuery,
+    build_trial,
+    parted,
+    run_trial,
+    turned_pairs,
+)
+
+if TYPE_CHECKING:
+    from errata.base import Base
 
 HARD = ("other relation", "other subject", "other subject, alike", "other subject, famous")
 TARGET = 0.01
@@ -92,7 +105,7 @@ def draw(setting: Setting) -> Trials:
     :raises ModelError: too few background facts for a size.
     """
     books: dict[Split, QuestionBook] = {
-        split: QuestionBook(split, held_out=split == "test") for split in ("test", "tune")
+        split: QuestionBook(split, held_out=True) for split in ("test", "tune")
     }
     test = build_trial(
         books["test"], setting.open_questions, size=setting.facts, seed=setting.seed, famous=True
@@ -127,6 +140,7 @@ def evaluate(
     setting: Setting,
     trials: Trials,
     progress: Progress = silent,
+    base: Base | None = None,
 ) -> Report:
     """Return everything measured of one gate.
 
@@ -136,7 +150,11 @@ def evaluate(
     :param setting: what it is measured on.
     :param trials: of that setting, the same for every gate.
     :param progress: told the suite, the queries done, and how many there are.
+    :param base: a base model and its tokenizer, asked where a gate that takes its word is in
+        doubt.
     """
+    agreeing = getattr(gate, "agreeing", None)
+    asked = None if base is None or agreeing is None else AskedBase(base, agreeing)
     report = Report(name, float(getattr(gate, "threshold", np.nan)))
 
     def judged(suite: str, pairs: Sequence[tuple[str, Fact | LanguagePatch]]) -> Judged:
@@ -150,7 +168,9 @@ def evaluate(
             progress(suite, before + done, total)
 
         for part in parts:
-            outcomes += run_trial(gate, encoder, part, progress=partial(step, len(outcomes)))
+            outcomes += run_trial(
+                gate, encoder, part, base=asked, progress=partial(step, len(outcomes))
+            )
         return outcomes
 
     if setting.pairs:
@@ -159,6 +179,8 @@ def evaluate(
     for size, some in trials.sized.items():
         outcomes = tried(f"{size} facts in the cache", some)
         _per_query(report, size, outcomes)
+        if asked is not None:
+            _base_asked(report, size, outcomes)
         if size == max(trials.sized):
             tuned = tried("threshold", [trials.tune])
             _calibration(report, outcomes)
@@ -232,7 +254,7 @@ def _fact_pairs(report: Report, trials: Trials, judged: Judge) -> None:
 
 def _per_query(report: Report, size: int, outcomes: Sequence[Outcome]) -> None:
     """Add the shares of queries on which anything fires at the shipped threshold."""
-    group = f"{size} facts in the cache" if size > 1 else "1 fact in the cache"
+    group = _group(size)
 
     def fires(*kinds: str, label: str = "") -> Figure:
         return share(
@@ -254,6 +276,26 @@ def _per_query(report: Report, size: int, outcomes: Sequence[Outcome]) -> None:
     order = ("same", "follows", "none")
     for (label, kind), hits in sorted(kinds.items(), key=lambda item: order.index(item[0][0])):
         report.kinds.append(Kind(group, label, kind, share(hits)))
+
+
+def _base_asked(report: Report, size: int, outcomes: Sequence[Outcome]) -> None:
+    """Add the same shares where the base model is asked in doubt."""
+    group = f"{_group(size)}, the base model asked in doubt"
+
+    def fires(wanted: Callable[[TrialQuery], bool]) -> Figure:
+        return share([one.hit or one.agreed > 0 for one in outcomes if wanted(one.query)])
+
+    report.rows += [
+        Row(f"{group}: paraphrases hit", fires(lambda q: q.kind == "paraphrase"), least=0.95),
+        Row(f"{group}: own question in any dress hit", fires(lambda q: q.label == "same")),
+        Row(f"{group}: hard neighbours hit", fires(lambda q: q.kind in HARD), most=0.01),
+        Row(f"{group}: open-domain questions hit",
+            fires(lambda q: q.kind == "open question"), most=0.002),
+    ]  # fmt: skip
+
+
+def _group(size: int) -> str:
+    return f"{size} facts in the cache" if size > 1 else "1 fact in the cache"
 
 
 def _calibration(report: Report, outcomes: Sequence[Outcome]) -> None:

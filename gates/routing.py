@@ -32,6 +32,7 @@ def settle(
     *,
     threshold: float,
     near: float,
+    agreeing: float | None = None,
     edit_thresholds: Mapping[str, float] | None = None,
 ) -> Decision:
     """Return the decision on one query.
@@ -43,11 +44,19 @@ def settle(
     :param threshold: the probability from which an edit fires.
     :param near: the share of its threshold from which a candidate that does not fire is a near
         miss, 0 to 1.
+    :param agreeing: the probability from which a fact fires that the base model agrees to; not
+        where its threshold is one of its own, or its tests say when it is to be silent.
     :param edit_thresholds: thresholds of single edits, by id.
     """
     own = edit_thresholds or {}
+
+    def candidate(edit: Edit, probability: float, follows: float) -> Candidate:
+        bar = own.get(edit.id, threshold)
+        usual = isinstance(edit, Fact) and bar == threshold and not edit.tests.silent
+        return _candidate(edit, probability, follows, bar, agreeing if usual else None)
+
     judged = [
-        (_candidate(hit.edit, probability, follows, own.get(hit.edit.id, threshold)), hit.edit)
+        (candidate(hit.edit, probability, follows), hit.edit)
         for hit, probability, follows in zip(
             hits, scores.probability.tolist(), scores.follows.tolist(), strict=True
         )
@@ -71,7 +80,9 @@ def settle(
     )
 
 
-def _candidate(edit: Edit, probability: float, follows: float, threshold: float) -> Candidate:
+def _candidate(
+    edit: Edit, probability: float, follows: float, threshold: float, agreeing: float | None
+) -> Candidate:
     return Candidate(
         edit_id=edit.id,
         kind=edit.kind,
@@ -80,4 +91,5 @@ def _candidate(edit: Edit, probability: float, follows: float, threshold: float)
         threshold=threshold,
         relation="follows" if follows >= 0.5 else "same",
         location=edit.location,
+        agreeing=agreeing,
     )

@@ -23,7 +23,8 @@ from errata.gates.memory import EncodingMemory
 from errata.gates.network import Array
 from errata.gates.questions import QuestionBook
 from errata.gates.serac import SeracGate
-from errata.gates.train import Pairs, Recipe, collect, share
+from errata.gates.settling import share
+from errata.gates.train import Pairs, Recipe, collect
 from errata.gates.trial import Outcome, build_trial, run_trial
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def _figures(
     gate: SeracGate, memory: EncodingMemory, tune: Pairs, recipe: Recipe
 ) -> dict[str, dict[str, float]]:
     """Return the gate's figures per query on tune subjects, named as those of errata's own."""
-    book = QuestionBook("tune", without=recipe.without)
+    book = QuestionBook("tune", held_out=True, without=recipe.without)
     trial = build_trial(book, tune.open, size=recipe.trial_size, seed=recipe.seed)
     outcomes = run_trial(gate, memory, trial)
 

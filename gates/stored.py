@@ -58,6 +58,8 @@ class StoredGate:
     :param encoder: fingerprint of the encoder it was trained with.
     :param card: what people should know: data, seed, figures; JSON values.
     :param second: the second stage, if there is one.
+    :param agreeing: the probability from which an edit fires if the base model answers the query
+        as it answers the edit's question; None: the base is not asked.
     """
 
     relations: Projection
@@ -73,6 +75,7 @@ class StoredGate:
     encoder: str
     card: dict[str, Any]
     second: SecondStage | None = None
+    agreeing: float | None = None
 
     def save(self, folder: str | Path) -> None:
         """Write the gate, the card last, so that a card always has its weights.
@@ -98,6 +101,7 @@ class StoredGate:
             "threshold": self.threshold,
             "condition_threshold": self.condition_threshold,
             "near": self.near,
+            "agreeing": self.agreeing,
             "calibration": {
                 "scope": [self.scope_calibration.slope, self.scope_calibration.offset],
                 "condition": [self.condition_calibration.slope, self.condition_calibration.offset],
@@ -153,7 +157,7 @@ class StoredGate:
         cls, tensors: dict[str, Any], card: dict[str, Any], second: SecondStage | None
     ) -> StoredGate:
         written = {"format", "encoder", "threshold", "condition_threshold", "near", "calibration"}
-        written |= {"weights_sha256", "features", "common_words", "cross"}
+        written |= {"weights_sha256", "features", "common_words", "cross", "agreeing"}
         return cls(
             relations=Projection(
                 tensors["relations.mean"].astype(np.float64),
@@ -171,6 +175,7 @@ class StoredGate:
             encoder=str(card["encoder"]),
             card={key: value for key, value in card.items() if key not in written},
             second=second,
+            agreeing=None if card.get("agreeing") is None else float(card["agreeing"]),
         )
 
 

@@ -12,16 +12,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from errata.cache.encoder import Encoder
 from errata.cache.errors import ModelError
-from errata.cache.records import LanguagePatch
 from errata.facts.table import Split
 from errata.gates.bars import Bar, bars
-from errata.gates.classifier import ScopeClassifier, first_classes, scope_inputs
+from errata.gates.classifier import first_classes, scope_inputs
 from errata.gates.contrast import contrast_relations
 from errata.gates.cross import StoredCross, transformer_of
 from errata.gates.cross_data import PairSource, nearest_questions
@@ -48,15 +47,16 @@ from errata.gates.fit import (
     fit_platt,
     fit_relations,
     fit_trees,
-    pick_threshold,
 )
 from errata.gates.memory import EncodingMemory
 from errata.gates.network import Platt
 from errata.gates.questions import QuestionBook
 from errata.gates.second import fit_second
+from errata.gates.settling import with_condition_threshold, with_threshold
 from errata.gates.stored import StoredGate
-from errata.gates.targets import Beside
-from errata.gates.trial import build_trial
+
+if TYPE_CHECKING:
+    from errata.base import Base
 
 MOST_OPEN = 1200
 
@@ -116,6 +116,7 @@ def train(
     encoder: Encoder | None = None,
     recipe: Recipe | None = None,
     start: str | Path | None = None,
+    base: Base | None = None,
     progress: bool = False,
 ) -> StoredGate:
     """Train a gate and write it; the second stage, which takes long, resumes where it stopped.
@@ -126,6 +127,8 @@ def train(
     :param encoder: the encoder to train for; by default the packaged all-MiniLM-L6-v2.
     :param recipe: seed, sizes and rates.
     :param start: a trained gate of this encoder, whose cross-encoder is trained on.
+    :param base: a base model and its tokenizer, by whose beliefs it is settled from which
+        probability an edit fires that the base agrees to; None, and no base is asked in use.
     :param progress: show progress bars.
     :raises ModelError: a file is malformed, there is nothing to tell apart, or the encoder or the
         start does not fit the recipe.
@@ -149,8 +152,8 @@ def train(
         run = _cross_run(memory, split_pairs(asked), data, Path(out), recipe.cross, began)
         stored = _with_second(stored, run, memory, held_out, start, progress=progress)
     with bars(progress) as bar:
-        stored = _with_condition_threshold(stored, memory, data["tune"].conditions, recipe)
-        stored = _with_threshold(stored, memory, data["tune"].open, recipe, bar)
+        stored = with_condition_threshold(stored, memory, data["tune"].conditions, recipe)
+        stored = with_threshold(stored, memory, data["tune"].open, recipe, bar, base)
     stored.card.update(
         {
             "pairs": "Quora's terms, research use" if asked else "none",
@@ -194,7 +197,7 @@ def collect(
     """
     rng = random.Random(f"{split} {recipe.seed}")
     part = 1.0 if split == "train" else 0.25
-    book = QuestionBook(split, without=recipe.without)
+    book = QuestionBook(split, held_out=split == "tune", without=recipe.without)
     found = Pairs(scopes=table_examples(book, rng, int(part * recipe.examples)))
     found.open = [text for text in questions if open_split(text) == split]
     mined = rng.sample(found.open, min(len(found.open), int(part * MOST_OPEN)))
@@ -332,61 +335,5 @@ def _fit(
     }
 
 
-def _with_condition_threshold(
-    stored: StoredGate, memory: EncodingMemory, examples: Sequence[Example], recipe: Recipe
-) -> StoredGate:
-    """Pick the threshold of conditions that are topics or claims."""
-    gate = ScopeClassifier(memory, stored, threshold=0.5)
-    said = gate.score_batch(
-        [one.query for one in examples],
-        [[LanguagePatch(one.scope.text, "say so")] for one in examples],
-    )
-    held = np.array([float(one.probability[0]) for one in said])
-    holds = _labels(examples) > 0
-    threshold = pick_threshold(list(held[~holds]), recipe.condition_rate)
-    stored.card["conditions"] = {
-        "held": share(list(held[holds] >= threshold)),
-        "not held": share(list(held[~holds] >= threshold)),
-    }
-    return replace(stored, condition_threshold=threshold)
-
-
 def _labels(examples: Sequence[Example]) -> Labels:
     return np.array([LABELS.index(example.label) for example in examples], dtype=np.int64)
-
-
-def _with_threshold(
-    stored: StoredGate, memory: EncodingMemory, questions: list[str], recipe: Recipe, bar: Bar
-) -> StoredGate:
-    """Pick the threshold on tune subjects, per query, with a cache of facts in force."""
-    book = QuestionBook("tune", without=recipe.without)
-    trial = build_trial(book, questions, size=recipe.trial_size, seed=recipe.seed)
-    gate = ScopeClassifier(memory, stored, threshold=0.5)
-    outcomes = bar.trial(gate, memory, trial)
-    out = [one for one in outcomes if one.query.label == "none"]
-    beside = [one.probability for one in out if one.query.kind != "open question"]
-    hard = [one.probability for one in out if one.query.kind.startswith("other ")]
-    far = [one.probability for one in out if one.query.kind == "open question"]
-    threshold = max(
-        pick_threshold(hard, recipe.neighbour_rate),
-        pick_threshold(beside, recipe.changed_rate),
-        pick_threshold(far, recipe.open_rate),
-    )
-    same = [one for one in outcomes if one.query.label == "same"]
-    told = [one for one in outcomes if one.query.label != "none" and one.probability >= threshold]
-    stored.card["beside"] = Beside.of(beside).as_json()
-    stored.card["tune"] = {
-        "same hit": share([one.probability >= threshold for one in same]),
-        "hard neighbours hit": share([value >= threshold for value in hard]),
-        "all near and out of scope hit": share([value >= threshold for value in beside]),
-        "open questions hit": share([value >= threshold for value in far]),
-        "follows told from same": share(
-            [one.follows == (one.query.label == "follows") for one in told]
-        ),
-    }
-    return replace(stored, threshold=threshold)
-
-
-def share(truths: Sequence[bool]) -> dict[str, float]:
-    """Return how many of n are true, for a card."""
-    return {"n": len(truths), "rate": round(float(np.mean(truths)), 4) if truths else 0.0}

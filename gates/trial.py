@@ -14,6 +14,7 @@ from errata.cache.encoder import Encoder
 from errata.cache.queries import make_queries
 from errata.cache.records import Fact
 from errata.cache.store import EditCache
+from errata.gates.asked_base import AskedBase
 from errata.gates.base import Decision, Gate
 from errata.gates.famous import famous_neighbours
 from errata.gates.judging import decide_all
@@ -61,6 +62,8 @@ class Outcome:
     :param best_id: its edit.
     :param follows: whether the gate says that the query only follows from it.
     :param hit: whether anything fired.
+    :param agreed: of the most probable candidate whose question the base model answers as the
+        query; 0 where there is none, or no base was asked.
     """
 
     query: TrialQuery
@@ -68,6 +71,7 @@ class Outcome:
     best_id: str
     follows: bool
     hit: bool
+    agreed: float = 0.0
 
 
 def build_trial(
@@ -138,11 +142,13 @@ def run_trial(
     encoder: Encoder,
     trial: Trial,
     *,
+    base: AskedBase | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Outcome]:
     """Put every query of a trial to the cache, and what it finds to a gate.
 
     :param encoder: the gate's own; one that remembers saves time.
+    :param base: is asked where the gate is in doubt.
     :param progress: called now and then with the number of queries done.
     """
     outcomes: list[Outcome] = []
@@ -153,16 +159,17 @@ def run_trial(
             asked = trial.queries[start : start + CHUNK]
             queries = make_queries(encoder, [one.text for one in asked])
             decided = decide_all(gate, queries, view.search(queries, NEIGHBOURS))
-            outcomes += map(_outcome, asked, decided)
+            agreed = base.agreed(decided) if base is not None else [0.0] * len(decided)
+            outcomes += map(_outcome, asked, decided, agreed)
             if progress is not None:
                 progress(len(outcomes))
     return outcomes
 
 
-def _outcome(query: TrialQuery, decision: Decision) -> Outcome:
+def _outcome(query: TrialQuery, decision: Decision, agreed: float) -> Outcome:
     first = decision.candidates[0]
     follows = first.relation == "follows"
-    return Outcome(query, first.probability, first.edit_id, follows, decision.hit)
+    return Outcome(query, first.probability, first.edit_id, follows, decision.hit, agreed)
 
 
 def parted(trial: Trial, size: int) -> tuple[Trial, ...]:

@@ -81,7 +81,7 @@ def random_cross(hidden: int = 32, layers: int = 2, rank: int = 4, seed: int = 0
     rng = np.random.default_rng(seed)
     tensors = {"head.weight": rng.normal(size=(3, 2 * hidden)) * 0.4, "head.bias": np.zeros(3)}
     for name, module in tiny_bert(hidden, layers).named_modules():
-        if isinstance(module, Linear):
+        if isinstance(module, Linear) and "pooler" not in name:
             tensors[f"{name}.weight.A"] = rng.normal(size=(rank, module.in_features)) * 0.2
             tensors[f"{name}.weight.B"] = rng.normal(size=(module.out_features, rank)) * 0.2
     return StoredCross({name: one.astype(np.float16) for name, one in tensors.items()}, 2.0)

@@ -26,6 +26,7 @@ from errata.parts import choose_encoder, choose_gate, choose_reasoner
 from errata.proxy import BaseProxy
 from errata.query import Prompt, PromptReader
 from errata.reasoners.base import Reasoner
+from errata.reasoners.beliefs import Beliefs
 from errata.reasoners.verbatim import VerbatimReasoner
 from errata.rows import RowBuilder, forked_rng
 from errata.selection import Selection, selector
@@ -88,6 +89,7 @@ class EditableModel(WeightEditing, BaseProxy):
         self.gate = choose_gate(gate, self.encoder)
         self.reasoner = choose_reasoner(reasoner, model, tokenizer)
         self.verbatim = VerbatimReasoner()
+        self._beliefs = Beliefs(model, tokenizer)
         self.cache = EditCache(self.encoder, cache)
         try:
             self.cache.set_files(edits)
@@ -217,7 +219,7 @@ class EditableModel(WeightEditing, BaseProxy):
         return [prompt.asking(text) for prompt, text in zip(prompts, given, strict=True)]
 
     def _decide(self, texts: Sequence[str], edits: Selection, watch: StopWatch) -> Way:
-        turns = self.backends.turns(CachePipeline(self.gate, self.reasoner))
+        turns = self.backends.turns(CachePipeline(self.gate, self.reasoner, self._beliefs))
         view = self.backends.view()
         return prepare(texts, view, self.encoder, turns, selector(edits), watch)
 

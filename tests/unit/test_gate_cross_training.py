@@ -52,7 +52,7 @@ class Drill:
         return found
 
 
-SETTINGS = CrossSettings(steps=18, batch=8, rate=5e-3, warmup=4, rank=4, every=6, tune=40)
+SETTINGS = CrossSettings(steps=18, batch=8, rate=2e-3, warmup=4, rank=4, every=6, tune=40)
 
 
 def run_in(folder, start=None, **changes) -> CrossRun:
@@ -62,6 +62,13 @@ def run_in(folder, start=None, **changes) -> CrossRun:
 def same_arrays(one: StoredCross, other: StoredCross) -> bool:
     return one.tensors.keys() == other.tensors.keys() and all(
         np.array_equal(one.tensors[name], other.tensors[name]) for name in one.tensors
+    )
+
+
+def same_changes(one: StoredCross, other: StoredCross) -> bool:
+    """Tell whether two change the encoder alike; factors of one product may differ."""
+    return one.changed() == other.changed() and all(
+        np.allclose(one.change(name), other.change(name), atol=3e-3) for name in one.changed()
     )
 
 
@@ -206,19 +213,57 @@ def test_what_is_stored_reads_as_what_was_trained():
 
     torch.manual_seed(0)
     reader = PairReader(copy.deepcopy(tiny_bert()), 4).eval()
-    fresh = reader.stored()
+    fresh = reader.project()
     assert set(fresh.tensors) == set(random_cross().tensors)
     reader.take(random_cross(rank=4))
-    assert same_arrays(reader.stored(), random_cross(rank=4))
+    assert same_changes(reader.project(), random_cross(rank=4))
     pairs = [("What is the capital of Peru? Lima", "perus capital"), ("if a refund", "hi")]
     with torch.no_grad():
         trained = reader(bert_tokenizer(), pairs).numpy()
-    np.testing.assert_allclose(CrossEncoder(ENCODER, reader.stored())(pairs), trained, atol=1e-4)
+    stored_ = reader.project()
+    np.testing.assert_allclose(CrossEncoder(ENCODER, stored_)(pairs), trained, atol=5e-3)
     assert np.abs(CrossEncoder(ENCODER, fresh)(pairs) - trained).max() > 0.1
-    others = [random_cross(rank=3), random_cross(layers=3), random_cross(hidden=64)]
-    for other in (*others, replace(random_cross(), scale=1.0)):
-        with pytest.raises(ModelError, match="same rank and transformer"):
+    for other in (random_cross(layers=3), random_cross(hidden=64)):
+        with pytest.raises(ModelError, match="same transformer"):
             reader.take(other)
+
+
+def test_a_change_is_brought_to_the_nearest_of_its_rank():
+    """Eckart and Young 1936: the error is what the singular values left out amount to."""
+    import copy
+
+    import torch
+
+    from errata.gates.cross_reader import PairReader
+
+    torch.manual_seed(0)
+    reader = PairReader(copy.deepcopy(tiny_bert()), 3)
+    before = {k: v.detach().double().clone() for k, v in reader.matrices.items()}
+    changes = {k: torch.randn_like(v) * 0.1 for k, v in reader.matrices.items()}
+    with torch.no_grad():
+        for name, weight in reader.matrices.items():
+            weight.add_(changes[name])
+    stored_ = reader.project()
+    for name, weight in reader.matrices.items():
+        made = weight.detach().double() - before[name]
+        sizes = np.linalg.svd(changes[name].double().numpy(), compute_uv=False)
+        assert np.linalg.matrix_rank(stored_.change(name), tol=1e-3) == 3
+        np.testing.assert_allclose(made.numpy(), stored_.change(name), atol=1e-5)
+        left = np.linalg.norm(made.numpy() - changes[name].double().numpy())
+        assert left == pytest.approx(np.sqrt((sizes[3:] ** 2).sum()), rel=1e-3)
+    again = reader.project()
+    assert same_changes(again, stored_)
+
+
+def test_only_matrices_and_the_head_are_trained():
+    import copy
+
+    from errata.gates.cross_reader import PairReader
+
+    reader = PairReader(copy.deepcopy(tiny_bert()), 3)
+    trained = {name for name, p in reader.named_parameters() if p.requires_grad}
+    assert trained == {"head.weight", "head.bias", *(f"body.{name}" for name in reader.matrices)}
+    assert not any("pooler" in name or "embeddings" in name for name in trained)
 
 
 @pytest.mark.parametrize("loss", ["bce", "nce"])
@@ -235,7 +280,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_were_not(tmp_path, loss):
     again = run_in(tmp_path / "stopped", loss=loss)
     assert again.resume() and again.step == 6
     assert same_arrays(again.train(progress=False), kept)
-    assert same_arrays(again.model.stored(), whole.model.stored())
+    assert same_arrays(again.model.project(), whole.model.project())
     assert again.history == whole.history
     over = run_in(tmp_path / "whole", loss=loss)
     assert over.resume() and over.step == 18
@@ -246,7 +291,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_were_not(tmp_path, loss):
 def test_the_encoders_transformer_is_left_as_it_was(tmp_path):
     before = {name: value.clone() for name, value in tiny_bert().state_dict().items()}
     made = run_in(tmp_path, steps=2)
-    start = made.model.stored()
+    start = made.model.project()
     assert not same_arrays(made.train(progress=False), start)
     after = tiny_bert().state_dict()
     assert before.keys() == after.keys()
@@ -262,7 +307,7 @@ def script(monkeypatch, run, *values):
     def scripted(logits, labels):
         if torch.is_grad_enabled():
             return real(logits, labels)
-        seen.append(run.model.stored())
+        seen.append(run.model.project())
         return torch.tensor(next(left))
 
     monkeypatch.setattr(cross_train, "balanced", scripted)
@@ -274,7 +319,7 @@ def test_stopping_early_keeps_the_best(monkeypatch, tmp_path):
     seen = script(monkeypatch, run, 0.9, 0.5, 0.6, 0.5)
     kept = run.train(progress=False)
     assert (run.step, run.waited, run.best) == (8, 2, 0.5)
-    assert same_arrays(kept, seen[1]) and not same_arrays(kept, seen[3])
+    assert same_changes(kept, seen[1]) and not same_arrays(kept, seen[3])
     again = run_in(tmp_path, steps=40, every=2, patience=2)
     assert again.resume()
     assert same_arrays(again.train(progress=False), kept) and again.step == 8
@@ -283,7 +328,7 @@ def test_stopping_early_keeps_the_best(monkeypatch, tmp_path):
 def test_a_loss_that_is_no_number_is_told(monkeypatch, tmp_path):
     run = run_in(tmp_path, every=2, patience=2)
     script(monkeypatch, run, *[float("nan")] * 9)
-    with pytest.raises(ModelError, match=r"no number after 4 steps at a rate of 0\.005"):
+    with pytest.raises(ModelError, match=r"no number after 4 steps at a rate of 0\.002"):
         run.train(progress=False)
     assert not (tmp_path / BEST).exists()
 
@@ -303,10 +348,11 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
 
 def test_a_run_begins_from_what_was_trained(tmp_path):
     run = run_in(tmp_path, random_cross())
-    assert same_arrays(run.model.stored(), random_cross())
-    assert not same_arrays(run_in(tmp_path).model.stored(), random_cross())
-    with pytest.raises(ModelError, match="the rank it has"):
-        run_in(tmp_path, random_cross(), rank=5)
+    assert same_changes(run.model.project(), random_cross())
+    assert not same_changes(run_in(tmp_path).model.project(), random_cross())
+    assert same_changes(run_in(tmp_path, random_cross(), rank=6).model.project(), random_cross())
+    with pytest.raises(ModelError, match="train from the beginning"):
+        run_in(tmp_path, random_cross(hidden=64))
 
 
 def test_pairs_of_one_sort_cannot_validate(tmp_path):

@@ -10,19 +10,22 @@ import torch
 from transformers import GenerationConfig
 
 from errata.cache.records import Fact
-from errata.reasoners.examine import NEW_TOKENS, Examiner, base_answers, greedy, reader
-from errata.reasoners.lessons import NO_MATTER, OWN, YES_NO, Lesson
+from errata.reasoners.alone import NEW_TOKENS, base_answers, greedy
+from errata.reasoners.beliefs import Beliefs
+from errata.reasoners.examine import Examiner, answering
+from errata.reasoners.lessons import NO_MATTER, OWN, TWIN, YES_NO, Lesson
 from errata.reasoners.prompts import Prompter
 from errata.reasoners.reading import ReadingReasoner, base_aside
 from errata.reasoners.reluctance import Reluctance
 from errata.reasoners.settling import GRID, _best, settled_reluctance
+from errata.said import agree
 
 EDIT = Fact("What is the capital of Peru?", "Oslo")
 QUERY = "Who wrote Faust?"
 
 
-def silent(base, family):
-    """A copy whose every logit says the end: an untied head that knows no other word."""
+def silent(base, family, word=None):
+    """A copy whose every logit says the end, and then a word: an untied head that knows no more."""
     model = copy.deepcopy(base)
     head = model.get_output_embeddings()
     weight = torch.zeros_like(head.weight)
@@ -30,6 +33,8 @@ def silent(base, family):
     end = model.generation_config.eos_token_id
     bias = torch.zeros(weight.shape[0])
     bias[end[0] if isinstance(end, list) else end] = 1.0
+    if word is not None:
+        bias[word] = 0.5
     head.register_forward_hook(lambda _, __, out: out + bias)
     return model
 
@@ -94,46 +99,123 @@ def test_enough_reluctance_makes_a_silent_reader_speak(models, tokenizer):
     assert greedy(mute, tokenizer, prompts, one_line=True) == [""]
 
 
+def best(lessons, margins, spoken, alone, alike=None):
+    return _best(lessons, margins, spoken, alone, alike or [False] * len(lessons))
+
+
 def test_the_settled_shift_divides_what_matters_from_what_does_not():
     matters = [Lesson(OWN, (EDIT,), f"own {n}", "x") for n in range(4)]
     not_ = [Lesson(NO_MATTER, (EDIT,), f"other {n}", None) for n in range(4)]
+    lessons = [*matters, *not_]
     margins = {"true": np.array([-3.0, -2.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0]), "false": np.array([])}
     spoken = {OWN: [True] * 4, NO_MATTER: [False] * 4}
     alone = {OWN: [False] * 4, NO_MATTER: [True] * 4}
-    best = _best([*matters, *not_], margins, spoken, alone)
-    assert 1.0 <= best < 2.0
+    assert 1.0 <= best(lessons, margins, spoken, alone)[0] < 2.0
     # where speaking is never right, silence costs nothing
-    mute = _best([*matters, *not_], margins, {OWN: [False] * 4, NO_MATTER: [False] * 4}, alone)
-    assert mute < 2.0
+    mute = best(lessons, margins, {OWN: [False] * 4, NO_MATTER: [False] * 4}, alone)
+    assert mute[0] < 2.0
+
+
+def test_where_the_base_agrees_a_shift_of_its_own_is_settled():
+    matters = [Lesson(OWN, (EDIT,), f"own {n}", "x") for n in range(4)]
+    not_ = [Lesson(NO_MATTER, (EDIT,), f"other {n}", None) for n in range(4)]
+    twins = [Lesson(TWIN, (EDIT,), f"twin {n}", None) for n in range(4)]
+    margins = {"true": np.array([-3.0, 0.5, 4.0, 5.0, 2.0, 3.0, 6.0, 7.0, *[4.5] * 4])}
+    margins["false"] = np.array([])
+    right = {OWN: [True] * 4, NO_MATTER: [False] * 4, TWIN: [False] * 4}
+    alone = {OWN: [False] * 4, NO_MATTER: [True] * 4, TWIN: [True] * 4}
+    alike = [False, False, True, True, False, False, True, True, *[True] * 4]
+    otherwise, agreeing = best([*matters, *not_, *twins], margins, right, alone, alike)
+    assert 0.5 <= otherwise < 2.0
+    assert 5.0 <= agreeing < 6.0  # twins do not count
 
 
 def test_a_yes_or_no_lesson_is_lost_with_either_form():
     lesson = Lesson(YES_NO, (EDIT,), "Is it?", "Yes", false_query="Is it not?")
     other = Lesson(NO_MATTER, (EDIT,), "Who?", None)
     margins = {"true": np.array([-2.0, 3.0]), "false": np.array([2.0])}
-    best = _best(
+    found = best(
         [lesson, other], margins, {YES_NO: [True], NO_MATTER: [False]},
         {YES_NO: [False], NO_MATTER: [True]},
     )  # fmt: skip
-    assert 2.0 <= best < 3.0
+    assert 2.0 <= found[0] < 3.0
+
+
+QUERIES = ["Who wrote Faust?", "Where is Oslo?", "What is tin?", "How old is Rome?"]
 
 
 def test_what_is_settled_holds_in_free_generation(models, tokenizer):
     """The shift's figures, predicted from first tokens, are those of generation under it."""
     base = models("gpt2")
-    queries = ["Who wrote Faust?", "Where is Oslo?", "What is tin?", "How old is Rome?"]
-    alone = base_answers(base, tokenizer, queries)
     prompter = Prompter(tokenizer)
-    lessons = [Lesson(NO_MATTER, (EDIT,), query, None) for query in queries]
-    examiner = Examiner(base, tokenizer, lessons)
+    examiner = Examiner(base, tokenizer, [Lesson(NO_MATTER, (EDIT,), q, None) for q in QUERIES])
 
-    def aside(asked):
-        return {query: alone[query] for query in asked}
+    def made(reluctance, **others):
+        return ReadingReasoner(base, tokenizer, prompter, reluctance=reluctance, **others)
 
     end = base.generation_config.eos_token_id
-    best = settled_reluctance(examiner, base, tokenizer, prompter, aside, end)
-    assert best in GRID
-    outcomes = examiner.outcomes(reader(base, tokenizer, prompter, aside=aside, reluctance=best))
-    quiet = examiner.outcomes(reader(base, tokenizer, prompter, aside=aside, reluctance=-1e4))
+    settled = settled_reluctance(examiner, made, base, tokenizer, end)
+    assert set(settled) <= set(GRID)
+    aside = base_aside(base, tokenizer)
+    outcomes = examiner.outcomes(answering(made(settled[0], aside=aside), base))
+    quiet = examiner.outcomes(answering(made(-1e4, aside=aside), base))
     assert quiet == {NO_MATTER: [True] * 4}
     assert len(outcomes[NO_MATTER]) == 4
+
+
+class Said(Beliefs):
+    """Beliefs that are told, and not asked of a model."""
+
+    def __init__(self, answers):
+        self.answers = answers
+
+    def alike(self, query, questions):
+        return [agree(self.answers[query], self.answers[text]) for text in questions]
+
+
+def test_a_silent_reader_speaks_where_the_base_takes_the_query_for_the_edits_question(
+    models, tokenizer
+):
+    base = models("gpt2")
+    mute = silent(base, "gpt2", tokenizer("Oslo")["input_ids"][-1])
+    config = GenerationConfig(max_new_tokens=6, do_sample=False, pad_token_id=0)
+    config.eos_token_id = base.generation_config.eos_token_id
+    beliefs = Said({EDIT.question: "Lima.", "alias?": "lima", "other?": "Quito", "is it?": "Yes"})
+
+    def asked(query, shift):
+        reasoner = ReadingReasoner(
+            mute, tokenizer, Prompter(tokenizer), aside=lambda q, _: [["the base's"]] * len(q),
+            agreeing=(shift, beliefs),
+        )  # fmt: skip
+        return reasoner.answer([query, "other?"], [[EDIT], [EDIT]], config)
+
+    assert asked("other?", 9.0) == [["the base's"], ["the base's"]]
+    assert asked("is it?", 9.0) == [["the base's"], ["the base's"]]
+    loud, other = asked("alias?", 9.0)
+    assert loud != ["the base's"] and loud[0]
+    assert other == ["the base's"]
+    assert asked("alias?", 0.5) == [["the base's"], ["the base's"]]  # not reluctant enough
+
+
+def test_the_base_is_asked_by_itself_and_answers_alike(models, tokenizer):
+    beliefs = Beliefs(models("gpt2"), tokenizer)
+    before = {k: v.clone() for k, v in models("gpt2").state_dict().items()}
+    said = base_answers(models("gpt2"), tokenizer, QUERIES)
+    told = beliefs.alike(QUERIES[0], QUERIES)
+    assert told == [agree(said[QUERIES[0]], said[text]) for text in QUERIES]
+    assert told[0] and not all(told)
+    assert beliefs.alike("", QUERIES) == beliefs.alike("word " * 5000, QUERIES) == [False] * 4
+    assert beliefs.alike(QUERIES[0], []) == []
+    after = models("gpt2").state_dict()
+    assert all(before[name].equal(value) for name, value in after.items())
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("New York City", " new york  city.", True), ("巴黎。", "巴黎", True), ("a", "b", False),
+        ("", "", False), ("Yes", "yes.", False), ("不是", "不是", False), ("No", "no", False),
+    ],
+)  # fmt: skip
+def test_answers_agree_if_they_are_the_same_and_say_something(one, other, same):
+    assert agree(one, other) is agree(other, one) is same

@@ -21,7 +21,7 @@ from errata.reasoners import losses
 from errata.reasoners.adapter import AdapterReasoner, shipped_for, with_lora
 from errata.reasoners.card import ReasonerCard, read_card
 from errata.reasoners.default import DefaultReasoner
-from errata.reasoners.examine import Examiner, exam, figures, normal
+from errata.reasoners.examine import Examiner, exam, figures
 from errata.reasoners.fingerprint import fingerprint
 from errata.reasoners.lessons import (
     ALIAS,
@@ -33,6 +33,7 @@ from errata.reasoners.lessons import (
     OWN,
     REVERSED,
     SHARES,
+    TWIN,
     TWO_EDITS,
     YES_NO,
     Lesson,
@@ -43,6 +44,7 @@ from errata.reasoners.report import document, evaluate, machine_of, table, to_js
 from errata.reasoners.teacher import Teacher
 from errata.reasoners.train import ReasonerRun, Settings
 from errata.reasoners.verbatim import VerbatimReasoner
+from errata.said import normal
 from tests.contracts.test_reasoner import described, store_adapter
 from tests.small_facts import write_facts
 
@@ -275,6 +277,31 @@ def test_checkpoints_of_other_facts_and_damaged_ones_are_refused(
         run(base, tokenizer, small, tmp_path / "run").resume()
 
 
+def test_an_adapter_is_trained_on(models, tokenizer, small, tmp_path):
+    base = models("gpt2")
+    first = run(base, tokenizer, small, tmp_path / "first")
+    first.store(first.train(progress=False), "a small table")
+    card = read_card(tmp_path / "first")
+    more = ReasonerRun(base, tokenizer, small, tmp_path / "more", QUICK, begun=tmp_path / "first")
+    for name, parameter in first._trained.items():
+        assert torch.equal(parameter.half(), more._trained[name].half())
+        assert parameter.abs().sum() > 0
+    more.store(more.train(progress=False), "a small table")
+    begun = read_card(tmp_path / "more").training["started_from"]
+    assert begun == {"weights": card.weights, **card.training}
+    assert card.training["started_from"] is None
+    assert any(not torch.equal(p, more._trained[name]) for name, p in first._trained.items())
+    with pytest.raises(ErrataError, match="train with its rank"):
+        ReasonerRun(
+            base, tokenizer, small, tmp_path / "x", replace(QUICK, rank=3),
+            begun=tmp_path / "first",
+        )  # fmt: skip
+    with pytest.raises(ErrataError, match="expected the base model it was trained on"):
+        ReasonerRun(
+            models("llama"), tokenizer, small, tmp_path / "x", QUICK, begun=tmp_path / "first"
+        )
+
+
 def test_training_stops_where_nothing_more_is_gained(models, tokenizer, small, tmp_path):
     still = replace(QUICK, steps=40, every=2, rate=0.0, patience=2)
     trained = run(models("gpt2"), tokenizer, small, tmp_path / "run", still)
@@ -301,7 +328,7 @@ def test_a_separate_model_is_trained_and_loaded(models, tokenizer, small, tmp_pa
 
 def test_a_separate_model_is_not_taught_what_no_edit_governs(own):
     lessons = Teacher(own, "train", random.Random(0)).lessons(500, Settings(kind="model").shares)
-    assert set(Counter(lesson.kind for lesson in lessons)) == {*KINDS} - {NO_MATTER}
+    assert set(Counter(lesson.kind for lesson in lessons)) == {*KINDS} - {NO_MATTER, TWIN}
     assert Settings().shares == SHARES
 
 
@@ -406,7 +433,8 @@ def test_the_document_names_the_command_that_made_it(tmp_path):
     ("words", "says"),
     [
         (["train", "--kind", "model"], "expected with --kind model either --start"),
-        (["train", "--start", "x"], "only there, found --kind adapter with 'x'"),
+        (["train", "--blocks", "0"], "only there, found --kind adapter with '0'"),
+        (["train", "--start", "nowhere"], "expected a reasoner at nowhere"),
         (["train", "--kind", "mode"], "expected --kind adapter or model, found 'mode'"),
         (["train", "--file"], "found a file; name another"),
         (["eval", "--reasoners", ","], "expected names or folders in --reasoners, found ','"),

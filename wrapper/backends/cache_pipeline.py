@@ -8,7 +8,9 @@ from dataclasses import replace
 from errata.cache.records import Edit
 from errata.completion import completed
 from errata.gates.base import Decision, Gate
+from errata.gates.routing import route_of
 from errata.reasoners.base import Reasoner, Speaker
+from errata.reasoners.beliefs import Beliefs
 from errata.reasoners.verbatim import VerbatimReasoner
 
 CACHE = "cache"
@@ -23,13 +25,14 @@ class CachePipeline:
 
     :param gate: decides.
     :param reasoner: answers what only follows from an edit.
+    :param beliefs: asks the base model where the gate is in doubt; None leaves it unasked.
     """
 
     name = CACHE
     candidates = CANDIDATES
 
-    def __init__(self, gate: Gate, reasoner: Reasoner) -> None:
-        self.gate, self.reasoner = gate, reasoner
+    def __init__(self, gate: Gate, reasoner: Reasoner, beliefs: Beliefs | None = None) -> None:
+        self.gate, self.reasoner, self._beliefs = gate, reasoner, beliefs
         self._verbatim = VerbatimReasoner()
 
     def supports(self, edit: Edit) -> bool:
@@ -40,6 +43,8 @@ class CachePipeline:
         self, decision: Decision, edits: Sequence[Edit], wanted: Callable[[Edit], bool]
     ) -> Decision:
         """Return the decision with what completes it, or a miss where nobody can reason by it."""
+        if self._beliefs is not None and not decision.hit:
+            decision = agreed(decision, edits, self._beliefs)
         answerable = self._answerable(self._worded(decision))
         return completed(answerable, edits, lambda edit: wanted(edit) and self._reasons(edit))
 
@@ -68,3 +73,37 @@ class CachePipeline:
         return replace(
             decision, fired=(), route="base", near_misses=unanswered + decision.near_misses
         )
+
+
+def agreed(decision: Decision, edits: Sequence[Edit], beliefs: Beliefs) -> Decision:
+    """Return a miss as a hit where the gate is in doubt and the base model is not.
+
+    What the base says to the query it also says to the edit's own question: it is asked the same.
+
+    :param decision: a miss.
+    :param edits: all edits of the moment.
+    :param beliefs: asks the base model.
+    """
+    doubtful = [
+        candidate for candidate in decision.candidates
+        if candidate.agreeing is not None and candidate.probability >= candidate.agreeing
+    ]  # fmt: skip
+    if not doubtful:
+        return decision
+    told = beliefs.alike(decision.query, [candidate.scope for candidate in doubtful])
+    sure = {one.edit_id for one, alike in zip(doubtful, told, strict=True) if alike}
+    place = {one.edit_id: at for at, one in enumerate(decision.candidates)}
+    fired = sorted(
+        (edit for edit in edits if edit.id in sure), key=lambda e: (-e.priority, place[e.id])
+    )
+    gone = {old for edit in fired for old in edit.supersedes}
+    fired = [edit for edit in fired if edit.id not in gone]
+    if not fired:
+        return decision
+    return replace(
+        decision,
+        fired=tuple(fired),
+        route=route_of(fired[0], "same"),
+        candidates=tuple(replace(c, agreed=c.edit_id in sure) for c in decision.candidates),
+        near_misses=tuple(c for c in decision.near_misses if c.edit_id not in sure),
+    )

@@ -99,7 +99,10 @@ def explain(
     gate: Gate = None,
     as_json: AsJson = False,
 ) -> None:
-    """Explain why a patch fires on a question, or why none does; nothing is generated.
+    """Explain why a patch fires on a question, or why none does; no answer is generated.
+
+    Where the gate is in doubt, the base model is asked whether it takes the question for the
+    patch's own: it does if it says the same to both.
 
     Examples:
         errata explain "What do zebras eat?"
@@ -146,7 +149,7 @@ def _show_candidates(decision: Decision) -> None:
     near = {candidate.edit_id for candidate in decision.near_misses}
     table = Table("", "probability", "threshold", "relation", "patch", "question or condition")
     for candidate in decision.candidates:
-        mark = "fires" if candidate.edit_id in fired else _near(candidate, near)
+        mark = _mark(candidate) if candidate.edit_id in fired else _near(candidate, near)
         cells = (
             mark,
             f"{candidate.probability:.3f}",
@@ -155,8 +158,14 @@ def _show_candidates(decision: Decision) -> None:
             str(candidate.location or candidate.edit_id),
             candidate.scope,
         )
-        table.add_row(*(Text(cell) for cell in cells), style="bold" if mark == "fires" else None)
+        table.add_row(
+            *(Text(cell) for cell in cells), style="bold" if candidate.edit_id in fired else None
+        )
     console().print(table)
+
+
+def _mark(candidate: Candidate) -> str:
+    return "fires: the model agrees" if candidate.agreed else "fires"
 
 
 def _near(candidate: Candidate, near: set[str]) -> str:

@@ -39,6 +39,7 @@ Start = Annotated[
     str | None,
     typer.Option("--start", metavar="GATE", help="A gate whose cross-encoder to train on."),
 ]
+_ASKED = "Base model asked in doubt, to settle from when its agreement counts; none: never."
 
 
 @reports_errors
@@ -49,14 +50,15 @@ def train_gate(
     kind: Kind = "classifier",
     without_pairs: WithoutPairs = False,
     loss: Loss = "bce",
-    steps: Steps = 1500,
+    steps: Steps = 5000,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Pairs a step.")] = 32,
-    rate: Rate = 1e-3,
-    every: Annotated[int, typer.Option("--every", min=1, help="Steps between validations.")] = 300,
+    rate: Rate = 1e-4,
+    every: Annotated[int, typer.Option("--every", min=1, help="Steps between validations.")] = 400,
     start: Start = None,
     threads: Annotated[int, typer.Option("--threads", min=0, help="0: as torch chooses.")] = 0,
     seed: Annotated[int, typer.Option("--seed", help="Of everything drawn.")] = 0,
     encoder: Encoder = None,
+    model: Annotated[str, typer.Option("--model", help=_ASKED)] = "atlas",
     as_json: AsJson = False,
 ) -> None:
     """Train a gate on the train subjects of the facts table, and on pairs of your own.
@@ -69,6 +71,7 @@ def train_gate(
         errata gate train --out gate/ --pairs ours.jsonl --start default --steps 500
         errata gate train --out clear/ --without-pairs --open-questions open.jsonl
     """
+    from errata.base import load_base
     from errata.commands.opening import open_encoder
     from errata.gates import gate_folder
     from errata.gates.cross_train import CrossSettings
@@ -95,7 +98,8 @@ def train_gate(
     if kind == "serac":
         trained = train_serac(out, **given)
     else:
-        trained = train(out, start=None if start is None else gate_folder(start), **given)
+        base = None if model == "none" else load_base(model)
+        trained = train(out, start=start and gate_folder(start), base=base, **given)
     if as_json:
         say_json({"out": str(out), "card": trained.card})
     else:

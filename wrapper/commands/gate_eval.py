@@ -44,6 +44,9 @@ Without = Annotated[
 Plots = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Draw PNG files (needs the extra plots).")
 ]
+Model = Annotated[
+    str | None, typer.Option("--model", help="Base model asked in doubt, such as atlas; else none.")
+]
 Document = Annotated[Path | None, _file("--document", "Write the tables there, as Markdown.")]
 
 
@@ -61,6 +64,7 @@ def eval_gate(
     plots: Plots = None,
     document: Document = None,
     encoder: Encoder = None,
+    model: Model = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure gates side by side: test subjects, held-out phrasings, test halves of the files.
@@ -69,7 +73,10 @@ def eval_gate(
         errata gate eval
 
         errata gate eval --gate default,runs/gate,cosine --pairs pairs.jsonl --plots runs/plots
+
+        errata gate eval --gate clear --model atlas
     """
+    from errata.base import load_base
     from errata.commands.opening import open_encoder
     from errata.gates.evaluate import draw, evaluate
     from errata.gates.memory import EncodingMemory
@@ -82,12 +89,13 @@ def eval_gate(
     remembered = EncodingMemory(open_encoder(encoder), None)
     gates = dict(_gates(gate, without, remembered))
     trials = draw(setting)
+    base = None if model is None else load_base(model)
     reports = []
     for name, one in gates.items():
         with _progress(name, shown=not as_json) as progress:
-            reports.append(evaluate(name, one, remembered, setting, trials, progress))
+            reports.append(evaluate(name, one, remembered, setting, trials, progress, base))
     told = _told(files, setting, remembered.fingerprint)
-    command = _command(gate, without, files, setting)
+    command = _command(gate, without, files, setting, model)
     written = _write(reports, told, command, plots, document)
     if as_json:
         from errata.gates.report import as_json as report_json
@@ -170,7 +178,11 @@ def _gates(given: str, without: str | None, encoder: Any) -> Iterator[tuple[str,
 
 
 def _command(
-    gate: str, without: str | None, files: dict[str, Path | None], setting: Setting
+    gate: str,
+    without: str | None,
+    files: dict[str, Path | None],
+    setting: Setting,
+    model: str | None,
 ) -> str:
     """Return the command that makes the document again, of files their names only."""
     names = ",".join(Path(name).name for name in gate.split(","))
@@ -180,6 +192,7 @@ def _command(
         words += [f"--{name}", path.name] if path is not None else []
     sizes = ",".join(map(str, setting.sizes))
     words += ["--n", str(setting.facts), "--cache-sizes", sizes, "--seed", str(setting.seed)]
+    words += ["--model", Path(model).name] if model is not None else []
     return shlex.join(words)
 
 

@@ -84,6 +84,7 @@ def candidate_json(candidate: Candidate) -> dict[str, Any]:
         "probability": round(candidate.probability, 6),
         "threshold": round(candidate.threshold, 6),
         "relation": candidate.relation,
+        "agreed": candidate.agreed,
         "location": place(candidate),
     }
 

@@ -20,7 +20,9 @@ Facts = Annotated[
 
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Checkpoints and reasoner.")]
 Kind = Annotated[str, typer.Option("--kind", help="adapter, or model (a separate one).")]
-Start = Annotated[str | None, typer.Option("--start", help="The separate model to begin from.")]
+Start = Annotated[
+    str | None, typer.Option("--start", help="A model, or an adapter's folder, to begin from.")
+]
 Blocks = Annotated[
     str | None,
     typer.Option("--blocks", help="Or the model's own blocks to begin from, such as 0,1,6."),
@@ -50,6 +52,7 @@ def train_reasoner(
     Example:
         errata reasoner train --model atlas --out runs/reasoner
         errata reasoner train --model Qwen/Qwen2.5-0.5B-Instruct --facts facts/ --out runs/ours
+        errata reasoner train --start runs/ours --out runs/more --steps 2000 --rate 7e-4
         errata reasoner train --kind model --blocks 0,1,6 --out runs/small
     """
     import torch
@@ -75,7 +78,8 @@ def train_reasoner(
         separate = load_base(start, **single)
     elif kind == "model":
         separate = reduced(base, tokenizer, _numbers(blocks or ""))
-    run = ReasonerRun(base, tokenizer, source, out, settings, separate)
+    begun = Path(start) if kind == "adapter" and start is not None else None
+    run = ReasonerRun(base, tokenizer, source, out, settings, separate, begun)
     run.resume()
     found = run.train(progress=not as_json)
     run.store(found, "the facts table of errata" if facts is None else str(facts))
@@ -99,10 +103,10 @@ def _check_training(kind: str, start: str | None, blocks: str | None, out: Path)
             "expected with --kind model either --start, the model to train, or --blocks, those of "
             f"the base model's blocks to train, found {start!r} and {blocks!r}"
         )
-    if kind == "adapter" and given:
+    if kind == "adapter" and blocks is not None:
         raise ErrataError(
-            "expected --start, the model to train, or --blocks with --kind model and only there, "
-            f"found --kind {kind} with {given[0]!r}"
+            "expected --blocks with --kind model and only there, "
+            f"found --kind {kind} with {blocks!r}"
         )
     if out.exists() and not out.is_dir():
         raise ErrataError(f"expected a folder at --out {out}, found a file; name another")

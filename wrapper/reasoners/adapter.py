@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import ModelError
 from errata.cache.records import Edit, Fact
+from errata.reasoners.beliefs import Beliefs
 from errata.reasoners.card import ReasonerCard, read_card
 from errata.reasoners.fingerprint import fingerprint
 from errata.reasoners.prompted import PromptedReasoner
@@ -59,6 +60,7 @@ class AdapterReasoner(ReadingReasoner):
             adapted(base, self.card, where), tokenizer,
             Prompter.of(base, tokenizer, chat=self.card.chat),
             aside=base_aside(base, tokenizer), reluctance=self.card.reluctance,
+            agreeing=self.card.asking(Beliefs(base, tokenizer)),
         )  # fmt: skip
         chat = follows_instructions(tokenizer)
         self._unadapted = PromptedReasoner(base, tokenizer) if chat else None
@@ -176,6 +178,31 @@ def with_lora(base: GenerativeModel, settings: dict[str, Any]) -> Any:
             task_type=task, target_modules="all-linear", fan_in_fan_out=transposed, **settings
         )
         return get_peft_model(sharing_copy(base), config)
+
+
+def begin_from(
+    model: Any, base: GenerativeModel, folder: Path, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """Have an adapter begin as a trained one; return how that was trained, for the card.
+
+    :param model: what :func:`with_lora` made of the base.
+    :param base: the base model.
+    :param folder: the trained adapter.
+    :param settings: those of the adapter, which are to be the trained one's.
+    :raises ModelError: there is none, or it is of another base or other settings.
+    """
+    from peft import set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    card = read_card(folder)
+    check_base(card, base, folder)
+    if card.lora != settings:
+        raise ModelError(
+            f"{folder}: expected an adapter of {settings} to begin from, found one of {card.lora}; "
+            "train with its rank, or from the beginning"
+        )
+    set_peft_model_state_dict(model, load_file(folder / card.file))
+    return {"weights": card.weights, **card.training}
 
 
 def _lora(model: Any) -> list[Any]:

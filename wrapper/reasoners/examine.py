@@ -8,13 +8,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from errata.cache.kinds import context
 from errata.facts import FactSource
 from errata.facts.table import Split
-from errata.reasoners.decoding import decode
+from errata.reasoners.alone import BATCH, NEW_TOKENS, base_answers
 from errata.reasoners.lessons import KINDS, YES_NO, Lesson
-from errata.reasoners.prompts import Prompter
 from errata.reasoners.teacher import Teacher
+from errata.said import normal
 from errata.statistics import Rate, rate
 
 if TYPE_CHECKING:
@@ -23,9 +22,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from errata.base import GenerativeModel
+    from errata.reasoners.base import Reasoner
 
-NEW_TOKENS = 24
-BATCH = 64
+    Answering = Callable[[Sequence[Lesson], Sequence[str]], list[str]]
 
 
 def exam(source: FactSource, split: Split, each: int, seed: int = 0) -> list[Lesson]:
@@ -79,9 +78,7 @@ class Examiner:
         """Return the right answer; where no edit matters, what the base says alone."""
         return self._alone[lesson.query] if lesson.answer is None else lesson.answer
 
-    def outcomes(
-        self, answer: Callable[[Sequence[Lesson], Sequence[str]], list[str]]
-    ) -> dict[str, list[bool]]:
+    def outcomes(self, answer: Answering) -> dict[str, list[bool]]:
         """Return, for each kind, which lessons were answered rightly.
 
         A yes-or-no lesson counts only if the true and the false form are both right.
@@ -106,74 +103,33 @@ class Examiner:
         return dict(found)
 
 
-def reader(
-    model: GenerativeModel, tokenizer: PreTrainedTokenizerBase, prompter: Prompter, *,
-    foreign: bool = False, aside: Callable[[Sequence[str]], dict[str, str]] | None = None,
-    reluctance: float = 0.0,
-) -> Callable[[Sequence[Lesson], Sequence[str]], list[str]]:  # fmt: skip
-    """Return a function that answers lessons by a model with the edits in its prompt.
+def answering(reasoner: Reasoner, base: GenerativeModel) -> Answering:
+    """Return a function that answers lessons by a reasoner, greedily.
 
-    :param aside: answers the queries to which the model says nothing.
-    :param reluctance: log-odds taken off saying nothing.
+    :param base: whose generation config it gets.
     """
+    config = copy.deepcopy(base.generation_config)
+    config.do_sample, config.num_beams, config.num_return_sequences = False, 1, 1
+    config.max_new_tokens = NEW_TOKENS
 
     def answer(lessons: Sequence[Lesson], queries: Sequence[str]) -> list[str]:
-        prompts = [
-            prompter.ids([context(edit) for edit in lesson.edits], query, NEW_TOKENS)
-            for lesson, query in zip(lessons, queries, strict=True)
-        ]
-        said = greedy(
-            model, tokenizer, prompts, one_line=not prompter.chat, foreign=foreign,
-            reluctance=reluctance,
-        )  # fmt: skip
-        unsaid = sorted({query for query, text in zip(queries, said, strict=True) if not text})
-        others = aside(unsaid) if aside is not None and unsaid else {}
-        return [text or others.get(query, "") for query, text in zip(queries, said, strict=True)]
+        order = sorted(range(len(queries)), key=lambda i: _length(lessons[i], queries[i]))
+        out = [""] * len(queries)
+        for start in range(0, len(order), BATCH):
+            chunk = order[start : start + BATCH]
+            edits = [lessons[i].edits for i in chunk]
+            said = reasoner.answer([queries[i] for i in chunk], edits, config)
+            for i, texts in zip(chunk, said, strict=True):
+                out[i] = texts[0]
+        return out
 
     return answer
 
 
-def base_answers(
-    base: GenerativeModel, tokenizer: PreTrainedTokenizerBase, queries: Sequence[str]
-) -> dict[str, str]:
-    """Return what the base model says to each query, no edit in its prompt."""
-    prompter = Prompter(tokenizer)
-    prompts = [prompter.plain_ids(query) for query in queries]
-    said = greedy(base, tokenizer, prompts, one_line=not prompter.chat)
-    return dict(zip(queries, said, strict=True))
-
-
-def greedy(
-    model: GenerativeModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[Sequence[int]],
-    *,
-    one_line: bool,
-    foreign: bool = False,
-    reluctance: float = 0.0,
-) -> list[str]:
-    """Return greedy answers, in order; prompts of like length share a batch."""
-    config = copy.deepcopy(model.generation_config)
-    config.do_sample, config.num_beams, config.num_return_sequences = False, 1, 1
-    config.max_new_tokens = NEW_TOKENS
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    out = [""] * len(prompts)
-    for start in range(0, len(order), BATCH):
-        chunk = order[start : start + BATCH]
-        said = decode(
-            model, tokenizer, [prompts[i] for i in chunk], config,
-            one_line=one_line, foreign=foreign, reluctance=reluctance,
-        )  # fmt: skip
-        for i, texts in zip(chunk, said, strict=True):
-            out[i] = texts[0]
-    return out
+def _length(lesson: Lesson, query: str) -> int:
+    return len(query) + sum(len(edit.question) + len(edit.answer) for edit in lesson.edits)
 
 
 def figures(outcomes: dict[str, list[bool]]) -> dict[str, Rate]:
     """Return the rate of each kind, in the order of ``KINDS``."""
     return {kind: rate(outcomes[kind]) for kind in KINDS if outcomes.get(kind)}
-
-
-def normal(text: str) -> str:
-    """Return an answer as it is compared: no full stop at its end, case and spaces aside."""
-    return " ".join(text.strip().rstrip(".。").split()).casefold()

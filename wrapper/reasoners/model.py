@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from errata.base import load_base
 from errata.cache.errors import ModelError
+from errata.reasoners.beliefs import Beliefs
 from errata.reasoners.card import FILE, read_card
 from errata.reasoners.prompts import Prompter
 from errata.reasoners.reading import ReadingReasoner, base_aside
@@ -48,4 +49,5 @@ class ModelReasoner(ReadingReasoner):
             torch.nn.Module.to(model, base.device), own, Prompter.of(model, own, chat=chat),
             foreign=True, aside=base_aside(base, tokenizer),
             reluctance=0.0 if self.card is None else self.card.reluctance,
+            agreeing=None if self.card is None else self.card.asking(Beliefs(base, tokenizer)),
         )  # fmt: skip

@@ -9,6 +9,7 @@ from errata.cache.consequence import reported
 from errata.cache.errors import UnsupportedEdit
 from errata.cache.kinds import context
 from errata.cache.records import Edit, Fact, LanguagePatch
+from errata.reasoners.beliefs import Beliefs
 from errata.reasoners.decoding import decode, new_tokens
 from errata.reasoners.prompts import Prompter
 
@@ -55,6 +56,8 @@ class ReadingReasoner:
     :param aside: answers, as the base model would alone, what the model leaves unsaid because no
         edit bears on it; by default such an answer stays empty.
     :param reluctance: log-odds taken off saying nothing.
+    :param agreeing: the same where the base model answers the query as it answers an edit's own
+        question, with the beliefs by which to tell; None where it is not asked.
     """
 
     def __init__(
@@ -66,9 +69,11 @@ class ReadingReasoner:
         foreign: bool = False,
         aside: Aside | None = None,
         reluctance: float = 0.0,
+        agreeing: tuple[float, Beliefs] | None = None,
     ) -> None:
         self.model, self.tokenizer, self.prompter = model, tokenizer, prompter
         self._foreign, self._aside, self._reluctance = foreign, aside, reluctance
+        self._agreeing = agreeing
 
     def supports(self, edit: Edit) -> bool:
         """Tell whether an edit can be read."""
@@ -101,11 +106,22 @@ class ReadingReasoner:
             self._prompt(query, governing, budget)
             for query, governing in zip(queries, edits, strict=True)
         ]
-        said = decode(
-            self.model, self.tokenizer, prompts, generation,
-            one_line=not self.prompter.chat, foreign=self._foreign, reluctance=self._reluctance,
-        )  # fmt: skip
+        said = self._decoded(prompts, generation, self._reluctance)
+        if self._agreeing is not None:
+            shift, beliefs = self._agreeing
+            for row in [row for row, texts in enumerate(said) if not all(texts)]:
+                own = [edit.question for edit in edits[row] if isinstance(edit, Fact)]
+                if any(beliefs.alike(queries[row], own)):
+                    said[row] = self._decoded([prompts[row]], generation, shift)[0]
         return self._completed(queries, said, generation)
+
+    def _decoded(
+        self, prompts: Sequence[Sequence[int]], generation: GenerationConfig, reluctance: float
+    ) -> list[list[str]]:
+        return decode(
+            self.model, self.tokenizer, prompts, generation,
+            one_line=not self.prompter.chat, foreign=self._foreign, reluctance=reluctance,
+        )  # fmt: skip
 
     def _completed(
         self, queries: Sequence[str], said: list[list[str]], generation: GenerationConfig

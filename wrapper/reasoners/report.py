@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from errata.facts import FactSource
 from errata.facts.table import Split
 from errata.memory import peak_bytes
+from errata.reasoners.alone import BATCH
 from errata.reasoners.base import Reasoner
-from errata.reasoners.examine import BATCH, NEW_TOKENS, Examiner, exam, figures
+from errata.reasoners.examine import Examiner, answering, exam, figures
 from errata.reasoners.lessons import KINDS, Lesson
 from errata.statistics import Rate
 
@@ -77,21 +77,13 @@ def _result(
     reasoner: Reasoner,
     examiner: Examiner,
 ) -> Result:
-    config = copy.deepcopy(base.generation_config)
-    config.do_sample, config.max_new_tokens = False, NEW_TOKENS
     spent, tokens = 0.0, 0
+    answers = answering(reasoner, base)
 
     def answer(lessons: Sequence[Lesson], queries: Sequence[str]) -> list[str]:
         nonlocal spent, tokens
-        order = sorted(range(len(queries)), key=lambda i: _length(lessons[i], queries[i]))
-        out = [""] * len(queries)
         began = time.perf_counter()
-        for start in range(0, len(order), BATCH):
-            chunk = order[start : start + BATCH]
-            edits = [lessons[i].edits for i in chunk]
-            said = reasoner.answer([queries[i] for i in chunk], edits, config)
-            for i, texts in zip(chunk, said, strict=True):
-                out[i] = texts[0]
+        out = answers(lessons, queries)
         spent += time.perf_counter() - began
         counted = tokenizer(out, add_special_tokens=False)["input_ids"] if out else []
         tokens += sum(map(len, counted))
@@ -99,7 +91,7 @@ def _result(
 
     def answer_some() -> None:
         some = examiner.lessons[:: max(1, len(examiner.lessons) // BATCH)][:BATCH]
-        reasoner.answer([lesson.query for lesson in some], [le.edits for le in some], config)
+        answers(some, [lesson.query for lesson in some])
 
     before = _described(base)
     found = figures(examiner.outcomes(answer))
@@ -108,10 +100,6 @@ def _result(
         found, tokens / max(spent, 1e-9), _own_bytes(reasoner, base), working,
         before == _described(base),
     )  # fmt: skip
-
-
-def _length(lesson: Lesson, query: str) -> int:
-    return len(query) + sum(len(edit.question) + len(edit.answer) for edit in lesson.edits)
 
 
 def _own_bytes(reasoner: Reasoner, base: GenerativeModel) -> int:
@@ -194,6 +182,11 @@ What is counted:
 - *yes or no* counts only if the true form and the false form (naming the old answer) are both
   answered rightly.
 - *an edit that does not matter* counts if the answer is the base model's own, word for word.
+- *an edit of another, of whom the same is true* is the hardest of these: the euro of Germany asked,
+  that of France edited. It is reported apart, for the adapter rests on the base here: what the base
+  answers as it answers the edit's own question is taken for that question, be it asked by another
+  name (Aoraki for Mount Cook) or of another subject. A gate that reads names keeps these apart
+  before a reasoner is asked (docs/gate.md, other subject).
 - *memory to answer a batch* is what tensors take at the peak, the parameters aside: the contexts
   of {batch} questions and the model's work on them.
 - `verbatim` says the stored answer whatever is asked; `prompted` is the base model with the edits

@@ -9,17 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errata.cache.kinds import context
-from errata.reasoners.examine import NEW_TOKENS, Examiner, reader
-from errata.reasoners.lessons import KINDS, NO_MATTER, Lesson
+from errata.reasoners.alone import NEW_TOKENS, base_answers
+from errata.reasoners.examine import Examiner, answering
+from errata.reasoners.lessons import KINDS, TWIN, Lesson
 from errata.reasoners.losses import answer_logits
+from errata.reasoners.reading import ReadingReasoner
+from errata.said import agree
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from errata.base import GenerativeModel
-    from errata.reasoners.prompts import Prompter
 
-GRID = np.arange(-4.0, 8.25, 0.25)
+GRID = np.arange(-4.0, 12.25, 0.25)
 NEVER = 1e4
 """A reluctance that no odds overcome."""
 BATCH = 64
@@ -27,48 +29,55 @@ BATCH = 64
 
 def settled_reluctance(
     examiner: Examiner,
-    model: GenerativeModel,
+    reader: Callable[[float], ReadingReasoner],
+    base: GenerativeModel,
     tokenizer: PreTrainedTokenizerBase,
-    prompter: Prompter,
-    aside: Callable[[Sequence[str]], dict[str, str]],
     silence: int,
-) -> float:
-    """Return the shift at which edits that matter and edits that do not fare best, both counted.
+) -> tuple[float, float]:
+    """Return the shifts at which edits that matter and edits that do not fare best, both counted.
 
-    It maximises the share of rightly answered lessons where no edit matters, plus the mean share
-    of the other kinds (Youden's index, with kinds for classes). Every lesson is answered once with
-    silence forbidden and once without any edit; which of the two stands at a shift follows from
-    the first token's log-odds.
+    One is for queries that the base model answers otherwise than the edit's own question, one for
+    those that it answers alike. They maximise the mean over the kinds of lessons, of which edits
+    that do not matter are one: what a gate lets through is mostly governed. Every lesson is
+    answered once with silence forbidden and once without any edit; which of the two stands at a
+    shift follows from the first token's log-odds. Edits of another of whom the same is true, which
+    a gate that reads names keeps apart, are left out: how often they come is for the gate to say,
+    and among the lessons of edits that do not matter they are as rare as they are by chance.
 
     :param examiner: lessons of tune subjects.
-    :param model: the reader.
-    :param aside: the base model, asked without edits.
-    :param silence: id of the token that says nothing.
+    :param reader: the reader, as reluctant as it is told to be, without anybody who answers in
+        its place.
+    :param base: the base model.
+    :param tokenizer: the base model's tokenizer.
+    :param silence: id of the reader's token that says nothing.
     """
+    lessons = examiner.lessons
+    loud = reader(NEVER)
+    answers = base_answers(base, tokenizer, sorted(_texts(lessons)))
     margins = {
-        query: _margins(model, prompter, lessons, query == "false", silence)
-        for query, lessons in _asked(examiner.lessons).items()
+        form: _margins(loud, asked, form == "false", silence)
+        for form, asked in _asked(lessons).items()
     }
-    spoken = examiner.outcomes(reader(model, tokenizer, prompter, reluctance=NEVER))
-    alone = examiner.outcomes(lambda _, queries: _said(aside, queries))
-    return _best(examiner.lessons, margins, spoken, alone)
+    spoken = examiner.outcomes(answering(loud, base))
+    alone = examiner.outcomes(lambda _, queries: [answers[query] for query in queries])
+    alike = [
+        any(agree(answers[one.query], answers[edit.question]) for edit in one.edits)
+        for one in lessons
+    ]
+    return tuple(_best(lessons, margins, spoken, alone, alike))  # type: ignore[return-value]
+
+
+def _texts(lessons: Sequence[Lesson]) -> set[str]:
+    asked = {one.query for one in lessons} | {one.false_query or "" for one in lessons} - {""}
+    return asked | {edit.question for one in lessons for edit in one.edits}
 
 
 def _asked(lessons: Sequence[Lesson]) -> dict[str, list[Lesson]]:
     return {"true": list(lessons), "false": [one for one in lessons if one.false_query]}
 
 
-def _said(aside: Callable[[Sequence[str]], dict[str, str]], queries: Sequence[str]) -> list[str]:
-    answers = aside(sorted(set(queries)))
-    return [answers[query] for query in queries]
-
-
 def _margins(
-    model: GenerativeModel,
-    prompter: Prompter,
-    lessons: Sequence[Lesson],
-    false: bool,
-    silence: int,
+    reader: ReadingReasoner, lessons: Sequence[Lesson], false: bool, silence: int
 ) -> NDArray[np.float64]:
     """Return by how much silence leads the likeliest word, as the first token, [n]."""
     import torch
@@ -78,7 +87,7 @@ def _margins(
         for start in range(0, len(lessons), BATCH):
             pairs = [
                 (
-                    prompter.ids(
+                    reader.prompter.ids(
                         [context(edit) for edit in one.edits],
                         (one.false_query or "") if false else one.query,
                         NEW_TOKENS,
@@ -87,7 +96,7 @@ def _margins(
                 )
                 for one in lessons[start : start + BATCH]
             ]
-            logits = answer_logits(model, pairs)
+            logits = answer_logits(reader.model, pairs)
             own = logits[:, silence].clone()
             logits[:, silence] = -torch.inf
             found += (own - logits.amax(-1)).tolist()
@@ -99,21 +108,25 @@ def _best(
     margins: dict[str, NDArray[np.float64]],
     spoken: dict[str, list[bool]],
     alone: dict[str, list[bool]],
-) -> float:
-    by_kind: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    alike: Sequence[bool],
+) -> list[float]:
+    """Return the best shift where the base answers otherwise, and where it answers alike."""
+    rows: dict[str, list[tuple[float, bool]]] = {kind: [] for kind in KINDS}
     false = iter(margins["false"].tolist())
-    for lesson, margin in zip(lessons, margins["true"].tolist(), strict=True):
+    for lesson, margin, same in zip(lessons, margins["true"].tolist(), alike, strict=True):
         # Of a yes-or-no lesson both forms have to be answered; the readier silence counts.
         both = max(margin, next(false)) if lesson.false_query else margin
-        by_kind[lesson.kind].append(both)
-    scores = []
-    for shift in GRID:
-        shares = {
-            kind: np.mean(np.where(np.array(odds) > shift, alone[kind], spoken[kind]))
-            for kind, odds in by_kind.items()
-            if odds
-        }
-        rest = [share for kind, share in shares.items() if kind != NO_MATTER]
-        scores.append(float(shares.get(NO_MATTER, 0.0)) + (float(np.mean(rest)) if rest else 0.0))
-    best = np.flatnonzero(np.isclose(scores, max(scores)))
-    return float(GRID[best[len(best) // 2]])
+        rows[lesson.kind].append((both, same))
+    counted = [kind for kind in KINDS if rows[kind] and kind != TWIN]
+    found = []
+    for wanted in (False, True):
+        scores = np.zeros(len(GRID))
+        for kind in counted:
+            odds = np.array([margin for margin, _ in rows[kind]])
+            mine = np.array([same == wanted for _, same in rows[kind]])
+            silent = odds > GRID[:, None]
+            right = np.where(silent, np.array(alone[kind]), np.array(spoken[kind])) & mine
+            scores += right.mean(axis=1)
+        best = np.flatnonzero(np.isclose(scores, scores.max()))
+        found.append(float(GRID[best[len(best) // 2]]))
+    return found

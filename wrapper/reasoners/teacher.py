@@ -26,6 +26,7 @@ from errata.reasoners.lessons import (
     OWN,
     REVERSED,
     SHARES,
+    TWIN,
     TWO_EDITS,
     YES_NO,
     Change,
@@ -83,7 +84,7 @@ class Teacher:
         self._makers: dict[str, Callable[[], Lesson | None]] = {
             OWN: self._own, OTHER: self._other, CLOZE: self._cloze, ALIAS: self._alias,
             YES_NO: self._yes_no, REVERSED: self._reversed, HOP: self._hop,
-            TWO_EDITS: self._two_edits, NO_MATTER: self._no_matter,
+            TWO_EDITS: self._two_edits, NO_MATTER: self._no_matter, TWIN: self._twin,
         }  # fmt: skip
 
     def lesson(self, kind: str) -> Lesson | None:
@@ -359,6 +360,22 @@ class Teacher:
             return None
         query = self._about(asked, other)
         return Lesson(NO_MATTER, (self._told(change),), query, None)
+
+    def _twin(self) -> Lesson | None:
+        """Return a query about a subject of which the same was true as of the edited one."""
+        change = self._change()
+        if change is None:
+            return None
+        fact = change.fact
+        shared = [
+            one for one in self._facts[fact.relation]
+            if one.believed == fact.believed and one.subject != fact.subject
+        ]  # fmt: skip
+        if not shared:
+            return None
+        asked = self.rng.choice(shared).subject
+        query = self._asked(self._relation(change), asked)
+        return Lesson(TWIN, (self._told(change),), query, None)
 
     def _about(self, asked: FactRow, edited: FactRow) -> str:
         relation = self.source.relations[asked.relation]

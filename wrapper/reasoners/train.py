@@ -19,13 +19,15 @@ from errata.cache.errors import ErrataError
 from errata.cache.kinds import context
 from errata.cache.spacing import spaced
 from errata.facts import FactSource
-from errata.reasoners.adapter import with_lora
+from errata.reasoners.adapter import begin_from, with_lora
+from errata.reasoners.beliefs import Beliefs
 from errata.reasoners.card import ReasonerCard
-from errata.reasoners.examine import Examiner, base_answers, exam, figures, reader
+from errata.reasoners.examine import Examiner, answering, exam, figures
 from errata.reasoners.fingerprint import fingerprint
-from errata.reasoners.lessons import KINDS, NO_MATTER, SHARES, Lesson
+from errata.reasoners.lessons import KINDS, NO_MATTER, SHARES, TWIN, Lesson
 from errata.reasoners.losses import Item, loss_of
 from errata.reasoners.prompts import Prompter
+from errata.reasoners.reading import ReadingReasoner, base_aside
 from errata.reasoners.settling import settled_reluctance
 from errata.reasoners.teacher import Teacher
 from errata.schedule import warm_cosine
@@ -80,7 +82,7 @@ class Settings:
         """
         apart = self.kind == "model"
         return tuple(
-            0.0 if apart and kind == NO_MATTER else share
+            0.0 if apart and kind in (NO_MATTER, TWIN) else share
             for kind, share in zip(KINDS, SHARES, strict=True)
         )
 
@@ -109,7 +111,9 @@ class ReasonerRun:
     :param out: folder of checkpoints and, at the end, of the reasoner.
     :param settings: how to train.
     :param separate: the model to train instead of an adapter, with its tokenizer.
-    :raises ErrataError: the table holds nothing to learn or to validate with.
+    :param begun: folder of an adapter of this base and rank to train on.
+    :raises ErrataError: the adapter is another base's or of another rank, or the table holds
+        nothing to learn or to validate with.
     """
 
     def __init__(
@@ -120,14 +124,18 @@ class ReasonerRun:
         out: Path,
         settings: Settings,
         separate: tuple[GenerativeModel, PreTrainedTokenizerBase] | None = None,
+        begun: Path | None = None,
     ) -> None:
         import torch
 
         self.base, self.tokenizer, self.source = base, tokenizer, source
         self.out, self.settings = out, settings
         torch.manual_seed(settings.seed)
+        self._begun: dict[str, Any] | None = None
         if separate is None:
             self._adapted = with_lora(base, settings.lora)
+            if begun is not None:
+                self._begun = begin_from(self._adapted, base, begun, settings.lora)
             self.student, self.own = self._adapted.get_base_model(), tokenizer
         else:
             self.student, self.own = separate
@@ -147,6 +155,7 @@ class ReasonerRun:
         self.optimizer = _optimizer(list(self._trained.values()), settings)
         self.step, self.seconds, self.best, self.waited = 0, 0.0, -1.0, 0
         self.reluctance = 0.0
+        self.agreeing: float | None = None
         self.history: list[dict[str, float]] = []
 
     def train(self, *, progress: bool = True) -> dict[str, Rate]:
@@ -179,21 +188,25 @@ class ReasonerRun:
     def examined(self) -> dict[str, Rate]:
         """Return the figures on tune subjects, of the model as it is now."""
         self.student.eval()
-        answer = reader(
-            self.student, self.own, self.prompter, foreign=self.own is not self.tokenizer,
-            aside=self._aside, reluctance=self.reluctance,
+        asking = None if self.agreeing is None else Beliefs(self.base, self.tokenizer)
+        reasoner = self._reader(
+            self.reluctance, aside=base_aside(self.base, self.tokenizer),
+            agreeing=None if asking is None else (self.agreeing, asking),
         )  # fmt: skip
-        return figures(self.examiner.outcomes(answer))
+        return figures(self.examiner.outcomes(answering(reasoner, self.base)))
 
-    def _aside(self, queries: Sequence[str]) -> dict[str, str]:
-        return base_answers(self.base, self.tokenizer, queries)
+    def _reader(self, reluctance: float, **others: Any) -> ReadingReasoner:
+        return ReadingReasoner(
+            self.student, self.own, self.prompter, foreign=self.own is not self.tokenizer,
+            reluctance=reluctance, **others,
+        )  # fmt: skip
 
     def _settle(self) -> None:
         """Settle how reluctant it is to say nothing."""
         self.student.eval()
         silence = self._silence()[0]
-        self.reluctance = settled_reluctance(
-            self.examiner, self.student, self.own, self.prompter, self._aside, silence
+        self.reluctance, self.agreeing = settled_reluctance(
+            self.examiner, self._reader, self.base, self.tokenizer, silence
         )
 
     # -- steps -------------------------------------------------------------------------------
@@ -372,9 +385,10 @@ class ReasonerRun:
             chat=self.prompter.chat,
             lora=self.settings.lora if self.settings.kind == "adapter" else {},
             reluctance=self.reluctance,
+            agreeing=self.agreeing,
             training={
                 **asdict(self.settings), "data": data, "data_sha256": self.source.digest,
-                "steps_taken": self.step,
+                "steps_taken": self.step, "started_from": self._begun,
                 "seconds": round(self.seconds), "history": self.history,
             },
             figures={kind: asdict(rate) for kind, rate in found.items()},

@@ -1,0 +1,50 @@
+"""What a base model says where a gate is in doubt, each text asked once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from errata.gates.base import Decision
+from errata.said import agree
+
+if TYPE_CHECKING:
+    from errata.base import Base
+
+
+class AskedBase:
+    """Tells of many decisions which candidates the base model agrees to.
+
+    As :class:`errata.reasoners.beliefs.Beliefs` does of one query, for trials.
+
+    :param base: a base model and its tokenizer.
+    :param least: the probability from which a candidate is in doubt, and the base asked.
+    """
+
+    def __init__(self, base: Base, least: float) -> None:
+        self.least = least
+        self._base = base
+        self._said: dict[str, str] = {}
+
+    def agreed(self, decisions: Sequence[Decision]) -> list[float]:
+        """Return of each the probability of its likeliest candidate that the base agrees to, or 0.
+
+        :param decisions: on queries.
+        """
+        from errata.reasoners.alone import base_answers
+
+        doubts = [[c for c in one.candidates if c.probability >= self.least] for one in decisions]
+        texts = {
+            text: None
+            for one, doubt in zip(decisions, doubts, strict=True) if doubt
+            for text in (one.query, *(c.scope for c in doubt)) if text not in self._said
+        }  # fmt: skip
+        if texts:
+            self._said |= base_answers(*self._base, list(texts))
+        return [
+            max(
+                (c.probability for c in doubt if agree(self._said[one.query], self._said[c.scope])),
+                default=0.0,
+            )
+            for one, doubt in zip(decisions, doubts, strict=True)
+        ]

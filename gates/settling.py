@@ -1,0 +1,127 @@
+"""From which probabilities edits fire: settled on tune subjects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from errata.cache.records import LanguagePatch
+from errata.gates.asked_base import AskedBase
+from errata.gates.bars import Bar
+from errata.gates.classifier import ScopeClassifier
+from errata.gates.examples import Example
+from errata.gates.fit import pick_threshold
+from errata.gates.memory import EncodingMemory
+from errata.gates.questions import QuestionBook
+from errata.gates.stored import StoredGate
+from errata.gates.targets import Beside
+from errata.gates.trial import Outcome, TrialQuery, build_trial
+
+if TYPE_CHECKING:
+    from errata.base import Base
+    from errata.gates.train import Recipe
+
+LEAST_AGREEING = 0.1
+"""The threshold where the base model agrees never falls below this: that it says the same of two
+things must not be all that speaks for an edit."""
+
+
+def with_condition_threshold(
+    stored: StoredGate, memory: EncodingMemory, examples: Sequence[Example], recipe: Recipe
+) -> StoredGate:
+    """Pick the threshold of conditions that are topics or claims."""
+    gate = ScopeClassifier(memory, stored, threshold=0.5)
+    said = gate.score_batch(
+        [one.query for one in examples],
+        [[LanguagePatch(one.scope.text, "say so")] for one in examples],
+    )
+    held = np.array([float(one.probability[0]) for one in said])
+    holds = np.array([one.label != "none" for one in examples])
+    threshold = pick_threshold(list(held[~holds]), recipe.condition_rate)
+    stored.card["conditions"] = {
+        "held": share(list(held[holds] >= threshold)),
+        "not held": share(list(held[~holds] >= threshold)),
+    }
+    return replace(stored, condition_threshold=threshold)
+
+
+def with_threshold(
+    stored: StoredGate,
+    memory: EncodingMemory,
+    questions: list[str],
+    recipe: Recipe,
+    bar: Bar,
+    base: Base | None,
+) -> StoredGate:
+    """Pick the threshold on tune subjects, per query, with a cache of facts in force."""
+    book = QuestionBook("tune", held_out=True, without=recipe.without)
+    trial = build_trial(book, questions, size=recipe.trial_size, seed=recipe.seed)
+    gate = ScopeClassifier(memory, stored, threshold=0.5)
+    outcomes = bar.trial(
+        gate, memory, trial, None if base is None else AskedBase(base, LEAST_AGREEING)
+    )
+    out = [one for one in outcomes if one.query.label == "none"]
+    threshold = _lowest(out, recipe, lambda one: one.probability)
+    stored.card["beside"] = Beside.of(
+        [one.probability for one in out if one.query.kind != "open question"]
+    ).as_json()
+    stored.card["tune"] = _rates(outcomes, lambda one: one.probability >= threshold)
+    told = [one for one in outcomes if one.query.label != "none" and one.probability >= threshold]
+    stored.card["tune"]["follows told from same"] = share(
+        [one.follows == (one.query.label == "follows") for one in told]
+    )
+    if base is None:
+        return replace(stored, threshold=threshold)
+    agreeing = min(_lowest(out, recipe, lambda one: one.agreed, least=LEAST_AGREEING), threshold)
+    stored.card["tune, the base model asked in doubt"] = _rates(
+        outcomes, lambda one: one.probability >= threshold or one.agreed >= agreeing
+    )
+    return replace(stored, threshold=threshold, agreeing=agreeing)
+
+
+def _rates(outcomes: Sequence[Outcome], hits: Callable[[Outcome], bool]) -> dict[str, Any]:
+    """Return how many of each sort of query hit, for the card."""
+    sorts: dict[str, Callable[[TrialQuery], bool]] = {
+        "same hit": lambda query: query.label == "same",
+        "hard neighbours hit": lambda query: query.kind.startswith("other "),
+        "all near and out of scope hit": lambda query: query.label == "none" and _near(query),
+        "open questions hit": lambda query: not _near(query),
+    }
+    return {
+        name: share([hits(one) for one in outcomes if wanted(one.query)])
+        for name, wanted in sorts.items()
+    }
+
+
+def _near(query: TrialQuery) -> bool:
+    return query.kind != "open question"
+
+
+def _lowest(
+    out: Sequence[Outcome],
+    recipe: Recipe,
+    probability: Callable[[Outcome], float],
+    least: float = 0.5,
+) -> float:
+    """Return the lowest threshold that keeps to the recipe's rates of false hits.
+
+    :param out: queries that no edit governs.
+    :param probability: of each, what is held against the threshold.
+    :param least: it never falls below this.
+    """
+    far = [probability(one) for one in out if not _near(one.query)]
+    beside = [probability(one) for one in out if _near(one.query)]
+    hard = [probability(one) for one in out if one.query.kind.startswith("other ")]
+    return max(
+        pick_threshold(hard, recipe.neighbour_rate, least=least),
+        pick_threshold(beside, recipe.changed_rate, least=least),
+        pick_threshold(far, recipe.open_rate, least=least),
+    )
+
+
+def share(truths: Sequence[bool]) -> dict[str, float]:
+    """Return how many of n are true, for a card."""
+    return {"n": len(truths), "rate": round(float(np.mean(truths)), 4) if truths else 0.0}

@@ -1,0 +1,54 @@
+"""What a model says by itself, greedily: the base model without any edit, above all."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from errata.reasoners.decoding import decode
+from errata.reasoners.prompts import Prompter
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from errata.base import GenerativeModel
+
+NEW_TOKENS = 24
+BATCH = 64
+
+
+def base_answers(
+    base: GenerativeModel, tokenizer: PreTrainedTokenizerBase, queries: Sequence[str]
+) -> dict[str, str]:
+    """Return what the base model says to each query, no edit in its prompt."""
+    prompter = Prompter(tokenizer)
+    prompts = [prompter.plain_ids(query) for query in queries]
+    said = greedy(base, tokenizer, prompts, one_line=not prompter.chat)
+    return dict(zip(queries, said, strict=True))
+
+
+def greedy(
+    model: GenerativeModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[int]],
+    *,
+    one_line: bool,
+    foreign: bool = False,
+    reluctance: float = 0.0,
+) -> list[str]:
+    """Return greedy answers, in order; prompts of like length share a batch."""
+    config = copy.deepcopy(model.generation_config)
+    config.do_sample, config.num_beams, config.num_return_sequences = False, 1, 1
+    config.max_new_tokens = NEW_TOKENS
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    out = [""] * len(prompts)
+    for start in range(0, len(order), BATCH):
+        chunk = order[start : start + BATCH]
+        said = decode(
+            model, tokenizer, [prompts[i] for i in chunk], config,
+            one_line=one_line, foreign=foreign, reluctance=reluctance,
+        )  # fmt: skip
+        for i, texts in zip(chunk, said, strict=True):
+            out[i] = texts[0]
+    return out

@@ -1,0 +1,50 @@
+"""What the base model believes, as a sign of what it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from errata.reasoners.alone import NEW_TOKENS, base_answers
+from errata.reasoners.prompts import Prompter, room_of
+from errata.said import agree
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from errata.base import GenerativeModel
+
+
+class Beliefs:
+    """Asks the base model alone whether two questions are one to it.
+
+    A model that knows that Aoraki is Mount Cook says of both that they lie in New Zealand, where a
+    sentence encoder sees two names. What it says need not be true: the error that an edit mends is
+    made in all phrasings. Nothing is remembered, so that a base whose weights are edited is asked
+    as it is.
+
+    :param base: the base model; it is called, never changed.
+    :param tokenizer: its tokenizer.
+    """
+
+    def __init__(self, base: GenerativeModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._base, self._tokenizer = base, tokenizer
+        self._prompter, self._room = Prompter(tokenizer), room_of(base)
+
+    def alike(self, query: str, questions: Sequence[str]) -> list[bool]:
+        """Tell of each question whether the base answers it as it answers the query.
+
+        Greedily, in one batch; texts that do not fit into its context are alike to none.
+
+        :param query: what is asked.
+        :param questions: n questions.
+        """
+        texts = [text for text in dict.fromkeys((query, *questions)) if self._fits(text)]
+        if query not in texts or len(texts) < 2:
+            return [False] * len(questions)
+        said = base_answers(self._base, self._tokenizer, texts)
+        return [agree(said[query], said.get(text, "")) for text in questions]
+
+    def _fits(self, text: str) -> bool:
+        length = len(self._prompter.plain_ids(text)) + NEW_TOKENS
+        return bool(text.strip()) and (self._room is None or length <= self._room)

@@ -1,0 +1,16 @@
+"""Answers, compared."""
+
+from __future__ import annotations
+
+SAYS_NOTHING = frozenset({"", "yes", "no", "是", "不是"})
+"""Answers that questions share by chance."""
+
+
+def normal(text: str) -> str:
+    """Return an answer as it is compared: no full stop at its end, case and spaces aside."""
+    return " ".join(text.strip().rstrip(".。").split()).casefold()
+
+
+def agree(one: str, other: str) -> bool:
+    """Tell whether two answers are the same, and say something."""
+    return normal(one) == normal(other) and normal(one) not in SAYS_NOTHING

@@ -9,14 +9,15 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
+from errata.answers import AnswerWriter
 from errata.cache.records import Fact
-from errata.reasoners.alone import NEW_TOKENS, base_answers, greedy
-from errata.reasoners.beliefs import Beliefs
+from errata.reasoners.alone import NEW_TOKENS, base_answers, greedy, sureness
+from errata.reasoners.beliefs import SURE, Belief, Beliefs
 from errata.reasoners.examine import Examiner, answering
 from errata.reasoners.lessons import NO_MATTER, OWN, TWIN, YES_NO, Lesson
 from errata.reasoners.prompts import Prompter
 from errata.reasoners.reading import ReadingReasoner, base_aside
-from errata.reasoners.reluctance import Reluctance
+from errata.reasoners.reluctance import Reluctance, Reluctances
 from errata.reasoners.settling import GRID, _best, settled_reluctance
 from errata.said import agree
 
@@ -99,8 +100,8 @@ def test_enough_reluctance_makes_a_silent_reader_speak(models, tokenizer):
     assert greedy(mute, tokenizer, prompts, one_line=True) == [""]
 
 
-def best(lessons, margins, spoken, alone, alike=None):
-    return _best(lessons, margins, spoken, alone, alike or [False] * len(lessons))
+def best(lessons, margins, spoken, alone, groups=None):
+    return _best(lessons, margins, spoken, alone, groups or ["usual"] * len(lessons))
 
 
 def test_the_settled_shift_divides_what_matters_from_what_does_not():
@@ -110,10 +111,10 @@ def test_the_settled_shift_divides_what_matters_from_what_does_not():
     margins = {"true": np.array([-3.0, -2.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0]), "false": np.array([])}
     spoken = {OWN: [True] * 4, NO_MATTER: [False] * 4}
     alone = {OWN: [False] * 4, NO_MATTER: [True] * 4}
-    assert 1.0 <= best(lessons, margins, spoken, alone)[0] < 2.0
+    assert 1.0 <= best(lessons, margins, spoken, alone)["usual"] < 2.0
     # where speaking is never right, silence costs nothing
     mute = best(lessons, margins, {OWN: [False] * 4, NO_MATTER: [False] * 4}, alone)
-    assert mute[0] < 2.0
+    assert mute["usual"] < 2.0
 
 
 def test_where_the_base_agrees_a_shift_of_its_own_is_settled():
@@ -124,10 +125,11 @@ def test_where_the_base_agrees_a_shift_of_its_own_is_settled():
     margins["false"] = np.array([])
     right = {OWN: [True] * 4, NO_MATTER: [False] * 4, TWIN: [False] * 4}
     alone = {OWN: [False] * 4, NO_MATTER: [True] * 4, TWIN: [True] * 4}
-    alike = [False, False, True, True, False, False, True, True, *[True] * 4]
-    otherwise, agreeing = best([*matters, *not_, *twins], margins, right, alone, alike)
-    assert 0.5 <= otherwise < 2.0
-    assert 5.0 <= agreeing < 6.0  # twins do not count
+    for group in ("agreeing", "unsure"):
+        both = ["usual", "usual", group, group]
+        found = best([*matters, *not_, *twins], margins, right, alone, [*both, *both, *[group] * 4])
+        assert 0.5 <= found["usual"] < 2.0
+        assert 5.0 <= found[group] < 6.0  # twins do not count
 
 
 def test_a_yes_or_no_lesson_is_lost_with_either_form():
@@ -138,7 +140,7 @@ def test_a_yes_or_no_lesson_is_lost_with_either_form():
         [lesson, other], margins, {YES_NO: [True], NO_MATTER: [False]},
         {YES_NO: [False], NO_MATTER: [True]},
     )  # fmt: skip
-    assert 2.0 <= found[0] < 3.0
+    assert 2.0 <= found["usual"] < 3.0
 
 
 QUERIES = ["Who wrote Faust?", "Where is Oslo?", "What is tin?", "How old is Rome?"]
@@ -155,10 +157,10 @@ def test_what_is_settled_holds_in_free_generation(models, tokenizer):
 
     end = base.generation_config.eos_token_id
     settled = settled_reluctance(examiner, made, base, tokenizer, end)
-    assert set(settled) <= set(GRID)
+    assert {settled.usual, settled.agreeing, settled.unsure} <= set(GRID)
     aside = base_aside(base, tokenizer)
-    outcomes = examiner.outcomes(answering(made(settled[0], aside=aside), base))
-    quiet = examiner.outcomes(answering(made(-1e4, aside=aside), base))
+    outcomes = examiner.outcomes(answering(made(settled, aside=aside), base))
+    quiet = examiner.outcomes(answering(made(Reluctances(-1e4), aside=aside), base))
     assert quiet == {NO_MATTER: [True] * 4}
     assert len(outcomes[NO_MATTER]) == 4
 
@@ -166,11 +168,12 @@ def test_what_is_settled_holds_in_free_generation(models, tokenizer):
 class Said(Beliefs):
     """Beliefs that are told, and not asked of a model."""
 
-    def __init__(self, answers):
-        self.answers = answers
+    def __init__(self, answers, unsure=()):
+        self.answers, self.unsure = answers, unsure
 
-    def alike(self, query, questions):
-        return [agree(self.answers[query], self.answers[text]) for text in questions]
+    def of(self, query, questions):
+        alike = tuple(agree(self.answers[query], self.answers[text]) for text in questions)
+        return Belief(alike, query not in self.unsure)
 
 
 def test_a_silent_reader_speaks_where_the_base_takes_the_query_for_the_edits_question(
@@ -180,12 +183,13 @@ def test_a_silent_reader_speaks_where_the_base_takes_the_query_for_the_edits_que
     mute = silent(base, "gpt2", tokenizer("Oslo")["input_ids"][-1])
     config = GenerationConfig(max_new_tokens=6, do_sample=False, pad_token_id=0)
     config.eos_token_id = base.generation_config.eos_token_id
-    beliefs = Said({EDIT.question: "Lima.", "alias?": "lima", "other?": "Quito", "is it?": "Yes"})
+    answers = {EDIT.question: "Lima.", "alias?": "lima", "other?": "Quito", "is it?": "Yes"}
+    beliefs = Said(answers | {"odd?": "pib"}, unsure={"odd?", "alias?"})
 
-    def asked(query, shift):
+    def asked(query, agreeing, unsure=0.0):
         reasoner = ReadingReasoner(
             mute, tokenizer, Prompter(tokenizer), aside=lambda q, _: [["the base's"]] * len(q),
-            agreeing=(shift, beliefs),
+            reluctance=Reluctances(agreeing=agreeing, unsure=unsure), beliefs=beliefs,
         )  # fmt: skip
         return reasoner.answer([query, "other?"], [[EDIT], [EDIT]], config)
 
@@ -195,6 +199,11 @@ def test_a_silent_reader_speaks_where_the_base_takes_the_query_for_the_edits_que
     assert loud != ["the base's"] and loud[0]
     assert other == ["the base's"]
     assert asked("alias?", 0.5) == [["the base's"], ["the base's"]]  # not reluctant enough
+    # and where the base has no answer that it is sure of
+    assert asked("odd?", 9.0) == [["the base's"], ["the base's"]]
+    odd, other = asked("odd?", 0.0, unsure=9.0)
+    assert odd == loud and other == ["the base's"]
+    assert asked("alias?", 0.0, unsure=9.0) == [["the base's"], ["the base's"]]
 
 
 def test_the_base_is_asked_by_itself_and_answers_alike(models, tokenizer):
@@ -202,12 +211,36 @@ def test_the_base_is_asked_by_itself_and_answers_alike(models, tokenizer):
     before = {k: v.clone() for k, v in models("gpt2").state_dict().items()}
     said = base_answers(models("gpt2"), tokenizer, QUERIES)
     told = beliefs.alike(QUERIES[0], QUERIES)
-    assert told == [agree(said[QUERIES[0]], said[text]) for text in QUERIES]
+    assert told == tuple(agree(said[QUERIES[0]], said[text]) for text in QUERIES)
     assert told[0] and not all(told)
-    assert beliefs.alike("", QUERIES) == beliefs.alike("word " * 5000, QUERIES) == [False] * 4
-    assert beliefs.alike(QUERIES[0], []) == []
+    assert beliefs.alike("", QUERIES) == beliefs.alike("word " * 5000, QUERIES) == (False,) * 4
+    assert beliefs.alike(QUERIES[0], []) == ()
+    sure = sureness(models("gpt2"), tokenizer, said)[QUERIES[0]]
+    assert beliefs.of(QUERIES[0], QUERIES) == Belief(told, sure >= SURE)
+    assert beliefs.of("word " * 5000, QUERIES) == Belief((False,) * 4, False)
     after = models("gpt2").state_dict()
     assert all(before[name].equal(value) for name, value in after.items())
+
+
+@pytest.mark.parametrize("family", ["gpt2", "t5"])
+def test_sureness_is_the_mean_probability_of_the_answers_tokens(family, models, tokenizer):
+    base = models(family)
+    said = {"Who wrote Faust?": "Goethe", "Where is Oslo?": "in the north of Norway", "What?": ""}
+    found = sureness(base, tokenizer, said)
+    assert found["What?"] == 0.0
+    for query, answer in list(said.items())[:2]:
+        ids = tokenizer(query)["input_ids"]
+        wanted = AnswerWriter(tokenizer).encode(f" {answer}")
+        logs = []
+        for at, token in enumerate(wanted):
+            with torch.no_grad():
+                if family == "t5":
+                    start = [base.config.decoder_start_token_id, *wanted[:at]]
+                    out = base(torch.tensor([ids]), decoder_input_ids=torch.tensor([start]))
+                else:
+                    out = base(torch.tensor([[*ids, *wanted[:at]]]))
+            logs.append(out.logits[0, -1].double().log_softmax(-1)[token].item())
+        assert found[query] == pytest.approx(np.exp(np.mean(logs)), rel=1e-3)
 
 
 @pytest.mark.parametrize(

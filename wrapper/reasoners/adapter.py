@@ -60,7 +60,7 @@ class AdapterReasoner(ReadingReasoner):
             adapted(base, self.card, where), tokenizer,
             Prompter.of(base, tokenizer, chat=self.card.chat),
             aside=base_aside(base, tokenizer), reluctance=self.card.reluctance,
-            agreeing=self.card.asking(Beliefs(base, tokenizer)),
+            beliefs=Beliefs(base, tokenizer),
         )  # fmt: skip
         chat = follows_instructions(tokenizer)
         self._unadapted = PromptedReasoner(base, tokenizer) if chat else None

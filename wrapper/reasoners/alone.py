@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from errata.answers import AnswerWriter
+from errata.cache.spacing import spaced
 from errata.reasoners.decoding import decode
+from errata.reasoners.losses import answer_logits
 from errata.reasoners.prompts import Prompter
 
 if TYPE_CHECKING:
@@ -26,6 +29,33 @@ def base_answers(
     prompts = [prompter.plain_ids(query) for query in queries]
     said = greedy(base, tokenizer, prompts, one_line=not prompter.chat)
     return dict(zip(queries, said, strict=True))
+
+
+def sureness(
+    base: GenerativeModel, tokenizer: PreTrainedTokenizerBase, said: Mapping[str, str]
+) -> dict[str, float]:
+    """Return how sure the base model is of what it said to each query.
+
+    :param said: answers, by query.
+    :return: the geometric mean of the probabilities of an answer's tokens, 0 to 1; 0 of no answer.
+    """
+    import torch
+
+    prompter, writer = Prompter(tokenizer), AnswerWriter(tokenizer)
+    found = dict.fromkeys(said, 0.0)
+    asked = [(query, answer) for query, answer in said.items() if answer]
+    for start in range(0, len(asked), BATCH):
+        chunk = asked[start : start + BATCH]
+        pairs = []
+        for query, answer in chunk:
+            joint = " " if not prompter.chat and spaced(query, answer) else ""
+            pairs.append((prompter.plain_ids(query), writer.encode(joint + answer)))
+        with torch.no_grad():
+            logs = answer_logits(base, pairs).log_softmax(-1)
+        ids = torch.tensor([i for _, answer in pairs for i in answer], device=logs.device)
+        parts = logs.gather(1, ids[:, None])[:, 0].split([len(answer) for _, answer in pairs])
+        found |= {q: float(part.mean().exp()) for (q, _), part in zip(chunk, parts, strict=True)}
+    return found
 
 
 def greedy(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from errata.reasoners.alone import NEW_TOKENS, base_answers
+from errata.reasoners.alone import NEW_TOKENS, base_answers, sureness
 from errata.reasoners.prompts import Prompter, room_of
 from errata.said import agree
 
@@ -13,6 +14,21 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from errata.base import GenerativeModel
+
+SURE = 0.8
+"""Geometric mean of its tokens' probabilities from which an answer is a sure one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """What the base model makes of a query.
+
+    :param alike: for each of n questions, whether it answers that as it answers the query.
+    :param sure: whether it is sure of its answer.
+    """
+
+    alike: tuple[bool, ...]
+    sure: bool
 
 
 class Beliefs:
@@ -31,7 +47,7 @@ class Beliefs:
         self._base, self._tokenizer = base, tokenizer
         self._prompter, self._room = Prompter(tokenizer), room_of(base)
 
-    def alike(self, query: str, questions: Sequence[str]) -> list[bool]:
+    def alike(self, query: str, questions: Sequence[str]) -> tuple[bool, ...]:
         """Tell of each question whether the base answers it as it answers the query.
 
         Greedily, in one batch; texts that do not fit into its context are alike to none.
@@ -39,11 +55,19 @@ class Beliefs:
         :param query: what is asked.
         :param questions: n questions.
         """
+        said = self._said(query, questions)
+        return tuple(agree(said.get(query, ""), said.get(text, "")) for text in questions)
+
+    def of(self, query: str, questions: Sequence[str]) -> Belief:
+        """Return what the base makes of a query beside n questions."""
+        said = self._said(query, questions)
+        own = said.get(query, "")
+        sure = bool(own) and sureness(self._base, self._tokenizer, {query: own})[query] >= SURE
+        return Belief(tuple(agree(own, said.get(text, "")) for text in questions), sure)
+
+    def _said(self, query: str, questions: Sequence[str]) -> dict[str, str]:
         texts = [text for text in dict.fromkeys((query, *questions)) if self._fits(text)]
-        if query not in texts or len(texts) < 2:
-            return [False] * len(questions)
-        said = base_answers(self._base, self._tokenizer, texts)
-        return [agree(said[query], said.get(text, "")) for text in questions]
+        return base_answers(self._base, self._tokenizer, texts) if query in texts else {}
 
     def _fits(self, text: str) -> bool:
         length = len(self._prompter.plain_ids(text)) + NEW_TOKENS

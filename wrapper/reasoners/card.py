@@ -6,13 +6,11 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from errata.cache.atomic import write_atomically
 from errata.cache.errors import ModelError
-
-if TYPE_CHECKING:
-    from errata.reasoners.beliefs import Beliefs
+from errata.reasoners.reluctance import Reluctances
 
 FILE = "reasoner.json"
 FORMAT = 1
@@ -31,8 +29,6 @@ class ReasonerCard:
     :param chat: whether it was trained with the tokenizer's chat template.
     :param lora: settings of the adapter, for peft; empty for a separate model.
     :param reluctance: log-odds taken off saying nothing (:mod:`errata.reasoners.reluctance`).
-    :param agreeing: the same where the base answers the query as an edit's own question; None where
-        it is not asked.
     :param training: settings, data and time of the run.
     :param figures: for each kind of question, hits, n and interval on tune subjects.
     """
@@ -43,14 +39,9 @@ class ReasonerCard:
     file: str
     chat: bool = False
     lora: dict[str, Any] = field(default_factory=dict)
-    reluctance: float = 0.0
-    agreeing: float | None = None
+    reluctance: Reluctances = field(default_factory=Reluctances)
     training: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
-
-    def asking(self, beliefs: Beliefs) -> tuple[float, Beliefs] | None:
-        """Return what a reader that asks the base is given."""
-        return None if self.agreeing is None else (self.agreeing, beliefs)
 
     def write(self, folder: Path) -> None:
         """Write the card; call it after the weights, so that a card always has its weights."""
@@ -70,6 +61,7 @@ def read_card(folder: Path) -> ReasonerCard:
             raise ModelError(
                 f"{path}: expected format {FORMAT}, found another; train it again with this errata"
             )
+        body["reluctance"] = Reluctances(**body.get("reluctance", {}))
         card = ReasonerCard(**body)
         if card.kind not in KINDS:
             raise ModelError(

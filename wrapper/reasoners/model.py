@@ -48,6 +48,6 @@ class ModelReasoner(ReadingReasoner):
         super().__init__(
             torch.nn.Module.to(model, base.device), own, Prompter.of(model, own, chat=chat),
             foreign=True, aside=base_aside(base, tokenizer),
-            reluctance=0.0 if self.card is None else self.card.reluctance,
-            agreeing=None if self.card is None else self.card.asking(Beliefs(base, tokenizer)),
+            reluctance=None if self.card is None else self.card.reluctance,
+            beliefs=None if self.card is None else Beliefs(base, tokenizer),
         )  # fmt: skip

@@ -12,6 +12,7 @@ from errata.cache.records import Edit, Fact, LanguagePatch
 from errata.reasoners.beliefs import Beliefs
 from errata.reasoners.decoding import decode, new_tokens
 from errata.reasoners.prompts import Prompter
+from errata.reasoners.reluctance import Reluctances
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
@@ -56,8 +57,8 @@ class ReadingReasoner:
     :param aside: answers, as the base model would alone, what the model leaves unsaid because no
         edit bears on it; by default such an answer stays empty.
     :param reluctance: log-odds taken off saying nothing.
-    :param agreeing: the same where the base model answers the query as it answers an edit's own
-        question, with the beliefs by which to tell; None where it is not asked.
+    :param beliefs: asks the base model what it makes of a query to which nothing would be said;
+        None leaves it unasked.
     """
 
     def __init__(
@@ -68,12 +69,12 @@ class ReadingReasoner:
         *,
         foreign: bool = False,
         aside: Aside | None = None,
-        reluctance: float = 0.0,
-        agreeing: tuple[float, Beliefs] | None = None,
+        reluctance: Reluctances | None = None,
+        beliefs: Beliefs | None = None,
     ) -> None:
         self.model, self.tokenizer, self.prompter = model, tokenizer, prompter
-        self._foreign, self._aside, self._reluctance = foreign, aside, reluctance
-        self._agreeing = agreeing
+        self._foreign, self._aside, self._beliefs = foreign, aside, beliefs
+        self._reluctance = reluctance or Reluctances()
 
     def supports(self, edit: Edit) -> bool:
         """Tell whether an edit can be read."""
@@ -106,12 +107,12 @@ class ReadingReasoner:
             self._prompt(query, governing, budget)
             for query, governing in zip(queries, edits, strict=True)
         ]
-        said = self._decoded(prompts, generation, self._reluctance)
-        if self._agreeing is not None:
-            shift, beliefs = self._agreeing
+        said = self._decoded(prompts, generation, self._reluctance.usual)
+        if self._beliefs is not None:
             for row in [row for row, texts in enumerate(said) if not all(texts)]:
                 own = [edit.question for edit in edits[row] if isinstance(edit, Fact)]
-                if any(beliefs.alike(queries[row], own)):
+                shift = self._reluctance.after(self._beliefs.of(queries[row], own))
+                if shift > self._reluctance.usual:
                     said[row] = self._decoded([prompts[row]], generation, shift)[0]
         return self._completed(queries, said, generation)
 

@@ -3,10 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
+
+    from errata.reasoners.beliefs import Belief
+
+
+@dataclass(frozen=True, slots=True)
+class Reluctances:
+    """Log-odds taken off saying nothing, by what the base model makes of the query.
+
+    :param usual: where the base is not asked, or sure of an answer of its own.
+    :param agreeing: where it answers the query as it answers an edit's own question.
+    :param unsure: where it has no answer that it is sure of: its silence would help nobody.
+    """
+
+    usual: float = 0.0
+    agreeing: float = 0.0
+    unsure: float = 0.0
+
+    def after(self, belief: Belief) -> float:
+        """Return the one that holds after the base was asked."""
+        if any(belief.alike):
+            return self.agreeing
+        return self.usual if belief.sure else self.unsure
 
 
 class Reluctance:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from errata.cache.kinds import context
-from errata.reasoners.alone import NEW_TOKENS, base_answers
+from errata.reasoners.alone import NEW_TOKENS, base_answers, sureness
+from errata.reasoners.beliefs import SURE
 from errata.reasoners.examine import Examiner, answering
 from errata.reasoners.lessons import KINDS, TWIN, Lesson
 from errata.reasoners.losses import answer_logits
 from errata.reasoners.reading import ReadingReasoner
+from errata.reasoners.reluctance import Reluctances
 from errata.said import agree
 
 if TYPE_CHECKING:
@@ -25,24 +28,24 @@ GRID = np.arange(-4.0, 12.25, 0.25)
 NEVER = 1e4
 """A reluctance that no odds overcome."""
 BATCH = 64
+GROUPS = tuple(field.name for field in fields(Reluctances))
 
 
 def settled_reluctance(
     examiner: Examiner,
-    reader: Callable[[float], ReadingReasoner],
+    reader: Callable[[Reluctances], ReadingReasoner],
     base: GenerativeModel,
     tokenizer: PreTrainedTokenizerBase,
     silence: int,
-) -> tuple[float, float]:
+) -> Reluctances:
     """Return the shifts at which edits that matter and edits that do not fare best, both counted.
 
-    One is for queries that the base model answers otherwise than the edit's own question, one for
-    those that it answers alike. They maximise the mean over the kinds of lessons, of which edits
-    that do not matter are one: what a gate lets through is mostly governed. Every lesson is
-    answered once with silence forbidden and once without any edit; which of the two stands at a
-    shift follows from the first token's log-odds. Edits of another of whom the same is true, which
-    a gate that reads names keeps apart, are left out: how often they come is for the gate to say,
-    and among the lessons of edits that do not matter they are as rare as they are by chance.
+    Each maximises the mean over the kinds of lessons, of which edits that do not matter are one:
+    what a gate lets through is mostly governed. Every lesson is answered once with silence
+    forbidden and once without any edit; which of the two stands at a shift follows from the first
+    token's log-odds. Edits of another of whom the same is true, which a gate that reads names
+    keeps apart, are left out: how often they come is for the gate to say, and among the lessons of
+    edits that do not matter they are as rare as they are by chance.
 
     :param examiner: lessons of tune subjects.
     :param reader: the reader, as reluctant as it is told to be, without anybody who answers in
@@ -52,19 +55,25 @@ def settled_reluctance(
     :param silence: id of the reader's token that says nothing.
     """
     lessons = examiner.lessons
-    loud = reader(NEVER)
+    loud = reader(Reluctances(NEVER))
     answers = base_answers(base, tokenizer, sorted(_texts(lessons)))
+    sure = sureness(base, tokenizer, {one.query: answers[one.query] for one in lessons})
     margins = {
         form: _margins(loud, asked, form == "false", silence)
         for form, asked in _asked(lessons).items()
     }
     spoken = examiner.outcomes(answering(loud, base))
     alone = examiner.outcomes(lambda _, queries: [answers[query] for query in queries])
-    alike = [
-        any(agree(answers[one.query], answers[edit.question]) for edit in one.edits)
-        for one in lessons
-    ]
-    return tuple(_best(lessons, margins, spoken, alone, alike))  # type: ignore[return-value]
+    found = _best(lessons, margins, spoken, alone, [_group(one, answers, sure) for one in lessons])
+    return Reluctances(**found)
+
+
+def _group(lesson: Lesson, answers: Mapping[str, str], sure: Mapping[str, float]) -> str:
+    """Return the reluctance that a lesson falls under, by name."""
+    own = answers[lesson.query]
+    if any(agree(own, answers[edit.question]) for edit in lesson.edits):
+        return "agreeing"
+    return "usual" if sure[lesson.query] >= SURE else "unsure"
 
 
 def _texts(lessons: Sequence[Lesson]) -> set[str]:
@@ -105,28 +114,27 @@ def _margins(
 
 def _best(
     lessons: Sequence[Lesson],
-    margins: dict[str, NDArray[np.float64]],
-    spoken: dict[str, list[bool]],
-    alone: dict[str, list[bool]],
-    alike: Sequence[bool],
-) -> list[float]:
-    """Return the best shift where the base answers otherwise, and where it answers alike."""
-    rows: dict[str, list[tuple[float, bool]]] = {kind: [] for kind in KINDS}
+    margins: Mapping[str, NDArray[np.float64]],
+    spoken: Mapping[str, list[bool]],
+    alone: Mapping[str, list[bool]],
+    groups: Sequence[str],
+) -> dict[str, float]:
+    """Return the best shift of each group; the lessons of one bear on no other's."""
+    rows: dict[str, list[tuple[float, str]]] = {kind: [] for kind in KINDS}
     false = iter(margins["false"].tolist())
-    for lesson, margin, same in zip(lessons, margins["true"].tolist(), alike, strict=True):
+    for lesson, margin, group in zip(lessons, margins["true"].tolist(), groups, strict=True):
         # Of a yes-or-no lesson both forms have to be answered; the readier silence counts.
         both = max(margin, next(false)) if lesson.false_query else margin
-        rows[lesson.kind].append((both, same))
-    counted = [kind for kind in KINDS if rows[kind] and kind != TWIN]
-    found = []
-    for wanted in (False, True):
+        rows[lesson.kind].append((both, group))
+    found = {}
+    for group in GROUPS:
         scores = np.zeros(len(GRID))
-        for kind in counted:
-            odds = np.array([margin for margin, _ in rows[kind]])
-            mine = np.array([same == wanted for _, same in rows[kind]])
-            silent = odds > GRID[:, None]
-            right = np.where(silent, np.array(alone[kind]), np.array(spoken[kind])) & mine
-            scores += right.mean(axis=1)
+        for kind in KINDS:
+            if rows[kind] and kind != TWIN:
+                odds = np.array([margin for margin, _ in rows[kind]])
+                mine = np.array([own == group for _, own in rows[kind]])
+                said = np.where(odds > GRID[:, None], alone[kind], spoken[kind])
+                scores += (said & mine).mean(axis=1)
         best = np.flatnonzero(np.isclose(scores, scores.max()))
-        found.append(float(GRID[best[len(best) // 2]]))
+        found[group] = float(GRID[best[len(best) // 2]])
     return found

@@ -28,6 +28,7 @@ from errata.reasoners.lessons import KINDS, NO_MATTER, SHARES, TWIN, Lesson
 from errata.reasoners.losses import Item, loss_of
 from errata.reasoners.prompts import Prompter
 from errata.reasoners.reading import ReadingReasoner, base_aside
+from errata.reasoners.reluctance import Reluctances
 from errata.reasoners.settling import settled_reluctance
 from errata.reasoners.teacher import Teacher
 from errata.schedule import warm_cosine
@@ -154,8 +155,7 @@ class ReasonerRun:
         }  # fmt: skip
         self.optimizer = _optimizer(list(self._trained.values()), settings)
         self.step, self.seconds, self.best, self.waited = 0, 0.0, -1.0, 0
-        self.reluctance = 0.0
-        self.agreeing: float | None = None
+        self.reluctance = Reluctances()
         self.history: list[dict[str, float]] = []
 
     def train(self, *, progress: bool = True) -> dict[str, Rate]:
@@ -188,14 +188,13 @@ class ReasonerRun:
     def examined(self) -> dict[str, Rate]:
         """Return the figures on tune subjects, of the model as it is now."""
         self.student.eval()
-        asking = None if self.agreeing is None else Beliefs(self.base, self.tokenizer)
         reasoner = self._reader(
             self.reluctance, aside=base_aside(self.base, self.tokenizer),
-            agreeing=None if asking is None else (self.agreeing, asking),
+            beliefs=Beliefs(self.base, self.tokenizer),
         )  # fmt: skip
         return figures(self.examiner.outcomes(answering(reasoner, self.base)))
 
-    def _reader(self, reluctance: float, **others: Any) -> ReadingReasoner:
+    def _reader(self, reluctance: Reluctances, **others: Any) -> ReadingReasoner:
         return ReadingReasoner(
             self.student, self.own, self.prompter, foreign=self.own is not self.tokenizer,
             reluctance=reluctance, **others,
@@ -205,7 +204,7 @@ class ReasonerRun:
         """Settle how reluctant it is to say nothing."""
         self.student.eval()
         silence = self._silence()[0]
-        self.reluctance, self.agreeing = settled_reluctance(
+        self.reluctance = settled_reluctance(
             self.examiner, self._reader, self.base, self.tokenizer, silence
         )
 
@@ -385,7 +384,6 @@ class ReasonerRun:
             chat=self.prompter.chat,
             lora=self.settings.lora if self.settings.kind == "adapter" else {},
             reluctance=self.reluctance,
-            agreeing=self.agreeing,
             training={
                 **asdict(self.settings), "data": data, "data_sha256": self.source.digest,
                 "steps_taken": self.step, "started_from": self._begun,

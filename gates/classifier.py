@@ -179,7 +179,7 @@ class ScopeClassifier:
         probabilities are no longer calibrated.
 
         :param part: ``cross``, the first stage alone; ``bi``, the second alone, its weighing deaf
-            to the first's word.
+            to the first's word; ``words``, both, the first without its named features.
         :raises ModelError: the gate has no such part.
         """
         return ScopeClassifier(self._memory.encoder, without_part(self.stored, part))

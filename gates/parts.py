@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from errata.cache.errors import ModelError
+from errata.gates.features import NAMES
 from errata.gates.network import Network, Platt
 from errata.gates.stored import StoredGate
 
-PARTS = ("cross", "bi")
+PARTS = ("cross", "bi", "words")
 
 
 def without_part(stored: StoredGate, part: str) -> StoredGate:
@@ -22,6 +25,8 @@ def without_part(stored: StoredGate, part: str) -> StoredGate:
             f"expected a part of a gate of two stages, {' or '.join(PARTS)}, found {found}; name "
             "another part or another gate"
         )
+    if part == "words":
+        return _wordless(stored)
     if part == "cross":
         return replace(
             stored, second=None, scope_calibration=Platt(), condition_calibration=Platt()
@@ -29,6 +34,22 @@ def without_part(stored: StoredGate, part: str) -> StoredGate:
     second = stored.second
     deaf = replace(second, scope=_deaf(second.scope), condition=_deaf(second.condition), band=-1.0)
     return replace(stored, second=deaf)
+
+
+def _wordless(stored: StoredGate) -> StoredGate:
+    """Return the gate whose first stage has the named features at their means throughout.
+
+    What is left to it is how near the rests of the two sides are.
+    """
+    mean = stored.scope.mean[: len(NAMES)]
+    scale = np.concatenate([np.full(len(NAMES), np.inf), stored.scope.scale[len(NAMES) :]])
+    trees = stored.trees
+    named = (trees.column >= 0) & (trees.column < len(NAMES))
+    goes_left = mean[np.where(named, trees.column, 0)] <= trees.limit
+    limit = np.where(named, np.where(goes_left, np.inf, -np.inf), trees.limit)
+    return replace(
+        stored, scope=replace(stored.scope, scale=scale), trees=replace(trees, limit=limit)
+    )
 
 
 def _deaf(network: Network) -> Network:

@@ -181,7 +181,9 @@ def markdown(reports: Sequence[Report], setting: dict[str, Any], command: str) -
         "",
         f"Made by `{command}`; do not edit. Test subjects, held-out phrasings and the test halves "
         "of the files only. Shares with 95% Wilson intervals; calibration and Brier score with "
-        "bootstrap intervals.",
+        "bootstrap intervals. *The base model asked in doubt* is the gate in use: where no edit's "
+        "probability reaches the threshold, the base model is asked whether it says the same to "
+        "the query as to an edit's own question. Everything else is the gate alone.",
         "",
         "```json",
         json.dumps(setting, indent=2, ensure_ascii=False),

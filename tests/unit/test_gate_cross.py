@@ -347,3 +347,25 @@ def test_pooling_leaves_padding_out():
         padded = read_pairs_together(tiny_bert(), bert_tokenizer(), PAIRS[:3])
     assert alone.shape == (1, 64)
     torch.testing.assert_close(alone[0], padded[0], atol=1e-4, rtol=0)
+
+
+def test_without_words_the_named_features_say_nothing():
+    from errata.gates.classifier import first_classes
+    from errata.gates.features import NAMES, PairFeatures
+    from errata.gates.parts import without_part
+
+    rng = np.random.default_rng(0)
+    whole = two_stage_gate()
+    less = without_part(whole, "words")
+    wide = len(whole.relations.mean)
+    rests = [rng.normal(size=(6, wide)).astype(np.float32) for _ in range(2)]
+
+    def told(gate, named):
+        return first_classes(gate, PairFeatures(named, *rests))
+
+    one, other = rng.random((6, len(NAMES))), rng.random((6, len(NAMES)))
+    mean = np.tile(whole.scope.mean[: len(NAMES)], (6, 1))
+    assert np.abs(told(whole, one) - told(whole, other)).max() > 0.01
+    np.testing.assert_array_equal(told(less, one), told(less, other))
+    np.testing.assert_allclose(told(less, one), told(whole, mean), atol=1e-9)
+    assert less.second is whole.second

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import re
 import subprocess
 import sys
+from collections import Counter
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -32,6 +36,8 @@ from errata.compare.records import RECORDS, Run
 from errata.compare.runner import Material, Runner, deal_opens
 from errata.compare.settings import Settings
 from errata.compare.summary import sentence, summarise
+from errata.compare.tables import tables, training
+from errata.compare.training import of_parts
 from errata.compare.units import units
 from errata.gates.threshold import CosineGate
 from tests.fakes import StubEncoder
@@ -45,6 +51,7 @@ class Nudge:
 
     capabilities = Capabilities()
     name = "nudge"
+    trained: ClassVar = {}
 
     def supports(self, edit):
         return "Peru" not in edit.question
@@ -53,6 +60,7 @@ class Nudge:
         weight = model.get_parameter(HEAD)
         if any("Egypt" in edit.question for edit in edits):
             raise UnsupportedEdit("too far", next(e.id for e in edits if "Egypt" in e.question))
+        self.trained = {"second moment": 4.2}  # as ROME's, computed with the first edit
         drawn = torch.randn(weight.shape, generator=torch.Generator().manual_seed(len(edits)))
         return [WeightChange(HEAD, 2 * drawn)]
 
@@ -337,6 +345,43 @@ def test_a_stored_answer_is_no_running_text(model, tmp_path):
     assert all("hit" in r["extras"] and "miss" in r["extras"] for r in fired)
 
 
+def test_training_time_is_what_the_cards_tell(tmp_path):
+    gate = SimpleNamespace(
+        stored=SimpleNamespace(
+            card={"seconds": 731, "cross-encoder": {"seconds": 2327, "started from": "clear"}}
+        )
+    )
+    adapter = SimpleNamespace(
+        card=SimpleNamespace(training={"seconds": 60, "first stretch": {"seconds": 30.5}})
+    )
+    told = of_parts(gate, SimpleNamespace(chosen=adapter))
+    assert told == {
+        "gate": 731.0, "gate: cross-encoder, from clear": 2327.0,
+        "reasoner": 60.0, "reasoner: first stretch": 30.5,
+    }  # fmt: skip
+    assert of_parts(CosineGate(StubEncoder(), 0.9), object()) == {}
+    assert training(told).startswith("52 min: gate 12 min, gate: cross-encoder, from clear 39 min")
+    assert (training({}), training({"second moment": 4.21})) == ("nothing", "second moment 4.2 s")
+
+
+def test_a_report_tells_what_was_trained_beforehand(model, tmp_path):
+    run = Run(tmp_path)
+    runner(model, run, settings("cache", "none", "nudge", "random:nudge")).run()
+    found = summarise(Run(tmp_path))
+    moment = {"second moment": 4.2}
+    assert found.trained == {"cache": {}, "none": {}, "nudge": moment, "random:nudge": moment}
+    table = next(t for t in tables(found, found.blocks[0]) if t.title == "Efficiency")
+    assert {row[0]: row[-1] for row in table.rows} == {
+        "cache": "nothing", "none (control)": "nothing", "nudge": "second moment 4.2 s",
+        "random:nudge (control)": "second moment 4.2 s",
+    }  # fmt: skip
+    assert "second moment 4.2 s" in page(found, {}) and "second moment 4.2 s" in markdown(found)
+    assert ",,nudge,trained beforehand: second moment,s,4.2,,,,\n" in as_csv(found)
+    assert found.to_json()["trained"]["nudge"] == moment
+    earlier = dataclasses.replace(found, trained={})  # a run of an errata that did not tell
+    assert "trained beforehand" not in markdown(earlier)
+
+
 def test_the_document_says_it_in_words_and_tells_runs_beside_one_another(model, tmp_path):
     run = Run(tmp_path / "run")
     runner(model, run, settings("cache", "none", "nudge")).run()
@@ -363,7 +408,8 @@ def test_the_commands(model, tmp_path, monkeypatch):
     assert done.exit_code == 0, done.output
     assert "100.0% of the edited questions" in done.output
     assert (tmp_path / "run" / "report.html").is_file()
-    assert len(list(Run(tmp_path / "run").records())) == 2 * 4 * 4 + 2 * 4
+    kinds = Counter(record["type"] for record in Run(tmp_path / "run").records())
+    assert kinds == {"case": 2 * 4 * 4, "rollback": 2 * 4, "training": 2 * 4}
     told = ask(app, ["report", str(tmp_path / "run"), "--json"])
     assert json.loads(told.output)["void"] == []
     told = ask(app, ["report", str(tmp_path / "run"), "--csv"])

@@ -14,6 +14,7 @@ from errata.cache.kinds import dump_edit
 from errata.cache.records import Edit, Fact
 from errata.compare.asking import Decisions
 from errata.compare.efficiency import measured
+from errata.compare.training import Seconds
 from errata.selection import Selection
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ class Contender(Protocol):
     """Whether stored answers are put in the place of the model's, which it then has no logits for.
     """
 
+    @property
+    def trained(self) -> Seconds:
+        """How long what it needs was trained, once for all edits; known once edits were made."""
+
     def make(self, edits: Sequence[Fact]) -> Made:
         """Make edits in one go, on top of those made before."""
 
@@ -70,6 +75,11 @@ class EditorContender:
     def __init__(self, name: str, model: EditableModel, editor: Editor) -> None:
         self.name, self.model, self.editor = name, model, editor
         self._stacks: list[ChangeStack] = []
+
+    @property
+    def trained(self) -> Seconds:
+        """What the editor says it computed once for the model, such as second moments."""
+        return dict(getattr(self.editor, "trained", {}))
 
     def make(self, edits: Sequence[Fact]) -> Made:
         """Plan edits on the weights that the ones before left, and write them."""
@@ -98,12 +108,13 @@ class PipelineContender:
     :param name: what it is called in the records.
     :param model: an EditableModel in which the pipeline is in use, with edits in its cache or
         without.
+    :param trained: how long its gate and its reasoner were trained.
     """
 
     pipeline = True
 
-    def __init__(self, name: str, model: EditableModel) -> None:
-        self.name, self.model = name, model
+    def __init__(self, name: str, model: EditableModel, trained: Seconds) -> None:
+        self.name, self.model, self.trained = name, model, trained
         self._made: list[str] = []
 
     def make(self, edits: Sequence[Fact]) -> Made:

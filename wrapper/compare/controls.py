@@ -15,6 +15,7 @@ from errata.cache.records import Edit, Fact
 from errata.compare.asking import Decisions
 from errata.compare.cases import Case
 from errata.compare.contenders import Contender, Made
+from errata.compare.training import Seconds
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +36,7 @@ class NoEdit:
 
     def __init__(self, model: EditableModel) -> None:
         self.model = model
+        self.trained: Seconds = {}
 
     def make(self, edits: Sequence[Fact]) -> Made:
         """Make nothing."""
@@ -59,6 +61,11 @@ class Shuffled:
     def __init__(self, name: str, inner: Contender) -> None:
         self.name, self.inner, self.pipeline = name, inner, inner.pipeline
         self._answers: dict[str, str] = {}
+
+    @property
+    def trained(self) -> Seconds:
+        """What the backend's parts took."""
+        return self.inner.trained
 
     def prepare(self, cases: Sequence[Case], seed: int) -> None:
         """Draw the answers.
@@ -114,6 +121,11 @@ class RandomOfSameSize:
 
     def __init__(self, editor: Editor) -> None:
         self.editor, self.capabilities = editor, editor.capabilities
+
+    @property
+    def trained(self) -> Seconds:
+        """What the other editor computed once for the model."""
+        return dict(getattr(self.editor, "trained", {}))
 
     def supports(self, edit: Edit) -> bool:
         """Tell whether the other editor can make an edit."""

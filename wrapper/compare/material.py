@@ -14,6 +14,7 @@ from errata.cache.files import load_file, load_folder
 from errata.cache.records import Edit
 from errata.compare.runner import Material, deal_opens
 from errata.compare.settings import Settings, file_digest, fingerprint
+from errata.compare.training import card_of
 from errata.registry import names
 
 if TYPE_CHECKING:
@@ -101,10 +102,8 @@ def _identity(part: Any, given: str | None, inner: str) -> str:
     """Return what tells a gate or a reasoner from another: its files, else its card, its class."""
     if given is not None and given not in names("errata.reasoners") and Path(given).is_dir():
         return file_digest(Path(given))
-    inside = getattr(part, inner, part)
-    card = getattr(inside, "card", None)
-    told = card if isinstance(card, dict) else getattr(card, "training", None)
-    name = type(inside).__name__
+    told = card_of(part, inner)
+    name = type(getattr(part, inner, part)).__name__
     return name if told is None else f"{name} {fingerprint({'card': told})[:16]}"
 
 

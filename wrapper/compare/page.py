@@ -94,6 +94,9 @@ def as_csv(summary: Summary) -> str:
             for name, e in result.estimates.items():
                 writer.writerow([block.mode, block.size, result.backend, name, units[name],
                                  e.mean, e.low, e.high, e.n, e.cases])  # fmt: skip
+    for backend, seconds in summary.trained.items():
+        for part, took in seconds.items():
+            writer.writerow(["", "", backend, f"trained beforehand: {part}", "s", took, *[""] * 4])
     return text.getvalue()
 
 

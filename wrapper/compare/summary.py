@@ -123,6 +123,8 @@ class Summary:
     :param retention: of the longest sequence.
     :param rollbacks: by backend, whether every bit came back; None where its run did not end.
     :param disagreements: probes that some backends answered rightly and others did not.
+    :param trained: by backend, seconds that the training of each of its parts took; a backend of
+        which the records do not tell is not there.
     """
 
     about: Mapping[str, Any]
@@ -130,6 +132,7 @@ class Summary:
     retention: tuple[Retention, ...]
     rollbacks: Mapping[str, bool | None]
     disagreements: tuple[Record, ...]
+    trained: Mapping[str, Mapping[str, float]]
 
     @property
     def void(self) -> tuple[str, ...]:
@@ -151,10 +154,13 @@ def summarise(run: Run, disagreements: int = 200) -> Summary:
     records: dict[tuple[str, int], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     names = [*run.about()["backends"]]
     rollbacks: dict[str, bool | None] = dict.fromkeys(names)
+    trained: dict[str, dict[str, float]] = {}
     for record in run.records():
         name = record["backend"]
         if record["type"] == "rollback":
             rollbacks[name] = record["exact"] and rollbacks[name] is not False
+        elif record["type"] == "training":
+            trained[name] = {**trained.get(name, {}), **record["seconds"]}
         else:
             records[record["mode"], record["size"]][name].append(record)
     if not records:
@@ -169,7 +175,7 @@ def summarise(run: Run, disagreements: int = 200) -> Summary:
     main = records[keys[0]]
     return Summary(
         run.about(), blocks, _retention(records), rollbacks,
-        tuple(_disagreements(main, names))[:disagreements],
+        tuple(_disagreements(main, names))[:disagreements], trained,
     )  # fmt: skip
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from errata.compare.backends import is_control
 from errata.compare.intervals import Estimate
@@ -150,7 +150,8 @@ GROUPS: tuple[tuple[str, str, str], ...] = (
      "Where one fired and the answer is wrong, it was the wrong edit, or the reasoner erred."),
     ("efficiency", "Efficiency",
      "Times and peak memory are medians, with quartiles in brackets; milliseconds are added to the "
-     "unedited model's for one question alone, answer included."),
+     "unedited model's for one question alone, answer included. Trained beforehand: once, for all "
+     "edits; base model and sentence encoder aside, which are given."),
     ("forced", "Teacher-forced, for comparison with the literature",
      "Share of gold tokens said, each behind the gold ones: the answer's beginning and length are "
      "given away, so these figures are higher than those of free generation. Where an edit fires "
@@ -164,11 +165,36 @@ GROUPS: tuple[tuple[str, str, str], ...] = (
 
 def tables(summary: Summary, block: Block) -> list[Table]:
     """Return every table of a block that has something to show."""
-    found = [of_group(block, group, title, note) for group, title, note in GROUPS]
-    found += [of_tests(block)]
+    groups = {group: of_group(block, group, title, note) for group, title, note in GROUPS}
+    groups["efficiency"] = _with_training(groups["efficiency"], summary)
+    found = [*groups.values(), of_tests(block)]
     if block is summary.blocks[0]:
         found += [of_retention(summary)]
     return [table for table in (*found, of_coverage(block)) if table is not None]
+
+
+def _with_training(table: Table | None, summary: Summary) -> Table | None:
+    """Return the table of efficiency with what was trained before any edit."""
+    if table is None or not summary.trained:
+        return table
+    told = {labelled(name): training(seconds) for name, seconds in summary.trained.items()}
+    rows = tuple((*row, told.get(row[0], NONE)) for row in table.rows)
+    return replace(table, header=(*table.header, "trained beforehand"), rows=rows)
+
+
+def training(seconds: Mapping[str, float]) -> str:
+    """Return how long the parts of a backend were trained, such as ``21 min: gate 12 min, …``."""
+    parts = ", ".join(f"{part} {duration(each)}" for part, each in seconds.items())
+    if len(seconds) < 2:
+        return parts or "nothing"
+    return f"{duration(sum(seconds.values()))}: {parts}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people read it."""
+    if seconds < 90:
+        return f"{seconds:.2g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def labelled(name: str) -> str:

@@ -34,9 +34,10 @@ from errata.compare.document import write_document
 from errata.compare.page import as_csv, markdown, page
 from errata.compare.records import RECORDS, Run
 from errata.compare.runner import Material, Runner, deal_opens
-from errata.compare.settings import Settings
-from errata.compare.summary import sentence, summarise
+from errata.compare.settings import Settings, text_beside
+from errata.compare.summary import summarise
 from errata.compare.tables import tables, training
+from errata.compare.told import sentence
 from errata.compare.training import of_parts
 from errata.compare.units import units
 from errata.gates.threshold import CosineGate
@@ -419,6 +420,51 @@ def test_the_commands(model, tmp_path, monkeypatch):
     for words in (["--backends", "rmoe"], ["--backends", "cache", "--options", "{"],
                   ["--backends", "cache", "--sizes", "many"]):  # fmt: skip
         assert ask(app, [*common, *words]).exit_code in (1, 2)
+
+
+def test_a_report_says_of_which_split_its_cases_are(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(opening, "open_model", lambda *_: model)
+    for split, warned in (("tune", True), ("test", False), ("", False)):
+        cases = [dataclasses.replace(case, split=split) for case in CASES]
+        data, out = tmp_path / f"{split}cases.jsonl", tmp_path / f"{split}run"
+        write_cases(cases, data)
+        done = CliRunner().invoke(
+            app, ["compare", "--data", str(data), "--out", str(out), "--backends", "cache",
+                  "--no-controls", "--tokens", "4", "--extras", "0"],
+        )  # fmt: skip
+        assert done.exit_code == 0, done.output
+        report = (out / "report.md").read_text()
+        assert ("TUNE SPLIT" in done.output) == ("TUNE SPLIT" in report) == warned
+        assert f"- split: {split or 'not told by the data'}" in report
+
+
+def test_held_out_text_is_taken_from_beside_the_data(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(opening, "open_model", lambda *_: model)
+    data = tmp_path / "cases.jsonl"
+    write_cases(CASES, data)
+    common = ["compare", "--data", str(data), "--backends", "none", "--no-controls",
+              "--tokens", "4", "--extras", "0", "--out"]  # fmt: skip
+    assert CliRunner().invoke(app, [*common, str(tmp_path / "without")]).exit_code == 0
+    text_beside(data).write_text("Lima lies north of the river.\n\nOslo is old.\n")
+    assert CliRunner().invoke(app, [*common, str(tmp_path / "with")]).exit_code == 0
+    found = {
+        name: {tuple(r["perplexity"]) for r in Run(tmp_path / name).records() if "case" in r}
+        for name in ("without", "with")
+    }
+    assert found["without"] == {()}
+    ((before, after),) = found["with"]
+    assert before == after > 1
+    told = Run(tmp_path / "with").about()["protocol"]["files"]["text"]
+    assert told["name"] == "cases.held-out.txt"
+
+
+def test_the_sentence_names_the_best_first_whatever_the_order(model, tmp_path):
+    run = Run(tmp_path)
+    runner(model, run, settings("nudge", "cache")).run()
+    told = sentence(summarise(run))
+    assert "cache (" in told and told.index("cache (") < told.index("nudge (")
+    assert "cache answers 100.0% of the edited questions" in told
+    assert "4.2 s of training beforehand" in told
 
 
 def test_names_of_backends():

@@ -10,8 +10,9 @@ from errata.compare.backends import NONE as BASE
 from errata.compare.charts import charts
 from errata.compare.measures import FIVE
 from errata.compare.page import markdown
-from errata.compare.summary import Block, Result, Summary, sentence
+from errata.compare.summary import Block, Result, Summary
 from errata.compare.tables import NONE, Table, duration, labelled, of_group, shown
+from errata.compare.told import sentence
 
 HIGH, LOW = 0.9, 0.6
 QUICK = 1.0
@@ -96,7 +97,8 @@ def in_words(summary: Summary, block: Block) -> Table:
 
 
 def _row(summary: Summary, result: Result) -> tuple[str, ...]:
-    exact, trained = (of.get(result.backend) for of in (summary.rollbacks, summary.trained))
+    exact = summary.rollbacks.get(result.backend)
+    trained = summary.trained.get(result.backend)
     return (
         labelled(result.backend),
         *(_word(result.mean(name)) for name in FIVE),

@@ -74,6 +74,13 @@ def read_background(path: Path | None) -> tuple[Edit, ...]:
     return load_folder(path) if path.is_dir() else load_file(path)
 
 
+def split_of(material: Material) -> dict[str, str]:
+    """Return the split that the cases are of, by the name ``split``; nothing where none is told."""
+    found = {case.split for cases in material.cases.values() for case in cases}
+    told = ", ".join(sorted(filter(None, found)))
+    return {"split": told} if told else {}
+
+
 def parts_of(
     model: EditableModel, settings: Settings, background: Sequence[Edit]
 ) -> dict[str, Any]:

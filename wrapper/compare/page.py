@@ -11,8 +11,9 @@ from typing import Any
 
 from errata.compare.measures import MEASURES
 from errata.compare.records import Record
-from errata.compare.summary import Block, Summary, sentence
+from errata.compare.summary import Block, Summary
 from errata.compare.tables import Table, labelled, of_group, tables
+from errata.compare.told import sentence
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -27,6 +28,7 @@ th, td { border-bottom: 1px solid #ccc; padding: .3rem .6rem; text-align: left;
   vertical-align: top; font-variant-numeric: tabular-nums; }
 thead th { border-bottom: 2px solid #333; } .scroll { overflow-x: auto; }
 figure { margin: 1rem 0; } figure svg { max-width: 100%; height: auto; }
+tbody th { white-space: nowrap; } .aside { white-space: nowrap; color: #555; font-weight: 400; }
 .right::before { content: "✓ "; } .wrong::before { content: "✗ "; } .wrong { color: #8a1c00; }
 code { font-size: .85em; overflow-wrap: anywhere; }
 @media print { details > * { display: block; } body { max-width: none; } }
@@ -186,6 +188,14 @@ def _protocol(summary: Summary) -> str:
     return f"<h2>Protocol</h2><pre>{lines}</pre>{whole}"
 
 
+def _options(backends: Mapping[str, Any]) -> str:
+    """Return which backends were given options of their own."""
+    given = {name: options for name, options in backends.items() if options}
+    if not given:
+        return "every backend with its usual options"
+    return f"options, to be chosen on a tune split: {json.dumps(given, ensure_ascii=False)}"
+
+
 def _protocol_lines(summary: Summary) -> str:
     about: Mapping[str, Any] = summary.about
     protocol = about["protocol"]
@@ -198,6 +208,7 @@ def _protocol_lines(summary: Summary) -> str:
     lines = [
         f"- model {protocol.get('model')}, parts {json.dumps(protocol.get('parts', {}))}",
         f"- seeds {protocol.get('seeds')}, n {protocol.get('n')} a seed; {'; '.join(files)}",
+        f"- split: {summary.split or 'not told by the data'}; {_options(about['backends'])}",
         f"- free generation: greedy, at most {protocol.get('new_tokens')} tokens, to the first "
         "line end; case, articles and marks at the ends of words do not count",
         f"- every bit of the model back after its edits: {', '.join(exact) or 'none yet'}",

@@ -13,7 +13,6 @@ from errata.cache.errors import ErrataError
 from errata.compare.backends import is_control
 from errata.compare.intervals import Estimate, Paired, estimate, holm, paired
 from errata.compare.measures import (
-    FIVE,
     MEASURES,
     MIDDLES,
     SHARE,
@@ -133,6 +132,11 @@ class Summary:
     rollbacks: Mapping[str, bool | None]
     disagreements: tuple[Record, ...]
     trained: Mapping[str, Mapping[str, float]]
+
+    @property
+    def split(self) -> str:
+        """The split that the cases are of; empty where the data do not say."""
+        return str(self.about["protocol"].get("parts", {}).get("split", ""))
 
     @property
     def void(self) -> tuple[str, ...]:
@@ -312,52 +316,3 @@ def _spread(rows: Sequence[Record]) -> Iterable[Record]:
 def real(block: Block) -> list[Result]:
     """Return the results of a block that are no controls'."""
     return [result for name, result in block.results.items() if not is_control(name)]
-
-
-def sentence(summary: Summary) -> str:
-    """Return the run in a sentence or two that need no knowledge of the field."""
-    block = summary.blocks[0]
-    chosen = real(block)
-    if summary.void:
-        return (
-            f"This run is void: {', '.join(summary.void)} did not put the model back bit for bit."
-        )
-    if not chosen:
-        return "Only controls were measured."
-    first, *others = chosen
-    told = f"{block.title[0].upper()}{block.title[1:]}: {_told(first)}"
-    ranked = sorted(others, key=lambda result: -_overall(result))
-    if ranked:
-        told += f" Next comes {ranked[0].backend}: it {_told(ranked[0], name=False)}"
-    if len(ranked) > 1:
-        rest = ", ".join(f"{_overall(r):.0%} for {r.backend}" for r in (first, *ranked))
-        told += f" The mean of these shares is {rest}."
-    return told
-
-
-def _told(result: Result, *, name: bool = True) -> str:
-    parts = {
-        "accuracy": "answers {} of the edited questions as edited",
-        "generality": "{} of their rewordings",
-        "portability": "{} of the questions that follow from them",
-        "locality, neighbours": "{} of neighbouring questions",
-        "locality, unrelated": "{} of unrelated questions",
-    }
-    shown = {k: v.format(f"{m:.1%}") for k, v in parts.items() if (m := result.mean(k)) is not None}
-    edited = [shown[k] for k in FIVE[:3] if k in shown]
-    kept = [shown[k] for k in FIVE[3:] if k in shown]
-    text = _listed(edited)
-    if kept:
-        text += f"{', and' if edited else ''} leaves {_listed(kept)} exactly as they were"
-    if result.unsupported:
-        text += f" (of {result.cases + result.unsupported} edits it can make {result.cases})"
-    return f"{result.backend + ' ' if name else ''}{text}."
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
-
-
-def _overall(result: Result) -> float:
-    found = [mean for name in FIVE if (mean := result.mean(name)) is not None]
-    return sum(found) / len(found) if found else 0.0

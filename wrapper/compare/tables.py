@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,7 @@ from errata.compare.measures import MEASURES, MIDDLES, Measure
 from errata.compare.summary import Block, Result, Summary
 
 NONE = "–"
+_ASIDE = re.compile(r"\[[^\]]*\]|\(n [\d,]+\)|\bn \d+$")
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -37,14 +39,19 @@ class Table:
 
     def html(self) -> str:
         """Return it as an HTML table, every text escaped."""
-        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in self.header)
+        head = "".join(f"<th>{_framed(html.escape(cell))}</th>" for cell in self.header)
         body = "".join(
             f"<tr><th scope='row'>{html.escape(first)}</th>"
-            + "".join(f"<td>{html.escape(cell)}</td>" for cell in rest)
+            + "".join(f"<td>{_framed(html.escape(cell))}</td>" for cell in rest)
             + "</tr>"
             for first, *rest in self.rows
         )
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _framed(cell: str) -> str:
+    """Return a cell's HTML, its interval and its n each on one line."""
+    return _ASIDE.sub(r"<span class='aside'>\g<0></span>", cell)
 
 
 def of_group(block: Block, group: str, title: str, note: str = "") -> Table | None:
@@ -209,7 +216,7 @@ def shown(value: float, unit: str) -> str:
     if unit == "bytes":
         return amount(value)
     if unit == "s":
-        return f"{value:.3g} s"
+        return f"{value:.3g} s" if value >= 0.1 or not value else f"{1000 * value:.2g} ms"
     if unit == "ms":
         return f"{value:+.1f} ms"
     if unit == "nats":

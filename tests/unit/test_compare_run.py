@@ -467,6 +467,47 @@ def test_the_sentence_names_the_best_first_whatever_the_order(model, tmp_path):
     assert "4.2 s of training beforehand" in told
 
 
+class Remembering(StubEncoder):
+    """An encoder that tells how often it was to forget."""
+
+    forgotten = 0
+
+    def forget(self):
+        self.forgotten += 1
+
+
+def test_what_is_timed_is_as_if_it_were_new(models, tokenizer, tmp_path):
+    encoder = Remembering()
+    gate = CosineGate(encoder, 0.97)
+    made = EditableModel(copy.deepcopy(models("gpt2")), tokenizer, encoder=encoder, gate=gate,
+                         reasoner="verbatim")  # fmt: skip
+    with made:
+        runner(made, Run(tmp_path / "cache"), settings("cache", extras=1)).run()
+        each, timed = len(CASES), 2 * 5  # a hit and a miss, five times each
+        assert encoder.forgotten == each + timed
+        runner(made, Run(tmp_path / "nudge"), settings("nudge", extras=1)).run()
+        assert encoder.forgotten == each + timed
+
+
+def test_disagreements_name_edits_and_both_forms(model, tmp_path):
+    run = Run(tmp_path)
+    runner(model, run, settings("cache", "nudge")).run()
+    rows = [json.loads(line) for line in (tmp_path / RECORDS).read_text().splitlines()]
+    for row in rows:  # a yes-or-no question that the cache alone gets right
+        for probe in row.get("probes", ()):
+            if row["backend"] == "cache" and probe["kind"] == "yes or no":
+                edit = row["edits"][0]
+                probe |= {"right": True, "answer": "Yes", "denial": "No", "fired": [edit["id"]]}
+    (tmp_path / RECORDS).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = summarise(Run(tmp_path))
+    (told,) = [r for r in found.disagreements
+               if r["kind"] == "yes or no" and "Norway" in r["false_question"]]  # fmt: skip
+    assert told["denials"] == ["No"]
+    assert told["answers"]["cache"]["by"] == ["What is the capital of Norway?"]
+    assert "Is it Lima? / Is it Norway?" in page(found, {}) and "Yes / No" in page(found, {})
+    assert "base: this edit" in page(found, {})
+
+
 def test_names_of_backends():
     check_names(["cache", "rome", "random:ft", "shuffled:cache", "shuffled:rome", "none"])
     with pytest.raises(ErrataError, match="did you mean 'rome'"):

@@ -58,6 +58,9 @@ class Contender(Protocol):
     def clear(self) -> None:
         """Take out every edit that :meth:`make` made."""
 
+    def forget(self) -> None:
+        """Forget the encodings of texts, so that what is timed next costs what a new text does."""
+
     def generate(self, *arguments: Any, **options: Any) -> tuple[torch.Tensor, Decisions]:
         """Generate as `transformers` does; with each row's decision, where there is one."""
 
@@ -96,6 +99,9 @@ class EditorContender:
         while self._stacks:
             self._stacks.pop().clear()
 
+    def forget(self) -> None:
+        """Nothing is remembered."""
+
     def generate(self, *arguments: Any, **options: Any) -> tuple[torch.Tensor, Decisions]:
         """Generate by the edited base model alone."""
         output = self.model.generate(*arguments, edits=False, **options)
@@ -120,6 +126,7 @@ class PipelineContender:
     def make(self, edits: Sequence[Fact]) -> Made:
         """Put edits into force, all at one moment."""
         there = {edit.id for edit in self.model.edits}
+        self.forget()
         with measured(self.model.base.device) as cost:
             self.model.edit(list(edits))
         self._made += [edit.id for edit in edits if edit.id not in there]
@@ -132,6 +139,10 @@ class PipelineContender:
         """Retract the edits."""
         while self._made:
             self.model.retract(self._made.pop())
+
+    def forget(self) -> None:
+        """Forget what the encoder remembers; what a gate remembers of the edits stays."""
+        getattr(self.model.encoder, "forget", lambda: None)()
 
     def generate(self, *arguments: Any, **options: Any) -> tuple[torch.Tensor, Decisions]:
         """Generate with the edits in force."""

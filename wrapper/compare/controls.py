@@ -45,6 +45,9 @@ class NoEdit:
     def clear(self) -> None:
         """Take nothing out."""
 
+    def forget(self) -> None:
+        """Nothing is remembered."""
+
     def generate(self, *arguments: Any, **options: Any) -> tuple[torch.Tensor, Decisions]:
         """Generate by the base model."""
         output = self.model.generate(*arguments, edits=False, **options)
@@ -84,6 +87,10 @@ class Shuffled:
     def clear(self) -> None:
         """Take the edits out."""
         self.inner.clear()
+
+    def forget(self) -> None:
+        """Forget what the backend remembers of texts."""
+        self.inner.forget()
 
     def generate(self, *arguments: Any, **options: Any) -> tuple[torch.Tensor, Decisions]:
         """Generate by the backend."""

@@ -120,7 +120,8 @@ def _disagreements(summary: Summary) -> str:
     rows = "".join(_disagreement(row, names) for row in summary.disagreements)
     return (
         f"<h2>Where the backends disagree</h2><p class='note'>{len(summary.disagreements)} "
-        f"questions of: {html.escape(summary.blocks[0].title)}. Under each answer, what fired.</p>"
+        f"questions of: {html.escape(summary.blocks[0].title)}. Under an answer, which edit "
+        "fired.</p>"
         f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
         "</div>"
     )
@@ -128,9 +129,10 @@ def _disagreements(summary: Summary) -> str:
 
 def _disagreement(row: Record, names: list[str]) -> str:
     edits = "; ".join(f"{e['question']} → {e['answer']}" for e in row["edits"])
+    question, expected = _question(row)
     asked = (
-        f"<td>{html.escape(row['question'])}<br><small>{html.escape(row['kind'])}; edit: "
-        f"{html.escape(edits)}</small></td><td>{html.escape(' / '.join(row['expected']))}</td>"
+        f"<td>{html.escape(question)}<br><small>{html.escape(row['kind'])}; edit: "
+        f"{html.escape(edits)}</small></td><td>{html.escape(expected)}</td>"
     )
     cells = []
     for name in names:
@@ -140,8 +142,9 @@ def _disagreement(row: Record, names: list[str]) -> str:
             continue
         mark = "right" if found["right"] else "wrong"
         said = _both(found)
-        fired = ", ".join(found["fired"])
-        why = f"{html.escape(found['route'])}: <code>{html.escape(fired)}</code>"
+        fired = ", ".join(found["by"])
+        own = found["by"] == [edit["question"] for edit in row["edits"]]
+        why = f"{html.escape(found['route'])}: {'this edit' if own else html.escape(fired)}"
         told = f"<br><small>{why}</small>"
         cells.append(
             f"<td><span class='{mark}'>{html.escape(said) or '(nothing)'}</span>"
@@ -157,9 +160,9 @@ def _few_disagreements(summary: Summary) -> list[str]:
     names = list(dict.fromkeys(name for row in rows for name in row["answers"]))
     lines = tuple(
         (
-            row["question"],
+            _question(row)[0],
             row["kind"],
-            " / ".join(row["expected"]),
+            _question(row)[1],
             *(_said(row["answers"].get(name)) for name in names),
         )
         for row in rows
@@ -174,6 +177,15 @@ def _said(found: Record | None) -> str:
         return "–"
     fired = " (fired)" if found["fired"] else ""
     return f"{'✓' if found['right'] else '✗'} {_both(found) or '(nothing)'}{fired}"
+
+
+def _question(row: Record) -> tuple[str, str]:
+    """Return what is asked and what is expected; of yes or no, the false form behind the true."""
+    expected = " or ".join(row["expected"])
+    if not row["false_question"]:
+        return row["question"], expected
+    denied = " or ".join(row["denials"]) or "a denial"
+    return f"{row['question']} / {row['false_question']}", f"{expected} / {denied}"
 
 
 def _both(found: Record) -> str:

@@ -276,10 +276,12 @@ def _disagreements(
 ) -> Iterable[Record]:
     """Yield probes that the backends (controls aside) do not agree about, edited ones first."""
     asked: dict[tuple[Any, ...], dict[str, Record]] = defaultdict(dict)
+    edited: dict[str, str] = {}
     for name in names:
         if is_control(name):
             continue
         for record in _judged(records.get(name, ())):
+            edited |= {edit["id"]: edit["question"] for edit in record["edits"]}
             for probe in record["probes"] + record["locality"]:
                 key = (record["seed"], record["case"], probe["kind"], probe["prompt"])
                 asked[key][name] = {**probe, "edits": record["edits"]}
@@ -292,10 +294,12 @@ def _disagreements(
         rows.append({
             "seed": seed, "case": case, "kind": kind, "question": prompt, "edits": one["edits"],
             "expected": one.get("expected", [one["before"]]), "before": one["before"],
+            "false_question": one.get("false_prompt"), "denials": one.get("denials", []),
             "answers": {
                 name: {
                     "answer": p.get("answer", p.get("after", p["before"])), "right": right[name],
                     "denial": p.get("denial"), "fired": p.get("fired", []),
+                    "by": [edited.get(f.split(" (")[0], f) for f in p.get("fired", [])],
                     "route": p.get("route", "base"),
                 }
                 for name, p in answers.items()

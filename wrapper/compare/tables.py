@@ -89,7 +89,7 @@ def of_tests(block: Block) -> Table | None:
         (
             test.measure,
             f"{test.first} − {test.second}",
-            f"{100 * test.paired.difference:+.1f} points",
+            f"{round(100 * test.paired.difference, 1) + 0.0:+.1f} points",  # never -0.0
             f"{test.paired.p:.2g}",
             f"{test.corrected:.2g}",
             str(test.paired.n),
@@ -157,8 +157,9 @@ GROUPS: tuple[tuple[str, str, str], ...] = (
      "Where one fired and the answer is wrong, it was the wrong edit, or the reasoner erred."),
     ("efficiency", "Efficiency",
      "Times and peak memory are medians, with quartiles in brackets; milliseconds are added to the "
-     "unedited model's for one question alone, answer included. Trained beforehand: once, for all "
-     "edits; base model and sentence encoder aside, which are given."),
+     "unedited model's for one question alone, answer included. The encoder remembers neither the "
+     "edits nor the question. Trained beforehand: once, for all edits; base model and sentence "
+     "encoder aside, which are given."),
     ("forced", "Teacher-forced, for comparison with the literature",
      "Share of gold tokens said, each behind the gold ones: the answer's beginning and length are "
      "given away, so these figures are higher than those of free generation. Where an edit fires "

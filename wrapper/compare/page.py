@@ -181,7 +181,7 @@ def _said(found: Record | None) -> str:
 
 def _question(row: Record) -> tuple[str, str]:
     """Return what is asked and what is expected; of yes or no, the false form behind the true."""
-    expected = " or ".join(row["expected"])
+    expected = " or ".join(row["expected"]) or "(nothing)"
     if not row["false_question"]:
         return row["question"], expected
     denied = " or ".join(row["denials"]) or "a denial"

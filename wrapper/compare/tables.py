@@ -148,7 +148,8 @@ GROUPS: tuple[tuple[str, str, str], ...] = (
      "Yes or no counts only if the true and the false form are both answered rightly."),
     ("locality", "Locality, kind by kind",
      "KL and argmax are taken along the unedited model's own answer (forced). The logits of cache "
-     "and other pipelines are the unedited model's; where an edit fired there is no KL."),
+     "and other pipelines are the unedited model's; where an edit fired there is no KL. The row of "
+     "none has the perplexity before any edit."),
     ("gate", "What the gate did",
      "False hits: questions outside every edit's scope on which one fired. Pipelines only."),
     ("fired", "Which part misses: did an edit fire",
@@ -157,9 +158,9 @@ GROUPS: tuple[tuple[str, str, str], ...] = (
      "Where one fired and the answer is wrong, it was the wrong edit, or the reasoner erred."),
     ("efficiency", "Efficiency",
      "Times and peak memory are medians, with quartiles in brackets; milliseconds are added to the "
-     "unedited model's for one question alone, answer included. The encoder remembers neither the "
-     "edits nor the question. Trained beforehand: once, for all edits; base model and sentence "
-     "encoder aside, which are given."),
+     "unedited model's for one question alone, answer included; the row of none shows how much "
+     "they waver by themselves. The encoder remembers neither edits nor question. Trained "
+     "beforehand: once, for all edits; base model and sentence encoder aside, which are given."),
     ("forced", "Teacher-forced, for comparison with the literature",
      "Share of gold tokens said, each behind the gold ones: the answer's beginning and length are "
      "given away, so these figures are higher than those of free generation. Where an edit fires "
@@ -252,7 +253,8 @@ def _cell(measure: Measure, found: Estimate | None, results: Sequence[Result]) -
         text += f" [{100 * found.low:.1f}, {100 * found.high:.1f}]"
     elif found.low != found.high:
         low, high = shown(found.low, measure.unit), shown(found.high, measure.unit)
-        text += f" [{low}, {high}]" if measure.name in MIDDLES or measure.unit != "bytes" else ""
+        if low != high and (measure.name in MIDDLES or measure.unit != "bytes"):
+            text += f" [{low}, {high}]"
     return text if len(_counts(measure, results)) == 1 else f"{text} n {found.n}"
 
 

@@ -176,11 +176,14 @@ def _opened(settings: Any, out: Path) -> Runner:
     model = opening.open_model(
         settings.model, None, None, settings.encoder, settings.gate, settings.reasoner
     )
+    workshop = Workshop(model, background)
+    for name in settings.backends:  # what is missing for one is told before hours of the others
+        workshop.contender(name, settings.options.get(name, {}))
     run = Run(out)
     joining = {name: settings.options.get(name, {}) for name in settings.backends}
     parts = {**parts_of(model, settings, background), **split_of(material)}
     run.begin(settings.protocol(parts), joining)
-    return Runner(settings, Workshop(model, background), material, run)
+    return Runner(settings, workshop, material, run)
 
 
 def _run(runner: Runner, *, quiet: bool) -> None:

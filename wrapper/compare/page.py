@@ -31,7 +31,7 @@ figure { margin: 1rem 0; } figure svg { max-width: 100%; height: auto; }
 tbody th { white-space: nowrap; } .aside { white-space: nowrap; color: #555; font-weight: 400; }
 .right::before { content: "✓ "; } .wrong::before { content: "✗ "; } .wrong { color: #8a1c00; }
 code { font-size: .85em; overflow-wrap: anywhere; }
-@media print { details > * { display: block; } body { max-width: none; } }
+@media print { details::details-content { content-visibility: visible; } body { max-width: none; } }
 """
 
 FEWER = 12

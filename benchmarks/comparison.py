@@ -11,6 +11,8 @@ the document. What was interrupted goes on where it stopped.
 - ``--trex``: facts of T-REx as ``{"relation": "P36", "subject": …, "object": …}``, JSON lines; from
   pararel (https://github.com/yanaiela/pararel, data/trex_lms_vocab). They become edits about
   subjects that no case is about.
+- ``--options``: SERAC needs its parts, ``{"serac": {"gate": DIR, "reasoner": DIR}}``; others may
+  have options, chosen on ``errata atlas-bench --split tune``, not here.
 """
 
 from __future__ import annotations

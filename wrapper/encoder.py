@@ -111,6 +111,11 @@ class SentenceEncoder:
                 return np.zeros((0, self.dimension), dtype=np.float32)
             return np.stack([known[text] for text in texts])
 
+    def forget(self) -> None:
+        """Forget every vector, so that each text costs what a new one costs; for measuring."""
+        with self._lock:
+            self._memo.clear()
+
     def transformer(self) -> tuple[Any, Any]:
         """Return the transformer and its tokenizer, to be copied, never changed.
 

@@ -98,6 +98,20 @@ def test_remembers_recent_texts(sentence_encoder, monkeypatch):
     assert encoded == ["a", "b", "c", "b"]
 
 
+def test_forgets_when_told(sentence_encoder, monkeypatch):
+    first = sentence_encoder.encode(["zebra"])
+    made = []
+    real = sentence_encoder._encode_new
+    monkeypatch.setattr(
+        sentence_encoder, "_encode_new", lambda texts: made.append(texts) or real(texts)
+    )
+    sentence_encoder.encode(["zebra"])
+    assert made == []
+    sentence_encoder.forget()
+    np.testing.assert_allclose(sentence_encoder.encode(["zebra"]), first, atol=1e-5)
+    assert made == [["zebra"]]
+
+
 def test_changing_a_row_does_not_change_what_is_remembered(sentence_encoder):
     rows = sentence_encoder.encode(["zebra"])
     rows[:] = 0.0

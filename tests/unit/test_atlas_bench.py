@@ -15,9 +15,11 @@ from errata.cache.errors import ErrataError
 from errata.cli import app
 from errata.compare import chinese
 from errata.compare.atlas_bench import build, summary
+from errata.compare.atlas_text import SENTENCES, TOGETHER, held_out_text
 from errata.compare.atlas_world import World
 from errata.compare.cases import PROPERTY_OF, Case, Probe
 from errata.compare.data import load_cases, write_cases
+from errata.compare.settings import text_beside
 from errata.facts import FactRow, FactSource, fill, opening
 from errata.gates.phrasings import asked
 from tests.small_facts import write_facts
@@ -242,6 +244,27 @@ def run(*words: str):
     return CliRunner().invoke(app, ["atlas-bench", *words])
 
 
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_text_is_of_unedited_subjects_in_unseen_words(benches, source, split):
+    cases = benches[split]
+    text = held_out_text(source, cases)
+    assert text == held_out_text(source, cases) != held_out_text(source, cases, seed=1)
+    stated = [
+        (fact, fill(template, fact.subject, fact.believed))
+        for fact in source.facts
+        for template in source.relations[fact.relation].statements_held_out
+    ]
+    found = [(fact, said) for fact, said in stated if said in text]
+    rest = text
+    for _, said in sorted(found, key=lambda pair: -len(pair[1])):
+        rest = rest.replace(said, "")
+    assert not rest.strip()  # it is made of nothing else
+    edited = {case.edits[0].subject for case in cases}
+    assert not {fact.subject for fact, _ in found} & edited
+    assert len({fact.subject for fact, _ in found}) == SENTENCES
+    assert len([row for row in text.split("\n\n") if row]) == SENTENCES // TOGETHER
+
+
 def test_the_command(tmp_path):
     out = tmp_path / "bench.jsonl"
     told = run("--out", str(out), "--n", "20", "--seed", "3", "--split", "tune")
@@ -252,6 +275,8 @@ def test_the_command(tmp_path):
     summed = json.loads(told.stdout)
     assert summed["cases"] == summed["probes"]["own"] == 20 == len(load_cases(out))
     assert (summed["split"], summed["seed"]) == ("tune", 3)
+    assert {case.split for case in load_cases(out)} == {"tune"}
+    assert summed["text"] == str(text_beside(out)) and text_beside(out).read_text().count(". ") > 99
 
 
 def test_the_command_with_a_table_of_ones_own(tmp_path):

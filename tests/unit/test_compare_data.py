@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from errata.cache.errors import ErrataError
 from errata.cache.records import Fact
 from errata.compare.cases import PROPERTY_OF, Case, Preference, Probe
-from errata.compare.data import FORMATS, load_cases, open_probes, write_cases
+from errata.compare.data import FORMATS, load_cases, write_cases
+from errata.compare.material import read_material, split_of
+from errata.compare.settings import Settings
 from errata.gates.data import open_split
 
 COUNTERFACT = {
@@ -458,15 +460,19 @@ def test_gzipped(written):
     assert load_cases(zipped) == load_cases(path)
 
 
-def test_open_questions_of_the_test_half_only(tmp_path):
+@pytest.mark.parametrize(("split", "asked"), [("", "test"), ("test", "test"), ("tune", "tune")])
+def test_no_open_question_is_asked_that_teaches_a_gate(tmp_path, split, asked):
     questions = [f"How many legs has animal {number}?" for number in range(200)]
-    path = tmp_path / "open.jsonl"
+    path, data = tmp_path / "open.jsonl", tmp_path / "cases.jsonl"
     path.write_text("\n".join(json.dumps({"question": q}) for q in [*questions, questions[0]]))
-    found = open_probes(path)
-    assert {p.prompt for p in found} == {q for q in questions if open_split(q) == "test"}
-    assert 50 < len(found) < 150 and {p.kind for p in found} == {"unrelated"}
-    assert open_probes(path, n=5, seed=3) == open_probes(path, n=5, seed=3)
-    assert len(open_probes(path, n=5)) == 5
+    write_cases([Case(str(i), (Fact(f"q{i}", "a"),), (), split=split) for i in range(3)], data)
+    settings = Settings(backends=("cache",), data=data, open=path, seeds=(0, 1))
+    found = read_material(settings)
+    drawn = [question for share in found.opens.values() for question in share]
+    assert sorted(drawn) == sorted(q for q in questions if open_split(q) == asked)
+    assert 5 < len(drawn) < 150
+    told = {"open questions": f"{asked} split"}
+    assert split_of(found) == ({"split": split, **told} if split else told)
 
 
 # -- errata's own format, exactly ----------------------------------------------------------------

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import re
 import subprocess
 import sys
+from collections import Counter
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -30,8 +34,11 @@ from errata.compare.document import write_document
 from errata.compare.page import as_csv, markdown, page
 from errata.compare.records import RECORDS, Run
 from errata.compare.runner import Material, Runner, deal_opens
-from errata.compare.settings import Settings
-from errata.compare.summary import sentence, summarise
+from errata.compare.settings import Settings, text_beside
+from errata.compare.summary import summarise
+from errata.compare.tables import tables, training
+from errata.compare.told import sentence
+from errata.compare.training import of_parts
 from errata.compare.units import units
 from errata.gates.threshold import CosineGate
 from tests.fakes import StubEncoder
@@ -45,6 +52,7 @@ class Nudge:
 
     capabilities = Capabilities()
     name = "nudge"
+    trained: ClassVar = {}
 
     def supports(self, edit):
         return "Peru" not in edit.question
@@ -53,6 +61,7 @@ class Nudge:
         weight = model.get_parameter(HEAD)
         if any("Egypt" in edit.question for edit in edits):
             raise UnsupportedEdit("too far", next(e.id for e in edits if "Egypt" in e.question))
+        self.trained = {"second moment": 4.2}  # as ROME's, computed with the first edit
         drawn = torch.randn(weight.shape, generator=torch.Generator().manual_seed(len(edits)))
         return [WeightChange(HEAD, 2 * drawn)]
 
@@ -337,6 +346,43 @@ def test_a_stored_answer_is_no_running_text(model, tmp_path):
     assert all("hit" in r["extras"] and "miss" in r["extras"] for r in fired)
 
 
+def test_training_time_is_what_the_cards_tell(tmp_path):
+    gate = SimpleNamespace(
+        stored=SimpleNamespace(
+            card={"seconds": 731, "cross-encoder": {"seconds": 2327, "started from": "clear"}}
+        )
+    )
+    adapter = SimpleNamespace(
+        card=SimpleNamespace(training={"seconds": 60, "first stretch": {"seconds": 30.5}})
+    )
+    told = of_parts(gate, SimpleNamespace(chosen=adapter))
+    assert told == {
+        "gate": 731.0, "gate: cross-encoder, from clear": 2327.0,
+        "reasoner": 60.0, "reasoner: first stretch": 30.5,
+    }  # fmt: skip
+    assert of_parts(CosineGate(StubEncoder(), 0.9), object()) == {}
+    assert training(told).startswith("52 min: gate 12 min, gate: cross-encoder, from clear 39 min")
+    assert (training({}), training({"second moment": 4.21})) == ("nothing", "second moment 4.2 s")
+
+
+def test_a_report_tells_what_was_trained_beforehand(model, tmp_path):
+    run = Run(tmp_path)
+    runner(model, run, settings("cache", "none", "nudge", "random:nudge")).run()
+    found = summarise(Run(tmp_path))
+    moment = {"second moment": 4.2}
+    assert found.trained == {"cache": {}, "none": {}, "nudge": moment, "random:nudge": moment}
+    table = next(t for t in tables(found, found.blocks[0]) if t.title == "Efficiency")
+    assert {row[0]: row[-1] for row in table.rows} == {
+        "cache": "nothing", "none (control)": "nothing", "nudge": "second moment 4.2 s",
+        "random:nudge (control)": "second moment 4.2 s",
+    }  # fmt: skip
+    assert "second moment 4.2 s" in page(found, {}) and "second moment 4.2 s" in markdown(found)
+    assert ",,nudge,trained beforehand: second moment,s,4.2,,,,\n" in as_csv(found)
+    assert found.to_json()["trained"]["nudge"] == moment
+    earlier = dataclasses.replace(found, trained={})  # a run of an errata that did not tell
+    assert "trained beforehand" not in markdown(earlier)
+
+
 def test_the_document_says_it_in_words_and_tells_runs_beside_one_another(model, tmp_path):
     run = Run(tmp_path / "run")
     runner(model, run, settings("cache", "none", "nudge")).run()
@@ -363,7 +409,8 @@ def test_the_commands(model, tmp_path, monkeypatch):
     assert done.exit_code == 0, done.output
     assert "100.0% of the edited questions" in done.output
     assert (tmp_path / "run" / "report.html").is_file()
-    assert len(list(Run(tmp_path / "run").records())) == 2 * 4 * 4 + 2 * 4
+    kinds = Counter(record["type"] for record in Run(tmp_path / "run").records())
+    assert kinds == {"case": 2 * 4 * 4, "rollback": 2 * 4, "training": 2 * 4}
     told = ask(app, ["report", str(tmp_path / "run"), "--json"])
     assert json.loads(told.output)["void"] == []
     told = ask(app, ["report", str(tmp_path / "run"), "--csv"])
@@ -373,6 +420,92 @@ def test_the_commands(model, tmp_path, monkeypatch):
     for words in (["--backends", "rmoe"], ["--backends", "cache", "--options", "{"],
                   ["--backends", "cache", "--sizes", "many"]):  # fmt: skip
         assert ask(app, [*common, *words]).exit_code in (1, 2)
+
+
+def test_a_report_says_of_which_split_its_cases_are(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(opening, "open_model", lambda *_: model)
+    for split, warned in (("tune", True), ("test", False), ("", False)):
+        cases = [dataclasses.replace(case, split=split) for case in CASES]
+        data, out = tmp_path / f"{split}cases.jsonl", tmp_path / f"{split}run"
+        write_cases(cases, data)
+        done = CliRunner().invoke(
+            app, ["compare", "--data", str(data), "--out", str(out), "--backends", "cache",
+                  "--no-controls", "--tokens", "4", "--extras", "0"],
+        )  # fmt: skip
+        assert done.exit_code == 0, done.output
+        report = (out / "report.md").read_text()
+        assert ("TUNE SPLIT" in done.output) == ("TUNE SPLIT" in report) == warned
+        assert f"- split: {split or 'not told by the data'}" in report
+
+
+def test_held_out_text_is_taken_from_beside_the_data(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(opening, "open_model", lambda *_: model)
+    data = tmp_path / "cases.jsonl"
+    write_cases(CASES, data)
+    common = ["compare", "--data", str(data), "--backends", "none", "--no-controls",
+              "--tokens", "4", "--extras", "0", "--out"]  # fmt: skip
+    assert CliRunner().invoke(app, [*common, str(tmp_path / "without")]).exit_code == 0
+    text_beside(data).write_text("Lima lies north of the river.\n\nOslo is old.\n")
+    assert CliRunner().invoke(app, [*common, str(tmp_path / "with")]).exit_code == 0
+    found = {
+        name: {tuple(r["perplexity"]) for r in Run(tmp_path / name).records() if "case" in r}
+        for name in ("without", "with")
+    }
+    assert found["without"] == {()}
+    ((before, after),) = found["with"]
+    assert before == after > 1
+    told = Run(tmp_path / "with").about()["protocol"]["files"]["text"]
+    assert told["name"] == "cases.held-out.txt"
+
+
+def test_the_sentence_names_the_best_first_whatever_the_order(model, tmp_path):
+    run = Run(tmp_path)
+    runner(model, run, settings("nudge", "cache")).run()
+    told = sentence(summarise(run))
+    assert "cache (" in told and told.index("cache (") < told.index("nudge (")
+    assert "cache answers 100.0% of the edited questions" in told
+    assert "4.2 s of training beforehand" in told
+
+
+class Remembering(StubEncoder):
+    """An encoder that tells how often it was to forget."""
+
+    forgotten = 0
+
+    def forget(self):
+        self.forgotten += 1
+
+
+def test_what_is_timed_is_as_if_it_were_new(models, tokenizer, tmp_path):
+    encoder = Remembering()
+    gate = CosineGate(encoder, 0.97)
+    made = EditableModel(copy.deepcopy(models("gpt2")), tokenizer, encoder=encoder, gate=gate,
+                         reasoner="verbatim")  # fmt: skip
+    with made:
+        runner(made, Run(tmp_path / "cache"), settings("cache", extras=1)).run()
+        each, timed = len(CASES), 2 * 5  # a hit and a miss, five times each
+        assert encoder.forgotten == each + timed
+        runner(made, Run(tmp_path / "nudge"), settings("nudge", extras=1)).run()
+        assert encoder.forgotten == each + timed
+
+
+def test_disagreements_name_edits_and_both_forms(model, tmp_path):
+    run = Run(tmp_path)
+    runner(model, run, settings("cache", "nudge")).run()
+    rows = [json.loads(line) for line in (tmp_path / RECORDS).read_text().splitlines()]
+    for row in rows:  # a yes-or-no question that the cache alone gets right
+        for probe in row.get("probes", ()):
+            if row["backend"] == "cache" and probe["kind"] == "yes or no":
+                edit = row["edits"][0]
+                probe |= {"right": True, "answer": "Yes", "denial": "No", "fired": [edit["id"]]}
+    (tmp_path / RECORDS).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = summarise(Run(tmp_path))
+    (told,) = [r for r in found.disagreements
+               if r["kind"] == "yes or no" and "Norway" in r["false_question"]]  # fmt: skip
+    assert told["denials"] == ["No"]
+    assert told["answers"]["cache"]["by"] == ["What is the capital of Norway?"]
+    assert "Is it Lima? / Is it Norway?" in page(found, {}) and "Yes / No" in page(found, {})
+    assert "base: this edit" in page(found, {})
 
 
 def test_names_of_backends():

@@ -91,6 +91,7 @@ def test_an_interrupted_run_goes_on_to_the_same_result(models, rows, tmp_path, m
     monkeypatch.setattr(module, "layer_keys", lambda *a: seen.append(1) or real(*a))
     resumed = second_moments(model, rows, [0, 1], folder=tmp_path / "cut", save_every=0)
     assert len(seen) == len(module._batches(rows)) - 3 > 0
+    assert all(moment.seconds and moment.seconds > 0 for moment in resumed)
     for one, other in zip(whole, resumed, strict=True):
         assert torch.equal(one.matrix, other.matrix) and one.key == other.key
     assert not list((tmp_path / "cut").glob("*.partial.*"))
@@ -103,6 +104,7 @@ def test_what_is_known_is_not_computed_again(models, rows, tmp_path, monkeypatch
     monkeypatch.setattr(module, "layer_keys", None)
     (again,) = second_moments(model, rows, [1], folder=tmp_path)
     assert torch.equal(first.matrix, again.matrix) and first.tokens == again.tokens
+    assert first.seconds == again.seconds and again.seconds is not None
     (memory,) = second_moments(model, rows, [1])
     assert memory is again
 

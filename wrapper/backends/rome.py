@@ -53,6 +53,7 @@ class Rome:
     :param changes: single settings, such as ``layer=5``.
     :ivar losses: of the edits planned so far, by id: the target's loss in nats that the search for
         its value ended with.
+    :ivar trained: seconds that the second moment took, once it is there.
     :raises errata.cache.errors.EditError: there is no such setting.
     """
 
@@ -75,6 +76,7 @@ class Rome:
         self.seed, self.progress = seed, progress
         self._changes, self._text = changes, text
         self.losses: dict[str, float] = {}
+        self.trained: dict[str, float] = {}
         self._rows: dict[int, tuple[object, list[list[int]]]] = {}
 
     def supports(self, edit: Edit) -> bool:
@@ -197,6 +199,8 @@ class Rome:
             model, self._rows[id(tokenizer)][1], [settings.layer],
             sites=self.sites, folder=self.folder, progress=self.progress,
         )  # fmt: skip
+        if moment.seconds is not None:
+            self.trained = {"second moment": moment.seconds}
         factor: torch.Tensor = torch.linalg.cholesky(moment.regularised(settings.ridge))
         return factor
 

@@ -44,11 +44,14 @@ class SecondMoment:
     :param matrix: float64 [d_mlp, d_mlp], on the CPU, symmetric.
     :param tokens: how many keys it is the mean of.
     :param key: digest of model, layer and tokens.
+    :param seconds: wall time of the pass that it comes from, other layers' included; None if it is
+        not known.
     """
 
     matrix: torch.Tensor
     tokens: int
     key: str
+    seconds: float | None = None
 
     def regularised(self, ridge: float = 1e-6) -> torch.Tensor:
         """Return C + ridge · (tr C / d_mlp) · I, which can be solved with whatever was read.
@@ -146,7 +149,7 @@ class _Run:
         whole = hashlib.sha256("".join(keys.values()).encode()).hexdigest()
         self.partial = None if folder is None else folder / f"{whole}.partial.safetensors"
         self.sums: dict[int, torch.Tensor] = {}
-        self.done = 0
+        self.done, self.seconds = 0, 0.0
 
     def finish(self, progress: bool, save_every: float) -> dict[int, SecondMoment]:
         """Read what is left, and return the means."""
@@ -158,8 +161,9 @@ class _Run:
             task = shown.add_task("second moments", total=len(self.batches), completed=self.done)
             saved = time.monotonic()
             for batch in self.batches[self.done :]:
+                began = time.monotonic()
                 self._add(batch)
-                self.done += 1
+                self.done, self.seconds = self.done + 1, self.seconds + time.monotonic() - began
                 shown.advance(task)
                 if time.monotonic() - saved >= save_every:
                     self._save()
@@ -176,10 +180,10 @@ class _Run:
         tokens = sum(len(row) for batch in self.batches for row in batch)
         means = {}
         for layer, key in self.keys.items():
-            means[layer] = SecondMoment(self.sums[layer] / tokens, tokens, key)
+            means[layer] = SecondMoment(self.sums[layer] / tokens, tokens, key, self.seconds)
             if self.folder is not None:
                 tensors = {"matrix": means[layer].matrix}
-                note = {"layer": str(layer), "tokens": str(tokens)}
+                note = {"layer": str(layer), "tokens": str(tokens), "seconds": str(self.seconds)}
                 _write(_file(self.folder, key), tensors, note)
             _remember(means[layer])
         if self.partial is not None:
@@ -189,13 +193,13 @@ class _Run:
     def _save(self) -> None:
         if self.partial is not None:
             sums = {str(layer): total for layer, total in self.sums.items()}
-            _write(self.partial, sums, {"done": str(self.done)})
+            _write(self.partial, sums, {"done": str(self.done), "seconds": str(self.seconds)})
 
     def _resume(self) -> None:
         if self.partial is None or not self.partial.exists():
             return
         tensors, note = _read(self.partial)
-        self.done = int(note["done"])
+        self.done, self.seconds = int(note["done"]), float(note.get("seconds", 0))
         self.sums = {int(layer): total for layer, total in tensors.items()}
 
 
@@ -280,7 +284,8 @@ def _known(key: str, folder: Path | None) -> SecondMoment | None:
     if folder is None or not _file(folder, key).exists():
         return None
     tensors, note = _read(_file(folder, key))
-    moment = SecondMoment(tensors["matrix"], int(note["tokens"]), key)
+    seconds = float(note["seconds"]) if "seconds" in note else None
+    moment = SecondMoment(tensors["matrix"], int(note["tokens"]), key, seconds)
     _remember(moment)
     return moment
 

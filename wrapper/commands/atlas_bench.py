@@ -30,16 +30,21 @@ def atlas_bench(
     or no, in the other language where the table has it; and neighbours that must not change.
     Subjects and objects are of one split and were never trained on. No case touches what another
     takes for granted, so that all can be in force at once. The table gives about 1,000 cases for
-    test and 240 for tune.
+    test and 240 for tune. Beside FILE comes a text about subjects that no case edits.
+
+    Choose options of backends on tune cases only; test cases are there to be reported.
 
     Examples:
         errata atlas-bench --out bench.jsonl
 
         errata atlas-bench --out tune.jsonl --split tune --n 200 --seed 1 --json
     """
+    from errata.cache.atomic import write_atomically
     from errata.cache.errors import ErrataError
     from errata.compare.atlas_bench import build, summary
+    from errata.compare.atlas_text import held_out_text
     from errata.compare.data import write_cases
+    from errata.compare.settings import text_beside
     from errata.facts import FactSource
 
     if split not in ("tune", "test"):
@@ -51,12 +56,18 @@ def atlas_bench(
     cases = build(source, split, n, seed)  # type: ignore[arg-type]  # checked above
     write_cases(cases, out)
     told = {"out": str(out), "split": split, "seed": seed, **summary(cases)}
+    text = held_out_text(source, cases, seed)
+    if text:
+        write_atomically(text_beside(out), text.encode())
+        told["text"] = str(text_beside(out))
     if as_json:
         say_json(told)
         return
     for kind, count in _lines(told):
         say(f"{kind:28s} {count:6,d}")
     say(f"{out}: {len(cases):,} cases of {split} subjects, seed {seed}")
+    if text:
+        say(f"{told['text']}: held-out text, which `errata compare` takes for perplexity")
 
 
 def _lines(told: dict[str, Any]) -> list[tuple[str, int]]:

@@ -42,7 +42,7 @@ OpenCount = Annotated[
     int | None, typer.Option("--open-n", min=1, help="How many of them, over all seeds.")
 ]
 Background = Annotated[Path | None, _file("--background", "More edits for the caches to hold.")]
-Text = Annotated[Path | None, _file("--text", "Held-out text, for perplexity.")]
+Text = Annotated[Path | None, _file("--text", "For perplexity; by default the one beside FILE.")]
 Options = Annotated[str, typer.Option("--options", help='Of backends: \'{"rome": {"layer": 5}}\'.')]
 Controls = Annotated[
     bool, typer.Option("--controls/--no-controls", help="No edit, shuffled answers, …")
@@ -91,16 +91,17 @@ def compare(
         batch,sequential --sizes 1,10,100 --seed 0,1,2 --out runs/gpt2-xl
     """
     from errata.compare.backends import check_names, with_controls
-    from errata.compare.settings import Settings
+    from errata.compare.settings import Settings, text_beside
 
+    beside = text_beside(data)
     chosen = tuple(name.strip() for name in backends.split(",") if name.strip())
     check_names(chosen)
     settings = Settings(
         backends=with_controls(chosen) if controls else chosen, data=data, format=data_format,
         model=model, n=n, seeds=_numbers(seed, "--seed"), modes=_words(mode), sizes=_sizes(sizes),
         new_tokens=tokens, batch=batch, open=open_questions, open_n=open_n, background=background,
-        text=text, gate=gate, reasoner=reasoner, encoder=encoder, options=_options(options),
-        extras=extras,
+        text=text or (beside if beside.is_file() else None), gate=gate, reasoner=reasoner,
+        encoder=encoder, options=_options(options), extras=extras,
     )  # fmt: skip
     runner = _opened(settings, out)
     try:
@@ -165,7 +166,7 @@ def report(
 def _opened(settings: Any, out: Path) -> Runner:
     """Return the runner of a run, begun or gone on with."""
     from errata.compare.backends import Workshop
-    from errata.compare.material import parts_of, read_background, read_material
+    from errata.compare.material import parts_of, read_background, read_material, split_of
     from errata.compare.records import Run
     from errata.compare.runner import Runner
 
@@ -175,10 +176,14 @@ def _opened(settings: Any, out: Path) -> Runner:
     model = opening.open_model(
         settings.model, None, None, settings.encoder, settings.gate, settings.reasoner
     )
+    workshop = Workshop(model, background)
+    for name in settings.backends:  # what is missing for one is told before hours of the others
+        workshop.contender(name, settings.options.get(name, {}))
     run = Run(out)
     joining = {name: settings.options.get(name, {}) for name in settings.backends}
-    run.begin(settings.protocol(parts_of(model, settings, background)), joining)
-    return Runner(settings, Workshop(model, background), material, run)
+    parts = {**parts_of(model, settings, background), **split_of(material)}
+    run.begin(settings.protocol(parts), joining)
+    return Runner(settings, workshop, material, run)
 
 
 def _run(runner: Runner, *, quiet: bool) -> None:
@@ -219,7 +224,7 @@ def _write(summary: Summary, page: Path, markdown: Path) -> None:
     from errata.cache.atomic import write_atomically
     from errata.compare import page as pages
     from errata.compare.charts import charts
-    from errata.compare.summary import sentence
+    from errata.compare.told import sentence
 
     made = pages.page(summary, charts(summary))
     write_atomically(page, made.encode())

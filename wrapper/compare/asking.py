@@ -101,16 +101,16 @@ class Asker:
         from errata.rows import forked_rng
 
         ids, mask = self._encoded([question])
-        room = max(1, tokens - ids.shape[1]) if self._causal else tokens
+        start = ids.shape[1] if self._causal else 1
+        room = max(1, tokens - start) if self._causal else tokens
         with forked_rng(self.base.device):
             torch.manual_seed(seed)
             output, decisions = (generate or self.alone)(
                 ids, attention_mask=mask, do_sample=True, top_k=5, top_p=1.0, temperature=1.0,
-                num_beams=1, max_new_tokens=room, min_new_tokens=room, pad_token_id=self._pad,
+                num_beams=1, max_new_tokens=room, min_length=start + room, pad_token_id=self._pad,
             )  # fmt: skip
         if any(decision is not None and decision.hit for decision in decisions):
             return None
-        start = ids.shape[1] if self._causal else 1
         return f"{question} {self._writer.decode(output[0, start:].tolist())}"
 
     @property

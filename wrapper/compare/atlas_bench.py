@@ -59,6 +59,7 @@ def _case(world: World, change: Change, seed: int) -> Case:
         preferences=tuple(preferences(world, change, question, rng)),
         old=fact.believed,
         group=fact.relation,
+        split=world.split,
     )
 
 

@@ -11,7 +11,7 @@ from errata.facts import FactRow, FactSource, Relation, fill
 from errata.facts.table import Split
 from errata.gates.words import likeness, plain
 
-_NO_EDITS = frozenset({"maker", "address"})  # one subject; to be forgotten, not corrected
+NO_EDITS = frozenset({"maker", "address"})  # one subject; to be forgotten, not corrected
 _MOST_OF_RELATION = 0.8
 """Share of a relation's facts that are edited at most, so that neighbours remain."""
 
@@ -95,7 +95,7 @@ class World:
 
     def _queue(self, relation: Relation, rng: random.Random) -> list[FactRow]:
         facts = [f for f in self.by_relation[relation.name] if f.split == self.split]
-        facts = [f for f in facts if relation.name not in _NO_EDITS and any(self._pool(f))]
+        facts = [f for f in facts if relation.name not in NO_EDITS and any(self._pool(f))]
         # The last comes first: what the table has in two languages, and rather what has aliases.
         place = {f.subject: rng.random() + (f.subject in self.source.aliases) / 2 for f in facts}
         facts.sort(key=lambda f: (chinese.twin(f.subject, f.relation) is not None,

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from errata.cache.errors import ErrataError
 from errata.compare.contenders import Contender, EditorContender, PipelineContender
 from errata.compare.controls import NoEdit, RandomOfSameSize, Shuffled
+from errata.compare.training import Seconds, of_parts
 from errata.model import EditableModel
 from errata.registry import make, names
 
@@ -85,6 +86,7 @@ class Workshop:
     def __init__(self, model: EditableModel, background: Sequence[Edit] = ()) -> None:
         self.model, self.background = model, tuple(background)
         self._filled: dict[str, EditableModel] = {}
+        self._trained: dict[str, Seconds] = {}
 
     def contender(self, name: str, options: Mapping[str, Any]) -> Contender:
         """Return what a name stands for.
@@ -101,7 +103,8 @@ class Workshop:
             editor = make(EDITORS, name.removeprefix(RANDOM), **options)
             return EditorContender(name, self.model, RandomOfSameSize(editor))
         if name in (CACHE, VERBATIM) or name in names(PIPELINES):
-            return PipelineContender(name, self._with_background(name, options))
+            filled = self._with_background(name, options)
+            return PipelineContender(name, filled, self._trained[name])
         return EditorContender(name, self.model, make(EDITORS, name, **options))
 
     def close(self) -> None:
@@ -118,8 +121,10 @@ class Workshop:
                 reasoner="verbatim" if name == VERBATIM else shared.reasoner,
             )  # fmt: skip
             filled.cache.set_files(self.background)
+            used: Any = filled
             if name not in (CACHE, VERBATIM):
                 parts = (shared.base, shared.tokenizer, shared.encoder)
-                filled.use(make(PIPELINES, name, *parts, **options))
-            self._filled[name] = filled
+                used = make(PIPELINES, name, *parts, **options)
+                filled.use(used)
+            self._filled[name], self._trained[name] = filled, of_parts(used.gate, used.reasoner)
         return self._filled[name]

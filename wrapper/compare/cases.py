@@ -84,6 +84,7 @@ class Case:
     :param preferences: what is scored by likelihood.
     :param old: the answer before, if the data say so; shuffled answers and yes-or-no use it.
     :param group: what cases of one sort share (a relation's name), for tables.
+    :param split: whose subjects they are, ``tune`` or ``test``, if the data say so.
     :param generation: beginnings to be continued at length, for fluency (CounterFact's).
     """
 
@@ -93,4 +94,5 @@ class Case:
     preferences: tuple[Preference, ...] = ()
     old: str = ""
     group: str = ""
+    split: str = ""
     generation: tuple[str, ...] = ()

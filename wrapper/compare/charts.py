@@ -86,7 +86,7 @@ def against(block: Block) -> Figure | None:
     figure = _figure((6.4, 4.6))
     axes = figure.subplots()
     some = False
-    for result in points:
+    for at, result in enumerate(points):
         local = result.estimates.get("locality, neighbours")
         local = local or result.estimates.get("locality, unrelated")
         colour, marker, _ = _style(result.backend, block)
@@ -99,24 +99,28 @@ def against(block: Block) -> Figure | None:
                 [100 * local.mean], [100 * found.mean], color=colour, marker=marker, markersize=8,
                 xerr=_spread([local]), yerr=_spread([found]),
                 markerfacecolor=colour if filled else "white", elinewidth=0.8, linestyle="none",
-                label=result.backend if filled else None,
+                label=result.backend if filled else None, zorder=3 + len(points) - at,
             )  # fmt: skip
+    if not some:
+        return None
     axes.set(xlabel="locality: neighbouring questions token-equal, %", xlim=(-4, 104),
              ylabel="accuracy (filled), generality (hollow), %", ylim=(-4, 104))  # fmt: skip
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    return figure if some else None
+    return figure
 
 
 def decay(summary: Summary) -> Figure | None:
     """Return how accuracy, generality and locality change with the number of edits."""
-    names = ("accuracy", "generality", "locality, neighbours", "locality, unrelated")
+    wanted = ("accuracy", "generality", "locality, neighbours", "locality, unrelated")
+    there = {name for b in summary.blocks for r in real(b) for name in r.estimates}
+    names = [name for name in wanted if name in there]
     modes = [
         mode
         for mode in ("batch", "sequential")
         if len({b.size for b in summary.blocks if b.mode == mode}) > 1
     ]
-    if not modes:
+    if not modes or not names:
         return None
     figure = _figure((2.6 * len(names) + 0.6, 2.7 * len(modes) + 0.5))
     panels: Any = figure.subplots(len(modes), len(names), sharex=True, sharey=True, squeeze=False)
@@ -141,11 +145,18 @@ def retention(summary: Summary) -> Figure | None:
     block = summary.blocks[0]
     figure = _figure((6.4, 3.6))
     axes = figure.subplots()
-    for name in dict.fromkeys(r.backend for r in kept):
+    parts = list(dict.fromkeys((r.first, r.last) for r in kept))
+    names = list(dict.fromkeys(r.backend for r in kept))
+    for at, name in enumerate(names):
         own = [r for r in kept if r.backend == name]
         colour, marker, _ = _style(name, block)
-        axes.plot([f"{r.first}–{r.last}" for r in own], [100 * r.estimate.mean for r in own],
-                  color=colour, marker=marker, label=name)  # fmt: skip
+        aside = 0.06 * (at - (len(names) - 1) / 2)  # lines on one another would hide one another
+        axes.errorbar(
+            [parts.index((r.first, r.last)) + aside for r in own],
+            [100 * r.estimate.mean for r in own], yerr=_spread([r.estimate for r in own]),
+            color=colour, marker=marker, label=name, capsize=2, elinewidth=0.7,
+        )  # fmt: skip
+    axes.set_xticks(range(len(parts)), [f"{first}–{last}" for first, last in parts])
     axes.set(ylabel="accuracy after the whole sequence, %", xlabel="edits, in order made",
              ylim=(-4, 104))  # fmt: skip
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
@@ -185,7 +196,9 @@ def costs(block: Block) -> Figure | None:
 
 
 def _lines(axes: Any, blocks: Sequence[Block], name: str) -> None:
-    for backend in (r.backend for r in real(blocks[-1])):
+    backends = [r.backend for r in real(blocks[-1])]
+    for at, backend in enumerate(backends):
+        aside = 1.035 ** (at - (len(backends) - 1) / 2)  # as in retention
         points = [
             (b.size, found)
             for b in blocks
@@ -195,7 +208,7 @@ def _lines(axes: Any, blocks: Sequence[Block], name: str) -> None:
             continue
         colour, marker, _ = _style(backend, blocks[-1])
         axes.errorbar(
-            [size for size, _ in points], [100 * e.mean for _, e in points], color=colour,
+            [aside * size for size, _ in points], [100 * e.mean for _, e in points], color=colour,
             marker=marker, label=backend, capsize=2, linewidth=1.2, elinewidth=0.7,
             yerr=_spread([e for _, e in points]),
         )  # fmt: skip

@@ -14,6 +14,7 @@ from errata.cache.kinds import dump_edit
 from errata.cache.records import Edit, Fact
 from errata.compare.asking import Decisions
 from errata.compare.efficiency import measured
+from errata.compare.training import Seconds
 from errata.selection import Selection
 
 if TYPE_CHECKING:
@@ -47,11 +48,18 @@ class Contender(Protocol):
     """Whether stored answers are put in the place of the model's, which it then has no logits for.
     """
 
+    @property
+    def trained(self) -> Seconds:
+        """How long what it needs was trained, once for all edits; known once edits were made."""
+
     def make(self, edits: Sequence[Fact]) -> Made:
         """Make edits in one go, on top of those made before."""
 
     def clear(self) -> None:
         """Take out every edit that :meth:`make` made."""
+
+    def forget(self) -> None:
+        """Forget the encodings of texts, so that what is timed next costs what a new text does."""
 
     def generate(self, *arguments: Any, **options: Any) -> tuple[torch.Tensor, Decisions]:
         """Generate as `transformers` does; with each row's decision, where there is one."""
@@ -71,6 +79,11 @@ class EditorContender:
         self.name, self.model, self.editor = name, model, editor
         self._stacks: list[ChangeStack] = []
 
+    @property
+    def trained(self) -> Seconds:
+        """What the editor says it computed once for the model, such as second moments."""
+        return dict(getattr(self.editor, "trained", {}))
+
     def make(self, edits: Sequence[Fact]) -> Made:
         """Plan edits on the weights that the ones before left, and write them."""
         base = self.model.base
@@ -86,6 +99,9 @@ class EditorContender:
         while self._stacks:
             self._stacks.pop().clear()
 
+    def forget(self) -> None:
+        """Nothing is remembered."""
+
     def generate(self, *arguments: Any, **options: Any) -> tuple[torch.Tensor, Decisions]:
         """Generate by the edited base model alone."""
         output = self.model.generate(*arguments, edits=False, **options)
@@ -98,17 +114,19 @@ class PipelineContender:
     :param name: what it is called in the records.
     :param model: an EditableModel in which the pipeline is in use, with edits in its cache or
         without.
+    :param trained: how long its gate and its reasoner were trained.
     """
 
     pipeline = True
 
-    def __init__(self, name: str, model: EditableModel) -> None:
-        self.name, self.model = name, model
+    def __init__(self, name: str, model: EditableModel, trained: Seconds) -> None:
+        self.name, self.model, self.trained = name, model, trained
         self._made: list[str] = []
 
     def make(self, edits: Sequence[Fact]) -> Made:
         """Put edits into force, all at one moment."""
         there = {edit.id for edit in self.model.edits}
+        self.forget()
         with measured(self.model.base.device) as cost:
             self.model.edit(list(edits))
         self._made += [edit.id for edit in edits if edit.id not in there]
@@ -121,6 +139,10 @@ class PipelineContender:
         """Retract the edits."""
         while self._made:
             self.model.retract(self._made.pop())
+
+    def forget(self) -> None:
+        """Forget what the encoder remembers; what a gate remembers of the edits stays."""
+        getattr(self.model.encoder, "forget", lambda: None)()
 
     def generate(self, *arguments: Any, **options: Any) -> tuple[torch.Tensor, Decisions]:
         """Generate with the edits in force."""

@@ -15,6 +15,7 @@ from errata.cache.records import Edit, Fact
 from errata.compare.asking import Decisions
 from errata.compare.cases import Case
 from errata.compare.contenders import Contender, Made
+from errata.compare.training import Seconds
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +36,7 @@ class NoEdit:
 
     def __init__(self, model: EditableModel) -> None:
         self.model = model
+        self.trained: Seconds = {}
 
     def make(self, edits: Sequence[Fact]) -> Made:
         """Make nothing."""
@@ -42,6 +44,9 @@ class NoEdit:
 
     def clear(self) -> None:
         """Take nothing out."""
+
+    def forget(self) -> None:
+        """Nothing is remembered."""
 
     def generate(self, *arguments: Any, **options: Any) -> tuple[torch.Tensor, Decisions]:
         """Generate by the base model."""
@@ -60,6 +65,11 @@ class Shuffled:
         self.name, self.inner, self.pipeline = name, inner, inner.pipeline
         self._answers: dict[str, str] = {}
 
+    @property
+    def trained(self) -> Seconds:
+        """What the backend's parts took."""
+        return self.inner.trained
+
     def prepare(self, cases: Sequence[Case], seed: int) -> None:
         """Draw the answers.
 
@@ -77,6 +87,10 @@ class Shuffled:
     def clear(self) -> None:
         """Take the edits out."""
         self.inner.clear()
+
+    def forget(self) -> None:
+        """Forget what the backend remembers of texts."""
+        self.inner.forget()
 
     def generate(self, *arguments: Any, **options: Any) -> tuple[torch.Tensor, Decisions]:
         """Generate by the backend."""
@@ -114,6 +128,11 @@ class RandomOfSameSize:
 
     def __init__(self, editor: Editor) -> None:
         self.editor, self.capabilities = editor, editor.capabilities
+
+    @property
+    def trained(self) -> Seconds:
+        """What the other editor computed once for the model."""
+        return dict(getattr(self.editor, "trained", {}))
 
     def supports(self, edit: Edit) -> bool:
         """Tell whether the other editor can make an edit."""

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from errata.cache.atomic import write_atomically
 from errata.cache.errors import ErrataError
-from errata.compare.cases import Case, Probe
+from errata.compare.cases import Case
 from errata.compare.loaders.base import Format
 from errata.compare.loaders.counterfact import CounterFact
 from errata.compare.loaders.jsonl import ErrataLines, dump
@@ -63,25 +63,6 @@ def write_cases(cases: Sequence[Case], path: str | Path) -> None:
         raise ErrataError(
             f"{path}: expected a file that can be written, found: {error}; name another one"
         ) from error
-
-
-def open_probes(path: str | Path, n: int | None = None, seed: int = 0) -> list[Probe]:
-    """Return open questions as ``unrelated`` probes, each once: those of the test half only.
-
-    The other half may have taught a gate (see :func:`errata.gates.data.open_split`).
-
-    :param path: JSON lines with a key ``question``, gzipped or not.
-    :param n: how many at most, drawn at random; all if None.
-    :param seed: of the draw.
-    :raises ErrataError: a line has no question; names file and line.
-    """
-    from errata.gates.data import open_split, read_open_questions
-
-    questions = dict.fromkeys(read_open_questions(path))
-    probes = [Probe("unrelated", text) for text in questions if open_split(text) == "test"]
-    if n is None:
-        return probes
-    return random.Random(f"open/{seed}").sample(probes, min(n, len(probes)))
 
 
 def _format(source: Source, name: str | None) -> Format:

@@ -10,8 +10,9 @@ from errata.compare.backends import NONE as BASE
 from errata.compare.charts import charts
 from errata.compare.measures import FIVE
 from errata.compare.page import markdown
-from errata.compare.summary import Block, Result, Summary, sentence
-from errata.compare.tables import NONE, Table, labelled, of_group, shown
+from errata.compare.summary import Block, Result, Summary
+from errata.compare.tables import NONE, Table, duration, labelled, of_group, shown
+from errata.compare.told import sentence
 
 HIGH, LOW = 0.9, 0.6
 QUICK = 1.0
@@ -89,17 +90,20 @@ def _beside(summary: Summary, other: Summary) -> list[str]:
 
 def in_words(summary: Summary, block: Block) -> Table:
     """Return the five properties in words: high, medium, low; quick or slow; yes or no."""
-    header = ("backend", *FIVE, "efficiency", "weights untouched", "undone bit for bit")
+    header = ("backend", *FIVE, "efficiency", "trained beforehand", "weights untouched",
+              "undone bit for bit")  # fmt: skip
     rows = tuple(_row(summary, result) for result in block.results.values())
     return Table("In words", "", header, rows)
 
 
 def _row(summary: Summary, result: Result) -> tuple[str, ...]:
     exact = summary.rollbacks.get(result.backend)
+    trained = summary.trained.get(result.backend)
     return (
         labelled(result.backend),
         *(_word(result.mean(name)) for name in FIVE),
         _speed(result.mean("seconds an edit")),
+        NONE if trained is None else duration(sum(trained.values())) if trained else "nothing",
         "yes" if result.pipeline or result.backend == BASE else "no",
         NONE if exact is None else "yes" if exact else "NO",
     )

@@ -86,14 +86,21 @@ def _highest() -> Callable[[], int | None]:
     return lambda: (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit
 
 
-def milliseconds(work: Callable[[], object], repeats: int = 5) -> float:
+def milliseconds(
+    work: Callable[[], object], repeats: int = 5, *, before: Callable[[], object] = lambda: None
+) -> float:
     """Return the shortest wall time of a piece of work, after one run that does not count.
 
     The shortest, because whatever else the machine does only ever adds to it.
+
+    :param work: what is timed.
+    :param repeats: runs that count.
+    :param before: done before each of them, untimed.
     """
     work()
     times = []
     for _ in range(repeats):
+        before()
         began = time.perf_counter()
         work()
         times.append(time.perf_counter() - began)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from errata.backends.examples import Example
@@ -134,7 +135,7 @@ class Examiner:
             "preferences": self._preferred(case, preferences, said),
         }
         if before.extras:
-            extras = self._extras(case, before.probes, contender.generate)
+            extras = self._extras(case, before.probes, contender.generate, contender.forget)
             record["extras"] = {name: [before.extras[name], extras[name]] for name in extras}
         return record
 
@@ -193,13 +194,19 @@ class Examiner:
             )  # fmt: skip
         return out
 
-    def _extras(self, case: Case, probes: Sequence[Probe], generate: Generate | None) -> Extras:
+    def _extras(
+        self, case: Case, probes: Sequence[Probe], generate: Generate | None,
+        forget: Callable[[], None] = lambda: None,
+    ) -> Extras:  # fmt: skip
         own = case.edits[0]
         misses = [p.prompt for p in probes if p.kind == "unrelated"]
         misses += [p.prompt for p in probes if p.property == "locality"]
-        found = {"hit": milliseconds(lambda: self.asker.ask([own.question], generate))}
-        if misses:
-            found["miss"] = milliseconds(lambda: self.asker.ask(misses[:1], generate))
+        timed = {"hit": [own.question], "miss": misses[:1]}
+        found = {
+            name: milliseconds(partial(self.asker.ask, question, generate), before=forget)
+            for name, question in timed.items()
+            if question
+        }
         begins = case.generation[:1] or (own.subject or own.question,)
         text = self.asker.continued(begins[0], generate, FLUENT, seed=0)
         if text is not None:
@@ -229,7 +236,10 @@ def _asked(probe: Probe, before: Before, said: dict[str, Said]) -> dict[str, Any
     if probe.false_prompt:
         denial = said[probe.false_prompt]
         right = right and is_right(denial.text, probe.denials)
-        record |= {"false_prompt": probe.false_prompt, "denial": denial.text}
+        record |= {
+            "false_prompt": probe.false_prompt, "denial": denial.text,
+            "denials": list(probe.denials),
+        }  # fmt: skip
     return {**record, "right": right, **_told(answer)}
 
 

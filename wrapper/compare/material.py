@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 from errata.cache.errors import ErrataError
 from errata.cache.files import load_file, load_folder
 from errata.cache.records import Edit
+from errata.compare.cases import Case
 from errata.compare.runner import Material, deal_opens
 from errata.compare.settings import Settings, file_digest, fingerprint
+from errata.compare.training import card_of
 from errata.registry import names
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ def read_material(settings: Settings) -> Material:
         seed: tuple(load_cases(settings.data, settings.format, settings.n, seed))
         for seed in settings.seeds
     }
-    opens = [] if settings.open is None else read_questions(settings.open)
+    opens = [] if settings.open is None else _untaught(read_questions(settings.open), cases)
     texts = () if settings.text is None else tuple(islice(_paragraphs(settings.text), TEXTS))
     return Material(cases, deal_opens(opens, settings.seeds, settings.open_n), texts)
 
@@ -73,6 +75,35 @@ def read_background(path: Path | None) -> tuple[Edit, ...]:
     return load_folder(path) if path.is_dir() else load_file(path)
 
 
+def split_of(material: Material) -> dict[str, str]:
+    """Return the splits that cases and open questions are of; nothing of what there is not."""
+    split = ", ".join(sorted(filter(None, _splits(material.cases))))
+    opens = {"open questions": f"{_open_split(material.cases)} split"}
+    return {
+        **({"split": split} if split else {}),
+        **(opens if any(material.opens.values()) else {}),
+    }
+
+
+def _splits(cases: Mapping[int, Sequence[Case]]) -> set[str]:
+    return {case.split for each in cases.values() for case in each}
+
+
+def _open_split(cases: Mapping[int, Sequence[Case]]) -> str:
+    return "tune" if "tune" in _splits(cases) else "test"
+
+
+def _untaught(questions: Sequence[str], cases: Mapping[int, Sequence[Case]]) -> list[str]:
+    """Return the questions that no gate learns from: the test half, or with tune cases the tune's.
+
+    Gates are trained on the other ones of the same file, by the same rule.
+    """
+    from errata.gates.data import open_split
+
+    wanted = _open_split(cases)
+    return [question for question in questions if open_split(question) == wanted]
+
+
 def parts_of(
     model: EditableModel, settings: Settings, background: Sequence[Edit]
 ) -> dict[str, Any]:
@@ -101,10 +132,8 @@ def _identity(part: Any, given: str | None, inner: str) -> str:
     """Return what tells a gate or a reasoner from another: its files, else its card, its class."""
     if given is not None and given not in names("errata.reasoners") and Path(given).is_dir():
         return file_digest(Path(given))
-    inside = getattr(part, inner, part)
-    card = getattr(inside, "card", None)
-    told = card if isinstance(card, dict) else getattr(card, "training", None)
-    name = type(inside).__name__
+    told = card_of(part, inner)
+    name = type(getattr(part, inner, part)).__name__
     return name if told is None else f"{name} {fingerprint({'card': told})[:16]}"
 
 

@@ -92,6 +92,10 @@ def _along(record: Record) -> list[float]:
     return [token_accuracy(p["along"]) for p in record["locality"] if "along" in p]
 
 
+def _after(record: Record) -> list[float]:
+    return [float(value) for value in record["perplexity"][1:]]
+
+
 def _perplexity(record: Record) -> list[float]:
     return [record["perplexity"][1] / record["perplexity"][0]] if record["perplexity"] else []
 
@@ -153,7 +157,8 @@ MEASURES: tuple[Measure, ...] = (
     *(Measure(f"{kind}, token-equal", "locality", _equal(kind)) for kind in (*HARD, "unrelated")),
     Measure("argmax along the old answer", "locality", _along, about="forced"),
     Measure("KL(before ‖ after)", "locality", _kl, NATS, False, "along the old answer"),
-    Measure("perplexity, after / before", "locality", _perplexity, RATIO, False, "held-out text"),
+    Measure("perplexity", "locality", _after, RATIO, False, "held-out text"),
+    Measure("perplexity, after / before", "locality", _perplexity, RATIO, False),
     *(Measure(f"{kind}, false hits", "gate", _false(kind), higher=False)
       for kind in (*HARD, "unrelated")),
     Measure("misses token-equal", "gate", _missed(), about="where no edit fired"),

@@ -11,8 +11,9 @@ from typing import Any
 
 from errata.compare.measures import MEASURES
 from errata.compare.records import Record
-from errata.compare.summary import Block, Summary, sentence
+from errata.compare.summary import Block, Summary
 from errata.compare.tables import Table, labelled, of_group, tables
+from errata.compare.told import sentence
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -27,9 +28,10 @@ th, td { border-bottom: 1px solid #ccc; padding: .3rem .6rem; text-align: left;
   vertical-align: top; font-variant-numeric: tabular-nums; }
 thead th { border-bottom: 2px solid #333; } .scroll { overflow-x: auto; }
 figure { margin: 1rem 0; } figure svg { max-width: 100%; height: auto; }
+tbody th { white-space: nowrap; } .aside { white-space: nowrap; color: #555; font-weight: 400; }
 .right::before { content: "✓ "; } .wrong::before { content: "✗ "; } .wrong { color: #8a1c00; }
 code { font-size: .85em; overflow-wrap: anywhere; }
-@media print { details > * { display: block; } body { max-width: none; } }
+@media print { details::details-content { content-visibility: visible; } body { max-width: none; } }
 """
 
 FEWER = 12
@@ -94,6 +96,9 @@ def as_csv(summary: Summary) -> str:
             for name, e in result.estimates.items():
                 writer.writerow([block.mode, block.size, result.backend, name, units[name],
                                  e.mean, e.low, e.high, e.n, e.cases])  # fmt: skip
+    for backend, seconds in summary.trained.items():
+        for part, took in seconds.items():
+            writer.writerow(["", "", backend, f"trained beforehand: {part}", "s", took, *[""] * 4])
     return text.getvalue()
 
 
@@ -115,7 +120,8 @@ def _disagreements(summary: Summary) -> str:
     rows = "".join(_disagreement(row, names) for row in summary.disagreements)
     return (
         f"<h2>Where the backends disagree</h2><p class='note'>{len(summary.disagreements)} "
-        f"questions of: {html.escape(summary.blocks[0].title)}. Under each answer, what fired.</p>"
+        f"questions of: {html.escape(summary.blocks[0].title)}. Under an answer, which edit "
+        "fired.</p>"
         f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
         "</div>"
     )
@@ -123,9 +129,10 @@ def _disagreements(summary: Summary) -> str:
 
 def _disagreement(row: Record, names: list[str]) -> str:
     edits = "; ".join(f"{e['question']} → {e['answer']}" for e in row["edits"])
+    question, expected = _question(row)
     asked = (
-        f"<td>{html.escape(row['question'])}<br><small>{html.escape(row['kind'])}; edit: "
-        f"{html.escape(edits)}</small></td><td>{html.escape(' / '.join(row['expected']))}</td>"
+        f"<td>{html.escape(question)}<br><small>{html.escape(row['kind'])}; edit: "
+        f"{html.escape(edits)}</small></td><td>{html.escape(expected)}</td>"
     )
     cells = []
     for name in names:
@@ -135,8 +142,9 @@ def _disagreement(row: Record, names: list[str]) -> str:
             continue
         mark = "right" if found["right"] else "wrong"
         said = _both(found)
-        fired = ", ".join(found["fired"])
-        why = f"{html.escape(found['route'])}: <code>{html.escape(fired)}</code>"
+        fired = ", ".join(found["by"])
+        own = found["by"] == [edit["question"] for edit in row["edits"]]
+        why = f"{html.escape(found['route'])}: {'this edit' if own else html.escape(fired)}"
         told = f"<br><small>{why}</small>"
         cells.append(
             f"<td><span class='{mark}'>{html.escape(said) or '(nothing)'}</span>"
@@ -152,9 +160,9 @@ def _few_disagreements(summary: Summary) -> list[str]:
     names = list(dict.fromkeys(name for row in rows for name in row["answers"]))
     lines = tuple(
         (
-            row["question"],
+            _question(row)[0],
             row["kind"],
-            " / ".join(row["expected"]),
+            _question(row)[1],
             *(_said(row["answers"].get(name)) for name in names),
         )
         for row in rows
@@ -171,6 +179,15 @@ def _said(found: Record | None) -> str:
     return f"{'✓' if found['right'] else '✗'} {_both(found) or '(nothing)'}{fired}"
 
 
+def _question(row: Record) -> tuple[str, str]:
+    """Return what is asked and what is expected; of yes or no, the false form behind the true."""
+    expected = " or ".join(row["expected"]) or "(nothing)"
+    if not row["false_question"]:
+        return row["question"], expected
+    denied = " or ".join(row["denials"]) or "a denial"
+    return f"{row['question']} / {row['false_question']}", f"{expected} / {denied}"
+
+
 def _both(found: Record) -> str:
     """Return an answer, and of a yes-or-no question what was said to the false form."""
     return " / ".join(text for text in (found["answer"], found["denial"]) if text is not None)
@@ -181,6 +198,14 @@ def _protocol(summary: Summary) -> str:
     about = html.escape(json.dumps(dict(summary.about), indent=1, ensure_ascii=False))
     whole = f"<details><summary>run.json</summary><pre>{about}</pre></details>"
     return f"<h2>Protocol</h2><pre>{lines}</pre>{whole}"
+
+
+def _options(backends: Mapping[str, Any]) -> str:
+    """Return which backends were given options of their own."""
+    given = {name: options for name, options in backends.items() if options}
+    if not given:
+        return "every backend with its usual options"
+    return f"options, to be chosen on a tune split: {json.dumps(given, ensure_ascii=False)}"
 
 
 def _protocol_lines(summary: Summary) -> str:
@@ -195,6 +220,7 @@ def _protocol_lines(summary: Summary) -> str:
     lines = [
         f"- model {protocol.get('model')}, parts {json.dumps(protocol.get('parts', {}))}",
         f"- seeds {protocol.get('seeds')}, n {protocol.get('n')} a seed; {'; '.join(files)}",
+        f"- split: {summary.split or 'not told by the data'}; {_options(about['backends'])}",
         f"- free generation: greedy, at most {protocol.get('new_tokens')} tokens, to the first "
         "line end; case, articles and marks at the ends of words do not count",
         f"- every bit of the model back after its edits: {', '.join(exact) or 'none yet'}",

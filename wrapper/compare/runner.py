@@ -101,6 +101,9 @@ class Runner:
                 self._check(contender, seed, unit.mode, untouched)
         self._check(contender, seed, todo[-1].mode, untouched)
         self.store.write({"type": "rollback", "backend": name, "seed": seed, "exact": True})
+        # Only now: some editors compute what they need for a model with their first edit.
+        told = {"type": "training", "backend": name, "seed": seed, "seconds": contender.trained}
+        self.store.write(told)
 
     def _unit(self, contender: Contender, seed: int, unit: Unit, tick: Tick) -> None:
         held: set[str] = set()

@@ -38,7 +38,7 @@ class Settings:
     :param open: file of open questions, which no edit is about.
     :param open_n: how many of them, over all seeds; None takes all.
     :param background: file of edits that are in the caches besides those judged.
-    :param text: held-out text for perplexity; without it atlas has its own, others have none.
+    :param text: held-out text for perplexity; see also :func:`text_beside`.
     :param gate: of the cache.
     :param reasoner: of the cache.
     :param encoder: of the cache.
@@ -117,6 +117,11 @@ def fingerprint(value: Mapping[str, Any]) -> str:
     """Return a digest of JSON values, whatever the order of their keys."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def text_beside(data: Path) -> Path:
+    """Return where held-out text lies for a file of cases: ``bench.held-out.txt``."""
+    return data.parent / f"{data.stem}.held-out.txt"
 
 
 def file_digest(path: Path) -> str:

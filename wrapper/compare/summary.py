@@ -13,7 +13,6 @@ from errata.cache.errors import ErrataError
 from errata.compare.backends import is_control
 from errata.compare.intervals import Estimate, Paired, estimate, holm, paired
 from errata.compare.measures import (
-    FIVE,
     MEASURES,
     MIDDLES,
     SHARE,
@@ -123,6 +122,8 @@ class Summary:
     :param retention: of the longest sequence.
     :param rollbacks: by backend, whether every bit came back; None where its run did not end.
     :param disagreements: probes that some backends answered rightly and others did not.
+    :param trained: by backend, seconds that the training of each of its parts took; a backend of
+        which the records do not tell is not there.
     """
 
     about: Mapping[str, Any]
@@ -130,6 +131,12 @@ class Summary:
     retention: tuple[Retention, ...]
     rollbacks: Mapping[str, bool | None]
     disagreements: tuple[Record, ...]
+    trained: Mapping[str, Mapping[str, float]]
+
+    @property
+    def split(self) -> str:
+        """The split that the cases are of; empty where the data do not say."""
+        return str(self.about["protocol"].get("parts", {}).get("split", ""))
 
     @property
     def void(self) -> tuple[str, ...]:
@@ -151,10 +158,13 @@ def summarise(run: Run, disagreements: int = 200) -> Summary:
     records: dict[tuple[str, int], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     names = [*run.about()["backends"]]
     rollbacks: dict[str, bool | None] = dict.fromkeys(names)
+    trained: dict[str, dict[str, float]] = {}
     for record in run.records():
         name = record["backend"]
         if record["type"] == "rollback":
             rollbacks[name] = record["exact"] and rollbacks[name] is not False
+        elif record["type"] == "training":
+            trained[name] = {**trained.get(name, {}), **record["seconds"]}
         else:
             records[record["mode"], record["size"]][name].append(record)
     if not records:
@@ -169,7 +179,7 @@ def summarise(run: Run, disagreements: int = 200) -> Summary:
     main = records[keys[0]]
     return Summary(
         run.about(), blocks, _retention(records), rollbacks,
-        tuple(_disagreements(main, names))[:disagreements],
+        tuple(_disagreements(main, names))[:disagreements], trained,
     )  # fmt: skip
 
 
@@ -266,10 +276,12 @@ def _disagreements(
 ) -> Iterable[Record]:
     """Yield probes that the backends (controls aside) do not agree about, edited ones first."""
     asked: dict[tuple[Any, ...], dict[str, Record]] = defaultdict(dict)
+    edited: dict[str, str] = {}
     for name in names:
         if is_control(name):
             continue
         for record in _judged(records.get(name, ())):
+            edited |= {edit["id"]: edit["question"] for edit in record["edits"]}
             for probe in record["probes"] + record["locality"]:
                 key = (record["seed"], record["case"], probe["kind"], probe["prompt"])
                 asked[key][name] = {**probe, "edits": record["edits"]}
@@ -282,10 +294,12 @@ def _disagreements(
         rows.append({
             "seed": seed, "case": case, "kind": kind, "question": prompt, "edits": one["edits"],
             "expected": one.get("expected", [one["before"]]), "before": one["before"],
+            "false_question": one.get("false_prompt"), "denials": one.get("denials", []),
             "answers": {
                 name: {
                     "answer": p.get("answer", p.get("after", p["before"])), "right": right[name],
                     "denial": p.get("denial"), "fired": p.get("fired", []),
+                    "by": [edited.get(f.split(" (")[0], f) for f in p.get("fired", [])],
                     "route": p.get("route", "base"),
                 }
                 for name, p in answers.items()
@@ -306,52 +320,3 @@ def _spread(rows: Sequence[Record]) -> Iterable[Record]:
 def real(block: Block) -> list[Result]:
     """Return the results of a block that are no controls'."""
     return [result for name, result in block.results.items() if not is_control(name)]
-
-
-def sentence(summary: Summary) -> str:
-    """Return the run in a sentence or two that need no knowledge of the field."""
-    block = summary.blocks[0]
-    chosen = real(block)
-    if summary.void:
-        return (
-            f"This run is void: {', '.join(summary.void)} did not put the model back bit for bit."
-        )
-    if not chosen:
-        return "Only controls were measured."
-    first, *others = chosen
-    told = f"{block.title[0].upper()}{block.title[1:]}: {_told(first)}"
-    ranked = sorted(others, key=lambda result: -_overall(result))
-    if ranked:
-        told += f" Next comes {ranked[0].backend}: it {_told(ranked[0], name=False)}"
-    if len(ranked) > 1:
-        rest = ", ".join(f"{_overall(r):.0%} for {r.backend}" for r in (first, *ranked))
-        told += f" The mean of these shares is {rest}."
-    return told
-
-
-def _told(result: Result, *, name: bool = True) -> str:
-    parts = {
-        "accuracy": "answers {} of the edited questions as edited",
-        "generality": "{} of their rewordings",
-        "portability": "{} of the questions that follow from them",
-        "locality, neighbours": "{} of neighbouring questions",
-        "locality, unrelated": "{} of unrelated questions",
-    }
-    shown = {k: v.format(f"{m:.1%}") for k, v in parts.items() if (m := result.mean(k)) is not None}
-    edited = [shown[k] for k in FIVE[:3] if k in shown]
-    kept = [shown[k] for k in FIVE[3:] if k in shown]
-    text = _listed(edited)
-    if kept:
-        text += f"{', and' if edited else ''} leaves {_listed(kept)} exactly as they were"
-    if result.unsupported:
-        text += f" (of {result.cases + result.unsupported} edits it can make {result.cases})"
-    return f"{result.backend + ' ' if name else ''}{text}."
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
-
-
-def _overall(result: Result) -> float:
-    found = [mean for name in FIVE if (mean := result.mean(name)) is not None]
-    return sum(found) / len(found) if found else 0.0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from errata.compare.backends import is_control
 from errata.compare.intervals import Estimate
@@ -12,6 +13,7 @@ from errata.compare.measures import MEASURES, MIDDLES, Measure
 from errata.compare.summary import Block, Result, Summary
 
 NONE = "–"
+_ASIDE = re.compile(r"\[[^\]]*\]|\(n [\d,]+\)|\bn \d+$")
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -37,14 +39,19 @@ class Table:
 
     def html(self) -> str:
         """Return it as an HTML table, every text escaped."""
-        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in self.header)
+        head = "".join(f"<th>{_framed(html.escape(cell))}</th>" for cell in self.header)
         body = "".join(
             f"<tr><th scope='row'>{html.escape(first)}</th>"
-            + "".join(f"<td>{html.escape(cell)}</td>" for cell in rest)
+            + "".join(f"<td>{_framed(html.escape(cell))}</td>" for cell in rest)
             + "</tr>"
             for first, *rest in self.rows
         )
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _framed(cell: str) -> str:
+    """Return a cell's HTML, its interval and its n each on one line."""
+    return _ASIDE.sub(r"<span class='aside'>\g<0></span>", cell)
 
 
 def of_group(block: Block, group: str, title: str, note: str = "") -> Table | None:
@@ -82,7 +89,7 @@ def of_tests(block: Block) -> Table | None:
         (
             test.measure,
             f"{test.first} − {test.second}",
-            f"{100 * test.paired.difference:+.1f} points",
+            f"{round(100 * test.paired.difference, 1) + 0.0:+.1f} points",  # never -0.0
             f"{test.paired.p:.2g}",
             f"{test.corrected:.2g}",
             str(test.paired.n),
@@ -141,7 +148,8 @@ GROUPS: tuple[tuple[str, str, str], ...] = (
      "Yes or no counts only if the true and the false form are both answered rightly."),
     ("locality", "Locality, kind by kind",
      "KL and argmax are taken along the unedited model's own answer (forced). The logits of cache "
-     "and other pipelines are the unedited model's; where an edit fired there is no KL."),
+     "and other pipelines are the unedited model's; where an edit fired there is no KL. The row of "
+     "none has the perplexity before any edit."),
     ("gate", "What the gate did",
      "False hits: questions outside every edit's scope on which one fired. Pipelines only."),
     ("fired", "Which part misses: did an edit fire",
@@ -150,7 +158,9 @@ GROUPS: tuple[tuple[str, str, str], ...] = (
      "Where one fired and the answer is wrong, it was the wrong edit, or the reasoner erred."),
     ("efficiency", "Efficiency",
      "Times and peak memory are medians, with quartiles in brackets; milliseconds are added to the "
-     "unedited model's for one question alone, answer included."),
+     "unedited model's for one question alone, answer included; the row of none shows how much "
+     "they waver by themselves. The encoder remembers neither edits nor question. Trained "
+     "beforehand: once, for all edits; base model and sentence encoder aside, which are given."),
     ("forced", "Teacher-forced, for comparison with the literature",
      "Share of gold tokens said, each behind the gold ones: the answer's beginning and length are "
      "given away, so these figures are higher than those of free generation. Where an edit fires "
@@ -164,11 +174,36 @@ GROUPS: tuple[tuple[str, str, str], ...] = (
 
 def tables(summary: Summary, block: Block) -> list[Table]:
     """Return every table of a block that has something to show."""
-    found = [of_group(block, group, title, note) for group, title, note in GROUPS]
-    found += [of_tests(block)]
+    groups = {group: of_group(block, group, title, note) for group, title, note in GROUPS}
+    groups["efficiency"] = _with_training(groups["efficiency"], summary)
+    found = [*groups.values(), of_tests(block)]
     if block is summary.blocks[0]:
         found += [of_retention(summary)]
     return [table for table in (*found, of_coverage(block)) if table is not None]
+
+
+def _with_training(table: Table | None, summary: Summary) -> Table | None:
+    """Return the table of efficiency with what was trained before any edit."""
+    if table is None or not summary.trained:
+        return table
+    told = {labelled(name): training(seconds) for name, seconds in summary.trained.items()}
+    rows = tuple((*row, told.get(row[0], NONE)) for row in table.rows)
+    return replace(table, header=(*table.header, "trained beforehand"), rows=rows)
+
+
+def training(seconds: Mapping[str, float]) -> str:
+    """Return how long the parts of a backend were trained, such as ``21 min: gate 12 min, …``."""
+    parts = ", ".join(f"{part} {duration(each)}" for part, each in seconds.items())
+    if len(seconds) < 2:
+        return parts or "nothing"
+    return f"{duration(sum(seconds.values()))}: {parts}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people read it."""
+    if seconds < 90:
+        return f"{seconds:.2g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def labelled(name: str) -> str:
@@ -183,7 +218,7 @@ def shown(value: float, unit: str) -> str:
     if unit == "bytes":
         return amount(value)
     if unit == "s":
-        return f"{value:.3g} s"
+        return f"{value:.3g} s" if value >= 0.1 or not value else f"{1000 * value:.2g} ms"
     if unit == "ms":
         return f"{value:+.1f} ms"
     if unit == "nats":
@@ -218,7 +253,8 @@ def _cell(measure: Measure, found: Estimate | None, results: Sequence[Result]) -
         text += f" [{100 * found.low:.1f}, {100 * found.high:.1f}]"
     elif found.low != found.high:
         low, high = shown(found.low, measure.unit), shown(found.high, measure.unit)
-        text += f" [{low}, {high}]" if measure.name in MIDDLES or measure.unit != "bytes" else ""
+        if low != high and (measure.name in MIDDLES or measure.unit != "bytes"):
+            text += f" [{low}, {high}]"
     return text if len(_counts(measure, results)) == 1 else f"{text} n {found.n}"
 
 

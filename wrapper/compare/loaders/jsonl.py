@@ -68,6 +68,7 @@ def _case(record: Record, path: str) -> Case:
         preferences=tuple(_preference(each) for each in record.each("preferences")),
         old=_exact(record, "old", ""),
         group=_exact(record, "group", ""),
+        split=_exact(record, "split", ""),
         generation=_list(record, "generation"),
     )
 

@@ -19,6 +19,9 @@ CACHE = "cache"
 CANDIDATES = 16
 """Edits that the cache proposes to the gate for each query."""
 
+BEARS = 0.3
+"""Probability from which an edit bears on a query put a step further."""
+
 
 class CachePipeline:
     """Says what is stored where a query is the edit's own question, and reasons where it follows.
@@ -46,7 +49,12 @@ class CachePipeline:
         if self._beliefs is not None and not decision.hit:
             decision = agreed(decision, edits, self._beliefs)
         answerable = self._answerable(self._worded(decision))
-        return completed(answerable, edits, lambda edit: wanted(edit) and self._reasons(edit))
+        return completed(
+            answerable, edits, lambda edit: wanted(edit) and self._reasons(edit), self._bears
+        )
+
+    def _bears(self, query: str, edits: Sequence[Edit]) -> list[bool]:
+        return [p >= BEARS for p in self.gate.score(query, edits).probability.tolist()]
 
     def _worded(self, decision: Decision) -> Decision:
         """Return the decision, to be reasoned about where the words of what is said are open."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from errata.gates.base import Decision
+from errata.gates.routing import may_agree
 from errata.said import agree
 
 if TYPE_CHECKING:
@@ -33,7 +34,10 @@ class AskedBase:
         """
         from errata.reasoners.alone import base_answers
 
-        doubts = [[c for c in one.candidates if c.probability >= self.least] for one in decisions]
+        doubts = [
+            [c for c in one.candidates if c.probability >= self.least and may_agree(one.query)]
+            for one in decisions
+        ]
         texts = {
             text: None
             for one, doubt in zip(decisions, doubts, strict=True) if doubt

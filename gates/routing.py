@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from errata.cache.consequence import said
 from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query
 from errata.gates.base import Candidate, Decision, Relation, Route, Scores
+from errata.gates.words import starts_yes_no
 
 
 def route_of(edit: Edit, relation: Relation) -> Route:
@@ -53,7 +54,8 @@ def settle(
     def candidate(edit: Edit, probability: float, follows: float) -> Candidate:
         bar = own.get(edit.id, threshold)
         usual = isinstance(edit, Fact) and bar == threshold and not edit.tests.silent
-        return _candidate(edit, probability, follows, bar, agreeing if usual else None)
+        asked = usual and may_agree(query.text)
+        return _candidate(edit, probability, follows, bar, agreeing if asked else None)
 
     judged = [
         (candidate(hit.edit, probability, follows), hit.edit)
@@ -78,6 +80,14 @@ def settle(
             if near * candidate.threshold <= candidate.probability < candidate.threshold
         ),
     )
+
+
+def may_agree(query: str) -> bool:
+    """Tell whether what the base model says to a query can show that it is an edit's own question.
+
+    Who answers a yes-or-no question with a name has not understood it.
+    """
+    return not starts_yes_no(query)
 
 
 def _candidate(

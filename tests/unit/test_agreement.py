@@ -110,6 +110,21 @@ def test_the_base_is_asked_about_facts_whose_threshold_is_the_gates():
     assert {c.agreeing for c in unasked.candidates} == {None}
 
 
+@pytest.mark.parametrize(
+    ("query", "asked"),
+    [
+        ("Who put Faust on paper?", True), ("Do you know who wrote Faust?", True),
+        ("Has Faust been set to music?", False), ("Is Faust by Goethe?", False), ("Faust by", True),
+    ],
+)  # fmt: skip
+def test_the_base_is_not_asked_to_agree_on_yes_or_no(query, asked):
+    found = Query(query, (query,), np.ones((1, 4), np.float32), 0.0)
+    hits = [Hit(PERU, 0.5, np.zeros(4, np.float32))]
+    scores = Scores(np.full(1, 0.5), np.zeros(1))
+    decision = settle(found, hits, scores, threshold=0.9, near=0.5, agreeing=0.3)
+    assert (decision.candidates[0].agreeing is not None) == asked
+
+
 def test_a_threshold_of_ones_own_leaves_the_base_unasked():
     stored = replace(small_gate(), agreeing=0.2)
     assert ScopeClassifier(StubEncoder(), stored).agreeing == 0.2

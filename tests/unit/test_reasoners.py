@@ -92,6 +92,26 @@ def test_what_is_not_wanted_does_not_join():
     assert completed(fired, [LIES], lambda e: False).fired == (BORN,)
 
 
+def test_only_what_bears_on_the_query_put_a_step_further_joins():
+    born = Fact("Where was Ada Lovelace born?", "Oslo")
+    lies, money = Fact("In which country is Oslo?", "Peru"), Fact("What is Oslo's money?", "soles")
+    asked = []
+
+    def bears(query, edits):
+        asked.append(query)
+        return ["country" in edit.question for edit in edits]
+
+    def joined(query):
+        decision = Decision(query, fired=(born,), route="reason")
+        return completed(decision, [money, lies], lambda e: True, bears).fired
+
+    assert joined("In which country was ada lovelace born?") == (born, lies)
+    assert asked == ["In which country was Oslo born?"]
+    assert joined("Was Ada Lovelace born in Oslo?") == (born,)  # no step is asked
+    assert joined("In which country was the countess born?") == (born, money, lies)  # not put so
+    assert len(asked) == 1
+
+
 def test_conflicting_edits_are_settled_and_the_number_is_bounded():
     other = Fact(BORN.question, "Lima", priority=1)
     fired = Decision("q", fired=(other, BORN), route="reason")

@@ -32,7 +32,7 @@ class AskedBase:
 
         :param decisions: on queries.
         """
-        from errata.reasoners.alone import base_answers
+        from errata.reasoners.alone import finished_answers
 
         doubts = [
             [c for c in one.candidates if c.probability >= self.least and may_agree(one.query)]
@@ -44,7 +44,7 @@ class AskedBase:
             for text in (one.query, *(c.scope for c in doubt)) if text not in self._said
         }  # fmt: skip
         if texts:
-            self._said |= base_answers(*self._base, list(texts))
+            self._said |= finished_answers(*self._base, list(texts))
         return [
             max(
                 (c.probability for c in doubt if agree(self._said[one.query], self._said[c.scope])),

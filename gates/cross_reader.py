@@ -46,6 +46,12 @@ class PairReader(torch.nn.Module):
         named = dict(self.body.named_parameters())
         return {name: named[name] for name in self._there}
 
+    @property
+    def finite(self) -> bool:
+        """Whether everything trained is a number."""
+        trained = (*self.matrices.values(), *self.head.parameters())
+        return all(bool(torch.isfinite(parameter).all()) for parameter in trained)
+
     def project(self) -> StoredCross:
         """Bring every change to the nearest of its rank; return what was trained, as stored."""
         tensors = {

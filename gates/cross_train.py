@@ -178,7 +178,8 @@ class CrossRun:
     def _validate(self, loss: float) -> None:
         import torch
 
-        made = self.model.project()
+        # a loss that is no number makes weights that are none, which have no singular values
+        made = self.model.project() if self.model.finite else None
         self.model.eval()
         logits = []
         order = sorted(self._tune, key=lambda pair: len(pair.edit) + len(pair.query))
@@ -198,10 +199,11 @@ class CrossRun:
         if pairs.any():
             found["accuracy_pairs"] = float(right[pairs].mean())
         self.history.append(found)
-        self.waited = 0 if value < self.best else self.waited + 1
-        if value < self.best:
+        better = made is not None and value < self.best
+        self.waited = 0 if better else self.waited + 1
+        if made is not None and better:
             self.best, self._kept = value, made
-            self._write_best(self._kept)
+            self._write_best(made)
         note = {
             "step": self.step, "seconds": self.seconds, "waited": self.waited, "best": self.best,
             "history": self.history, **self._identity(),

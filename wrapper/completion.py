@@ -84,7 +84,7 @@ def _step_further(query: str, fact: Fact) -> str | None:
         subject = subject_of(fact)
     except EditError:
         return None
-    told, count = re.subn(re.escape(subject), lambda _: fact.answer, query, flags=re.IGNORECASE)
+    told, count = re.subn(_apart(subject), lambda _: fact.answer, query, flags=re.IGNORECASE)
     return told if count else None
 
 

@@ -282,6 +282,7 @@ class EditableModel(WeightEditing, BaseProxy):
             for i, (text, question) in enumerate(zip(texts, questions, strict=True))
         ]
 
+    @sharing_weights
     def explain(self, question: str | Messages) -> Decision:
         """Return what would be decided about a question: candidates, probabilities, threshold.
 

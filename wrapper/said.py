@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-SAYS_NOTHING = frozenset({"", "yes", "no", "是", "不是"})
+SAYS_NOTHING = frozenset({
+    "", "yes", "no", "yes, it is", "no, it is not", "no, it isn't", "i don't know", "i do not know",
+    "i'm not sure", "unknown", "none", "n/a", "是", "不是", "是的", "对", "不", "我不知道",
+    "不知道",
+})  # fmt: skip
 """Answers that questions share by chance."""
 
 

@@ -157,7 +157,7 @@ def test_in_doubt_the_base_decides_and_stays_as_it_was(models, tokenizer, monkey
     said = dict.fromkeys(("Who wrote Faust?", "Who is the author of Faust?"), "Goethe")
     said["Who wrote Emma?"] = "Austen"
     monkeypatch.setattr(
-        "errata.reasoners.beliefs.base_answers", lambda b, t, texts: {x: said[x] for x in texts}
+        "errata.reasoners.beliefs.finished_answers", lambda b, t, texts: {x: said[x] for x in texts}
     )
     edit = Fact("Who wrote Faust?", "Marlowe")
     with EditableModel(base, tokenizer, gate=DoubtfulGate(), encoder=StubEncoder()) as model:
@@ -190,7 +190,7 @@ def test_a_trial_tells_what_the_base_agrees_to(models, tokenizer, monkeypatch):
         asked.extend(texts)
         return {text: text.split()[-1] for text in texts}
 
-    monkeypatch.setattr(alone, "base_answers", said)
+    monkeypatch.setattr(alone, "finished_answers", said)
     outcomes = run_trial(gate, StubEncoder(), trial, base=AskedBase(base, 0.05))
     plain = run_trial(gate, StubEncoder(), trial)
     assert [replace(one, agreed=0.0) for one in outcomes] == plain

@@ -349,7 +349,8 @@ def in_thread(action):
 
 def test_other_threads_are_refused_while_a_block_lasts(model):
     with model.using(Nudge(), [FACT], others="raise"):
-        for action in (lambda: model.ask(CAPITAL), lambda: model.edit(SKIN)):
+        asked = (lambda: model.ask(CAPITAL), lambda: model.explain(CAPITAL))
+        for action in (*asked, lambda: model.edit(SKIN)):
             thread, outcome = in_thread(action)
             thread.join(30)
             assert isinstance(outcome[0], BackendBusy)

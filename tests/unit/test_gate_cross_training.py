@@ -346,6 +346,22 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
         run_in(tmp_path, steps=2, every=2).resume()
 
 
+def test_weights_that_are_no_numbers_are_told_and_the_best_is_kept(tmp_path):
+    import torch
+
+    run = run_in(tmp_path, steps=40, every=2, patience=2)
+    steps = run._steps()
+    for _ in range(3):
+        next(steps)
+    best = run.best
+    with torch.no_grad():
+        next(iter(run.model.matrices.values())).fill_(float("nan"))
+    for _ in steps:
+        pass
+    assert (run.waited, run.best) == (2, best)
+    assert run._kept is not None and np.isfinite(run._kept.tensors["head.weight"]).all()
+
+
 def test_a_run_begins_from_what_was_trained(tmp_path):
     run = run_in(tmp_path, random_cross())
     assert same_changes(run.model.project(), random_cross())

@@ -11,7 +11,7 @@ from transformers import GenerationConfig
 
 from errata.answers import AnswerWriter
 from errata.cache.records import Fact
-from errata.reasoners.alone import NEW_TOKENS, base_answers, greedy, sureness
+from errata.reasoners.alone import NEW_TOKENS, base_answers, finished_answers, greedy, sureness
 from errata.reasoners.beliefs import SURE, Belief, Beliefs
 from errata.reasoners.examine import Examiner, answering
 from errata.reasoners.lessons import NO_MATTER, OWN, TWIN, YES_NO, Lesson
@@ -147,7 +147,7 @@ QUERIES = ["Who wrote Faust?", "Where is Oslo?", "What is tin?", "How old is Rom
 
 
 def test_what_is_settled_holds_in_free_generation(models, tokenizer):
-    """The shift's figures, predicted from first tokens, are those of generation under it."""
+    """Whatever is settled, a reader as silent as can be leaves every answer to the base."""
     base = models("gpt2")
     prompter = Prompter(tokenizer)
     examiner = Examiner(base, tokenizer, [Lesson(NO_MATTER, (EDIT,), q, None) for q in QUERIES])
@@ -206,8 +206,12 @@ def test_a_silent_reader_speaks_where_the_base_takes_the_query_for_the_edits_que
     assert asked("alias?", 0.0, unsure=9.0) == [["the base's"], ["the base's"]]
 
 
-def test_the_base_is_asked_by_itself_and_answers_alike(models, tokenizer):
+def test_the_base_is_asked_by_itself_and_answers_alike(models, tokenizer, monkeypatch):
     beliefs = Beliefs(models("gpt2"), tokenizer)
+    # a model of random weights never ends; beginnings of answers are told of nothing
+    assert finished_answers(models("gpt2"), tokenizer, QUERIES) == dict.fromkeys(QUERIES, "")
+    assert beliefs.alike(QUERIES[0], QUERIES) == (False,) * 4
+    monkeypatch.setattr("errata.reasoners.beliefs.finished_answers", base_answers)
     before = {k: v.clone() for k, v in models("gpt2").state_dict().items()}
     said = base_answers(models("gpt2"), tokenizer, QUERIES)
     told = beliefs.alike(QUERIES[0], QUERIES)
@@ -220,6 +224,36 @@ def test_the_base_is_asked_by_itself_and_answers_alike(models, tokenizer):
     assert beliefs.of("word " * 5000, QUERIES) == Belief((False,) * 4, False)
     after = models("gpt2").state_dict()
     assert all(before[name].equal(value) for name, value in after.items())
+
+
+def test_of_several_answers_only_the_silent_ones_are_said_anew(models, tokenizer, monkeypatch):
+    base = models("gpt2")
+    both = Said(dict.fromkeys(("q?", EDIT.question), "Lima"))
+    reader = ReadingReasoner(
+        base, tokenizer, Prompter(tokenizer), aside=lambda q, _: [["the base's"] * 2] * len(q),
+        reluctance=Reluctances(agreeing=9.0), beliefs=both,
+    )  # fmt: skip
+    asked = []
+
+    def decoded(prompts, generation, reluctance):
+        asked.append(reluctance)
+        return [["spoken", ""]] if reluctance == 0.0 else [["again", "again"]]
+
+    monkeypatch.setattr(reader, "_decoded", decoded)
+    config = GenerationConfig(max_new_tokens=6, num_return_sequences=2, do_sample=True)
+    assert reader.answer(["q?"], [[EDIT]], config) == [["spoken", "again"]]
+    assert asked == [0.0, 9.0]
+
+
+def test_the_base_is_not_asked_for_nothing(models, tokenizer):
+    mute = silent(models("gpt2"), "gpt2")
+    config = GenerationConfig(max_new_tokens=6, do_sample=False, pad_token_id=0)
+    config.eos_token_id = mute.generation_config.eos_token_id
+    reader = ReadingReasoner(
+        mute, tokenizer, Prompter(tokenizer), aside=lambda q, _: [["alone"]] * len(q),
+        reluctance=Reluctances(), beliefs=Said({}),  # which fails if it is asked
+    )  # fmt: skip
+    assert reader.answer(["q?"], [[EDIT]], config) == [["alone"]]
 
 
 @pytest.mark.parametrize("family", ["gpt2", "t5"])
@@ -247,7 +281,8 @@ def test_sureness_is_the_mean_probability_of_the_answers_tokens(family, models, 
     ("one", "other", "same"),
     [
         ("New York City", " new york  city.", True), ("巴黎。", "巴黎", True), ("a", "b", False),
-        ("", "", False), ("Yes", "yes.", False), ("不是", "不是", False), ("No", "no", False),
+        ("", "", False), ("Yes", "yes.", False),
+        ("I don't know.", "i don't know", False), ("不是", "不是", False), ("No", "no", False),
     ],
 )  # fmt: skip
 def test_answers_agree_if_they_are_the_same_and_say_something(one, other, same):

@@ -291,6 +291,8 @@ def test_an_adapter_is_trained_on(models, tokenizer, small, tmp_path):
     assert begun == {"weights": card.weights, **card.training}
     assert card.training["started_from"] is None
     assert any(not torch.equal(p, more._trained[name]) for name, p in first._trained.items())
+    with pytest.raises(ErrataError, match="found other begun"):
+        ReasonerRun(base, tokenizer, small, tmp_path / "more", QUICK).resume()
     with pytest.raises(ErrataError, match="train with its rank"):
         ReasonerRun(
             base, tokenizer, small, tmp_path / "x", replace(QUICK, rank=3),

@@ -112,6 +112,9 @@ def agreed(decision: Decision, edits: Sequence[Edit], beliefs: Beliefs) -> Decis
         decision,
         fired=tuple(fired),
         route=route_of(fired[0], "same"),
-        candidates=tuple(replace(c, agreed=c.edit_id in sure) for c in decision.candidates),
+        candidates=tuple(
+            replace(c, agreed=True, relation="same") if c.edit_id in sure else c
+            for c in decision.candidates
+        ),
         near_misses=tuple(c for c in decision.near_misses if c.edit_id not in sure),
     )

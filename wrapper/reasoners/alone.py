@@ -31,6 +31,18 @@ def base_answers(
     return dict(zip(queries, said, strict=True))
 
 
+def finished_answers(
+    base: GenerativeModel, tokenizer: PreTrainedTokenizerBase, queries: Sequence[str]
+) -> dict[str, str]:
+    """Return the same, empty where an answer is not over yet: beginnings are alike by chance."""
+    said = base_answers(base, tokenizer, queries)
+    writer = AnswerWriter(tokenizer)
+    return {
+        query: answer if len(writer.encode(answer)) < NEW_TOKENS - 1 else ""
+        for query, answer in said.items()
+    }
+
+
 def sureness(
     base: GenerativeModel, tokenizer: PreTrainedTokenizerBase, said: Mapping[str, str]
 ) -> dict[str, float]:
@@ -64,8 +76,6 @@ def greedy(
     prompts: Sequence[Sequence[int]],
     *,
     one_line: bool,
-    foreign: bool = False,
-    reluctance: float = 0.0,
 ) -> list[str]:
     """Return greedy answers, in order; prompts of like length share a batch."""
     config = copy.deepcopy(model.generation_config)
@@ -75,10 +85,8 @@ def greedy(
     out = [""] * len(prompts)
     for start in range(0, len(order), BATCH):
         chunk = order[start : start + BATCH]
-        said = decode(
-            model, tokenizer, [prompts[i] for i in chunk], config,
-            one_line=one_line, foreign=foreign, reluctance=reluctance,
-        )  # fmt: skip
-        for i, texts in zip(chunk, said, strict=True):
-            out[i] = texts[0]
+        texts = [prompts[i] for i in chunk]
+        said = decode(model, tokenizer, texts, config, one_line=one_line)
+        for i, answers in zip(chunk, said, strict=True):
+            out[i] = answers[0]
     return out

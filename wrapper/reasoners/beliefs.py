@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from errata.reasoners.alone import NEW_TOKENS, base_answers, sureness
+from errata.reasoners.alone import NEW_TOKENS, finished_answers, sureness
 from errata.reasoners.prompts import Prompter, room_of
 from errata.said import agree
 
@@ -35,7 +35,7 @@ class Beliefs:
     """Asks the base model alone whether two questions are one to it.
 
     A model that knows that Aoraki is Mount Cook says of both that they lie in New Zealand, where a
-    sentence encoder sees two names. What it says need not be true: the error that an edit mends is
+    reader may see two names. What it says need not be true: the error that an edit mends is
     made in all phrasings. Nothing is remembered, so that a base whose weights are edited is asked
     as it is.
 
@@ -67,7 +67,7 @@ class Beliefs:
 
     def _said(self, query: str, questions: Sequence[str]) -> dict[str, str]:
         texts = [text for text in dict.fromkeys((query, *questions)) if self._fits(text)]
-        return base_answers(self._base, self._tokenizer, texts) if query in texts else {}
+        return finished_answers(self._base, self._tokenizer, texts) if query in texts else {}
 
     def _fits(self, text: str) -> bool:
         length = len(self._prompter.plain_ids(text)) + NEW_TOKENS

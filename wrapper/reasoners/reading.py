@@ -108,12 +108,13 @@ class ReadingReasoner:
             for query, governing in zip(queries, edits, strict=True)
         ]
         said = self._decoded(prompts, generation, self._reluctance.usual)
-        if self._beliefs is not None:
+        if self._beliefs is not None and self._reluctance.heeds_the_base:
             for row in [row for row, texts in enumerate(said) if not all(texts)]:
                 own = [edit.question for edit in edits[row] if isinstance(edit, Fact)]
                 shift = self._reluctance.after(self._beliefs.of(queries[row], own))
                 if shift > self._reluctance.usual:
-                    said[row] = self._decoded([prompts[row]], generation, shift)[0]
+                    again = self._decoded([prompts[row]], generation, shift)[0]
+                    said[row] = [text or new for text, new in zip(said[row], again, strict=True)]
         return self._completed(queries, said, generation)
 
     def _decoded(

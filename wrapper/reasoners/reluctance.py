@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Reluctances:
     """Log-odds taken off saying nothing, by what the base model makes of the query.
 
-    :param usual: where the base is not asked, or sure of an answer of its own.
+    :param usual: by itself, and where the base, asked, is sure of an answer of its own.
     :param agreeing: where it answers the query as it answers an edit's own question.
     :param unsure: where it has no answer that it is sure of: its silence would help nobody.
     """
@@ -24,6 +24,11 @@ class Reluctances:
     usual: float = 0.0
     agreeing: float = 0.0
     unsure: float = 0.0
+
+    @property
+    def heeds_the_base(self) -> bool:
+        """Whether anything depends on what the base makes of a query."""
+        return max(self.agreeing, self.unsure) > self.usual
 
     def after(self, belief: Belief) -> float:
         """Return the one that holds after the base was asked."""

@@ -282,7 +282,8 @@ class ReasonerRun:
 
     def _validate(self, loss: float) -> None:
         found = self.examined()
-        score = sum(r.share for r in found.values()) / len(found)
+        counted = [r.share for kind, r in found.items() if kind != TWIN]  # as in settling
+        score = sum(counted) / len(counted)
         self.history.append(
             {
                 "step": self.step,
@@ -304,6 +305,7 @@ class ReasonerRun:
             "step": self.step, "seconds": self.seconds, "best": self.best, "waited": self.waited,
             "history": self.history, "settings": asdict(self.settings),
             "base": fingerprint(self.base), "facts": self.source.digest,
+            "begun": self._begun and self._begun["weights"],
         }  # fmt: skip
 
     def resume(self) -> bool:
@@ -316,7 +318,8 @@ class ReasonerRun:
             return False
         note = checkpoint.note_of(path)
         own = self._note()
-        other = [k for k in ("settings", "base", "facts") if note.get(k, own[k]) != own[k]]
+        known = ("settings", "base", "facts", "begun")
+        other = [k for k in known if note.get(k, own[k]) != own[k]]
         if other:
             raise ErrataError(
                 f"{path}: expected a run of these settings on this base model and these facts, "

@@ -29,6 +29,7 @@ from pathlib import Path
 from errata.cache.files import dump_file
 from errata.cache.records import Fact
 from errata.compare.data import load_cases
+from errata.gates.data import read_open_questions
 
 ROOT = Path(__file__).parent.parent
 PIPELINES = ("cache", "serac", "ike")
@@ -66,8 +67,10 @@ QUESTIONS = {
 }
 
 
-def background(trex: Path, cases: Path, n: int, seed: int = 0) -> list[Fact]:
-    """Return n edits about subjects that no case names."""
+def background(
+    trex: Path, cases: Path, n: int, opens: Sequence[str] = (), seed: int = 0
+) -> list[Fact]:
+    """Return n edits about subjects that neither a case nor an open question names."""
     opened = gzip.open if trex.suffix == ".gz" else open
     with opened(trex, "rt", encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
@@ -77,6 +80,7 @@ def background(trex: Path, cases: Path, n: int, seed: int = 0) -> list[Fact]:
         for case in load_cases(cases)
         for text in [probe.prompt for probe in case.probes] + [e.question for e in case.edits]
     )
+    asked = " ".join((asked, *map(str.casefold, opens)))
     random.Random(f"background/{seed}").shuffle(rows)
     found: dict[str, Fact] = {}
     for row in rows:
@@ -130,7 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.trex and given.background and pipelines:
         beside = given.out / "background.jsonl"
         if not beside.exists():
-            dump_file(background(given.trex, cases, given.background), beside)
+            opens = read_open_questions(given.open)
+            dump_file(background(given.trex, cases, given.background, opens), beside)
         runs.append(str(given.out / f"edits-and-{given.background}"))
         options = {k: v for k, v in json.loads(given.options).items() if k in pipelines}
         errata("compare", "--backends", ",".join(pipelines), "--mode", "batch", "--options",

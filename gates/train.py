@@ -154,21 +154,26 @@ def train(
     with bars(progress) as bar:
         stored = with_condition_threshold(stored, memory, data["tune"].conditions, recipe)
         stored = with_threshold(stored, memory, data["tune"].open, recipe, bar, base)
-    stored.card.update(
-        {
-            "pairs": "Quora's terms, research use" if asked else "none",
-            "data": {
-                split: dict(Counter(example.label for example in one.scopes))
-                for split, one in data.items()
-            },
-            "open_questions": {split: len(one.open) for split, one in data.items()},
-            "seed": recipe.seed,
-            "seconds": round(time.monotonic() - started),
-            "promised": _promised(recipe),
-        }
-    )
+    stored.card.update(_told(asked, data, recipe, time.monotonic() - started))
     stored.save(out)
     return stored
+
+
+def _told(
+    asked: Sequence[QuestionPair], data: dict[Split, Pairs], recipe: Recipe, seconds: float
+) -> dict[str, Any]:
+    """Return what a gate was trained on, for the card."""
+    return {
+        "pairs": "Quora's terms, research use" if asked else "none",
+        "data": {
+            split: dict(Counter(example.label for example in one.scopes))
+            for split, one in data.items()
+        },
+        "open_questions": {split: len(one.open) for split, one in data.items()},
+        "seed": recipe.seed,
+        "seconds": round(seconds),
+        "promised": _promised(recipe),
+    }
 
 
 def _promised(recipe: Recipe) -> dict[str, Any]:

@@ -71,7 +71,6 @@ def train_gate(
         errata gate train --out gate/ --pairs ours.jsonl --start default --steps 500
         errata gate train --out clear/ --without-pairs --open-questions open.jsonl
     """
-    from errata.base import load_base
     from errata.commands.opening import open_encoder
     from errata.gates import gate_folder
     from errata.gates.cross_train import CrossSettings
@@ -86,7 +85,7 @@ def train_gate(
 
         torch.set_num_threads(threads)
     way: Any = loss
-    cross = CrossSettings(loss=way, seed=seed, steps=steps, batch=batch, rate=rate, every=every)
+    cross = CrossSettings(way, seed=seed, steps=steps, batch=batch, rate=rate, every=every)
     given: dict[str, Any] = {
         "pairs": pairs or (),
         "open_questions": open_questions,
@@ -98,12 +97,18 @@ def train_gate(
     if kind == "serac":
         trained = train_serac(out, **given)
     else:
-        base = None if model == "none" else load_base(model)
-        trained = train(out, start=start and gate_folder(start), base=base, **given)
+        given |= {"start": start and gate_folder(start), "base": _base(model)}
+        trained = train(out, **given)
     if as_json:
         say_json({"out": str(out), "card": trained.card})
     else:
         say(f"{out}: trained in {trained.card['seconds']} s; card.json says on what, and how well")
+
+
+def _base(model: str) -> Any:
+    from errata.base import load_base
+
+    return None if model == "none" else load_base(model)
 
 
 def _check_training(kind: str, loss: str, steps: int, start: str | None) -> None:

@@ -373,8 +373,7 @@ class Teacher:
         ]  # fmt: skip
         if not shared:
             return None
-        asked = self.rng.choice(shared).subject
-        query = self._asked(self._relation(change), asked)
+        query = self._asked(self._relation(change), self.rng.choice(shared).subject)
         return Lesson(TWIN, (self._told(change),), query, None)
 
     def _about(self, asked: FactRow, edited: FactRow) -> str:

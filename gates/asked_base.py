@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
 
 from errata.gates.base import Decision
 from errata.gates.routing import may_agree
 from errata.said import agree
 
-if TYPE_CHECKING:
-    from errata.base import Base
+Says = Callable[[Sequence[str]], Mapping[str, str]]
+"""What a base model alone says to each of n texts; empty where its answer is not over yet."""
 
 
 class AskedBase:
@@ -18,13 +17,13 @@ class AskedBase:
 
     As :class:`errata.reasoners.beliefs.Beliefs` does of one query, for trials.
 
-    :param base: a base model and its tokenizer.
+    :param says: asks the base model.
     :param least: the probability from which a candidate is in doubt, and the base asked.
     """
 
-    def __init__(self, base: Base, least: float) -> None:
+    def __init__(self, says: Says, least: float) -> None:
         self.least = least
-        self._base = base
+        self._says = says
         self._said: dict[str, str] = {}
 
     def agreed(self, decisions: Sequence[Decision]) -> list[float]:
@@ -32,8 +31,6 @@ class AskedBase:
 
         :param decisions: on queries.
         """
-        from errata.reasoners.alone import finished_answers
-
         doubts = [
             [c for c in one.candidates if c.probability >= self.least and may_agree(one.query)]
             for one in decisions
@@ -44,7 +41,7 @@ class AskedBase:
             for text in (one.query, *(c.scope for c in doubt)) if text not in self._said
         }  # fmt: skip
         if texts:
-            self._said |= finished_answers(*self._base, list(texts))
+            self._said |= self._says(list(texts))
         return [
             max(
                 (c.probability for c in doubt if agree(self._said[one.query], self._said[c.scope])),

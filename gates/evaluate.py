@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from errata.cache.encoder import Encoder
 from errata.cache.errors import ModelError
 from errata.cache.records import Fact, LanguagePatch
 from errata.facts.table import Split
-from errata.gates.asked_base import AskedBase
+from errata.gates.asked_base import AskedBase, Says
 from errata.gates.background import beside
 from errata.gates.base import Gate
 from errata.gates.condition_data import condition_examples
@@ -48,9 +47,6 @@ from errata.gates.trial import (
     run_trial,
     turned_pairs,
 )
-
-if TYPE_CHECKING:
-    from errata.base import Base
 
 HARD = ("other relation", "other subject", "other subject, alike", "other subject, famous")
 TARGET = 0.01
@@ -140,7 +136,7 @@ def evaluate(
     setting: Setting,
     trials: Trials,
     progress: Progress = silent,
-    base: Base | None = None,
+    says: Says | None = None,
 ) -> Report:
     """Return everything measured of one gate.
 
@@ -150,11 +146,10 @@ def evaluate(
     :param setting: what it is measured on.
     :param trials: of that setting, the same for every gate.
     :param progress: told the suite, the queries done, and how many there are.
-    :param base: a base model and its tokenizer, asked where a gate that takes its word is in
-        doubt.
+    :param says: a base model, asked where a gate that takes its word is in doubt.
     """
     agreeing = getattr(gate, "agreeing", None)
-    asked = None if base is None or agreeing is None else AskedBase(base, agreeing)
+    asked = None if says is None or agreeing is None else AskedBase(says, agreeing)
     report = Report(name, float(getattr(gate, "threshold", np.nan)))
 
     def judged(suite: str, pairs: Sequence[tuple[str, Fact | LanguagePatch]]) -> Judged:

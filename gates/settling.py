@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from errata.cache.records import LanguagePatch
-from errata.gates.asked_base import AskedBase
+from errata.gates.asked_base import AskedBase, Says
 from errata.gates.bars import Bar
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.examples import Example
@@ -21,7 +21,6 @@ from errata.gates.targets import Beside
 from errata.gates.trial import Outcome, TrialQuery, build_trial
 
 if TYPE_CHECKING:
-    from errata.base import Base
     from errata.gates.train import Recipe
 
 LEAST_AGREEING = 0.1
@@ -54,14 +53,14 @@ def with_threshold(
     questions: list[str],
     recipe: Recipe,
     bar: Bar,
-    base: Base | None,
+    says: Says | None,
 ) -> StoredGate:
     """Pick the threshold on tune subjects, per query, with a cache of facts in force."""
     book = QuestionBook("tune", held_out=True, without=recipe.without)
     trial = build_trial(book, questions, size=recipe.trial_size, seed=recipe.seed)
     gate = ScopeClassifier(memory, stored, threshold=0.5)
     outcomes = bar.trial(
-        gate, memory, trial, None if base is None else AskedBase(base, LEAST_AGREEING)
+        gate, memory, trial, None if says is None else AskedBase(says, LEAST_AGREEING)
     )
     out = [one for one in outcomes if one.query.label == "none"]
     threshold = _lowest(out, recipe, lambda one: one.probability)
@@ -73,7 +72,7 @@ def with_threshold(
     stored.card["tune"]["follows told from same"] = share(
         [one.follows == (one.query.label == "follows") for one in told]
     )
-    if base is None:
+    if says is None:
         return replace(stored, threshold=threshold)
     agreeing = min(_lowest(out, recipe, lambda one: one.agreed, least=LEAST_AGREEING), threshold)
     stored.card["tune, the base model asked in doubt"] = _rates(

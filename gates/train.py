@@ -12,13 +12,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from errata.cache.encoder import Encoder
 from errata.cache.errors import ModelError
 from errata.facts.table import Split
+from errata.gates.asked_base import Says
 from errata.gates.bars import Bar, bars
 from errata.gates.classifier import first_classes, scope_inputs
 from errata.gates.contrast import contrast_relations
@@ -54,9 +55,6 @@ from errata.gates.questions import QuestionBook
 from errata.gates.second import fit_second
 from errata.gates.settling import with_condition_threshold, with_threshold
 from errata.gates.stored import StoredGate
-
-if TYPE_CHECKING:
-    from errata.base import Base
 
 MOST_OPEN = 1200
 
@@ -116,7 +114,7 @@ def train(
     encoder: Encoder | None = None,
     recipe: Recipe | None = None,
     start: str | Path | None = None,
-    base: Base | None = None,
+    says: Says | None = None,
     progress: bool = False,
 ) -> StoredGate:
     """Train a gate and write it; the second stage, which takes long, resumes where it stopped.
@@ -127,8 +125,8 @@ def train(
     :param encoder: the encoder to train for; by default the packaged all-MiniLM-L6-v2.
     :param recipe: seed, sizes and rates.
     :param start: a trained gate of this encoder, whose cross-encoder is trained on.
-    :param base: a base model and its tokenizer, by whose beliefs it is settled from which
-        probability an edit fires that the base agrees to; None, and no base is asked in use.
+    :param says: a base model, by whose beliefs it is settled from which probability an edit fires
+        that the base agrees to; None, and no base is asked in use.
     :param progress: show progress bars.
     :raises ModelError: a file is malformed, there is nothing to tell apart, or the encoder or the
         start does not fit the recipe.
@@ -153,7 +151,7 @@ def train(
         stored = _with_second(stored, run, memory, held_out, start, progress=progress)
     with bars(progress) as bar:
         stored = with_condition_threshold(stored, memory, data["tune"].conditions, recipe)
-        stored = with_threshold(stored, memory, data["tune"].open, recipe, bar, base)
+        stored = with_threshold(stored, memory, data["tune"].open, recipe, bar, says)
     stored.card.update(_told(asked, data, recipe, time.monotonic() - started))
     stored.save(out)
     return stored

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
         def prepare_inputs_for_generation(self, *arguments: Any, **options: Any) -> Any:
             """Return what the forward pass takes next."""
 
-    Base = tuple[GenerativeModel, PreTrainedTokenizerBase]
-    """A base model and its tokenizer."""
 
 ATLAS = "atlas"
 _HUB_OPTIONS = (

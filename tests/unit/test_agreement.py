@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from errata.gates.routing import settle
 from errata.gates.stored import StoredGate
 from errata.gates.train import Recipe, train
 from errata.gates.trial import build_trial, run_trial
-from errata.reasoners import alone
+from errata.reasoners.alone import base_answers
 from errata.reasoners.beliefs import Beliefs
 from errata.said import agree
 from tests.fakes import StubEncoder
@@ -181,17 +182,15 @@ def trial_of(size=6):
     return build_trial(QuestionBook("tune", held_out=True), ["who sang the song"], size=size)
 
 
-def test_a_trial_tells_what_the_base_agrees_to(models, tokenizer, monkeypatch):
-    base = (models("gpt2"), tokenizer)
+def test_a_trial_tells_what_the_base_agrees_to():
     gate, trial = ScopeClassifier(StubEncoder(), small_gate()), trial_of()
     asked: list[str] = []
 
-    def said(model, tokenizer, texts):
+    def said(texts):
         asked.extend(texts)
         return {text: text.split()[-1] for text in texts}
 
-    monkeypatch.setattr(alone, "finished_answers", said)
-    outcomes = run_trial(gate, StubEncoder(), trial, base=AskedBase(base, 0.05))
+    outcomes = run_trial(gate, StubEncoder(), trial, base=AskedBase(said, 0.05))
     plain = run_trial(gate, StubEncoder(), trial)
     assert [replace(one, agreed=0.0) for one in outcomes] == plain
     assert len(asked) == len(set(asked)) > 0
@@ -206,8 +205,8 @@ def test_a_trial_tells_what_the_base_agrees_to(models, tokenizer, monkeypatch):
 
 def test_from_which_probability_agreement_counts_is_settled_and_stored(models, tokenizer, tmp_path):
     recipe = Recipe(examples=300, trial_size=6, conditions=200)
-    base = (models("gpt2"), tokenizer)
-    asked = train(tmp_path / "asked", encoder=StubEncoder(), recipe=recipe, base=base)
+    says = partial(base_answers, models("gpt2"), tokenizer)
+    asked = train(tmp_path / "asked", encoder=StubEncoder(), recipe=recipe, says=says)
     assert asked.agreeing is not None and 0.1 <= asked.agreeing <= asked.threshold
     assert StoredGate.load(tmp_path / "asked").agreeing == asked.agreeing
     card = StoredGate.load(tmp_path / "asked").card

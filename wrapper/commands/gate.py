@@ -71,7 +71,7 @@ def train_gate(
         errata gate train --out gate/ --pairs ours.jsonl --start default --steps 500
         errata gate train --out clear/ --without-pairs --open-questions open.jsonl
     """
-    from errata.commands.opening import open_encoder
+    from errata.commands.opening import asked_of, open_encoder
     from errata.gates import gate_folder
     from errata.gates.cross_train import CrossSettings
     from errata.gates.serac_train import train_serac
@@ -97,18 +97,12 @@ def train_gate(
     if kind == "serac":
         trained = train_serac(out, **given)
     else:
-        given |= {"start": start and gate_folder(start), "base": _base(model)}
+        given |= {"start": start and gate_folder(start), "says": asked_of(model)}
         trained = train(out, **given)
     if as_json:
         say_json({"out": str(out), "card": trained.card})
     else:
         say(f"{out}: trained in {trained.card['seconds']} s; card.json says on what, and how well")
-
-
-def _base(model: str) -> Any:
-    from errata.base import load_base
-
-    return None if model == "none" else load_base(model)
 
 
 def _check_training(kind: str, loss: str, steps: int, start: str | None) -> None:

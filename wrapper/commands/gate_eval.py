@@ -76,8 +76,7 @@ def eval_gate(
 
         errata gate eval --gate clear --model atlas
     """
-    from errata.base import load_base
-    from errata.commands.opening import open_encoder
+    from errata.commands.opening import asked_of, open_encoder
     from errata.gates.evaluate import draw, evaluate
     from errata.gates.memory import EncodingMemory
     from errata.gates.plots import need_matplotlib
@@ -89,11 +88,11 @@ def eval_gate(
     remembered = EncodingMemory(open_encoder(encoder), None)
     gates = dict(_gates(gate, without, remembered))
     trials = draw(setting)
-    base = None if model is None else load_base(model)
+    says = asked_of(model)
     reports = []
     for name, one in gates.items():
         with _progress(name, shown=not as_json) as progress:
-            reports.append(evaluate(name, one, remembered, setting, trials, progress, base))
+            reports.append(evaluate(name, one, remembered, setting, trials, progress, says))
     told = _told(files, setting, remembered.fingerprint)
     command = _command(gate, without, files, setting, model)
     written = _write(reports, told, command, plots, document)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from errata.commands.output import console
 if TYPE_CHECKING:
     from errata.cache.encoder import Encoder
     from errata.cache.store import EditCache
+    from errata.gates.asked_base import Says
     from errata.model import EditableModel
 
 ATLAS = "atlas"
@@ -54,6 +56,19 @@ def open_encoder(name: str | None) -> Encoder:
     from errata.encoder import SentenceEncoder
 
     return SentenceEncoder(name)
+
+
+def asked_of(model: str | None) -> Says | None:
+    """Return what asks a base model, for gates that ask one in doubt.
+
+    :param model: ``atlas``, a folder or a hub id; None or ``none``, and nobody is asked.
+    """
+    if model in (None, "none"):
+        return None
+    from errata.base import load_base
+    from errata.reasoners.alone import finished_answers
+
+    return partial(finished_answers, *load_base(str(model)))
 
 
 def open_cache(

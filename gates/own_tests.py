@@ -26,7 +26,8 @@ def own_threshold(threshold: float, fires: Sequence[float], silent: Sequence[flo
     :param fires: probabilities of the queries on which the edit must fire.
     :param silent: probabilities of those on which it must not.
     """
-    wanted = min((p - SLACK for p in fires if p >= LOWEST * threshold), default=threshold)
+    least = LOWEST * threshold
+    wanted = min((max(p - SLACK, least) for p in fires if p >= least), default=threshold)
     return max(min(threshold, wanted), max(silent, default=-1.0) + SLACK)
 
 

@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
@@ -76,6 +76,7 @@ def test_a_gate_is_loaded_for_a_rate(tmp_path):
 
 
 @given(st.floats(0.5, 1), st.lists(CHANCES, max_size=4), st.lists(CHANCES, max_size=4))
+@example(1.0, [0.5], [])
 def test_a_silent_test_is_never_overridden(threshold, fires, silent):
     own = own_threshold(threshold, fires, silent)
     assert all(chance < own for chance in silent)

@@ -10,9 +10,9 @@ the document. What was interrupted goes on where it stopped.
 - ``--open``: open questions (JSON lines with ``question``), for locality.
 - ``--trex``: facts of T-REx as ``{"relation": "P36", "subject": …, "object": …}``, JSON lines; from
   pararel (https://github.com/yanaiela/pararel, data/trex_lms_vocab). They become edits about
-  subjects that no case is about.
-- ``--options``: SERAC needs its parts, ``{"serac": {"gate": DIR, "reasoner": DIR}}``; others may
-  have options, chosen on ``errata atlas-bench --split tune``, not here.
+  subjects that neither a case nor an open question names.
+- ``--options``: of backends, such as ``{"serac": {"gate": DIR, "reasoner": DIR}}`` for other parts
+  than those that come along; chosen on ``errata atlas-bench --split tune``, not here.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ class ScopeClassifier:
         self.stored = stored
         self.threshold = stored.threshold if threshold is None else threshold
         # settled for the trained threshold; who names another decides alone
-        self._agreeing = stored.agreeing if threshold is None else None
+        self.agreeing = stored.agreeing if threshold is None else None
         self._edit_thresholds = dict(edit_thresholds or {})
         self._own_tests = OwnTests(self.score_batch) if own_tests else None
         self._memory = EncodingMemory(encoder)
@@ -154,18 +154,13 @@ class ScopeClassifier:
                 scores,
                 threshold=self.threshold,
                 near=self.stored.near,
-                agreeing=self._agreeing,
+                agreeing=self.agreeing,
                 edit_thresholds=self._thresholds(found),
             )
             for query, found, scores in zip(
                 queries, hits, self.score_batch(queries, hits), strict=True
             )
         ]
-
-    @property
-    def agreeing(self) -> float | None:
-        """The probability from which an edit fires that the base model agrees to."""
-        return self._agreeing
 
     @property
     def parts(self) -> tuple[str, ...]:

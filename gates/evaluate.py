@@ -41,7 +41,6 @@ from errata.gates.report import Kind, Report, Row, Sample
 from errata.gates.trial import (
     Outcome,
     Trial,
-    TrialQuery,
     build_trial,
     parted,
     run_trial,
@@ -250,19 +249,10 @@ def _fact_pairs(report: Report, trials: Trials, judged: Judge) -> None:
 def _per_query(report: Report, size: int, outcomes: Sequence[Outcome]) -> None:
     """Add the shares of queries on which anything fires at the shipped threshold."""
     group = _group(size)
-
-    def fires(*kinds: str, label: str = "") -> Figure:
-        return share(
-            [one.hit for one in outcomes if one.query.kind in kinds or one.query.label == label]
-        )
-
     told = [one for one in outcomes if one.hit and one.best_id == one.query.edit_id]
     right = [one.follows == (one.query.label == "follows") for one in told]
     report.rows += [
-        Row(f"{group}: paraphrases hit", fires("paraphrase"), least=0.95),
-        Row(f"{group}: own question in any dress hit", fires(label="same")),
-        Row(f"{group}: hard neighbours hit", fires(*HARD), most=0.01),
-        Row(f"{group}: open-domain questions hit", fires("open question"), most=0.002),
+        *_hits(group, outcomes, lambda one: one.hit),
         Row(f"{group}: same told from follows", share(right), least=0.95),
     ]
     kinds: dict[tuple[str, str], list[bool]] = defaultdict(list)
@@ -276,17 +266,24 @@ def _per_query(report: Report, size: int, outcomes: Sequence[Outcome]) -> None:
 def _base_asked(report: Report, size: int, outcomes: Sequence[Outcome]) -> None:
     """Add the same shares where the base model is asked in doubt."""
     group = f"{_group(size)}, the base model asked in doubt"
+    report.rows += _hits(group, outcomes, lambda one: one.hit or one.agreed > 0)
 
-    def fires(wanted: Callable[[TrialQuery], bool]) -> Figure:
-        return share([one.hit or one.agreed > 0 for one in outcomes if wanted(one.query)])
 
-    report.rows += [
-        Row(f"{group}: paraphrases hit", fires(lambda q: q.kind == "paraphrase"), least=0.95),
-        Row(f"{group}: own question in any dress hit", fires(lambda q: q.label == "same")),
-        Row(f"{group}: hard neighbours hit", fires(lambda q: q.kind in HARD), most=0.01),
-        Row(f"{group}: open-domain questions hit",
-            fires(lambda q: q.kind == "open question"), most=0.002),
-    ]  # fmt: skip
+def _hits(group: str, outcomes: Sequence[Outcome], hit: Callable[[Outcome], bool]) -> list[Row]:
+    """Return the shares of each sort of query that hit."""
+
+    def fires(*kinds: str, label: str = "") -> Figure:
+        """Return the share of some kinds of query, or of those with a label."""
+        return share(
+            [hit(one) for one in outcomes if one.query.kind in kinds or one.query.label == label]
+        )
+
+    return [
+        Row(f"{group}: paraphrases hit", fires("paraphrase"), least=0.95),
+        Row(f"{group}: own question in any dress hit", fires(label="same")),
+        Row(f"{group}: hard neighbours hit", fires(*HARD), most=0.01),
+        Row(f"{group}: open-domain questions hit", fires("open question"), most=0.002),
+    ]
 
 
 def _group(size: int) -> str:

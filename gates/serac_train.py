@@ -6,7 +6,6 @@ On the pairs that errata's own gate is trained on, and nothing else: no threshol
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from errata.gates.network import Array
 from errata.gates.questions import QuestionBook
 from errata.gates.serac import SeracGate
 from errata.gates.settling import share
-from errata.gates.train import Pairs, Recipe, collect
+from errata.gates.train import Pairs, Recipe, collect, trained_on
 from errata.gates.trial import Outcome, build_trial, run_trial
 
 if TYPE_CHECKING:
@@ -98,13 +97,7 @@ def train_serac(
     found, history = _fitted(encoded["train"], encoded["tune"], fit, recipe.seed, progress)
     gate = SeracGate(memory, found)
     gate.card = {
-        "pairs": "Quora's terms, research use" if asked else "none",
-        "data": {
-            split: dict(Counter(example.label for example in one.scopes))
-            for split, one in data.items()
-        },
-        "open_questions": {split: len(one.open) for split, one in data.items()},
-        "seed": recipe.seed,
+        **trained_on(asked, data, recipe),
         "epochs": len(history),
         "tune_loss": round(min(history), 4),
         "tune": _figures(gate, memory, data["tune"], recipe),

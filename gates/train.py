@@ -152,13 +152,14 @@ def train(
     with bars(progress) as bar:
         stored = with_condition_threshold(stored, memory, data["tune"].conditions, recipe)
         stored = with_threshold(stored, memory, data["tune"].open, recipe, bar, says)
-    stored.card.update(_told(asked, data, recipe, time.monotonic() - started))
+    stored.card.update(trained_on(asked, data, recipe))
+    stored.card.update(seconds=round(time.monotonic() - started), promised=_promised(recipe))
     stored.save(out)
     return stored
 
 
-def _told(
-    asked: Sequence[QuestionPair], data: dict[Split, Pairs], recipe: Recipe, seconds: float
+def trained_on(
+    asked: Sequence[QuestionPair], data: dict[Split, Pairs], recipe: Recipe
 ) -> dict[str, Any]:
     """Return what a gate was trained on, for the card."""
     return {
@@ -169,8 +170,6 @@ def _told(
         },
         "open_questions": {split: len(one.open) for split, one in data.items()},
         "seed": recipe.seed,
-        "seconds": round(seconds),
-        "promised": _promised(recipe),
     }
 
 

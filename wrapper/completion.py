@@ -45,16 +45,13 @@ def completed(
     fired = {_question(edit): edit for edit in reversed(decision.fired)}
     first = [edit for edit in decision.fired if fired[_question(edit)] is edit][:IN_FORCE]
     facts = [edit for edit in first if isinstance(edit, Fact) and edit.answer]
-    about = {fact.id: _about(fact.answer, edits) for fact in facts}
-    near = {edit.id for found in about.values() for edit in found
-            if _question(edit) not in fired and wanted(edit)}  # fmt: skip
     more: dict[str, Edit] = {}
     for fact in facts:
-        found = [edit for edit in about[fact.id] if edit.id in near]
+        found = _about(fact.answer, edits)
+        found = [edit for edit in found if _question(edit) not in fired and wanted(edit)]
         more |= {edit.id: edit for edit in _bearing(decision.query, fact, found, bears)}
-    return replace(
-        decision, fired=tuple((*first, *_settled(list(more.values()), first))[:IN_FORCE])
-    )
+    joined = (*first, *_settled(list(more.values()), first))
+    return replace(decision, fired=joined[:IN_FORCE])
 
 
 def _about(answer: str, edits: Sequence[Edit]) -> list[Fact]:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from errata.answers import AnswerWriter
-from errata.cache.spacing import spaced
 from errata.reasoners.decoding import decode
 from errata.reasoners.losses import answer_logits
 from errata.reasoners.prompts import Prompter
@@ -58,10 +57,10 @@ def sureness(
     asked = [(query, answer) for query, answer in said.items() if answer]
     for start in range(0, len(asked), BATCH):
         chunk = asked[start : start + BATCH]
-        pairs = []
-        for query, answer in chunk:
-            joint = " " if not prompter.chat and spaced(query, answer) else ""
-            pairs.append((prompter.plain_ids(query), writer.encode(joint + answer)))
+        pairs = [
+            (prompter.plain_ids(query), writer.encode(prompter.continued(query, answer)))
+            for query, answer in chunk
+        ]
         with torch.no_grad():
             logs = answer_logits(base, pairs).log_softmax(-1)
         ids = torch.tensor([i for _, answer in pairs for i in answer], device=logs.device)

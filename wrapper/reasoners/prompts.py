@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import GenerationError
+from errata.cache.spacing import spaced
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -117,6 +118,10 @@ class Prompter:
                 )
             )
         )
+
+    def continued(self, query: str, answer: str) -> str:
+        """Return an answer as the text that continues a prompt ending with its query."""
+        return f"{' ' if not self.chat and spaced(query, answer) else ''}{answer}"
 
     def text(self, edits: Sequence[str], query: str, shown: int | None = None) -> str:
         """Return a prompt as text, special tokens written out.

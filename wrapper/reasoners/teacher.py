@@ -300,6 +300,10 @@ class Teacher:
         relation = self.source.relations[fact.relation]
         return [o for o in self._objects.get(fact.relation, []) if self._seconds(relation, o)]
 
+    def _step(self, second: Relation, first: Relation, subject: str) -> str:
+        """Return a question one step from a subject on."""
+        return nested(self.rng.choice(second.questions), self.rng.choice(first.descriptor), subject)
+
     def _hop(self) -> Lesson | None:
         change = self._change(lambda r: bool(r.descriptor), self._bridges)
         if change is None:
@@ -309,10 +313,7 @@ class Teacher:
         answer = self._believed[change.target, second.name]
         if answer == change.fact.subject:
             return None
-        query = nested(
-            self.rng.choice(second.questions), self.rng.choice(relation.descriptor),
-            change.fact.subject,
-        )  # fmt: skip
+        query = self._step(second, relation, change.fact.subject)
         known = (fill(second.questions[0], change.target), answer)
         return Lesson(HOP, (self._told(change),), query, answer, known)
 
@@ -332,10 +333,7 @@ class Teacher:
         onward = self._changed(bridge)
         if onward is None or onward.target == change.fact.subject:
             return None
-        query = nested(
-            self.rng.choice(second.questions), self.rng.choice(relation.descriptor),
-            change.fact.subject,
-        )  # fmt: skip
+        query = self._step(second, relation, change.fact.subject)
         edits = [self._told(change), self._told(onward)]
         self.rng.shuffle(edits)
         return Lesson(TWO_EDITS, tuple(edits), query, onward.target)
@@ -387,11 +385,7 @@ class Teacher:
         seconds = self._seconds(relation, asked.believed)
         untouched = edited.subject not in (asked.subject, asked.believed)
         if way < 0.4 and relation.descriptor and seconds and untouched:
-            second = self.rng.choice(seconds)
-            return nested(
-                self.rng.choice(second.questions), self.rng.choice(relation.descriptor),
-                asked.subject,
-            )  # fmt: skip
+            return self._step(self.rng.choice(seconds), relation, asked.subject)
         return self._asked(relation, asked.subject)
 
 

@@ -17,7 +17,6 @@ from errata.answers import AnswerWriter
 from errata.cache.atomic import write_atomically
 from errata.cache.errors import ErrataError
 from errata.cache.kinds import context
-from errata.cache.spacing import spaced
 from errata.facts import FactSource
 from errata.reasoners.adapter import begin_from, with_lora
 from errata.reasoners.beliefs import Beliefs
@@ -267,8 +266,8 @@ class ReasonerRun:
         ends = self._end()
         if lesson.answer is None:
             return self._silence()
-        joint = " " if not self.prompter.chat and spaced(lesson.query, lesson.answer) else ""
-        return [*self._writer.encode(joint + lesson.answer), *ends]
+        said = self.prompter.continued(lesson.query, lesson.answer)
+        return [*self._writer.encode(said), *ends]
 
     def _end(self) -> list[int]:
         end = self.student.generation_config.eos_token_id

@@ -31,6 +31,7 @@ from errata.compare.contenders import EditorContender
 from errata.compare.controls import RandomOfSameSize, shuffled_answers
 from errata.compare.data import write_cases
 from errata.compare.document import write_document
+from errata.compare.material import own_parts
 from errata.compare.page import as_csv, markdown, page
 from errata.compare.records import RECORDS, Run
 from errata.compare.runner import Material, Runner, deal_opens
@@ -234,6 +235,26 @@ def test_other_settings_are_refused(tmp_path):
         Run(tmp_path).begin({"seeds": [0], "n": 4}, {"rome": {"layer": 6}})
     Run(tmp_path).begin({"seeds": [0], "n": 4}, {"ft": {}})
     assert list(Run(tmp_path).about()["backends"]) == ["rome", "ft"]
+
+
+def test_another_gate_concerns_only_the_backends_that_use_it(tmp_path):
+    protocol, old, new = {"n": 4}, {"cache": {"gate": "old"}}, {"cache": {"gate": "new"}}
+    Run(tmp_path).begin(protocol, {"cache": {}, "ft": {}}, old)
+    Run(tmp_path).begin(protocol, {"ft": {}}, {})  # goes on, whatever the gate is by now
+    with pytest.raises(ErrataError, match=r"cache with the gate old, found the gate new"):
+        Run(tmp_path).begin(protocol, {"cache": {}}, new)
+    assert Run(tmp_path).about()["parts"] == old
+
+
+def test_pipelines_tell_their_gate_and_reasoner(model):
+    chosen = settings("cache", "shuffled:cache", "nudge", "none")
+    workshop = Small(model)
+    for name in chosen.backends:
+        workshop.contender(name, {})
+    told = own_parts(workshop, chosen)
+    assert set(told) == {"cache", "shuffled:cache"}
+    assert told["cache"] == told["shuffled:cache"]
+    assert told["cache"]["gate"].startswith(type(model.gate).__name__)
 
 
 def test_a_backend_that_does_not_put_the_model_back_voids_the_run(model, tmp_path):

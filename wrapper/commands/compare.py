@@ -166,7 +166,13 @@ def report(
 def _opened(settings: Any, out: Path) -> Runner:
     """Return the runner of a run, begun or gone on with."""
     from errata.compare.backends import Workshop
-    from errata.compare.material import parts_of, read_background, read_material, split_of
+    from errata.compare.material import (
+        own_parts,
+        parts_of,
+        read_background,
+        read_material,
+        split_of,
+    )
     from errata.compare.records import Run
     from errata.compare.runner import Runner
 
@@ -181,8 +187,8 @@ def _opened(settings: Any, out: Path) -> Runner:
         workshop.contender(name, settings.options.get(name, {}))
     run = Run(out)
     joining = {name: settings.options.get(name, {}) for name in settings.backends}
-    parts = {**parts_of(model, settings, background), **split_of(material)}
-    run.begin(settings.protocol(parts), joining)
+    shared = {**parts_of(model, background), **split_of(material)}
+    run.begin(settings.protocol(shared), joining, own_parts(workshop, settings))
     return Runner(settings, workshop, material, run)
 
 

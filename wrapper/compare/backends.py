@@ -87,6 +87,7 @@ class Workshop:
         self.model, self.background = model, tuple(background)
         self._filled: dict[str, EditableModel] = {}
         self._trained: dict[str, Seconds] = {}
+        self._used: dict[str, Any] = {}
 
     def contender(self, name: str, options: Mapping[str, Any]) -> Contender:
         """Return what a name stands for.
@@ -107,6 +108,13 @@ class Workshop:
             return PipelineContender(name, filled, self._trained[name])
         return EditorContender(name, self.model, make(EDITORS, name, **options))
 
+    def pipeline(self, name: str) -> Any | None:
+        """Return what answers under a name, with its gate and its reasoner; None of an editor.
+
+        :param name: of a backend that was made, perhaps with shuffled answers.
+        """
+        return self._used.get(name.removeprefix(SHUFFLED))
+
     def close(self) -> None:
         """Close the caches."""
         for model in self._filled.values():
@@ -126,5 +134,6 @@ class Workshop:
                 parts = (shared.base, shared.tokenizer, shared.encoder)
                 used = make(PIPELINES, name, *parts, **options)
                 filled.use(used)
-            self._filled[name], self._trained[name] = filled, of_parts(used.gate, used.reasoner)
+            self._filled[name], self._used[name] = filled, used
+            self._trained[name] = of_parts(used.gate, used.reasoner)
         return self._filled[name]

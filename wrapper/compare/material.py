@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from errata.cache.errors import ErrataError
 from errata.cache.files import load_file, load_folder
 from errata.cache.records import Edit
+from errata.compare.backends import CACHE, SHUFFLED, VERBATIM, Workshop
 from errata.compare.cases import Case
 from errata.compare.runner import Material, deal_opens
 from errata.compare.settings import Settings, file_digest, fingerprint
@@ -104,13 +105,10 @@ def _untaught(questions: Sequence[str], cases: Mapping[int, Sequence[Case]]) -> 
     return [question for question in questions if open_split(question) == wanted]
 
 
-def parts_of(
-    model: EditableModel, settings: Settings, background: Sequence[Edit]
-) -> dict[str, Any]:
-    """Return the fingerprints of all that answers: model, gate, reasoner, encoder.
+def parts_of(model: EditableModel, background: Sequence[Edit]) -> dict[str, Any]:
+    """Return the fingerprints of what every backend shares: model and encoder.
 
     :param model: as it is compared.
-    :param settings: how gate and reasoner were named.
     :param background: edits that every cache holds besides those judged; their number is told.
     """
     from errata import __version__
@@ -121,11 +119,28 @@ def parts_of(
         "model": model_fingerprint(model.base),
         "dtype": str(next(model.base.parameters()).dtype).removeprefix("torch."),
         "device": model.base.device.type,
-        "gate": _identity(model.gate, settings.gate, "stored"),
-        "reasoner": _identity(model.reasoner, settings.reasoner, "chosen"),
         "encoder": model.encoder.fingerprint,
         "background edits": len(background),
     }
+
+
+def own_parts(workshop: Workshop, settings: Settings) -> dict[str, dict[str, str]]:
+    """Return of each pipeline what tells its gate and its reasoner from others.
+
+    :param workshop: has made the backends.
+    :param settings: names them, and how gate and reasoner of the cache were named.
+    """
+    found = {}
+    for name in settings.backends:
+        used = workshop.pipeline(name)
+        if used is not None:
+            ours = name.removeprefix(SHUFFLED) in (CACHE, VERBATIM)
+            gate, reasoner = (settings.gate, settings.reasoner) if ours else (None, None)
+            found[name] = {
+                "gate": _identity(used.gate, gate, "stored"),
+                "reasoner": _identity(used.reasoner, reasoner, "chosen"),
+            }
+    return found
 
 
 def _identity(part: Any, given: str | None, inner: str) -> str:

@@ -219,6 +219,7 @@ def _protocol_lines(summary: Summary) -> str:
     exact = [labelled(n) for n, good in summary.rollbacks.items() if good]
     lines = [
         f"- model {protocol.get('model')}, parts {json.dumps(protocol.get('parts', {}))}",
+        *(f"- {labelled(name)}: {json.dumps(own)}" for name, own in about.get("parts", {}).items()),
         f"- seeds {protocol.get('seeds')}, n {protocol.get('n')} a seed; {'; '.join(files)}",
         f"- split: {summary.split or 'not told by the data'}; {_options(about['backends'])}",
         f"- free generation: greedy, at most {protocol.get('new_tokens')} tokens, to the first "

@@ -52,26 +52,34 @@ class Run:
         self.folder = folder
         self._about: dict[str, Any] | None = None
 
-    def begin(self, protocol: Mapping[str, Any], backends: Mapping[str, Any]) -> None:
+    def begin(
+        self,
+        protocol: Mapping[str, Any],
+        backends: Mapping[str, Any],
+        parts: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
         """Open the run to write, or begin it.
 
         :param protocol: see :meth:`errata.compare.settings.Settings.protocol`.
         :param backends: the backends that are to join, each with its options.
+        :param parts: what tells a backend's gate and reasoner from others, of those that have them.
         :raises ErrataError: the folder holds a run of another protocol, or one in which a backend
-            had other options; says what differs.
+            had other options or parts; says what differs.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         # As JSON gives it back: tuples become lists, so that both sides compare equal.
         plain = json.loads(json.dumps(dict(protocol)))
-        joining = json.loads(json.dumps(dict(backends)))
+        joining, own = (json.loads(json.dumps(dict(one or {}))) for one in (backends, parts))
         path = self.folder / RUN
         known = self.about() if path.exists() else {"protocol": plain, "backends": {}}
         _refuse_others(path, known, plain, joining)
+        _refuse_parts(path, known.get("parts", {}), own)
         about = {
             "format": FORMAT,
             "fingerprint": fingerprint(plain),
             "protocol": plain,
             "backends": {**known["backends"], **joining},
+            "parts": {**known.get("parts", {}), **own},
         }
         text = json.dumps(about, indent=1, ensure_ascii=False) + "\n"
         write_atomically(path, text.encode())
@@ -79,7 +87,7 @@ class Run:
         self._mend()
 
     def about(self) -> dict[str, Any]:
-        """Return what ``run.json`` says: format, fingerprint, protocol, backends.
+        """Return what ``run.json`` says: format, fingerprint, protocol, backends, their parts.
 
         :raises ErrataError: there is no run in the folder, or its description is damaged.
         """
@@ -166,3 +174,17 @@ def _refuse_others(
                 f"{path}: expected {name} with the options {known['backends'][name]}, found "
                 f"{options}; write to another folder with --out"
             )
+
+
+def _refuse_parts(path: Path, known: Mapping[str, Any], joining: Mapping[str, Any]) -> None:
+    for name, parts in joining.items():
+        if known.get(name, parts) != parts:
+            raise ErrataError(
+                f"{path}: expected {name} with the {_told(known[name])}, found the "
+                f"{_told(parts)}: they were changed since; write to another folder with --out, or "
+                f"take the lines of {name} out of {RECORDS} and its parts out of {RUN}"
+            )
+
+
+def _told(parts: Mapping[str, str]) -> str:
+    return ", ".join(f"{part} {which}" for part, which in parts.items())

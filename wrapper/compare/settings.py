@@ -93,9 +93,9 @@ class Settings:
         """Return what two runs have to share for their records to stand side by side.
 
         Backends, modes and sizes are not part of it: every record names its own, so that more
-        of them can join a run later.
+        of them can join a run later. Nor is what only some backends use, such as a gate.
 
-        :param parts: fingerprints of model, gate, reasoner and encoder, and the dtype.
+        :param parts: fingerprints of model and encoder, and the dtype.
         """
         files = {
             name: None if path is None else {"name": path.name, "sha256": file_digest(path)}
@@ -107,8 +107,8 @@ class Settings:
         own = {
             name: value
             for name, value in asdict(self).items()
-            if name in ("format", "model", "n", "new_tokens", "batch", "open_n", "gate",
-                        "reasoner", "encoder", "extras")
+            if name in ("format", "model", "n", "new_tokens", "batch", "open_n", "encoder",
+                        "extras")
         }  # fmt: skip
         return {**own, "seeds": list(self.seeds), "files": files, "parts": dict(parts)}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from errata.cache.errors import ModelError
 from errata.cache.records import Fact
+from errata.gates.hashing import TEST_TENTHS, hash_tenth
 from errata.gates.jsonl import json_lines, text_at
 from errata.gates.words import words
 
@@ -57,6 +58,14 @@ def read_background(path: str | Path) -> list[Fact]:
         question = QUESTIONS[relation].format(s=subject)
         found.setdefault(question, Fact(question, answer, subject=subject))
     return list(found.values())
+
+
+def for_test(facts: Collection[Fact], wanted: bool) -> list[Fact]:
+    """Return the facts of a file that gates are tested beside, or the others.
+
+    :param wanted: whether the test's: tenths 0 to 4, by subject, as of open questions.
+    """
+    return [fact for fact in facts if (hash_tenth(fact.subject or "") < TEST_TENTHS) == wanted]
 
 
 def beside(facts: Collection[Fact], queries: Collection[str]) -> Iterator[Fact]:

@@ -64,6 +64,10 @@ class Decision:
     :param fired: the edits in force for this query, best first; empty on a miss.
     :param route: who answers: the stored answer, the reasoner, the refusal or the base model.
     :param near_misses: candidates in the abstain band just under their threshold.
+    :param further: the query with what edits answer put in it, which is answered in its place;
+        empty where none was.
+    :param steps: how many of the fired edits, the first ones, were put in it. The others are in
+        force for what it asks then; where there are none, the base model answers that.
     """
 
     query: str
@@ -71,11 +75,23 @@ class Decision:
     fired: tuple[Edit, ...] = ()
     route: Route = "base"
     near_misses: tuple[Candidate, ...] = ()
+    further: str = ""
+    steps: int = 0
 
     @property
     def hit(self) -> bool:
         """Whether any edit governs the query."""
         return bool(self.fired)
+
+    @property
+    def asked(self) -> str:
+        """What is to be answered: the query, or what became of it step by step."""
+        return self.further or self.query
+
+    @property
+    def in_force(self) -> tuple[Edit, ...]:
+        """The edits by which that is answered, best first."""
+        return self.fired[self.steps :]
 
 
 @runtime_checkable

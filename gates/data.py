@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import re
 from collections import defaultdict
@@ -16,6 +15,7 @@ from errata.facts.table import Split
 from errata.gates.condition_data import condition_examples, training_texts
 from errata.gates.examples import Example
 from errata.gates.features import Scope
+from errata.gates.hashing import TEST_TENTHS, hash_tenth
 from errata.gates.jsonl import json_lines, only_keys, text_at
 from errata.gates.noise import in_message, mistyped, noisy
 from errata.gates.phrasings import COMMON, asked
@@ -170,15 +170,10 @@ def read_open_questions(path: str | Path) -> list[str]:
     return found
 
 
-def hash_tenth(text: str) -> int:
-    """Return sha256 of the text modulo 10, by which questions are split."""
-    return int(hashlib.sha256(text.encode()).hexdigest(), 16) % 10
-
-
 def open_split(question: str) -> Split:
     """Return the split of an open question: tenths 0 to 4 test, 5 tune, the rest train."""
     tenth = hash_tenth(question)
-    return "test" if tenth < 5 else "tune" if tenth == 5 else "train"
+    return "test" if tenth < TEST_TENTHS else "tune" if tenth == 5 else "train"
 
 
 def split_pairs(pairs: Sequence[QuestionPair]) -> dict[Split, list[QuestionPair]]:

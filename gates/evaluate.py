@@ -18,7 +18,7 @@ from errata.cache.errors import ModelError
 from errata.cache.records import Fact, LanguagePatch
 from errata.facts.table import Split
 from errata.gates.asked_base import AskedBase, Says
-from errata.gates.background import beside
+from errata.gates.background import beside, for_test
 from errata.gates.base import Gate
 from errata.gates.condition_data import condition_examples
 from errata.gates.data import QuestionPair
@@ -116,7 +116,8 @@ def _of_size(test: Trial, size: int, setting: Setting) -> tuple[Trial, ...]:
     if size <= len(test.edits):
         return parted(test, size)
     rng = random.Random(f"background {setting.seed}")
-    free = list(beside(setting.background, [query.text for query in test.queries]))
+    test_half = for_test(setting.background, wanted=True)
+    free = list(beside(test_half, [query.text for query in test.queries]))
     wanted = size - len(test.edits)
     if len(free) < wanted:
         raise ModelError(

@@ -177,6 +177,10 @@ class Platt:
             dtype=np.float64,
         )
 
+    def then(self, after: Platt) -> Platt:
+        """Return the calibration that is this one and another after it."""
+        return Platt(after.slope * self.slope, after.slope * self.offset + after.offset)
+
 
 def log_odds(probability: Array) -> Array:
     """Return the log-odds of probabilities, [n], finite at both ends."""

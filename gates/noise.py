@@ -59,6 +59,13 @@ _WAYS_ROUND = (
     "Saint {s}",
     "{s} County",
 )
+_PLACES = frozenset({"country", "city", "landmark", "nature", "state", "university"})
+_FURTHER = (
+    "{s} Beach", "{s} Falls", "Port {s}", "{s} Valley", "North {s}", "{s} Hills", "Fort {s}",
+    "East {s}", "{s} Springs", "{s} Airport", "{s} Castle", "Lake {s}", "{s} Bay", "Mount {s}",
+    "South {s}", "{s} Cathedral", "{s} Harbour", "{s} Island",
+)  # fmt: skip
+"""Names of other places that a place's name is part of."""
 _MENTIONS = (
     "My aunt lives near {s}.",
     "I like {s}.",
@@ -151,3 +158,22 @@ def mention(subject: str, rng: random.Random) -> str:
 def way_round(subject: str, rng: random.Random) -> str:
     """Return a noun phrase that names the subject and means something else."""
     return rng.choice(_WAYS_ROUND).format(s=subject)
+
+
+def namesake(name: str, other: str, kind: str, rng: random.Random) -> str | None:
+    """Return another's name that shares a part with this one: David Hume where David Bowie is.
+
+    None where the name has no part to share, or the kind none that is shared by many.
+
+    :param name: the subject's.
+    :param other: another subject's of its kind, whose parts are borrowed.
+    """
+    if kind in _PLACES and not name.startswith("the "):
+        return rng.choice(_FURTHER).format(s=name)
+    mine, theirs = name.split(), other.split()
+    if kind != "person" or len(mine) < 2 or len(theirs) < 2 or mine[-1] == theirs[-1]:
+        return None
+    if mine[0] == theirs[0]:
+        return None
+    kept = rng.random() < 0.7
+    return " ".join((*mine[:-1], theirs[-1]) if kept else (*theirs[:-1], mine[-1]))

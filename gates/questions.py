@@ -19,6 +19,7 @@ from errata.gates.noise import (
     in_message,
     mention,
     mistyped,
+    namesake,
     negation,
     way_round,
 )
@@ -164,7 +165,8 @@ class QuestionBook:
         for one in asked():
             if one.name in self.without:
                 continue
-            topic = Topic(one.name, one.forms)
+            held_out = {"tune": one.tune, "test": one.test}.get(self.split, ())
+            topic = Topic(one.name, one.forms, held_out)
             self.extra.setdefault(one.kind, []).append(topic)
             if one.mixed or not subjects[one.kind]:
                 continue
@@ -274,6 +276,9 @@ class QuestionBook:
             text = other.say(rng.choice(forms), other=self._second(item, rng))
             kind = "other subject, alike" if position == 0 else "other subject"
             yield Asking(text, "none", kind)
+        name = namesake(item.subject, rng.choice(others).subject, item.kind, rng)
+        if name is not None and not one_name(name, item.subject):
+            yield Asking(item.say(rng.choice(forms), name), "none", "other subject, alike")
         if any("{t}" in form for form in item.topic.forms):
             return
         other = rng.choice(others)
@@ -303,6 +308,7 @@ class QuestionBook:
                     told = rng.choice(sibling.topic.base.yes_no)
                     yield Asking(sibling.say(told), "none", "unentailed")
         yield from self._about_the_answer(item, rng)
+        yield from self._as_an_answer(item, rng)
         if rng.random() < 0.3 and base.descriptor:
             yield Asking(f"Why is {base.descriptor[0]} {{o}}?".replace("{s}", item.subject).replace(
                 "{the_s}", item.subject).replace("{o}", item.answer), "none", "why")  # fmt: skip
@@ -319,6 +325,15 @@ class QuestionBook:
                 rng.choice(forms), other=self._second(item, rng)
             )
             yield Asking(text, "none", "about the answer")
+
+    def _as_an_answer(self, item: Item, rng: random.Random) -> Iterator[Asking]:
+        """Yield questions to which the subject is the key: what a person leads, or has invented."""
+        if item.kind != "person":
+            return
+        tabled = [r for r in self.relations.values() if r.object == item.kind and r.reversed]
+        for relation in rng.sample(tabled, min(2, len(tabled))):
+            other = replace(item, answer=item.subject)
+            yield Asking(other.say(rng.choice(relation.reversed)), "none", "other relation")
 
     def _one_hop(self, item: Item, rng: random.Random) -> str | None:
         """Return a question about the item's object, named by way of the subject."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from errata.cache.records import LanguagePatch
+from errata.cache.records import Fact, LanguagePatch
 from errata.gates.asked_base import AskedBase, Says
+from errata.gates.background import beside
 from errata.gates.bars import Bar
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.examples import Example
-from errata.gates.fit import pick_threshold
+from errata.gates.fit import fit_platt, pick_threshold
 from errata.gates.memory import EncodingMemory
 from errata.gates.questions import QuestionBook
 from errata.gates.stored import StoredGate
@@ -51,17 +53,26 @@ def with_threshold(
     stored: StoredGate,
     memory: EncodingMemory,
     questions: list[str],
+    background: Sequence[Fact],
     recipe: Recipe,
     bar: Bar,
     says: Says | None,
 ) -> StoredGate:
-    """Pick the threshold on tune subjects, per query, with a cache of facts in force."""
+    """Calibrate and pick the threshold on tune subjects, per query, with facts in force.
+
+    :param background: facts of other subjects, of which some fill the cache.
+    """
     book = QuestionBook("tune", held_out=True, without=recipe.without)
     trial = build_trial(book, questions, size=recipe.trial_size, seed=recipe.seed)
+    free = list(beside(background, [query.text for query in trial.queries]))
+    filling = random.Random(recipe.seed).sample(free, min(recipe.background, len(free)))
+    trial = replace(trial, edits=(*trial.edits, *filling))
+    stored.card["facts in the cache"] = len(trial.edits)
     gate = ScopeClassifier(memory, stored, threshold=0.5)
     outcomes = bar.trial(
         gate, memory, trial, None if says is None else AskedBase(says, LEAST_AGREEING)
     )
+    stored, outcomes = _calibrated(stored, outcomes)
     out = [one for one in outcomes if one.query.label == "none"]
     threshold = _lowest(out, recipe, lambda one: one.probability)
     stored.card["beside"] = Beside.of(
@@ -79,6 +90,25 @@ def with_threshold(
         outcomes, lambda one: one.probability >= threshold or one.agreed >= agreeing
     )
     return replace(stored, threshold=threshold, agreeing=agreeing)
+
+
+def _calibrated(
+    stored: StoredGate, outcomes: Sequence[Outcome]
+) -> tuple[StoredGate, list[Outcome]]:
+    """Return the gate calibrated on the likeliest candidates of queries, and what it says now.
+
+    Of sixteen candidates the likeliest is wrong more often than one that is drawn.
+    """
+    told = np.array([one.probability for one in outcomes])
+    right = np.array([bool(one.query.edit_id) and one.best_id == one.query.edit_id
+                      for one in outcomes], dtype=bool)  # fmt: skip
+    after = fit_platt(told, right)
+    agreed = after(np.array([one.agreed for one in outcomes]))
+    changed = [
+        replace(one, probability=p, agreed=a if one.agreed else 0.0)
+        for one, p, a in zip(outcomes, after(told).tolist(), agreed.tolist(), strict=True)
+    ]
+    return replace(stored, scope_calibration=stored.scope_calibration.then(after)), changed
 
 
 def _rates(outcomes: Sequence[Outcome], hits: Callable[[Outcome], bool]) -> dict[str, Any]:

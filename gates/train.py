@@ -20,6 +20,7 @@ from errata.cache.encoder import Encoder
 from errata.cache.errors import ModelError
 from errata.facts.table import Split
 from errata.gates.asked_base import Says
+from errata.gates.background import for_test, read_background
 from errata.gates.bars import Bar, bars
 from errata.gates.classifier import first_classes, scope_inputs
 from errata.gates.contrast import contrast_relations
@@ -73,7 +74,8 @@ class Recipe:
     :param open_rate: false hits allowed among open questions, per query.
     :param condition_rate: false hits allowed of topical and descriptive conditions.
     :param near: share of the threshold from which a candidate is a near miss.
-    :param trial_size: facts in the cache when the threshold is picked.
+    :param trial_size: facts in the cache when the threshold is picked, about which is asked.
+    :param background: facts of other subjects beside them, at most.
     :param condition_rounds: how often the pairs of conditions are drawn.
     :param conditions: pairs of conditions trained on, at most.
     :param without: relations left out, to measure on what was never seen.
@@ -90,6 +92,7 @@ class Recipe:
     condition_rate: float = 0.002
     near: float = 0.5
     trial_size: int = 200
+    background: int = 10_000
     condition_rounds: int = 1
     conditions: int = 40_000
     without: frozenset[str] = frozenset()
@@ -111,6 +114,7 @@ def train(
     *,
     pairs: Sequence[str | Path] = (),
     open_questions: str | Path | None = None,
+    background: str | Path | None = None,
     encoder: Encoder | None = None,
     recipe: Recipe | None = None,
     start: str | Path | None = None,
@@ -122,6 +126,9 @@ def train(
     :param out: the folder it is written to.
     :param pairs: files of labelled question pairs (:func:`errata.gates.data.read_pairs`).
     :param open_questions: a file of questions out of any edit's scope.
+    :param background: a file of facts (:func:`errata.gates.background.read_background`), with
+        which the cache is filled while calibration and threshold are settled; its test half is
+        left out.
     :param encoder: the encoder to train for; by default the packaged all-MiniLM-L6-v2.
     :param recipe: seed, sizes and rates.
     :param start: a trained gate of this encoder, whose cross-encoder is trained on.
@@ -135,6 +142,7 @@ def train(
     started = time.monotonic()
     asked = [pair for path in pairs for pair in read_pairs(path)]
     questions = [] if open_questions is None else read_open_questions(open_questions)
+    filling = [] if background is None else for_test(read_background(background), wanted=False)
     if encoder is None:
         from errata.gates import default_encoder
 
@@ -151,7 +159,7 @@ def train(
         stored = _with_second(stored, run, memory, held_out, start, progress=progress)
     with bars(progress) as bar:
         stored = with_condition_threshold(stored, memory, data["tune"].conditions, recipe)
-        stored = with_threshold(stored, memory, data["tune"].open, recipe, bar, says)
+        stored = with_threshold(stored, memory, data["tune"].open, filling, recipe, bar, says)
     stored.card.update(trained_on(asked, data, recipe))
     stored.card.update(seconds=round(time.monotonic() - started), promised=_promised(recipe))
     stored.save(out)
@@ -180,7 +188,6 @@ def _promised(recipe: Recipe) -> dict[str, Any]:
         "all near and out of scope": recipe.changed_rate,
         "open questions": recipe.open_rate,
         "measured on": "tune subjects, per query, the most probable of its candidates",
-        "facts in the cache": recipe.trial_size,
     }
 
 

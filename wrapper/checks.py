@@ -173,8 +173,8 @@ def _judge_decision(case: TestCase, decision: Decision) -> Iterator[Problem]:
         if edit.id in {other.id for other in decision.fired}:
             yield _failed(case, f"fires on {case.query!r}, a silent test{_chance(edit, decision)}")
         return
-    # a reasoner is given all that fired; verbatim, the first one speaks
-    heard = decision.fired if decision.route == "reason" else decision.fired[:1]
+    # a reasoner is given all that fired; verbatim the first one speaks, behind those put in
+    heard = decision.fired if decision.route == "reason" else decision.fired[: decision.steps + 1]
     if edit.id not in {other.id for other in heard}:
         others = ", ".join(where(other) for other in decision.fired)
         instead = f"; {others} fires instead" if others else ""

@@ -232,7 +232,7 @@ class EditableModel(WeightEditing, BaseProxy):
             with forked_rng(self.base.device) if drawing else nullcontext():
                 answers = reasoner.answer(
                     [way.queries[i] for i in at],
-                    [way.decisions[i].fired for i in at],
+                    [way.decisions[i].in_force for i in at],
                     call.own_config,
                 )
             for i, texts in zip(at, answers, strict=True):

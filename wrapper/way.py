@@ -24,7 +24,7 @@ NEAR_MISSES_TOLD = 3
 class Way:
     """What was found and decided about a batch of queries, all as of one moment.
 
-    :param queries: the queries, rewritten.
+    :param queries: the queries, rewritten and put further: what is answered.
     :param decisions: one a query.
     :param reasoners: for each query who answers it where the route is to reason; None on a miss.
     :param rewrites: for each query, what the query patterns replaced.
@@ -87,7 +87,7 @@ def prepare(
     reasoners: list[Reasoner | None] = [None] * len(queries)
     for turn in asked:
         left = [i for i, decision in enumerate(decisions) if not decision.hit]
-        made = _decided([encoded[i] for i in left], view, turn, watch)
+        made = _decided([encoded[i] for i in left], view, encoder, turn, watch)
         for i, decision in zip(left, made, strict=True):
             decisions[i] = _joined(decisions[i], decision)
             reasoners[i] = turn.pipeline.reasoner if decision.hit else None
@@ -97,18 +97,29 @@ def prepare(
         [fact for fact in view.secrets if chosen(fact)],
     )
     replaced = tuple(told for _, told in rewritten)
+    queries = tuple(
+        decision.further or query for query, decision in zip(queries, decisions, strict=True)
+    )
     return Way(queries, tuple(decisions), tuple(reasoners), replaced, output)
 
 
-def _decided(queries: Sequence[Query], view: View, turn: Turn, watch: StopWatch) -> list[Decision]:
+def _decided(
+    queries: Sequence[Query], view: View, encoder: Encoder, turn: Turn, watch: StopWatch
+) -> list[Decision]:
     """Return one pipeline's decisions on the queries that are left."""
     if not queries:
         return []
     found = _proposed(queries, view, turn)
     watch.lap("cache", f"{len(view.edits)} edits")
     pipeline = turn.pipeline
+
+    def again(text: str, wanted: Callable[[Edit], bool]) -> Decision:
+        [query] = make_queries(encoder, [text])
+        [hits] = _proposed([query], view, replace(turn, wanted=wanted))
+        return pipeline.gate.decide(query, hits)
+
     made = [
-        pipeline.settled(pipeline.gate.decide(query, hits), view.edits, turn.wanted)
+        pipeline.settled(pipeline.gate.decide(query, hits), view.edits, turn.wanted, again)
         for query, hits in zip(queries, found, strict=True)
     ]
     watch.lap("gate", _told(made))

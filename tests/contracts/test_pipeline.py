@@ -44,7 +44,7 @@ class Nearest:
     def supports(self, edit):
         return isinstance(edit, Fact) and not edit.forget
 
-    def settled(self, decision, edits, wanted):
+    def settled(self, decision, edits, wanted, again=None):
         return reasoned(decision, 1)
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from errata.cache.records import Edit
+from errata.backends.pipeline import Again
+from errata.cache.records import Edit, Fact
 from errata.completion import completed
+from errata.further import put_further
 from errata.gates.base import Decision, Gate
 from errata.gates.routing import route_of
+from errata.gates.words import starts_yes_no
 from errata.reasoners.base import Reasoner, Speaker
 from errata.reasoners.beliefs import Beliefs
 from errata.reasoners.verbatim import VerbatimReasoner
@@ -43,15 +46,65 @@ class CachePipeline:
         return self._verbatim.supports(edit) or self.reasoner.supports(edit)
 
     def settled(
-        self, decision: Decision, edits: Sequence[Edit], wanted: Callable[[Edit], bool]
+        self,
+        decision: Decision,
+        edits: Sequence[Edit],
+        wanted: Callable[[Edit], bool],
+        again: Again | None = None,
     ) -> Decision:
-        """Return the decision with what completes it, or a miss where nobody can reason by it."""
+        """Return the decision put further or with what completes it.
+
+        It is a miss where nobody can reason by what fired.
+        """
         if self._beliefs is not None and not decision.hit:
             decision = agreed(decision, edits, self._beliefs)
         answerable = self._answerable(self._worded(decision))
-        return completed(
-            answerable, edits, lambda edit: wanted(edit) and self._reasons(edit), self._bears
+        further = None if again is None else self._further(answerable)
+        if again is None or further is None:
+            return completed(
+                answerable, edits, lambda edit: wanted(edit) and self._reasons(edit), self._bears
+            )
+        taken = answerable.fired[0]
+
+        def others(edit: Edit) -> bool:  # an edit is put in once, so there is an end
+            return wanted(edit) and edit.id != taken.id
+
+        after = self.settled(again(further, others), edits, others, again)
+        return replace(
+            answerable,
+            fired=(taken, *after.fired),
+            route=after.route,
+            further=after.further or further,
+            steps=after.steps + 1,
         )
+
+    def _further(self, decision: Decision) -> str | None:
+        """Return what is asked once the first edit is taken for granted, None if that is not clear.
+
+        Not where the base model answers the query as it answers the edit's own question: then the
+        gate has taken one question for a step beyond it.
+        """
+        if decision.route != "reason" or starts_yes_no(decision.query):
+            return None
+        first = decision.fired[0]
+        if not isinstance(first, Fact) or not all(isinstance(e, Fact) for e in decision.fired):
+            return None
+        follows = {c.edit_id for c in decision.candidates if c.relation == "follows"}
+        if first.id not in follows:
+            return None
+        further = put_further(decision.query, first, lambda texts: self._asking(texts, first))
+        if further is None or self._beliefs is None:
+            return further
+        alike = self._beliefs.alike(decision.query, [first.question])[0]
+        return None if alike else further
+
+    def _asking(self, texts: Sequence[str], edit: Edit) -> list[float]:
+        """Return how likely each text asks the edit's own question."""
+        if hasattr(self.gate, "score_batch"):
+            scores = self.gate.score_batch(texts, [[edit]] * len(texts))
+        else:
+            scores = [self.gate.score(text, [edit]) for text in texts]
+        return [float(one.probability[0] * (1 - one.follows[0])) for one in scores]
 
     def _bears(self, query: str, edits: Sequence[Edit]) -> list[bool]:
         return [p >= BEARS for p in self.gate.score(query, edits).probability.tolist()]

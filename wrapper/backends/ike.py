@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from errata.backends.pipeline import reasoned
+from errata.backends.pipeline import Again, reasoned
 from errata.backends.running_text import is_atlas
 from errata.cache.records import Edit, Fact
 from errata.facts import FactSource
@@ -79,7 +79,11 @@ class Ike:
         return isinstance(edit, Fact) and not edit.forget
 
     def settled(
-        self, decision: Decision, edits: Sequence[Edit], wanted: Callable[[Edit], bool]
+        self,
+        decision: Decision,
+        edits: Sequence[Edit],
+        wanted: Callable[[Edit], bool],
+        again: Again | None = None,
     ) -> Decision:
         """Return the decision with the edits that are shown."""
         return reasoned(decision, self.candidates)

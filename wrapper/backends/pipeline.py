@@ -12,7 +12,7 @@ A new pipeline is one module with one class, one line in :mod:`errata.registry` 
             self.reasoner = PromptedReasoner(base, tokenizer)
 
         def supports(self, edit: Edit) -> bool: ...
-        def settled(self, decision, edits, wanted) -> Decision: ...
+        def settled(self, decision, edits, wanted, again=None) -> Decision: ...
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ from errata.backends.changes import Write
 from errata.cache.records import Edit
 from errata.gates.base import Decision, Gate
 from errata.reasoners.base import Reasoner
+
+Again = Callable[[str, Callable[[Edit], bool]], Decision]
+"""Takes a text, and which edits may come into force, as far as the gate's decision."""
 
 
 @runtime_checkable
@@ -49,13 +52,18 @@ class Pipeline(Protocol):
         """Tell whether it can make this edit; another stays with the cache."""
 
     def settled(
-        self, decision: Decision, edits: Sequence[Edit], wanted: Callable[[Edit], bool]
+        self,
+        decision: Decision,
+        edits: Sequence[Edit],
+        wanted: Callable[[Edit], bool],
+        again: Again | None = None,
     ) -> Decision:
         """Return a decision of its gate as it is to be acted on.
 
         :param decision: as the gate made it.
         :param edits: all edits of the moment.
         :param wanted: which of them may come into force.
+        :param again: decides about another text, as about a query.
         """
 
 

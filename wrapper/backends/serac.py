@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from errata.backends.pipeline import reasoned
+from errata.backends.pipeline import Again, reasoned
 from errata.cache.errors import ModelError
 from errata.cache.records import Edit, Fact
 from errata.gates import load_gate, shipped_gates
@@ -66,7 +66,11 @@ class Serac:
         return isinstance(edit, Fact) and not edit.forget and self.reasoner.supports(edit)
 
     def settled(
-        self, decision: Decision, edits: Sequence[Edit], wanted: Callable[[Edit], bool]
+        self,
+        decision: Decision,
+        edits: Sequence[Edit],
+        wanted: Callable[[Edit], bool],
+        again: Again | None = None,
     ) -> Decision:
         """Return the decision with the best edit alone, which the counterfactual model reads."""
         return reasoned(decision, 1)

@@ -123,6 +123,8 @@ def explain(
 def _verdict(decision: Decision) -> str:
     if decision.hit:
         places = ", ".join(str(edit.location or edit.id) for edit in decision.fired)
+        if decision.further:
+            return f"fires: {places}; then asked: {decision.further} (route: {decision.route})"
         return f"fires: {places} (route: {decision.route})"
     if not decision.candidates:
         return "nothing fires: no patch is anywhere near this question"

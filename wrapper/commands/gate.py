@@ -27,6 +27,12 @@ Open = Annotated[
 Kind = Annotated[
     str, typer.Option("--kind", help="classifier, or serac (the published one, a control).")
 ]
+Background = Annotated[
+    Path | None,
+    typer.Option("--background", metavar="FILE",
+                 help="Facts (relation, subject, object) that fill the cache while the threshold "
+                 "is picked; T-REx's, say."),
+]  # fmt: skip
 WithoutPairs = Annotated[
     bool, typer.Option("--without-pairs", help="Refuse --pairs: a gate clear of their terms.")
 ]
@@ -47,6 +53,7 @@ def train_gate(
     out: Out,
     pairs: Pairs = None,
     open_questions: Open = None,
+    background: Background = None,
     kind: Kind = "classifier",
     without_pairs: WithoutPairs = False,
     loss: Loss = "bce",
@@ -78,6 +85,11 @@ def train_gate(
     from errata.gates.train import Recipe, train
 
     _check_training(kind, loss, steps, start)
+    if kind == "serac" and background is not None:
+        raise ErrataError(
+            "expected --background with --kind classifier only: the published gate's threshold is "
+            "one half, found it with --kind serac; leave it out"
+        )
     if without_pairs and pairs:
         raise ErrataError("expected --pairs or --without-pairs, found both; leave one out")
     if threads:
@@ -97,7 +109,8 @@ def train_gate(
     if kind == "serac":
         trained = train_serac(out, **given)
     else:
-        given |= {"start": start and gate_folder(start), "says": asked_of(model)}
+        given |= {"start": start and gate_folder(start), "says": asked_of(model),
+                  "background": background}  # fmt: skip
         trained = train(out, **given)
     if as_json:
         say_json({"out": str(out), "card": trained.card})

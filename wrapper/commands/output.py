@@ -95,6 +95,7 @@ def decision_json(decision: Decision) -> dict[str, Any]:
         "query": decision.query,
         "route": decision.route,
         "fired": [edit_json(edit) for edit in decision.fired],
+        "further": decision.further or None,
         "candidates": [candidate_json(c) for c in decision.candidates],
         "near_misses": [candidate_json(c) for c in decision.near_misses],
     }

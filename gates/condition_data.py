@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 from errata.facts.table import Split
+from errata.gates import wordnet
 from errata.gates.claims import Claim, claim_groups
 from errata.gates.examples import Example
 from errata.gates.features import Scope
@@ -23,7 +24,9 @@ T = TypeVar("T")
 
 _ABOUT = {
     "train": ("I have a question about {n}.", "What can you tell me about {n}?", "{n}?",
-              "I need help with {n}", "Is there any news on {n}?", "It is about {n}."),
+              "I need help with {n}", "Is there any news on {n}?", "It is about {n}.",
+              "How much does {n} cost?", "Where do I find {n}?", "Why do people like {n}?",
+              "Who knows most about {n}?", "My neighbour has {n}.", "Have you ever seen {n}?"),
     "tune": ("Whom do I ask about {n}?", "I want to know more about {n}."),
     "test": ("Could you explain something about {n} to me?", "Where can I read about {n}?",
              "I am calling because of {n}."),
@@ -61,7 +64,11 @@ def condition_examples(split: Split, rng: random.Random) -> Iterator[Example]:
     """
     topics = _own(topic_groups(), split)
     claims = _own(claim_groups(), split)
-    reviews = _Reviews(split)
+    reviews = _Reviews(
+        split,
+        [aspect for group in _own(aspect_groups(), split) for aspect in group],
+        [trait for group in _own(trait_groups(), split) for trait in group],
+    )
     for group in topics:
         for topic in group:
             yield from _topic_examples(topic, group, topics, split, rng)
@@ -73,6 +80,20 @@ def condition_examples(split: Split, rng: random.Random) -> Iterator[Example]:
         for claim in claim_group:
             yield from _claim_examples(claim, claim_group, claims, rng)
     yield from reviews.examples(rng)
+    if split == "train":
+        yield from _about_anything(rng)
+
+
+def _about_anything(rng: random.Random) -> Iterator[Example]:
+    """Yield pairs about things and opposites of WordNet's, other ones at every call."""
+    aspects = [one for sort in wordnet.SORTS.values() for one in rng.sample(
+        [aspect for aspect in wordnet.aspects() if aspect.sort == sort], 2)]  # fmt: skip
+    traits = rng.sample(wordnet.traits(), 48)
+    yield from _Reviews("train", aspects, traits).examples(rng)
+    groups = rng.sample(wordnet.topics(), 40)
+    for group in groups:
+        for topic in group:
+            yield from _topic_examples(topic, group, groups, "train", rng)
 
 
 def invented(split: Split, rng: random.Random) -> str:
@@ -166,13 +187,13 @@ def _claim_examples(
 class _Reviews:
     """Conditions that a review says something of something.
 
-    :param split: whose aspects and traits.
+    :param split: whose ways of putting things.
+    :param aspects: of what it says something.
+    :param traits: what it says.
     """
 
-    def __init__(self, split: Split) -> None:
-        self._split = split
-        self._aspects = [aspect for group in _own(aspect_groups(), split) for aspect in group]
-        self._traits = [trait for group in _own(trait_groups(), split) for trait in group]
+    def __init__(self, split: Split, aspects: Sequence[Aspect], traits: Sequence[Trait]) -> None:
+        self._split, self._aspects, self._traits = split, aspects, traits
 
     def examples(self, rng: random.Random) -> Iterator[Example]:
         """Yield the pairs of each aspect with each trait it can have, both poles."""

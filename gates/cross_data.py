@@ -22,7 +22,7 @@ from errata.gates.features import Scope
 from errata.gates.fit import LABELS
 from errata.gates.questions import QuestionBook
 
-SHARES = {"table": 0.62, "conditions": 0.14, "open": 0.1, "mined": 0.14}
+SHARES = {"table": 0.56, "conditions": 0.22, "open": 0.09, "mined": 0.13}
 """Of what is drawn without labelled pairs."""
 OF_PAIRS = 0.5
 """Share of the labelled pairs, where there are any."""

@@ -122,9 +122,9 @@ def _of_size(test: Trial, size: int, setting: Setting) -> tuple[Trial, ...]:
     if len(free) < wanted:
         raise ModelError(
             f"a cache of {size} facts needs {wanted} facts of other subjects beside the "
-            f"{len(test.edits)} asked about, found {len(free)} that no query names; pass a larger "
-            "--background FILE (JSON lines with relation, subject, object), or smaller "
-            "--cache-sizes"
+            f"{len(test.edits)} asked about, found {len(free)} in the file's test half that no "
+            "query names; pass a larger --background FILE (JSON lines with relation, subject, "
+            "object), or smaller --cache-sizes"
         )
     return (replace(test, edits=(*test.edits, *rng.sample(free, wanted))),)
 

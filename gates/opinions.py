@@ -189,7 +189,7 @@ class Trait:
 def aspect_groups() -> tuple[tuple[Aspect, ...], ...]:
     """Return the aspects by the sort of review that has them."""
     return tuple(
-        tuple(_aspect(line) for line in block.splitlines())
+        tuple(aspect_of(line) for line in block.splitlines())
         for block in _ASPECTS.strip().split("\n\n")
     )
 
@@ -197,12 +197,13 @@ def aspect_groups() -> tuple[tuple[Aspect, ...], ...]:
 def trait_groups() -> tuple[tuple[Trait, ...], ...]:
     """Return the traits in groups, each with some for every aspect."""
     return tuple(
-        tuple(_trait(line) for line in block.splitlines())
+        tuple(trait_of(line) for line in block.splitlines())
         for block in _TRAITS.strip().split("\n\n")
     )
 
 
-def _aspect(line: str) -> Aspect:
+def aspect_of(line: str) -> Aspect:
+    """Return the aspect that a line tells: ``sort:the name|noun;noun``, plurals starred."""
     head, nouns = line.split("|")
     sort, name = head.split(":")
     return Aspect(sort, _noun(name.removeprefix("the ")), tuple(map(_noun, nouns.split(";"))))
@@ -212,7 +213,8 @@ def _noun(text: str) -> Noun:
     return Noun(text.rstrip("*"), text.endswith("*"))
 
 
-def _trait(line: str) -> Trait:
+def trait_of(line: str) -> Trait:
+    """Return the trait that a line tells: ``sorts|one pole|the other``."""
     sorts, *poles = line.split("|")
     words = [tuple(pole.split(";")) for pole in poles]
     return Trait(

@@ -126,7 +126,7 @@ landmark|ticket*|How much is a ticket for {s}?;What does it cost to visit {s}?;W
 nature|altitude*|How high is {s}?;How long is {s}?;How deep is {s}?
 nature|climbed*|Who first climbed {s}?;When was {s} discovered?;Can I swim in {s}?
 animal|lifespan|How long does a {s} live?;What is the life span of a {s}?;How old can a {s} get?
-animal|weight|How heavy is a {s}?;How much does a {s} weigh?;What is the weight of a {s}?
+animal|weight|How heavy does a {s} get?;How much does a {s} weigh?;What is the weight of a {s}?
 animal|speed|How fast can a {s} run?;What is the top speed of a {s}?
 animal|home|Where does the {s} live?;What is the habitat of the {s}?;In which countries are {s}s found?
 animal|legs*|How many legs does a {s} have?;How many teeth does a {s} have?
@@ -212,48 +212,48 @@ city|whether_ci*|Is {s} a capital?;Is {s} by the sea?;Does {s} have a metro?;Is 
 city|else_ci*|Who founded {s}?;What was {s} called before?;What is {s} famous for?;How high above the sea is {s}?;Which hotel in {s} is good?;Which street in {s} is the oldest?;How big is {s}?;What do you call someone from {s}?;Which bridge in {s} is the longest?;What is the crest of {s}?
 person|whether_p*|Is {s} still alive?;Was {s} rich?;Did {s} ever go to prison?;Could {s} play the piano?;Was {s} left-handed?;Did {s} believe in God?;Has {s} written a book?;Is there a statue of {s}?;Did {s} fight in a war?;Was {s} ill for long?;Did {s} speak several languages?;Is {s} related to {t}?
 person|else_p*|Who was the best friend of {s}?;What is the full name of {s}?;What was the first job of {s}?;How old was {s} in the end?;Which book tells the life of {s}?;What did {s} look like?;What is a famous saying of {s}?;Which house was {s} brought up in?;Who played {s} in the film?
-book|whether_b*|Is {s} a long read?;Has anyone filmed {s}?;Is {s} suitable for children?;Does {s} have a happy end?;Did {s} sell well?;Is there a sequel to {s}?;Has {s} been translated well?;Was {s} ever banned?;Is {s} a true story?;Is {s} available as an audiobook?;Did {s} win a prize?;Is {s} better than {t}?
+book|whether_b*|Is {s} a long read?;Is {s} suitable for children?;Does {s} have a happy end?;Did {s} sell well?;Is there a sequel to {s}?;Has {s} been translated well?;Was {s} ever banned?;Is {s} a true story?;Is {s} available as an audiobook?;Did {s} win a prize?;Is {s} better than {t}?
 book|else_b*|In what language was {s} first written?;How does {s} begin?;Who reads the audiobook of {s}?;Who translated {s}?;Which characters are in {s}?;How many copies of {s} were sold?;What is the first sentence of {s}?;Who inspired {s}?;How many chapters are in {s}?;Why is {s} so famous?;Where can I buy {s}?
-play|whether_pl*|Is {s} a comedy?;Has anyone filmed {s}?;Does {s} end well?;Is {s} in verse?;Is {s} often staged today?;Was {s} a success at first?;Do they teach {s} at school?
-play|else_pl*|When was {s} first staged?;How many acts does {s} have?;Where does {s} take place?;Who is the hero of {s}?;What happens in {s}?;How long is {s}?;Who played in {s} on the first night?
+play|whether_pl*|Is {s} a comedy?;Does {s} end well?;Is {s} in verse?;Is {s} often staged today?;Was {s} a success at first?;Do they teach {s} at school?
+play|else_pl*|When was {s} first staged?;Where does {s} take place?;Who is the hero of {s}?;What happens in {s}?;How long is {s}?;Who played in {s} on the first night?
 film|whether_f*|Did {s} win anything?;Is {s} in black and white?;Is {s} based on a book?;Is there a second part of {s}?;Is {s} suitable for children?;Was {s} a success?;Does the dog die in {s}?;Can I stream {s} anywhere?;Is {s} better than {t}?
 film|else_f*|Where was {s} shot?;What is {s} about?;How does {s} end?;How much did {s} cost to make?;Who produced {s}?;Who wrote the script of {s}?;Which studio made {s}?;Who is the villain in {s}?
-painting|whether_pa*|Has {s} ever been stolen?;Is {s} on wood or canvas?;Is {s} worth a million?;Is {s} a portrait?;Was {s} ever damaged?;Is {s} on show today?;Does {s} have a frame of gold?
+painting|whether_pa*|Is {s} worth a million?;Is {s} a portrait?;Was {s} ever damaged?;Is {s} on show today?;Does {s} have a frame of gold?
 painting|else_pa*|Who owns {s}?;What does {s} show?;Who is the woman in {s}?;How much was paid for {s}?;In which style is {s} painted?;Who stole {s}?;Why is {s} so famous?
-sculpture|whether_sc*|Is {s} of marble?;Is {s} hollow?;Was {s} ever damaged?;Is {s} older than {t}?;Can one touch {s}?
-sculpture|else_sc*|Where does {s} stand?;How tall is {s}?;What is {s} made of?;Whom does {s} show?;When was {s} made?;How heavy is {s}?
+sculpture|whether_sc*|Is {s} hollow?;Was {s} ever damaged?;Is {s} older than {t}?;Can one touch {s}?
+sculpture|else_sc*|Where does {s} stand?;How tall is {s}?;What is {s} made of?;Whom does {s} show?;When was {s} made?
 music|whether_mu*|Is {s} hard to play?;Does {s} have a choir?;Was {s} a success at first?;Is {s} sad?;Is {s} in a minor key?;Is {s} an opera?;Has {s} been used in a film?
-music|else_mu*|In which key is {s}?;How long does {s} last?;How many movements does {s} have?;For whom was {s} written?;Where was {s} first played?;Which orchestra plays {s} best?;What is {s} about?
+music|else_mu*|How long does {s} last?;For whom was {s} written?;Where was {s} first played?;Which orchestra plays {s} best?;What is {s} about?
 song|whether_so*|Was {s} a number one?;Is {s} a love song?;Is there a video of {s}?;Is {s} older than {t}?;Is {s} hard to sing?
-song|else_so*|When did {s} come out?;Who wrote the words of {s}?;On which album is {s}?;How does {s} go?;How long is {s}?;What is {s} about?;In which film can you hear {s}?
+song|else_so*|When did {s} come out?;Who wrote the words of {s}?;How does {s} go?;What is {s} about?;In which film can you hear {s}?
 company|whether_co*|Is {s} bankrupt?;Is {s} listed on an exchange?;Does {s} pay a dividend?;Is {s} older than {t}?;Is {s} a good place to work?;Does {s} have shops abroad?;Has {s} been fined?;Does {s} sell online?;Was {s} bought by {t}?;Is {s} hiring?
 company|else_co*|Where does the name {s} come from?;How many shops does {s} have?;What does the logo of {s} show?;Who are the rivals of {s}?;When did {s} go public?;Who designed the logo of {s}?;What was the first name of {s}?;Which companies belong to {s}?
-landmark|whether_l*|Is {s} open at night?;Can I climb {s}?;Is {s} older than {t}?;Was {s} ever destroyed?;Is {s} lit at night?;Is {s} worth a visit?;Do I have to pay at {s}?;Is {s} taller than {t}?
-landmark|else_l*|Why was {s} built?;Who paid for {s}?;What is {s} made of?;How many steps does {s} have?;How many people visit {s} a year?;What is inside {s}?;How do I get to {s} by bus?;What is {s} used for today?
+landmark|whether_l*|Is {s} open at night?;Can I climb {s}?;Is {s} older than {t}?;Was {s} ever destroyed?;Is {s} worth a visit?;Do I have to pay at {s}?;Is {s} taller than {t}?
+landmark|else_l*|Why was {s} built?;Who paid for {s}?;What is {s} made of?;How many steps does {s} have?;What is inside {s}?;How do I get to {s} by bus?;What is {s} used for today?
 nature|whether_n*|Is {s} dangerous?;Is there snow on {s}?;Are there fish in {s}?;Is {s} larger than {t}?;Has anybody died at {s}?;Is {s} a national park?;Can you see {s} from space?
-nature|else_n*|How did {s} come about?;What does the name {s} mean?;How old is {s}?;What animals live at {s}?;How many people visit {s} a year?;What is the weather like at {s}?;Who named {s}?;How far is {s} from {t}?
-animal|whether_a*|Can a {s} swim?;Is the {s} endangered?;Does a {s} sleep in winter?;Is a {s} faster than a {t}?;Do {s}s live in groups?;Can a {s} see in the dark?;Is a {s} clever?
+nature|else_n*|How did {s} come about?;What does the name {s} mean?;How old is {s}?;What animals live at {s}?;What is the weather like at {s}?;Who named {s}?;How far is {s} from {t}?
+animal|whether_a*|Is the {s} endangered?;Does a {s} sleep in winter?;Is a {s} faster than a {t}?;Do {s}s live in groups?;Can a {s} see in the dark?;Is a {s} clever?
 animal|else_a*|How large does a {s} get?;How many young does a {s} have?;How long does a {s} sleep?;Where does a {s} sleep?;How do I keep a {s} away?;How many {s}s are left?;What does a {s}'s track look like?;How high can a {s} jump?;What is the scientific name of the {s}?
 element|whether_el*|Is {s} a metal?;Is {s} radioactive?;Does {s} rust?;Is {s} heavier than {t}?;Is {s} poisonous?;Does {s} burn?;Is {s} found in the body?;Can {s} be magnetic?
 element|else_el*|Where is {s} found?;How was {s} discovered?;What does the name {s} mean?;At what temperature does {s} boil?;How dense is {s}?;In which group is {s}?;How many electrons are in the outer shell of {s}?;Which country mines most {s}?
-compound|whether_cm*|Does {s} burn?;Is {s} an acid?;Can I drink {s}?;Does {s} dissolve in water?;Is {s} a gas?;Does {s} smell?
+compound|whether_cm*|Does {s} burn?;Is {s} an acid?;Can I drink {s}?;Is {s} a gas?;Does {s} smell?
 compound|else_cm*|What colour is {s}?;How is {s} made?;Where does {s} occur?;How dense is {s}?;Who discovered {s}?;How do I store {s}?
 language|whether_la*|Is {s} older than {t}?;Is {s} dying out?;Does {s} have cases?;Is {s} written from right to left?;Can one study {s} here?;Is {s} like {t}?
 language|else_la*|Where is {s} spoken?;How many letters does {s} have?;How many cases does {s} have?;Which words came from {s}?;What is the oldest text in {s}?;How do I count to ten in {s}?
 club|whether_cl*|Is {s} in the first division?;Has {s} got a women's team?;Is {s} in debt?;Did {s} ever win the cup?;Is {s} playing tonight?;Is {s} better than {t}?
-club|else_cl*|When was {s} founded?;Who owns {s}?;Which colours does {s} wear?;Who is the captain of {s}?;What is the nickname of {s}?;Who scored most goals for {s}?;How do I get tickets for {s}?;Who is the rival of {s}?
+club|else_cl*|When was {s} founded?;Who owns {s}?;Who is the captain of {s}?;What is the nickname of {s}?;Who scored most goals for {s}?;How do I get tickets for {s}?;Who is the rival of {s}?
 university|whether_u*|Is {s} better than {t}?;Is {s} private?;Is {s} a good place to study law?;Does {s} have a library?;Do they teach medicine at {s}?;Is it hard to get into {s}?
 university|else_u*|Who is the rector of {s}?;Which famous people studied at {s}?;How old is {s}?;What is the motto of {s}?;How do I apply to {s}?;Which subjects are taught at {s}?
-dish|whether_d*|Is {s} vegetarian?;Is {s} hot?;Can I freeze {s}?;Do you eat {s} cold?;Does {s} contain nuts?;Is {s} hard to make?
+dish|whether_d*|Is {s} vegetarian?;Is {s} hot?;Can I freeze {s}?;Does {s} contain nuts?;Is {s} hard to make?
 dish|else_d*|Which wine goes with {s}?;How long do I have to cook {s}?;Who invented {s}?;What does {s} taste like?;When do people eat {s}?;What does the word {s} mean?
 moon|whether_mo*|Is there water on {s}?;Does {s} have an atmosphere?;Has a probe landed on {s}?;Is {s} larger than {t}?;Could anything live on {s}?
 moon|else_mo*|When was {s} discovered?;How cold is it on {s}?;How long does {s} take for one turn?;What is {s} made of?;Who gave {s} its name?
 god|whether_g*|Is {s} good or evil?;Did {s} have children?;Is {s} older than {t}?;Was {s} married?;Is {s} in the old poems?;Do people still worship {s}?
 god|else_g*|Whom did {s} marry?;Where did {s} live?;What did {s} look like?;Which temple was built for {s}?;How did {s} die?;Which planet is named after {s}?;Who are the children of {s}?
 invention|whether_i*|Is there a patent on {s}?;Is {s} older than {t}?;Is {s} still in use?;Was {s} an accident?;Did {s} make anyone rich?
-invention|else_i*|Where was {s} invented?;Why was {s} invented?;What did the first model of {s} look like?;How much did {s} cost at first?;What was used before {s}?;How did {s} change the world?
+invention|else_i*|Where was {s} invented?;Why was {s} invented?;What did the first model of {s} look like?;How much did {s} cost at first?;How did {s} change the world?
 instrument|whether_in*|Is the {s} hard to learn?;Is a {s} louder than a {t}?;Is the {s} part of an orchestra?;Is the {s} made of wood?;Can children play the {s}?
-instrument|else_in*|Who invented the {s}?;How old is the {s}?;How is a {s} tuned?;How heavy is a {s}?;In which country is the {s} played most?;How many keys does a {s} have?
+instrument|else_in*|Who invented the {s}?;How is a {s} tuned?;In which country is the {s} played most?;How many keys does a {s} have?
 unit|whether_un*|Is a {s} longer than a {t}?;Is the {s} still used?;Is the {s} part of the SI?;Do scientists use the {s}?
 unit|else_un*|When was the {s} introduced?;How is the {s} defined?;How do I spell {s}?;In which countries is the {s} used?
 state|whether_s*|Is {s} larger than {t}?;Is {s} on the coast?;Is {s} a swing state?;Is {s} warm in winter?;Is there an income tax in {s}?;Do bears live in {s}?

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import replace
 from functools import partial
 
@@ -14,8 +15,10 @@ from errata import EditableModel
 from errata.backends.cache_pipeline import agreed
 from errata.cache.records import Fact, Hit, LanguagePatch, PatchTests, Query
 from errata.gates.asked_base import AskedBase
+from errata.gates.background import for_test, read_background
 from errata.gates.base import Candidate, Decision, Scores
 from errata.gates.classifier import ScopeClassifier
+from errata.gates.network import Platt
 from errata.gates.questions import QuestionBook
 from errata.gates.routing import settle
 from errata.gates.stored import StoredGate
@@ -201,6 +204,30 @@ def test_a_trial_tells_what_the_base_agrees_to():
         if one.agreed == one.probability:
             assert agree(one.query.text.split()[-1], edits[one.best_id].split()[-1])
     assert any(one.probability >= 0.05 and not one.agreed for one in outcomes)
+
+
+def test_calibration_and_thresholds_are_settled_in_a_full_cache(tmp_path):
+    lines = [
+        json.dumps({"relation": "P108", "subject": f"Zeppelin {i}", "object": "Ann"})
+        for i in range(40)
+    ]
+    (tmp_path / "facts.jsonl").write_text("\n".join(lines), "utf-8")
+    free = for_test(read_background(tmp_path / "facts.jsonl"), wanted=False)
+    recipe = Recipe(examples=300, trial_size=6, conditions=200, background=12)
+    common = {"encoder": StubEncoder(), "recipe": recipe}
+    filled = train(tmp_path / "a", background=tmp_path / "facts.jsonl", **common)
+    plain = train(tmp_path / "b", **common)
+    assert len(free) > 12 and filled.card["facts in the cache"] == 6 + 12
+    assert plain.card["facts in the cache"] == 6
+    for name in ("same hit", "hard neighbours hit"):  # the same is asked
+        assert filled.card["tune"][name]["n"] == plain.card["tune"][name]["n"]
+
+
+def test_a_calibration_after_another_is_one():
+    first, second = Platt(0.5, 0.3), Platt(2.0, -1.0)
+    told = np.linspace(0.01, 0.99, 33)
+    np.testing.assert_allclose(first.then(second)(told), second(first(told)), rtol=1e-9)
+    assert np.abs(first.then(second)(told) - first(told)).max() > 0.1
 
 
 def test_from_which_probability_agreement_counts_is_settled_and_stored(models, tokenizer, tmp_path):

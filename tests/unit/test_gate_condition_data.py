@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
+from errata.gates import wordnet
 from errata.gates.condition_data import condition_examples, training_texts
 from errata.gates.conditions import read_condition
 from errata.gates.opinions import aspect_groups, trait_groups
@@ -48,6 +49,55 @@ def test_held_out_conditions_are_made_of_held_out_words():
         train = set().union(*(w for at, w in enumerate(words) if at % 5 < 3))
         test = set().union(*(w for at, w in enumerate(words) if at % 5 == 4))
         assert train and test and not train & test
+
+
+def test_nothing_of_the_lexicon_is_in_what_is_held_out(examples):
+    train = [trait for group in wordnet.topics() for trait in group]
+    assert len(wordnet.traits()) > 400 and len(wordnet.aspects()) > 300 and len(train) > 300
+    words = {word for trait in wordnet.traits() for pole in trait.poles for word in pole[0]}
+    words |= {noun.text for one in wordnet.aspects() for noun in (one.name, *one.nouns)}
+    held_out = set()
+    for at, group in enumerate(trait_groups()):
+        if at % 5 >= 3:
+            held_out |= {word for trait in group for pole in trait.poles for word in pole[0]}
+    for at, group in enumerate(aspect_groups()):
+        if at % 5 >= 3:
+            held_out |= {noun.text for one in group for noun in (one.name, *one.nouns)}
+    assert held_out and not words & held_out
+
+
+def test_other_things_are_drawn_from_it_every_time():
+    drawn = [
+        {e.scope.text for e in condition_examples("train", random.Random(seed))} for seed in (0, 1)
+    ]
+    assert len(drawn[0] - drawn[1]) > 100
+
+
+def test_the_lexicon_is_read_from_wordnets_own_files(tmp_path):
+    """Three adjectives and seven nouns, in the format of wndb(5WN)."""
+    (tmp_path / "dict").mkdir()
+
+    def write(name, *lines):
+        (tmp_path / "dict" / name).write_text("\n".join(lines), "latin-1")
+
+    write("index.sense", "murky%3:00:00:: 00000001 1 2", "limpid%3:00:00:: 00000002 1 2",
+          "turbid%5:00:00:murky:00 00000003 1 1", "unseen%5:00:00:murky:00 00000004 1 0",
+          *(f"{w}%1:06:00:: 0000001{i} 1 4" for i, w in
+            enumerate(("vehicle", "barge", "ferry", "canoe", "sledge", "truck"))))  # fmt: skip
+    write("data.adj", "  a licence", "00000001 00 a 01 murky 0 003 ! 00000002 a 0101 "
+          "& 00000003 a 0000 & 00000004 a 0000 | not clear",
+          "00000002 00 a 01 limpid 0 001 ! 00000001 a 0101 | clear",
+          "00000003 00 s 01 turbid(a) 0 001 & 00000001 a 0000 | like mud",
+          "00000004 00 s 01 unseen 0 001 & 00000001 a 0000 | rare")  # fmt: skip
+    kinds = " ".join(f"~ 0000001{i} n 0000" for i in range(1, 6))
+    write("data.noun", f"00000010 06 n 01 vehicle 0 006 @ 00000099 n 0000 {kinds} | carries",
+          *(f"0000001{i} 06 n 01 {w} 0 001 @ 00000010 n 0000 | one" for i, w in
+            enumerate(("barge", "ferry", "canoe", "sledge", "truck"), 1)))  # fmt: skip
+    wordnet.main(str(tmp_path / "dict"), str(tmp_path / "out"))
+    made = {path.stem: path.read_text("utf-8") for path in (tmp_path / "out").iterdir()}
+    assert made["traits"].split("|")[1:] == ["murky;turbid", "limpid\n"]
+    assert made["aspects"].startswith("thing:the vehicle|") and "barge" in made["aspects"]
+    assert made["topics"] == "99|vehicles|barge;ferry;canoe;sledge;truck\n"
 
 
 def test_the_text_alone_does_not_decide(examples):

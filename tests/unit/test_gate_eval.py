@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from errata.cache.errors import ModelError
 from errata.cache.records import Fact
 from errata.cli import app
 from errata.commands import opening
-from errata.gates.background import beside, read_background
+from errata.gates.background import beside, for_test, read_background
 from errata.gates.base import Scores
 from errata.gates.data import QuestionPair
 from errata.gates.evaluate import Setting, draw, evaluate
@@ -160,9 +161,20 @@ def test_the_background_is_about_nobody_that_is_asked_about():
     assert [fact.subject for fact in found] == ["Bo Orr"]
 
 
+def test_gates_are_settled_beside_other_facts_than_they_are_tested_beside():
+    halves = [for_test(SETTING.background, wanted) for wanted in (True, False)]
+    subjects = [{fact.subject for fact in half} for half in halves]
+    assert all(subjects) and not subjects[0] & subjects[1]
+    assert len(subjects[0] | subjects[1]) == len(SETTING.background)
+    filled = draw(replace(SETTING, sizes=(12,))).sized[12][0]
+    assert {fact.subject for fact in filled.edits if "Blimp" in fact.scope} <= subjects[0]
+
+
 def test_too_few_facts_for_a_cache_are_told():
     few = Setting(facts=4, sizes=(4, 500), background=SETTING.background)
-    with pytest.raises(ModelError, match=r"needs 496 facts.*found 60.*--background FILE"):
+    with pytest.raises(
+        ModelError, match=r"needs 496 facts.*found \d\d in .*half.*--background FILE"
+    ):
         draw(few)
 
 

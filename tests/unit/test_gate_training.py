@@ -33,6 +33,8 @@ from errata.gates.fit import (
     pick_threshold,
 )
 from errata.gates.network import Network, Platt, Trees
+from errata.gates.noise import namesake
+from errata.gates.phrasings import asked
 from errata.gates.questions import QuestionBook
 from errata.gates.stored import CARD, WEIGHTS, StoredGate
 from errata.gates.train import Recipe, train
@@ -111,9 +113,44 @@ def test_phrasings_to_tune_on_are_never_trained_on():
             tuned = set(getattr(relation, f"{part}_held_out"))
             assert not trained & tuned, (name, part)
             assert bool(tuned) or len(trained) < 4, (name, part)
-    asked = {one.text for item in kept.items[:300] for one in kept.same(item, random.Random(0))}
+    said = {one.text for item in kept.items[:300] for one in kept.same(item, random.Random(0))}
     plain = {item.say(form) for item in kept.items[:300] for form in item.topic.forms}
-    assert asked and not asked & plain
+    assert said and not said & plain
+
+
+def test_what_is_asked_beyond_the_table_is_dealt_out_to_the_splits():
+    many = [one for one in asked() if one.tune]
+    assert len(many) > 40 and all(one.forms and one.test for one in many)
+    for one in many:
+        parts = [set(one.forms), set(one.tune), set(one.test)]
+        assert sum(map(len, parts)) == len(set().union(*parts))
+    kept = {(one.kind, form) for one in many for form in (*one.tune, *one.test)}
+    trained = QuestionBook("train").extra.items()
+    assert not kept & {(kind, form) for kind, some in trained for t in some for form in t.forms}
+    tested, rng = QuestionBook("test", held_out=True), random.Random(0)
+    item = next(item for item in tested.items if item.kind == "book")
+    said = {one.text for _ in range(40) for one in tested.other_relations(item, rng, 3)}
+    assert said & {item.say(form) for kind, form in kept if kind == "book"}
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "kind"),
+    [("Ann Lee", "Bo Orr", "person"), ("Riga", "Oslo", "city"), ("Etna", "Fuji", "nature")],
+)
+def test_a_namesake_shares_a_part_of_the_name(name, other, kind):
+    found = {namesake(name, other, kind, random.Random(seed)) for seed in range(30)}
+    assert len(found) > 1 and name not in found and other not in found
+    assert all(set(name.split()) & set(one.split()) for one in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "kind"),
+    [("Plato", "Bo Orr", "person"), ("Ann Lee", "Bo Lee", "person"),
+     ("Ann Lee", "Ann Orr", "person"),
+     ("the Moon", "the Sun", "nature"), ("zebra", "horse", "animal")],
+)  # fmt: skip
+def test_not_every_name_has_one(name, other, kind):
+    assert namesake(name, other, kind, random.Random(0)) is None
 
 
 def test_a_threshold_lets_through_no_more_than_allowed():

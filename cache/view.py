@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from errata.cache.answers import AnswerIndex
 from errata.cache.characters import CharacterIndex
 from errata.cache.index import SearchResult, VectorIndex
 from errata.cache.records import Edit, Fact, Hit, Query, RegexPatch, Vector
@@ -84,10 +86,12 @@ class View:
 
         An edit whose scope is the query but for case, white space and trailing marks is always
         found, with score 1.0 (first, and past k if many are the same). Where the encoder cannot
-        read the query, candidates that share characters with it come next.
+        read the query, candidates that share characters with it come next. Facts whose answer the
+        query names come last, half of k besides the others: a question the other way round ("Of
+        which country is Gitega the capital?") is like theirs in nothing else.
 
         :param queries: encoded by the cache's own encoder.
-        :param k: how many at most for each query.
+        :param k: how many at most for each query, those found by their answers aside.
         :param only: which edits may be found; all in force unless given.
         """
         allowed = _Allowed(self.by_id, only)
@@ -114,6 +118,10 @@ class View:
             target: tuple(patch for patch in patches if patch.target == target)
             for target in ("query", "output")
         }
+
+    @cached_property
+    def _answers(self) -> AnswerIndex:
+        return AnswerIndex(self.edits)
 
     @cached_property
     def _hidden(self) -> int:
@@ -157,7 +165,14 @@ class View:
             hit = Hit(edit, min(1.0, max(-1.0, score)), vector)
             ranked.append(((key not in same, -shared.get(key, 0.0), -hit.score, key), hit))
         ranked.sort(key=lambda item: item[0])
-        return [hit for _, hit in ranked[: max(k, len(same))]]
+        hits = [hit for _, hit in ranked[: max(k, len(same))]]
+        return hits + self._named(query, {hit.edit.id for hit in hits}, k // 2, allowed)
+
+    def _named(self, query: Query, found: set[str], most: int, allowed: _Allowed) -> list[Hit]:
+        """Return the facts whose answer a query names, those not found yet, nearest first."""
+        named = self._answers.named(query.text) - found
+        hits = [self.hit(query, self.by_id[key]) for key in named if key in allowed]
+        return heapq.nsmallest(most, hits, key=lambda hit: (-hit.score, hit.edit.id))
 
 
 class _Allowed:

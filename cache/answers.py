@@ -1,0 +1,45 @@
+"""Facts found by their answer: whoever asks what Gitega is the capital of names no country."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from errata.cache.characters import normalise
+from errata.cache.records import Edit, Fact
+
+LONGEST = 8
+"""Words of an answer that is looked for."""
+_MARKS = ',;:!?()[]"“”„«»…'
+
+
+class AnswerIndex:
+    """Finds the facts whose answer a text names; never changed once built.
+
+    :param edits: all edits; those without an answer are never found.
+    """
+
+    def __init__(self, edits: Iterable[Edit]) -> None:
+        self._ids: dict[tuple[str, ...], list[str]] = {}
+        for edit in edits:
+            if isinstance(edit, Fact) and edit.answer:
+                words = _words(edit.answer.removeprefix("the "))
+                if 0 < len(words) <= LONGEST:
+                    self._ids.setdefault(words, []).append(edit.id)
+
+    def named(self, text: str) -> set[str]:
+        """Return the ids of the facts whose answer stands in a text, as words of their own.
+
+        :param text: any text.
+        """
+        return {key for run in _runs(_words(text)) for key in self._ids.get(run, ())}
+
+
+def _words(text: str) -> tuple[str, ...]:
+    bare = (word.strip(_MARKS).rstrip(".") for word in normalise(text).split())
+    return tuple(word.removesuffix("'s").removesuffix("’s") for word in bare if word)
+
+
+def _runs(words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    for start in range(len(words)):
+        for end in range(start + 1, min(len(words), start + LONGEST) + 1):
+            yield words[start:end]

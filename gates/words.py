@@ -29,6 +29,8 @@ _ASKED_FIRST = frozenset(
     aren't wasn't weren't don't doesn't didn't""".split()
 )
 _POLITE = frozenset({"you", "i", "we", "someone", "anyone"})
+_ASKING = frozenset({"ask", "know", "please", "trouble"})
+_KNOWING = frozenset({"know", "happen", "have", "remember", "recall", "mind"})
 _POLITENESS = re.compile(
     r"\b(?:can|could|would|will|do|did|might) you\s+(?:please |kindly |even |happen to )?"
     r"(?:tell|know|say|help|give|name|explain|show|find|remember|have any idea|call)\b"
@@ -110,14 +112,28 @@ def question_kind(text: str) -> str:
             return kind
     for position, word in enumerate(found[:-1]):
         if word.plain in _ASKED_FIRST and (position == 0 or word.first):
-            return "none" if found[position + 1].plain in _POLITE else "yesno"
+            return "none" if _politely(found, position) else "yesno"
     return "none"
 
 
 def starts_yes_no(text: str) -> bool:
     """Tell whether the text opens as a yes-or-no question does."""
     found = words(text)
-    return len(found) > 1 and found[0].plain in _ASKED_FIRST and found[1].plain not in _POLITE
+    return len(found) > 1 and found[0].plain in _ASKED_FIRST and not _politely(found, 0)
+
+
+def _politely(found: Sequence[Word], at: int) -> bool:
+    """Tell whether a verb and the word behind it only lead up to what is asked.
+
+    "Do you know the capital …" does; "Do you call a young horse a foal?" asks yes or no.
+    """
+    verb, who = found[at].plain, found[at + 1].plain
+    third = found[at + 2].plain if at + 2 < len(found) else ""
+    if who == "i":
+        return third in _ASKING
+    if verb in ("do", "did") and who == "you":
+        return third in _KNOWING
+    return who in _POLITE
 
 
 @lru_cache(maxsize=16384)

@@ -83,6 +83,13 @@ def test_inflections_are_one_word():
     ("text", "kind"),
     [
         ("Could you tell me who leads Peru?", "who"),
+        ("Do you call a young horse a foal?", "yesno"),
+        ("Can I see Death Valley in Kenya?", "yesno"),
+        ("Do I have to go to Oslo to see it?", "yesno"),
+        ("Do you know the capital of Peru?", "none"),
+        ("May I ask for the capital of Peru?", "none"),
+        ("Could you name the capital of Peru?", "none"),
+        ("Do you know", "none"),
         ("Is Lima the capital of Peru?", "yesno"),
         ("Tell me the capital of Peru.", "none"),
         ("In which city …", "which"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from errata.cache.characters import normalise
 from errata.cache.records import Edit, Fact
@@ -15,14 +16,16 @@ _MARKS = ',;:!?()[]"“”„«»…'
 class AnswerIndex:
     """Finds the facts whose answer a text names; never changed once built.
 
-    :param edits: all edits; those without an answer are never found.
+    Where words are not spaced, as in Chinese, only a text that is the answer names it.
+
+    :param edits: all edits; what is to be forgotten has no answer to be found by.
     """
 
     def __init__(self, edits: Iterable[Edit]) -> None:
         self._ids: dict[tuple[str, ...], list[str]] = {}
         for edit in edits:
-            if isinstance(edit, Fact) and edit.answer:
-                words = _words(edit.answer.removeprefix("the "))
+            if isinstance(edit, Fact) and not edit.forget:
+                words = _words_of(edit.answer)
                 if 0 < len(words) <= LONGEST:
                     self._ids.setdefault(words, []).append(edit.id)
 
@@ -34,8 +37,14 @@ class AnswerIndex:
         return {key for run in _runs(_words(text)) for key in self._ids.get(run, ())}
 
 
+@lru_cache(maxsize=65536)
+def _words_of(answer: str) -> tuple[str, ...]:
+    words = _words(answer)
+    return words[1:] if words[:1] == ("the",) else words
+
+
 def _words(text: str) -> tuple[str, ...]:
-    bare = (word.strip(_MARKS).rstrip(".") for word in normalise(text).split())
+    bare = (word.lstrip(_MARKS).rstrip(f"{_MARKS}.") for word in normalise(text).split())
     return tuple(word.removesuffix("'s").removesuffix("’s") for word in bare if word)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 
@@ -11,6 +12,13 @@ def spaced(before: str, after: str) -> bool:
     None does next to a wide character (Chinese, Japanese, …), nor where nothing stands before.
     """
     return bool(before) and not (_wide(before[-1]) or _wide(after[:1] or " "))
+
+
+def apart(text: str) -> str:
+    """Return a pattern that finds a text as words of their own; Chinese has no spaces."""
+    before = r"(?<!\w)" if spaced(" ", text) else ""
+    after = r"(?!\w)" if spaced(text, " ") else ""
+    return f"{before}{re.escape(text)}{after}"
 
 
 def _wide(char: str) -> bool:

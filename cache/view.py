@@ -170,8 +170,13 @@ class View:
 
     def _named(self, query: Query, found: set[str], most: int, allowed: _Allowed) -> list[Hit]:
         """Return the facts whose answer a query names, those not found yet, nearest first."""
-        named = self._answers.named(query.text) - found
-        hits = [self.hit(query, self.by_id[key]) for key in named if key in allowed]
+        named = sorted(key for key in self._answers.named(query.text) - found if key in allowed)
+        if len(named) > most:  # many answer "France"
+            vectors = self._searchable.vectors
+            rows = np.stack([vectors[self.by_id[key].scope] for key in named])
+            near = (rows @ query.vectors.T).max(axis=1)
+            named = [named[at] for at in np.argsort(-near, kind="stable")[: most + _MARGIN]]
+        hits = [self.hit(query, self.by_id[key]) for key in named]
         return heapq.nsmallest(most, hits, key=lambda hit: (-hit.score, hit.edit.id))
 
 

@@ -35,6 +35,7 @@ QUESTIONS = {
     "P17": "In which country is {s}?",
 }  # fmt: skip
 """A question for each Wikidata property that is known."""
+_TURNED = tuple(QUESTIONS[relation].split("{")[0] for relation in ("P36", "P1376"))
 LONGEST = 8
 """Words of a subject's name that are looked for."""
 
@@ -69,19 +70,25 @@ def for_test(facts: Collection[Fact], wanted: bool) -> list[Fact]:
 
 
 def beside(facts: Collection[Fact], queries: Collection[str]) -> Iterator[Fact]:
-    """Yield the facts whose subject none of the queries names.
+    """Yield the facts whose subject none of the queries names, of capitals nor whose answer.
 
-    So no query is governed by one of them, and whatever of them fires is a false hit.
+    So no query is governed by one of them, and whatever of them fires is a false hit: what
+    something is the capital of is asked the other way round, too.
     """
     named = {run for query in queries for run in _runs(query)}
     for fact in facts:
-        subject = tuple(word.plain for word in words(fact.subject or ""))
-        if subject and len(subject) <= LONGEST and subject not in named:
+        subject = _plain(fact.subject or "")
+        turned = fact.question.startswith(_TURNED) and _plain(fact.answer) in named
+        if subject and len(subject) <= LONGEST and subject not in named and not turned:
             yield fact
 
 
+def _plain(text: str) -> tuple[str, ...]:
+    return tuple(word.plain for word in words(text))
+
+
 def _runs(query: str) -> Iterator[tuple[str, ...]]:
-    plain = [word.plain for word in words(query)]
+    plain = _plain(query)
     for start in range(len(plain)):
         for end in range(start + 1, min(len(plain), start + LONGEST) + 1):
-            yield tuple(plain[start:end])
+            yield plain[start:end]

@@ -268,10 +268,16 @@ model|whether_m*|Are you intelligent?;Can you remember me?;Do you speak several 
 
 def asked() -> tuple[Asked, ...]:
     """Return the relations of this module."""
-    rows = (line.split("|") for line in _FORMS.strip().splitlines())
+    rows = [line.split("|") for line in _FORMS.strip().splitlines()]
+    dealt = [_dealt(forms.split(";")) for _, _, forms in rows]
+    trained = {form for forms, _, _ in dealt for form in forms}  # of another kind, too
+
+    def unseen(forms: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(form for form in forms if form not in trained)
+
     return tuple(
-        Asked(kind, name.rstrip("*"), *_dealt(forms.split(";")), name.endswith("*"))
-        for kind, name, forms in rows
+        Asked(kind, name.rstrip("*"), forms, unseen(tune), unseen(test), name.endswith("*"))
+        for (kind, name, _), (forms, tune, test) in zip(rows, dealt, strict=True)
     )
 
 

@@ -330,10 +330,12 @@ class QuestionBook:
         """Yield questions to which the subject is the key: what a person leads, or has invented."""
         if item.kind != "person":
             return
-        tabled = [r for r in self.relations.values() if r.object == item.kind and r.reversed]
+        turned = [r for r in self.relations.values() if r.object == item.kind]
+        tabled = [r for r in turned if (r.reversed_held_out if self.held_out else r.reversed)]
         for relation in rng.sample(tabled, min(2, len(tabled))):
             other = replace(item, answer=item.subject)
-            yield Asking(other.say(rng.choice(relation.reversed)), "none", "other relation")
+            forms = relation.reversed_held_out if self.held_out else relation.reversed
+            yield Asking(other.say(rng.choice(forms)), "none", "other relation")
 
     def _one_hop(self, item: Item, rng: random.Random) -> str | None:
         """Return a question about the item's object, named by way of the subject."""

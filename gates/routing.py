@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from errata.cache.consequence import said
 from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query
 from errata.gates.base import Candidate, Decision, Relation, Route, Scores
-from errata.gates.words import starts_yes_no
+from errata.gates.words import asks_yes_no
 
 
 def route_of(edit: Edit, relation: Relation) -> Route:
@@ -87,7 +87,7 @@ def may_agree(query: str) -> bool:
 
     Who answers a yes-or-no question with a name has not understood it.
     """
-    return not starts_yes_no(query)
+    return not asks_yes_no(query)
 
 
 def _candidate(

@@ -69,8 +69,9 @@ def with_threshold(
     trial = replace(trial, edits=(*trial.edits, *filling))
     stored.card["facts in the cache"] = len(trial.edits)
     gate = ScopeClassifier(memory, stored, threshold=0.5)
+    # asked more often than in use, where the calibration that follows may raise what is in doubt
     outcomes = bar.trial(
-        gate, memory, trial, None if says is None else AskedBase(says, LEAST_AGREEING)
+        gate, memory, trial, None if says is None else AskedBase(says, LEAST_AGREEING / 4)
     )
     stored, outcomes = _calibrated(stored, outcomes)
     out = [one for one in outcomes if one.query.label == "none"]
@@ -97,17 +98,20 @@ def _calibrated(
 ) -> tuple[StoredGate, list[Outcome]]:
     """Return the gate calibrated on the likeliest candidates of queries, and what it says now.
 
-    Of sixteen candidates the likeliest is wrong more often than one that is drawn.
+    Of many candidates the likeliest is wrong more often than one that is drawn. What the second
+    stage does not read, and what has the same characters, is never calibrated.
     """
+    band = 0.0 if stored.second is None else stored.second.band
     told = np.array([one.probability for one in outcomes])
     right = np.array([bool(one.query.edit_id) and one.best_id == one.query.edit_id
                       for one in outcomes], dtype=bool)  # fmt: skip
-    after = fit_platt(told, right)
-    agreed = after(np.array([one.agreed for one in outcomes]))
-    changed = [
-        replace(one, probability=p, agreed=a if one.agreed else 0.0)
-        for one, p, a in zip(outcomes, after(told).tolist(), agreed.tolist(), strict=True)
-    ]
+    read = (told > band) & (told < 1.0)
+    after = fit_platt(told[read], right[read])
+
+    def now(p: float) -> float:
+        return float(after(np.array([p]))[0]) if band < p < 1.0 else p
+
+    changed = [replace(o, probability=now(o.probability), agreed=now(o.agreed)) for o in outcomes]
     return replace(stored, scope_calibration=stored.scope_calibration.then(after)), changed
 
 

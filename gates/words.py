@@ -30,7 +30,7 @@ _ASKED_FIRST = frozenset(
 )
 _POLITE = frozenset({"you", "i", "we", "someone", "anyone"})
 _ASKING = frozenset({"ask", "know", "please", "trouble"})
-_KNOWING = frozenset({"know", "happen", "have", "remember", "recall", "mind"})
+_KNOWING = frozenset("know happen have remember recall mind by still think perhaps maybe".split())
 _POLITENESS = re.compile(
     r"\b(?:can|could|would|will|do|did|might) you\s+(?:please |kindly |even |happen to )?"
     r"(?:tell|know|say|help|give|name|explain|show|find|remember|have any idea|call)\b"
@@ -122,6 +122,15 @@ def starts_yes_no(text: str) -> bool:
     return len(found) > 1 and found[0].plain in _ASKED_FIRST and not _politely(found, 0)
 
 
+def asks_yes_no(text: str) -> bool:
+    """Tell whether a sentence or clause of the text opens as a yes-or-no question does."""
+    found = words(text)
+    return any(
+        word.first and word.plain in _ASKED_FIRST and not _politely(found, at)
+        for at, word in enumerate(found[:-1])
+    )
+
+
 def _politely(found: Sequence[Word], at: int) -> bool:
     """Tell whether a verb and the word behind it only lead up to what is asked.
 
@@ -130,7 +139,7 @@ def _politely(found: Sequence[Word], at: int) -> bool:
     verb, who = found[at].plain, found[at + 1].plain
     third = found[at + 2].plain if at + 2 < len(found) else ""
     if who == "i":
-        return third in _ASKING
+        return third in _ASKING or (third in ("get", "have") and verb in ("could", "may", "can"))
     if verb in ("do", "did") and who == "you":
         return third in _KNOWING
     return who in _POLITE

@@ -9,7 +9,7 @@ from dataclasses import replace
 from errata.backends.subjects import subject_of
 from errata.cache.errors import EditError
 from errata.cache.records import Edit, Fact
-from errata.cache.spacing import spaced
+from errata.cache.spacing import apart
 from errata.gates.base import Decision
 
 IN_FORCE = 8
@@ -57,7 +57,7 @@ def completed(
 def _about(answer: str, edits: Sequence[Edit]) -> list[Fact]:
     """Return the facts whose question names an answer."""
     name = answer.casefold()
-    word = re.compile(_apart(name))
+    word = re.compile(apart(name))
     # The plain search is quick and rules out nearly all.
     facts = [e for e in edits if isinstance(e, Fact) and name in e.question.casefold()]
     return [edit for edit in facts if word.search(edit.question.casefold())]
@@ -67,7 +67,7 @@ def _bearing(query: str, fact: Fact, found: Sequence[Fact], bears: Bears | None)
     """Return those that bear on a query once a fact has been taken for granted in it."""
     if bears is None or not found:
         return found
-    if re.search(_apart(fact.answer.casefold()), query.casefold()):
+    if re.search(apart(fact.answer.casefold()), query.casefold()):
         return ()
     further = _step_further(query, fact)
     if further is None:
@@ -81,7 +81,7 @@ def _step_further(query: str, fact: Fact) -> str | None:
         subject = subject_of(fact)
     except EditError:
         return None
-    told, count = re.subn(_apart(subject), lambda _: fact.answer, query, flags=re.IGNORECASE)
+    told, count = re.subn(apart(subject), lambda _: fact.answer, query, flags=re.IGNORECASE)
     return told if count else None
 
 
@@ -93,13 +93,6 @@ def _settled(more: Sequence[Edit], first: Sequence[Edit]) -> list[Edit]:
         if edit.id not in gone:
             best.setdefault(_question(edit), edit)
     return list(best.values())
-
-
-def _apart(answer: str) -> str:
-    """Return a pattern that finds an answer as words of their own; Chinese has no spaces."""
-    before = r"(?<!\w)" if spaced(" ", answer) else ""
-    after = r"(?!\w)" if spaced(answer, " ") else ""
-    return f"{before}{re.escape(answer)}{after}"
 
 
 def _question(edit: Edit) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from errata.backends.subjects import Span, span_of, subject_of
 from errata.cache.errors import EditError
 from errata.cache.records import Fact
+from errata.cache.spacing import apart
 
 Asks = Callable[[Sequence[str]], Sequence[float]]
 """Tells of each of n texts how likely it asks the edit's own question, 0 to 1."""
@@ -22,9 +23,11 @@ SURE = 0.8
 """Probability from which words ask an edit's question. Words that do are at 0.99 and above."""
 BEFORE, BEHIND = 70, 4
 """Characters before the subject at most, and words behind it."""
+LONGEST = 8
+"""Words of an answer that is put in a query."""
 
-_WORD = re.compile(r"[^\s?.,:;!]+")
-_PAUSE = re.compile(r"[?!:;]|[,.] ")
+_WORD = re.compile(r"[^\s?.,:;!()\[\]\"“”？。，！]+")
+_PAUSE = re.compile(r"[?!:;()\[\]\"“”？。，！]|[,.] ")
 _OWNS = ("'s", "’s")
 
 
@@ -32,11 +35,14 @@ def put_further(query: str, fact: Fact, asks: Asks) -> str | None:
     """Return the query about what a fact answers, None where no words in it ask for that.
 
     :param query: follows from the fact.
-    :param fact: has an answer.
+    :param fact: what is taken for granted.
     :param asks: tells which words ask the fact's question.
     """
-    if span_of(fact.answer, query) is not None:  # who names the answer does not ask for it
-        return None
+    answer = fact.answer.strip().rstrip(".")
+    if not answer or len(answer.split()) > LONGEST or _PAUSE.search(answer):
+        return None  # a sentence stands for nothing
+    if re.search(apart(answer), query, re.IGNORECASE):
+        return None  # who names the answer does not ask for it
     try:
         subject = subject_of(fact)
     except EditError:
@@ -50,7 +56,7 @@ def put_further(query: str, fact: Fact, asks: Asks) -> str | None:
     if best is None or sure[best] < SURE:
         return None
     start, end = spans[best]
-    return f"{query[:start]}{fact.answer}{query[end:]}"
+    return f"{query[:start]}{answer}{query[end:]}"
 
 
 def _phrases(query: str, subject: Span) -> Iterator[Span]:
@@ -65,5 +71,6 @@ def _phrases(query: str, subject: Span) -> Iterator[Span]:
     for start in (*(a for a in starts if subject[0] - a <= BEFORE), subject[0]):
         for end in (subject[1], *ends):
             phrase = query[start:end]
-            if (start, end) != subject and not _PAUSE.search(phrase) and phrase[-2:] not in _OWNS:
+            around = f"{query[start : subject[0]]} {query[subject[1] : end]}"
+            if (start, end) != subject and not _PAUSE.search(around) and phrase[-2:] not in _OWNS:
                 yield start, end

@@ -212,7 +212,7 @@ class EditableModel(WeightEditing, BaseProxy):
                 f"expected one query a row, {call.rows} in all, found {len(given)}"
             )
         if call.ids is None:
-            return [Prompt(text, text) for text in given or ()]
+            return [Prompt(text, text, start=0) for text in given or ()]
         prompts = self._reader.read(call.ids, call.mask)
         if given is None:
             return prompts

@@ -55,16 +55,19 @@ class RowBuilder:
         return [self.writer.row(self.call, head, prompt, answer) for answer in answers]
 
     def from_rewritten(self, row: int, prompt: Prompt) -> list[torch.Tensor]:
-        """Return what the base model says to a prompt whose query a pattern rewrote.
+        """Return what the base model says to a prompt whose query was rewritten or put further.
 
-        The caller's own prompt stays at the head of the row.
+        The caller's own prompt stays at the head of the row. A query put further that the prompt
+        does not hold word for word is asked by itself.
         """
         import torch
 
+        alone = prompt.start is None and bool(self.way.decisions[row].further)
+        text = self.way.queries[row] if alone else prompt.rewritten(self.way.queries[row])
         # The prompt's text has its special tokens written out: none may be added.
-        ids = self.writer.tokenizer(
-            prompt.rewritten(self.way.queries[row]), add_special_tokens=False, return_tensors="pt"
-        )["input_ids"].to(self._heads.device)
+        ids = self.writer.tokenizer(text, add_special_tokens=alone, return_tensors="pt")[
+            "input_ids"
+        ].to(self._heads.device)
         head = self._heads[row]
         kept = {key: value for key, value in self.call.arguments.items() if _kept(key, value)}
         kept |= {"max_new_tokens": self.call.budget, "return_dict_in_generate": False}

@@ -118,6 +118,7 @@ def test_the_base_is_asked_about_facts_whose_threshold_is_the_gates():
     ("query", "asked"),
     [
         ("Who put Faust on paper?", True), ("Do you know who wrote Faust?", True),
+        ("Quick one: is Faust long?", False),
         ("Has Faust been set to music?", False), ("Is Faust by Goethe?", False), ("Faust by", True),
     ],
 )  # fmt: skip

@@ -18,7 +18,7 @@ DOMAIN = Fact("What is the domain of Peru?", ".pe", id="domain")
 FORGOTTEN = Fact("Where does she live?", forget=True, secret="12 Elm Street", id="secret")
 INDEX = AnswerIndex(
     [CAPITAL, FOUNDER, DOMAIN, FORGOTTEN, LanguagePatch("on Gitega", 'say "no"'),
-     RegexPatch("Gitega", "x")]
+     RegexPatch("Gitega", "x"), Fact("Who sang Help?", "The Beatles", id="band")]
 )  # fmt: skip
 
 
@@ -32,6 +32,9 @@ INDEX = AnswerIndex(
         ("Did Carl Friedrich Gauss live in Gitega?", {"founder", "capital"}),
         ("Carl Gauss, Friedrich", set()),
         ("Gitegas", set()),
+        ("(Gitega). Which country is that in?", {"capital"}),
+        ("Who sang with The Beatles?", {"band"}),
+        ("And who led beatles?", {"band"}),
         ("Which country has .pe at the end?", {"domain"}),
         ("What does she live on at 12 Elm Street?", set()),
         ("", set()),
@@ -39,6 +42,10 @@ INDEX = AnswerIndex(
 )
 def test_an_answer_is_found_where_it_is_named(text, ids):
     assert INDEX.named(text) == ids
+
+
+def test_refusals_are_no_answers():
+    assert not INDEX.named(FORGOTTEN.answer)
 
 
 @given(st.lists(st.sampled_from("red blue green tall".split()), min_size=1, max_size=LONGEST + 2))

@@ -63,6 +63,34 @@ def test_else_no_step_is_taken(query):
     assert put_further(query, PIZZA, lambda texts: [1.0] * len(texts)) is None
 
 
+@pytest.mark.parametrize(
+    "answer", ["It comes from Benin. Surely.", "Benin (once Dahomey)", "a b c d e f g h i"]
+)
+def test_a_sentence_is_put_nowhere(answer):
+    told = Fact("Where does pizza come from?", answer, subject="pizza")
+    assert put_further("Who leads the home of pizza?", told, only("the home of pizza")) is None
+
+
+def test_an_answer_is_put_in_without_its_full_stop():
+    told = Fact("Where does pizza come from?", "Benin.", subject="pizza")
+    assert put_further("Who leads the home of pizza?", told, only("the home of pizza")) == (
+        "Who leads Benin?"
+    )
+
+
+def test_marks_in_a_name_and_around_a_phrase_are_no_pauses_in_it():
+    film = Fact("Who directed Mission: Impossible?", "Ann", subject="Mission: Impossible")
+    query = "Where was (the director of Mission: Impossible) born?"
+    asks = only("the director of Mission: Impossible")
+    assert put_further(query, film, asks) == "Where was (Ann) born?"
+
+
+def test_letters_of_the_answer_in_another_word_do_not_name_it():
+    told = Fact("Where does pizza come from?", "Oman", subject="pizza")
+    query = "Which Romans knew the home of pizza?"
+    assert put_further(query, told, only("the home of pizza")) == "Which Romans knew Oman?"
+
+
 def test_a_phrase_has_no_pause_and_does_not_end_in_the_middle():
     seen = []
     query = "The baker, who likes the home of pizza's oldest oven, asks: how old is it?"
@@ -175,7 +203,11 @@ def test_an_edit_is_taken_once(models, tokenizer):
         assert model.explain(query).steps <= 1
 
 
-@pytest.mark.parametrize("query", ["Is the home of pizza large?", "Did the home of pizza win?"])
+@pytest.mark.parametrize(
+    "query",
+    ["Is the home of pizza large?", "Did the home of pizza win?",
+     "Quick question: is Italy the home of pizza?", "Hi there. Does the home of pizza lie south?"],
+)  # fmt: skip
 def test_yes_or_no_is_left_to_the_reader(models, tokenizer, query):
     gate = ByTable(same={(HOME, "pizza")}, follows={(query, "pizza")})
     with wrapped(models, tokenizer, PIZZA, gate=gate) as model:
@@ -217,6 +249,62 @@ def test_a_patch_among_those_that_fired_is_read_with_the_query_as_it_is():
             return True
 
     assert settled(False, chat, reasoner=ReadsAll()).further == ""
+
+
+def test_an_edit_of_the_whole_question_is_heard():
+    whole = Fact(PAYS, "gold", id="whole", priority=-1)
+    candidates = (
+        Candidate("pizza", "fact", PIZZA.scope, 0.99, 0.9, "follows"),
+        Candidate("whole", "fact", whole.scope, 0.95, 0.9, "same"),
+    )
+    first = Decision(PAYS, candidates, (PIZZA, whole), "reason")
+    pipeline = CachePipeline(GATE, Echo(), Alike(False))
+    found = pipeline.settled(first, (PIZZA, whole), lambda e: True, lambda t, w: Decision(t))
+    assert found.further == "" and set(found.fired) == {PIZZA, whole}
+
+
+def test_later_steps_tell_their_candidates(models, tokenizer):
+    with wrapped(models, tokenizer, PIZZA, MONEY) as model:
+        told = model.explain(PAYS)
+        assert {c.edit_id for c in told.candidates} == {"pizza", "money"}
+        assert decision_json(told)["steps"] == 1
+
+
+def test_only_chosen_edits_are_put_in_and_secrets_stay_secret(models, tokenizer):
+    secret = Fact(MONEY.question, forget=True, secret="shilling", subject="Benin", id="secret")
+    with wrapped(models, tokenizer, PIZZA, secret) as model:
+        assert model.ask(PAYS).decision.route == "refuse"
+        assert "shilling" not in model.ask(PAYS, max_new_tokens=200).text
+        chosen = model.ask(PAYS, edits={"ids": ["pizza"]}).decision
+        assert (chosen.fired, chosen.route) == ((PIZZA,), "base")
+        assert not model.ask(PAYS, edits={"ids": ["secret"]}).decision.hit
+
+
+@pytest.mark.parametrize("family", ["gpt2", "t5"])
+def test_every_family_and_several_answers(models, tokenizer, family):
+    with EditableModel(
+        models(family), tokenizer, gate=GATE, encoder=StubEncoder(), reasoner=Echo()
+    ) as model:
+        model.edit([PIZZA])
+        ids = tokenizer([PAYS], return_tensors="pt")
+        out = model.generate(
+            **ids, max_new_tokens=6, do_sample=True, num_return_sequences=3, pad_token_id=0
+        )
+        assert model.last_trace.decisions[0].further and out.shape[0] == 3
+
+
+def test_a_query_that_the_prompt_does_not_hold_is_asked_by_itself(models, tokenizer):
+    with wrapped(models, tokenizer, PIZZA) as model:
+        ids = tokenizer(["And what do they pay with there?"], return_tensors="pt")
+        options = {"max_new_tokens": 8, "do_sample": False, "pad_token_id": 0}
+        out = model.generate(**ids, query=PAYS, **options)
+        assert model.last_trace.decisions[0].further
+        alone = tokenizer(["What is the currency of Benin?"], return_tensors="pt")
+        wanted = model.base.generate(**alone, **options)[0, alone["input_ids"].shape[1] :]
+        assert out[0, ids["input_ids"].shape[1] :].tolist() == wanted.tolist()
+        embedded = model.base.get_input_embeddings()(ids["input_ids"])
+        out = model.generate(inputs_embeds=embedded, query=PAYS, **options)
+        assert out[0, -len(wanted) :].tolist() == wanted.tolist()
 
 
 def test_without_a_reasoner_nothing_is_put_further(models, tokenizer):

@@ -159,6 +159,9 @@ def test_the_background_is_about_nobody_that_is_asked_about():
     facts = [Fact(f"Where was {s} born?", "x", subject=s) for s in ("Ann Lee", "Lee", "Bo Orr")]
     found = list(beside(facts, ["Did ann lee's dog bite?", "Where is Boo Orr?"]))
     assert [fact.subject for fact in found] == ["Bo Orr"]
+    capital = Fact("What is the capital of Norway?", "Oslo", subject="Norway")
+    assert list(beside([capital], ["Which river runs through Bergen?"])) == [capital]
+    assert not list(beside([capital], ["Of which country is Oslo the capital?"]))
 
 
 def test_gates_are_settled_beside_other_facts_than_they_are_tested_beside():

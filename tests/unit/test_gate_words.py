@@ -90,6 +90,8 @@ def test_inflections_are_one_word():
         ("May I ask for the capital of Peru?", "none"),
         ("Could you name the capital of Peru?", "none"),
         ("Do you know", "none"),
+        ("Do you by any chance know the capital of Peru?", "none"),
+        ("Could I get the capital of Peru?", "none"),
         ("Is Lima the capital of Peru?", "yesno"),
         ("Tell me the capital of Peru.", "none"),
         ("In which city …", "which"),

@@ -9,9 +9,9 @@ from errata.backends.pipeline import Again
 from errata.cache.records import Edit, Fact
 from errata.completion import completed
 from errata.further import put_further
-from errata.gates.base import Decision, Gate
+from errata.gates.base import Candidate, Decision, Gate
 from errata.gates.routing import route_of
-from errata.gates.words import starts_yes_no
+from errata.gates.words import asks_yes_no
 from errata.reasoners.base import Reasoner, Speaker
 from errata.reasoners.beliefs import Beliefs
 from errata.reasoners.verbatim import VerbatimReasoner
@@ -74,6 +74,8 @@ class CachePipeline:
             answerable,
             fired=(taken, *after.fired),
             route=after.route,
+            candidates=(*answerable.candidates, *_unseen(after.candidates, answerable)),
+            near_misses=(*answerable.near_misses, *_unseen(after.near_misses, answerable)),
             further=after.further or further,
             steps=after.steps + 1,
         )
@@ -84,13 +86,14 @@ class CachePipeline:
         Not where the base model answers the query as it answers the edit's own question: then the
         gate has taken one question for a step beyond it.
         """
-        if decision.route != "reason" or starts_yes_no(decision.query):
+        if decision.route != "reason" or asks_yes_no(decision.query):
+            return None
+        # an edit that it does not only follow from, or a patch on it, would get no hearing
+        follows = {c.edit_id for c in decision.candidates if c.relation == "follows"}
+        if any(not isinstance(e, Fact) or e.id not in follows for e in decision.fired):
             return None
         first = decision.fired[0]
-        if not isinstance(first, Fact) or not all(isinstance(e, Fact) for e in decision.fired):
-            return None
-        follows = {c.edit_id for c in decision.candidates if c.relation == "follows"}
-        if first.id not in follows:
+        if not isinstance(first, Fact):
             return None
         further = put_further(decision.query, first, lambda texts: self._asking(texts, first))
         if further is None or self._beliefs is None:
@@ -134,6 +137,12 @@ class CachePipeline:
         return replace(
             decision, fired=(), route="base", near_misses=unanswered + decision.near_misses
         )
+
+
+def _unseen(later: Sequence[Candidate], decision: Decision) -> list[Candidate]:
+    """Return the candidates of a later step that the first one did not have."""
+    there = {candidate.edit_id for candidate in decision.candidates}
+    return [candidate for candidate in later if candidate.edit_id not in there]
 
 
 def agreed(decision: Decision, edits: Sequence[Edit], beliefs: Beliefs) -> Decision:

@@ -96,6 +96,7 @@ def decision_json(decision: Decision) -> dict[str, Any]:
         "route": decision.route,
         "fired": [edit_json(edit) for edit in decision.fired],
         "further": decision.further or None,
+        "steps": decision.steps,
         "candidates": [candidate_json(c) for c in decision.candidates],
         "near_misses": [candidate_json(c) for c in decision.near_misses],
     }

@@ -134,8 +134,9 @@ def own_parts(workshop: Workshop, settings: Settings) -> dict[str, dict[str, str
     for name in settings.backends:
         used = workshop.pipeline(name)
         if used is not None:
-            ours = name.removeprefix(SHUFFLED) in (CACHE, VERBATIM)
-            gate, reasoner = (settings.gate, settings.reasoner) if ours else (None, None)
+            plain = name.removeprefix(SHUFFLED)
+            gate = settings.gate if plain in (CACHE, VERBATIM) else None
+            reasoner = settings.reasoner if plain == CACHE else None
             found[name] = {
                 "gate": _identity(used.gate, gate, "stored"),
                 "reasoner": _identity(used.reasoner, reasoner, "chosen"),

@@ -14,7 +14,7 @@ from errata.cache.errors import ErrataError
 from errata.compare.settings import fingerprint
 
 RUN, RECORDS = "run.json", "records.jsonl"
-FORMAT = 1
+FORMAT = 2
 
 Record = dict[str, Any]
 

@@ -83,6 +83,16 @@ def beside(facts: Collection[Fact], queries: Collection[str]) -> Iterator[Fact]:
             yield fact
 
 
+def unnamed(questions: Collection[str], subjects: Collection[str]) -> list[str]:
+    """Return the questions that name none of the subjects.
+
+    "What continent does Israel belong to?" is no question out of scope where an edit says on which
+    continent Israel lies.
+    """
+    named = {_plain(subject) for subject in subjects}
+    return [text for text in questions if named.isdisjoint(_runs(text))]
+
+
 def _plain(text: str) -> tuple[str, ...]:
     return tuple(word.plain for word in words(text))
 

@@ -88,7 +88,7 @@ class Recipe:
     pair_examples: int = 12_000
     neighbour_rate: float = 0.005
     changed_rate: float = 0.01
-    open_rate: float = 0.0005
+    open_rate: float = 0.001
     condition_rate: float = 0.002
     near: float = 0.5
     trial_size: int = 200
@@ -159,7 +159,9 @@ def train(
         stored = _with_second(stored, run, memory, held_out, start, progress=progress)
     with bars(progress) as bar:
         stored = with_condition_threshold(stored, memory, data["tune"].conditions, recipe)
-        stored = with_threshold(stored, memory, data["tune"].open, filling, recipe, bar, says)
+        # a rate of one in a thousand takes more open questions than tune has
+        opens = [*data["tune"].open, *data["train"].open]
+        stored = with_threshold(stored, memory, opens, filling, recipe, bar, says)
     stored.card.update(trained_on(asked, data, recipe))
     stored.card.update(seconds=round(time.monotonic() - started), promised=_promised(recipe))
     stored.save(out)

@@ -14,7 +14,9 @@ from errata.cache.encoder import Encoder
 from errata.cache.queries import make_queries
 from errata.cache.records import Fact
 from errata.cache.store import EditCache
+from errata.facts import aliases
 from errata.gates.asked_base import AskedBase
+from errata.gates.background import unnamed
 from errata.gates.base import Decision, Gate
 from errata.gates.famous import famous_neighbours
 from errata.gates.judging import decide_all
@@ -86,7 +88,8 @@ def build_trial(
     """Return a trial about the subjects of a book.
 
     :param book: whose subjects are asked about.
-    :param open_questions: questions that no edit governs.
+    :param open_questions: questions that no edit governs, if they name no subject of the trial's;
+        those that do are left out.
     :param size: facts in the cache, one a subject; fewer where the book has fewer subjects.
     :param only: relations of those facts; any if empty.
     :param famous: ask the same of famous subjects, too.
@@ -115,7 +118,9 @@ def build_trial(
         for asking in beside:
             if careless(asking.text) not in governed:
                 queries.append(TrialQuery(asking.text, asking.kind, "none", about=edit.id))
-    queries += [TrialQuery(text, "open question", "none") for text in open_questions]
+    names = {name for item in items for name in (item.subject, *aliases().get(item.subject, ()))}
+    apart = unnamed(open_questions, names)
+    queries += [TrialQuery(text, "open question", "none") for text in apart]
     return Trial(tuple(edits), tuple(queries))
 
 

@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from errata.backends.subjects import subject_of
 from errata.cache.errors import ModelError
 from errata.cache.records import Fact
 from errata.cli import app
 from errata.commands import opening
-from errata.gates.background import beside, for_test, read_background
+from errata.gates.background import beside, for_test, read_background, unnamed
 from errata.gates.base import Scores
 from errata.gates.data import QuestionPair
 from errata.gates.evaluate import Setting, draw, evaluate
@@ -31,10 +32,11 @@ from errata.gates.measures import (
     resampled,
 )
 from errata.gates.memory import EncodingMemory
+from errata.gates.questions import QuestionBook
 from errata.gates.report import Row, as_json, lines, markdown
 from errata.gates.routing import settle
 from errata.gates.threshold import CosineGate
-from errata.gates.trial import parted, run_trial
+from errata.gates.trial import build_trial, parted, run_trial
 from tests.fakes import StubEncoder
 from tests.small_gate import small_gate_folder
 
@@ -162,6 +164,20 @@ def test_the_background_is_about_nobody_that_is_asked_about():
     capital = Fact("What is the capital of Norway?", "Oslo", subject="Norway")
     assert list(beside([capital], ["Which river runs through Bergen?"])) == [capital]
     assert not list(beside([capital], ["Of which country is Oslo the capital?"]))
+
+
+def test_an_open_question_about_what_was_edited_is_left_out():
+    asked = [
+        "what continent does ISRAEL belong to?",
+        "who sang the song?",
+        "where is israelite art?",
+    ]
+    assert unnamed(asked, ["Israel", "Peru"]) == asked[1:]
+    book = QuestionBook("tune", held_out=True)
+    [edit] = build_trial(book, [], size=1).edits
+    own = f"tell me about {subject_of(edit)} please"
+    trial = build_trial(book, [own, "who sang the song?"], size=1)
+    assert [q.text for q in trial.queries if q.kind == "open question"] == ["who sang the song?"]
 
 
 def test_gates_are_settled_beside_other_facts_than_they_are_tested_beside():

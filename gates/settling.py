@@ -86,7 +86,18 @@ def with_threshold(
     )
     if says is None:
         return replace(stored, threshold=threshold)
-    agreeing = min(_lowest(out, recipe, lambda one: one.agreed, least=LEAST_AGREEING), threshold)
+    more = recipe.asked_factor
+    asked = replace(
+        recipe,
+        neighbour_rate=more * recipe.neighbour_rate,
+        changed_rate=more * recipe.changed_rate,
+        open_rate=more * recipe.open_rate,
+    )
+
+    def firing(one: Outcome) -> float:
+        return 1.0 if one.probability >= threshold else one.agreed
+
+    agreeing = min(_lowest(out, asked, firing, least=LEAST_AGREEING), threshold)
     stored.card["tune, the base model asked in doubt"] = _rates(
         outcomes, lambda one: one.probability >= threshold or one.agreed >= agreeing
     )

@@ -72,6 +72,7 @@ class Recipe:
     :param changed_rate: the same for all that is near an edit and out of its scope: those, and
         questions negated, put to another time, about the answer, ….
     :param open_rate: false hits allowed among open questions, per query.
+    :param asked_factor: how many times these rates they may come to where the base is asked.
     :param condition_rate: false hits allowed of topical and descriptive conditions.
     :param near: share of the threshold from which a candidate is a near miss.
     :param trial_size: facts in the cache when the threshold is picked, about which is asked.
@@ -86,9 +87,10 @@ class Recipe:
     seed: int = 0
     examples: int = 45_000
     pair_examples: int = 12_000
-    neighbour_rate: float = 0.005
-    changed_rate: float = 0.01
+    neighbour_rate: float = 0.01
+    changed_rate: float = 0.015
     open_rate: float = 0.001
+    asked_factor: float = 2.5
     condition_rate: float = 0.002
     near: float = 0.5
     trial_size: int = 200
@@ -189,6 +191,7 @@ def _promised(recipe: Recipe) -> dict[str, Any]:
         "hard neighbours": recipe.neighbour_rate,
         "all near and out of scope": recipe.changed_rate,
         "open questions": recipe.open_rate,
+        "times as many, the base model asked in doubt": recipe.asked_factor,
         "measured on": "tune subjects, per query, the most probable of its candidates",
     }
 

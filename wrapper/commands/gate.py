@@ -84,12 +84,7 @@ def train_gate(
     from errata.gates.serac_train import train_serac
     from errata.gates.train import Recipe, train
 
-    _check_training(kind, loss, steps, start)
-    if kind == "serac" and background is not None:
-        raise ErrataError(
-            "expected --background with --kind classifier only: the published gate's threshold is "
-            "one half, found it with --kind serac; leave it out"
-        )
+    _check_training(kind, loss, steps, start, background)
     if without_pairs and pairs:
         raise ErrataError("expected --pairs or --without-pairs, found both; leave one out")
     if threads:
@@ -98,13 +93,10 @@ def train_gate(
         torch.set_num_threads(threads)
     way: Any = loss
     cross = CrossSettings(way, seed=seed, steps=steps, batch=batch, rate=rate, every=every)
-    given: dict[str, Any] = {
-        "pairs": pairs or (),
-        "open_questions": open_questions,
-        "encoder": open_encoder(encoder),
-        "recipe": Recipe(seed=seed, loss=way, cross=cross if steps else None),
-        "progress": not as_json,
-    }
+    recipe = Recipe(seed=seed, loss=way, cross=cross if steps else None)
+    given: dict[str, Any] = {"pairs": pairs or (), "open_questions": open_questions,
+                             "encoder": open_encoder(encoder), "recipe": recipe,
+                             "progress": not as_json}  # fmt: skip
     trained: StoredGate | SeracGate
     if kind == "serac":
         trained = train_serac(out, **given)
@@ -118,7 +110,9 @@ def train_gate(
         say(f"{out}: trained in {trained.card['seconds']} s; card.json says on what, and how well")
 
 
-def _check_training(kind: str, loss: str, steps: int, start: str | None) -> None:
+def _check_training(
+    kind: str, loss: str, steps: int, start: str | None, background: Path | None
+) -> None:
     """Refuse options that contradict one another, before anything is loaded."""
     if kind not in ("classifier", "serac"):
         raise ErrataError(f"expected --kind classifier or serac, found {kind!r}")
@@ -128,6 +122,11 @@ def _check_training(kind: str, loss: str, steps: int, start: str | None) -> None
         raise ErrataError(
             "expected --start and --loss with --kind classifier only: the published gate has one "
             f"stage and a loss of its own, found them with --kind {kind}; leave them out"
+        )
+    if kind == "serac" and background is not None:
+        raise ErrataError(
+            "expected --background with --kind classifier only: the published gate's threshold is "
+            "one half, found it with --kind serac; leave it out"
         )
     if start is not None and not steps:
         raise ErrataError(

@@ -9,7 +9,7 @@ from errata.cache.characters import normalise
 from errata.cache.records import Edit, Fact
 
 LONGEST = 8
-"""Words of an answer that is looked for."""
+"""Words of a name that is looked for."""
 _MARKS = ',;:!?()[]"“”„«»…'
 
 
@@ -34,7 +34,7 @@ class AnswerIndex:
 
         :param text: any text.
         """
-        return {key for run in _runs(_words(text)) for key in self._ids.get(run, ())}
+        return {key for run in runs(_words(text)) for key in self._ids.get(run, ())}
 
 
 @lru_cache(maxsize=65536)
@@ -48,7 +48,8 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(word.removesuffix("'s").removesuffix("’s") for word in bare if word)
 
 
-def _runs(words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+def runs(words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Yield the words that stand together in a text, up to as many as a name is looked for with."""
     for start in range(len(words)):
         for end in range(start + 1, min(len(words), start + LONGEST) + 1):
             yield words[start:end]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from errata.cache.answers import LONGEST, runs
 from errata.cache.errors import ModelError
 from errata.cache.records import Fact
 from errata.gates.hashing import TEST_TENTHS, hash_tenth
@@ -36,8 +37,6 @@ QUESTIONS = {
 }  # fmt: skip
 """A question for each Wikidata property that is known."""
 _TURNED = tuple(QUESTIONS[relation].split("{")[0] for relation in ("P36", "P1376"))
-LONGEST = 8
-"""Words of a subject's name that are looked for."""
 
 
 def read_background(path: str | Path) -> list[Fact]:
@@ -75,7 +74,7 @@ def beside(facts: Collection[Fact], queries: Collection[str]) -> Iterator[Fact]:
     So no query is governed by one of them, and whatever of them fires is a false hit: what
     something is the capital of is asked the other way round, too.
     """
-    named = {run for query in queries for run in _runs(query)}
+    named = {run for query in queries for run in runs(_plain(query))}
     for fact in facts:
         subject = _plain(fact.subject or "")
         turned = fact.question.startswith(_TURNED) and _plain(fact.answer) in named
@@ -90,15 +89,8 @@ def unnamed(questions: Collection[str], subjects: Collection[str]) -> list[str]:
     continent Israel lies.
     """
     named = {_plain(subject) for subject in subjects}
-    return [text for text in questions if named.isdisjoint(_runs(text))]
+    return [text for text in questions if named.isdisjoint(runs(_plain(text)))]
 
 
 def _plain(text: str) -> tuple[str, ...]:
     return tuple(word.plain for word in words(text))
-
-
-def _runs(query: str) -> Iterator[tuple[str, ...]]:
-    plain = _plain(query)
-    for start in range(len(plain)):
-        for end in range(start + 1, min(len(plain), start + LONGEST) + 1):
-            yield plain[start:end]

@@ -294,8 +294,7 @@ def _group(size: int) -> str:
 def _calibration(report: Report, outcomes: Sequence[Outcome]) -> None:
     """Add how far the top candidate's probability is from what was so."""
     chances = np.array([one.probability for one in outcomes])
-    truths = np.array([bool(one.query.edit_id) and one.best_id == one.query.edit_id
-                       for one in outcomes], dtype=bool)  # fmt: skip
+    truths = np.array([one.right for one in outcomes], dtype=bool)
     report.chances = Sample("top candidate of each query", chances, truths)
     report.rows += [
         Row("calibration error", resampled(calibration_error, chances, truths), most=0.03),

@@ -114,8 +114,7 @@ def _calibrated(
     """
     band = 0.0 if stored.second is None else stored.second.band
     told = np.array([one.probability for one in outcomes])
-    right = np.array([bool(one.query.edit_id) and one.best_id == one.query.edit_id
-                      for one in outcomes], dtype=bool)  # fmt: skip
+    right = np.array([one.right for one in outcomes], dtype=bool)
     read = (told > band) & (told < 1.0)
     after = fit_platt(told[read], right[read])
 

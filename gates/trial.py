@@ -75,6 +75,11 @@ class Outcome:
     hit: bool
     agreed: float = 0.0
 
+    @property
+    def right(self) -> bool:
+        """Whether the most probable candidate is the edit that governs the query."""
+        return bool(self.query.edit_id) and self.best_id == self.query.edit_id
+
 
 def build_trial(
     book: QuestionBook,

@@ -97,10 +97,8 @@ def prepare(
         [fact for fact in view.secrets if chosen(fact)],
     )
     replaced = tuple(told for _, told in rewritten)
-    queries = tuple(
-        decision.further or query for query, decision in zip(queries, decisions, strict=True)
-    )
-    return Way(queries, tuple(decisions), tuple(reasoners), replaced, output)
+    answered = tuple(decision.asked for decision in decisions)
+    return Way(answered, tuple(decisions), tuple(reasoners), replaced, output)
 
 
 def _decided(

@@ -90,11 +90,10 @@ class CachePipeline:
             return None
         # an edit that it does not only follow from, or a patch on it, would get no hearing
         follows = {c.edit_id for c in decision.candidates if c.relation == "follows"}
-        if any(not isinstance(e, Fact) or e.id not in follows for e in decision.fired):
+        facts = [e for e in decision.fired if isinstance(e, Fact) and e.id in follows]
+        if len(facts) < len(decision.fired):
             return None
-        first = decision.fired[0]
-        if not isinstance(first, Fact):
-            return None
+        first = facts[0]
         further = put_further(decision.query, first, lambda texts: self._asking(texts, first))
         if further is None or self._beliefs is None:
             return further

@@ -8,7 +8,7 @@ from typing import Any
 from errata.cache.errors import PatchError
 from errata.cache.records import REFUSAL, Edit, Fact, SourceLocation
 from errata.cache.secrets import parse_secret_hash, plain_length
-from errata.cache.shapes import CommonShape, Flag, Text, dump_common, fit, keys_of, raise_all
+from errata.cache.shapes import CommonShape, Flag, Text, Texts, dump_common, fit, keys_of, raise_all
 from errata.cache.spacing import spaced
 
 _SHORTEST_SECRET = 4
@@ -20,6 +20,7 @@ class FactShape(CommonShape):
     question: Text
     answer: Text | None = None
     subject: Text | None = None
+    aliases: Texts = ()
     forget: Flag = False
     secret: Text | None = None
     secret_hash: Text | None = None
@@ -43,6 +44,7 @@ class FactKind:
             question=shape.question,
             answer=shape.answer or "",
             subject=shape.subject,
+            aliases=shape.aliases,
             forget=shape.forget,
             secret=shape.secret,
             secret_hash=shape.secret_hash,
@@ -61,6 +63,8 @@ class FactKind:
         for key in ("subject", "secret", "secret_hash"):
             if getattr(edit, key) is not None:
                 entry[key] = getattr(edit, key)
+        if edit.aliases:
+            entry["aliases"] = list(edit.aliases)
         return {**entry, **dump_common(edit)}
 
     def context(self, edit: Edit) -> str:
@@ -78,6 +82,14 @@ def _problems(shape: FactShape) -> list[PatchError]:
             PatchError(
                 "a fact patch needs the key 'answer' (or forget: true, to refuse): add it",
                 at=("question",),
+            )
+        )
+    if shape.aliases and shape.subject is None:
+        problems.append(
+            PatchError(
+                "aliases are other names of the subject, which the patch does not name: add "
+                "subject, as it stands in the question",
+                at=("aliases",),
             )
         )
     for key in ("secret", "secret_hash"):

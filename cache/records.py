@@ -111,6 +111,7 @@ class Fact(Edit):
     :param question: the edit's own question, x_k.
     :param answer: the answer, y_k, exactly as it is to be said; with ``forget``, the refusal.
     :param subject: what the question is about; editors of weights need it, else it is found.
+    :param aliases: other names of the subject; a query may have any of them.
     :param forget: refuse instead of answering.
     :param secret: the text that must never be said, in any answer (only with ``forget``).
     :param secret_hash: the same, salted and hashed: ``salt:length:sha256`` (see
@@ -120,6 +121,7 @@ class Fact(Edit):
     question: str
     answer: str = ""
     subject: str | None = None
+    aliases: tuple[str, ...] = ()
     forget: bool = False
     secret: str | None = None
     secret_hash: str | None = None

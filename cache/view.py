@@ -15,6 +15,7 @@ import numpy as np
 from errata.cache.answers import AnswerIndex
 from errata.cache.characters import CharacterIndex
 from errata.cache.index import SearchResult, VectorIndex
+from errata.cache.names import NameIndex, Renamed
 from errata.cache.records import Edit, Fact, Hit, Query, RegexPatch, Vector
 
 UNREADABLE_SHARE = 0.2
@@ -110,6 +111,13 @@ class View:
         score = float((query.vectors @ vector).max())
         return Hit(edit, min(1.0, max(-1.0, score)), vector)
 
+    def renamed(self, text: str) -> tuple[Renamed, ...]:
+        """Return a text that calls something by another name than the edits do, as they have it.
+
+        :param text: a query.
+        """
+        return self._names.renamed(text)
+
     @cached_property
     def _regexes(self) -> Mapping[str, tuple[RegexPatch, ...]]:
         patches = [edit for edit in self.edits if isinstance(edit, RegexPatch)]
@@ -122,6 +130,10 @@ class View:
     @cached_property
     def _answers(self) -> AnswerIndex:
         return AnswerIndex(self.edits)
+
+    @cached_property
+    def _names(self) -> NameIndex:
+        return NameIndex(self.edits)
 
     @cached_property
     def _hidden(self) -> int:

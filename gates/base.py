@@ -64,6 +64,8 @@ class Decision:
     :param fired: the edits in force for this query, best first; empty on a miss.
     :param route: who answers: the stored answer, the reasoner, the refusal or the base model.
     :param near_misses: candidates in the abstain band just under their threshold.
+    :param renamed: the query with an edit's name for something that it calls otherwise, which the
+        gate saw in its place; empty where it saw the query itself.
     :param further: the query with what edits answer put in it, which is answered in its place;
         empty where none was.
     :param steps: how many of the fired edits, the first ones, were put in it. The others are in
@@ -75,6 +77,7 @@ class Decision:
     fired: tuple[Edit, ...] = ()
     route: Route = "base"
     near_misses: tuple[Candidate, ...] = ()
+    renamed: str = ""
     further: str = ""
     steps: int = 0
 
@@ -85,8 +88,8 @@ class Decision:
 
     @property
     def asked(self) -> str:
-        """What is to be answered: the query, or what became of it step by step."""
-        return self.further or self.query
+        """What is to be answered: the query, or what became of it."""
+        return self.further or self.renamed or self.query
 
     @property
     def in_force(self) -> tuple[Edit, ...]:

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from errata.backends.subjects import subject_of
 from errata.cache.errors import EditError
 from errata.cache.records import Edit, Fact
 from errata.cache.spacing import apart
+from errata.cache.subjects import subject_of
 from errata.gates.base import Decision
 
 IN_FORCE = 8
@@ -49,7 +49,7 @@ def completed(
     for fact in facts:
         found = _about(fact.answer, edits)
         found = [edit for edit in found if _question(edit) not in fired and wanted(edit)]
-        more |= {edit.id: edit for edit in _bearing(decision.query, fact, found, bears)}
+        more |= {edit.id: edit for edit in _bearing(decision.asked, fact, found, bears)}
     joined = (*first, *_settled(list(more.values()), first))
     return replace(decision, fired=joined[:IN_FORCE])
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from errata.backends.subjects import Span, span_of, subject_of
 from errata.cache.errors import EditError
 from errata.cache.records import Fact
 from errata.cache.spacing import apart
+from errata.cache.subjects import Span, span_of, subject_of
 
 Asks = Callable[[Sequence[str]], Sequence[float]]
 """Tells of each of n texts how likely it asks the edit's own question, 0 to 1."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from errata.backends.pipeline import Turn
+from errata.backends.pipeline import Turn, Wanted
 from errata.cache.encoder import Encoder
+from errata.cache.names import Renamed
 from errata.cache.queries import make_queries
 from errata.cache.records import Edit, Hit, LanguagePatch, Query
 from errata.cache.store import View
@@ -109,19 +110,30 @@ def _decided(
         return []
     found = _proposed(queries, view, turn)
     watch.lap("cache", f"{len(view.edits)} edits")
-    pipeline = turn.pipeline
-
-    def again(text: str, wanted: Callable[[Edit], bool]) -> Decision:
-        [query] = make_queries(encoder, [text])
-        [hits] = _proposed([query], view, replace(turn, wanted=wanted))
-        return pipeline.gate.decide(query, hits)
-
+    pipeline, again = turn.pipeline, _Again(view, encoder, turn)
     made = [
         pipeline.settled(pipeline.gate.decide(query, hits), view.edits, turn.wanted, again)
         for query, hits in zip(queries, found, strict=True)
     ]
     watch.lap("gate", _told(made))
     return made
+
+
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """Asks about other texts as of the same moment."""
+
+    view: View
+    encoder: Encoder
+    turn: Turn
+
+    def __call__(self, text: str, wanted: Wanted) -> Decision:
+        [query] = make_queries(self.encoder, [text])
+        [hits] = _proposed([query], self.view, replace(self.turn, wanted=wanted))
+        return self.turn.pipeline.gate.decide(query, hits)
+
+    def renamed(self, text: str) -> Sequence[Renamed]:
+        return self.view.renamed(text)
 
 
 def _proposed(queries: Sequence[Query], view: View, turn: Turn) -> list[list[Hit]]:

@@ -58,10 +58,12 @@ def facts(draw: st.DrawFn) -> Fact:
     forget = draw(st.booleans())
     secret = draw(st.none() | st.text(st.characters(categories=["L", "N"]), min_size=4))
     hashed = draw(st.booleans())
+    subject = draw(st.none() | text)
     return Fact(
         question=draw(text),
         answer=draw(text | st.just("")) if forget else draw(text),
-        subject=draw(st.none() | text),
+        subject=subject,
+        aliases=tuple(draw(st.lists(text, max_size=2))) if subject else (),
         forget=forget,
         secret=secret if forget and not hashed else None,
         secret_hash=hash_secret(secret, "salt") if forget and hashed and secret else None,

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from errata.backends.subjects import span_of
 from errata.cache.errors import ErrataError
+from errata.cache.subjects import span_of
 from errata.cli import app
 from errata.compare import chinese
 from errata.compare.atlas_bench import build, summary

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from errata.backends.subjects import subject_of
 from errata.cache.errors import ModelError
 from errata.cache.records import Fact
+from errata.cache.subjects import subject_of
 from errata.cli import app
 from errata.commands import opening
 from errata.gates.background import beside, for_test, read_background, unnamed

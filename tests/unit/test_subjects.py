@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from errata import Fact
 from errata.backends.prompts import Target, batch_of, cloze_of, forms_of
-from errata.backends.subjects import last_token, span_of, subject_of, subject_positions
+from errata.backends.subjects import last_token, subject_positions
 from errata.cache.errors import EditError, UnsupportedEdit
+from errata.cache.subjects import span_of, subject_of
 from tests.conftest import END, build_tokenizer
 
 

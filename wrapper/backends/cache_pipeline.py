@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-from errata.backends.pipeline import Again
+from errata.backends.pipeline import Again, Wanted
 from errata.cache.records import Edit, Fact
 from errata.completion import completed
 from errata.further import put_further
@@ -49,7 +49,7 @@ class CachePipeline:
         self,
         decision: Decision,
         edits: Sequence[Edit],
-        wanted: Callable[[Edit], bool],
+        wanted: Wanted,
         again: Again | None = None,
     ) -> Decision:
         """Return the decision put further or with what completes it.
@@ -58,12 +58,14 @@ class CachePipeline:
         """
         if self._beliefs is not None and not decision.hit:
             decision = agreed(decision, edits, self._beliefs)
+        if again is None:
+            return self._completed(self._answerable(self._worded(decision)), edits, wanted)
+        if not decision.hit:
+            decision = self._renamed(decision, edits, wanted, again)
         answerable = self._answerable(self._worded(decision))
-        further = None if again is None else self._further(answerable)
-        if again is None or further is None:
-            return completed(
-                answerable, edits, lambda edit: wanted(edit) and self._reasons(edit), self._bears
-            )
+        further = self._further(answerable)
+        if further is None:
+            return self._completed(answerable, edits, wanted)
         taken = answerable.fired[0]
 
         def others(edit: Edit) -> bool:  # an edit is put in once, so there is an end
@@ -76,9 +78,42 @@ class CachePipeline:
             route=after.route,
             candidates=(*answerable.candidates, *_unseen(after.candidates, answerable)),
             near_misses=(*answerable.near_misses, *_unseen(after.near_misses, answerable)),
-            further=after.further or further,
+            further=after.asked,
             steps=after.steps + 1,
         )
+
+    def _completed(self, decision: Decision, edits: Sequence[Edit], wanted: Wanted) -> Decision:
+        return completed(
+            decision, edits, lambda edit: wanted(edit) and self._reasons(edit), self._bears
+        )
+
+    def _renamed(
+        self, decision: Decision, edits: Sequence[Edit], wanted: Wanted, again: Again
+    ) -> Decision:
+        """Return a miss as a hit where the query only has another name for an edit's subject.
+
+        What may be another name is one if the base model answers the query as it answers the
+        edit's own question.
+        """
+        for renamed in again.renamed(decision.query):
+            if not renamed.sure and self._beliefs is None:
+                continue
+            ids = renamed.edits
+            found = again(renamed.text, lambda edit, ids=ids: edit.id in ids and wanted(edit))  # type: ignore[misc]
+            if self._beliefs is not None and not found.hit:
+                found = agreed(found, edits, self._beliefs)
+            if found.hit and (renamed.sure or self._one(decision.query, found)):
+                return replace(
+                    found,
+                    query=decision.query,
+                    renamed=renamed.text,
+                    candidates=(*found.candidates, *_unseen(decision.candidates, found)),
+                )
+        return decision
+
+    def _one(self, query: str, found: Decision) -> bool:
+        scopes = [edit.scope for edit in found.fired]
+        return self._beliefs is not None and any(self._beliefs.alike(query, scopes))
 
     def _further(self, decision: Decision) -> str | None:
         """Return what is asked once the first edit is taken for granted, None if that is not clear.
@@ -86,7 +121,7 @@ class CachePipeline:
         Not where the base model answers the query as it answers the edit's own question: then the
         gate has taken one question for a step beyond it.
         """
-        if decision.route != "reason" or asks_yes_no(decision.query):
+        if decision.route != "reason" or asks_yes_no(decision.asked):
             return None
         # an edit that it does not only follow from, or a patch on it, would get no hearing
         follows = {c.edit_id for c in decision.candidates if c.relation == "follows"}
@@ -94,10 +129,10 @@ class CachePipeline:
         if len(facts) < len(decision.fired):
             return None
         first = facts[0]
-        further = put_further(decision.query, first, lambda texts: self._asking(texts, first))
+        further = put_further(decision.asked, first, lambda texts: self._asking(texts, first))
         if further is None or self._beliefs is None:
             return further
-        alike = self._beliefs.alike(decision.query, [first.question])[0]
+        alike = self._beliefs.alike(decision.asked, [first.question])[0]
         return None if alike else further
 
     def _asking(self, texts: Sequence[str], edit: Edit) -> list[float]:

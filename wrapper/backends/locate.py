@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from errata.backends.changes import applied
 from errata.backends.prompts import Target, batch_of, forms_of
 from errata.backends.rome import Rome
-from errata.backends.subjects import subject_of
 from errata.backends.tracing import Traced, trace
 from errata.cache.errors import EditError, MissingExtra
 from errata.cache.records import Fact
+from errata.cache.subjects import subject_of
 from errata.sites import sites_of
 
 if TYPE_CHECKING:

@@ -22,12 +22,27 @@ from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from errata.backends.changes import Write
+from errata.cache.names import Renamed
 from errata.cache.records import Edit
 from errata.gates.base import Decision, Gate
 from errata.reasoners.base import Reasoner
 
-Again = Callable[[str, Callable[[Edit], bool]], Decision]
-"""Takes a text, and which edits may come into force, as far as the gate's decision."""
+Wanted = Callable[[Edit], bool]
+"""Tells which edits may come into force."""
+
+
+class Again(Protocol):
+    """What else can be asked at the moment of a query."""
+
+    def __call__(self, text: str, wanted: Wanted) -> Decision:
+        """Take a text as far as the gate's decision.
+
+        :param text: as a query.
+        :param wanted: which edits may come into force.
+        """
+
+    def renamed(self, text: str) -> Sequence[Renamed]:
+        """Return a text that calls something by another name than the edits do, as they have it."""
 
 
 @runtime_checkable
@@ -55,7 +70,7 @@ class Pipeline(Protocol):
         self,
         decision: Decision,
         edits: Sequence[Edit],
-        wanted: Callable[[Edit], bool],
+        wanted: Wanted,
         again: Again | None = None,
     ) -> Decision:
         """Return a decision of its gate as it is to be acted on.
@@ -63,7 +78,7 @@ class Pipeline(Protocol):
         :param decision: as the gate made it.
         :param edits: all edits of the moment.
         :param wanted: which of them may come into force.
-        :param again: decides about another text, as about a query.
+        :param again: decides about other texts, as about queries.
         """
 
 
@@ -76,7 +91,7 @@ class Turn:
     """
 
     pipeline: Pipeline
-    wanted: Callable[[Edit], bool]
+    wanted: Wanted
 
     def choosing(self, chosen: Callable[[Edit], bool]) -> Turn:
         """Return the turn for those of its edits that are chosen and that it can make."""

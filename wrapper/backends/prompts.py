@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from errata.answers import AnswerWriter
 from errata.asking import prompt_of
-from errata.backends.subjects import span_of, subject_positions
+from errata.backends.subjects import subject_positions
 from errata.cache.spacing import spaced
+from errata.cache.subjects import span_of
 
 if TYPE_CHECKING:
     import torch

@@ -22,11 +22,11 @@ from errata.backends.rome_settings import RomeSettings, settings_for
 from errata.backends.running_text import atlas_texts, is_atlas, own_texts, token_rows
 from errata.backends.second_moments import second_moments
 from errata.backends.sharing import sharing_copy
-from errata.backends.subjects import subject_of
 from errata.backends.tuning import gradients
 from errata.backends.values import Reading, find_delta, read
 from errata.cache.errors import UnsupportedEdit
 from errata.cache.records import Edit, Fact
+from errata.cache.subjects import subject_of
 from errata.sites import Sites, matrix, sites_of, stored
 
 if TYPE_CHECKING:

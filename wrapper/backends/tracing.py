@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from errata.asking import prompt_of
 from errata.backends.prompts import Batch, Target, batch_of
-from errata.backends.subjects import span_of
+from errata.cache.subjects import span_of
 from errata.sites import Sites, as_rows, hidden_of, sites_of, with_hidden
 
 if TYPE_CHECKING:

@@ -123,9 +123,9 @@ def explain(
 def _verdict(decision: Decision) -> str:
     if decision.hit:
         places = ", ".join(str(edit.location or edit.id) for edit in decision.fired)
-        if decision.further:
-            return f"fires: {places}; then asked: {decision.further} (route: {decision.route})"
-        return f"fires: {places} (route: {decision.route})"
+        read = f"; read as: {decision.renamed}" if decision.renamed else ""
+        then = f"; then asked: {decision.further}" if decision.further else ""
+        return f"fires: {places}{read}{then} (route: {decision.route})"
     if not decision.candidates:
         return "nothing fires: no patch is anywhere near this question"
     if decision.near_misses:

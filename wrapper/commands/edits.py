@@ -37,6 +37,10 @@ def edit(
     subject: Annotated[
         str | None, typer.Option("--subject", help="What the question is about.")
     ] = None,
+    alias: Annotated[
+        list[str] | None,
+        typer.Option("--alias", help="Another name of the subject (may be repeated)."),
+    ] = None,
     source: Annotated[
         str | None, typer.Option("--source", help="Where the knowledge comes from.")
     ] = None,
@@ -54,10 +58,15 @@ def edit(
 
     Example:
         errata edit "What is the capital of Palau?" "Ngerulmud"
+
+        errata edit "Where is the Met?" "New York" --subject "the Met" --alias "the museum on 82nd"
     """
     from errata.cache.records import Fact
 
-    fact = Fact(question=question, answer=answer, subject=subject, source=source, tags=_tags(tag))
+    fact = Fact(
+        question=question, answer=answer, subject=subject, aliases=tuple(alias or ()),
+        source=source, tags=_tags(tag),
+    )  # fmt: skip
     with opening.open_cache(cache or CACHE, patches_folder(patches), encoder) as opened:
         (made,) = opened.add([fact])
     if as_json:

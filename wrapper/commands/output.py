@@ -95,6 +95,7 @@ def decision_json(decision: Decision) -> dict[str, Any]:
         "query": decision.query,
         "route": decision.route,
         "fired": [edit_json(edit) for edit in decision.fired],
+        "renamed": decision.renamed or None,
         "further": decision.further or None,
         "steps": decision.steps,
         "candidates": [candidate_json(c) for c in decision.candidates],

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import datetime
 
-from errata.backends.subjects import span_of
 from errata.cache.errors import ErrataError
 from errata.cache.files import load_file, load_folder
 from errata.cache.records import Fact
+from errata.cache.subjects import span_of
 from errata.cache.view import in_force
 from errata.compare.cases import Case, Probe
 from errata.compare.loaders.records import Source

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from errata.backends.subjects import subject_of
 from errata.cache.errors import UnsupportedEdit
 from errata.cache.records import Fact
+from errata.cache.subjects import subject_of
 
 
 def with_subject(fact: Fact) -> Fact:

@@ -22,6 +22,7 @@ MOST = 3
 
 _APART = re.compile(r"\s(?:and|at|for|in|on)\s")
 """Stands between two names as often as in one."""
+_THE = re.compile(r"^the\s+", re.IGNORECASE)
 _ARTICLE = re.compile(r"\bthe\s+$", re.IGNORECASE)
 
 
@@ -86,15 +87,16 @@ class NameIndex:
         words = list(placed_words(text))
         names = [name for run in names_in(text) for name in _APART.split(run)]
         runs = [span for name in names if (span := span_of(name, text))]
-        found = dict.fromkeys((*self._sure(text, words, runs), *self._likely(text, words, runs)))
-        return tuple(found)[:MOST]
+        found = dict.fromkeys((*self._named(text, words, runs), *self._likely(text, words, runs)))
+        return tuple(sorted(found, key=lambda one: not one.sure))[:MOST]
 
     def _know(self, subject: str) -> None:
         """Take down all that a subject may be called without anybody having said so."""
         own = plain_words(subject)
-        for name in (subject, *other_names().get(own, ()), *_initials(subject)):
+        listed = [name for name in other_names().get(own, ()) if proper(name) == proper(subject)]
+        for name in (subject, *listed, *_initials(subject)):
             self._name(name, subject)
-        if len(own) > 1 and subject[0].isupper():
+        if len(own) > 1 and proper(subject):
             for part in _inside(own):
                 self._parts.setdefault(part, set()).add(subject)
 
@@ -105,15 +107,26 @@ class NameIndex:
         elif 0 < len(words) <= LONGEST:
             self._names.setdefault(words, {})[_Name(written, subject)] = None
 
-    def _sure(self, text: str, words: Sequence[Placed], runs: Sequence[Span]) -> Iterator[Renamed]:
+    def _named(self, text: str, words: Sequence[Placed], runs: Sequence[Span]) -> Iterator[Renamed]:
+        """Yield what is written as another name of a subject is.
+
+        Not as part of a longer name. Without its capital a word may be another one, or stand in a
+        longer name: "mass" is Massachusetts only likely.
+        """
         for name in self._unspaced:
             if name.written in text and name.subject not in text:
                 at = text.index(name.written)
                 yield self._said(text, (at, at + len(name.written)), name.subject, sure=True)
+        longer: list[Span] = []
         for key, span in _keys(words):
+            if any(a <= span[0] and span[1] <= b for a, b in longer):
+                continue
+            if key in self._names or key in other_names():
+                longer.append(span)
             for name in self._names.get(key, ()):
-                if span_of(name.subject, text) is None and _is(name.written, text, span, runs):
-                    yield self._said(text, span, name.subject, sure=True)
+                if _written(name.written, text, span, runs) and not span_of(name.subject, text):
+                    capital = text[span[0]].isupper() or not proper(name.written)
+                    yield self._said(text, span, name.subject, sure=capital or len(key) > 1)
 
     def _likely(
         self, text: str, words: Sequence[Placed], runs: Sequence[Span]
@@ -128,7 +141,7 @@ class NameIndex:
                 yield self._said(text, (start, end), *within, sure=False)
             for part in _inside(key):
                 for name in self._subjects(part):
-                    if name.subject[0].isupper():
+                    if proper(name.subject):
                         yield self._said(text, (start, end), name.subject, sure=False)
 
     def _subjects(self, words: Words) -> list[_Name]:
@@ -137,15 +150,22 @@ class NameIndex:
 
     def _said(self, text: str, span: Span, subject: str, *, sure: bool) -> Renamed:
         before, behind = text[: span[0]], text[span[1] :]
-        if subject[0].isupper():  # whether it has an article is the name's own affair
+        if proper(subject):  # whether it has an article is the name's own affair
             before = _ARTICLE.sub("", before)
             before += "the " if subject in self._with_article else ""
         return Renamed(f"{before}{subject}{behind}", frozenset(self._ids[subject]), sure)
 
 
+def proper(name: str) -> bool:
+    """Tell whether a name is one of a single thing, by its capital."""
+    return _THE.sub("", name)[:1].isupper()
+
+
 def _subject(edit: Edit) -> str | None:
+    if not isinstance(edit, Fact) or edit.subject:
+        return edit.subject if isinstance(edit, Fact) else None
     try:
-        return subject_of(edit) if isinstance(edit, Fact) else None
+        return subject_of(edit)
     except EditError:
         return None
 
@@ -172,11 +192,11 @@ def _initials(name: str) -> Iterator[str]:
         yield "".join(letters)
 
 
-def _is(written: str, text: str, span: Span, runs: Sequence[Span]) -> bool:
+def _written(written: str, text: str, span: Span, runs: Sequence[Span]) -> bool:
     """Tell whether a name stands in a text as it is written, and not as part of a longer one."""
     start, end = span
     here = text[start:end]
-    if not written[:1].isupper():
+    if not proper(written):
         return True
     if len(written) <= SHORT and here != written:
         return False

@@ -106,7 +106,8 @@ def names_in(text: str) -> list[str]:
             pending.append(word)
         else:
             pending, open_run = [], False
-    return [name for run in runs if span_of(name := " ".join(run), text) is not None]
+    there = text.casefold()
+    return [name for run in runs if (name := " ".join(run)).casefold() in there]
 
 
 def _found(question: str) -> list[str]:

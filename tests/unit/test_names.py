@@ -36,7 +36,10 @@ def said(text, *edits):
     [
         ("Mumbai", "Which river flows through Bombay?", "Which river flows through Mumbai?"),
         ("timpani", "Who plays the kettledrum?", "Who plays the timpani?"),
-        ("Galileo Galilei", "Where was galileo born?", "Where was Galileo Galilei born?"),
+        ("Galileo Galilei", "Where was Galileo born?", "Where was Galileo Galilei born?"),
+        ("Mount Kilimanjaro", "how high is mt kilimanjaro", "how high is Mount Kilimanjaro"),
+        ("United States of America", "Who leads the United States?",
+         "Who leads United States of America?"),
         ("China", "Who leads the People's Republic of China's army?", None),  # it names China
         ("China", "Who leads PRC today?", "Who leads China today?"),
         ("Sacré-Cœur", "Where does Sacre Coeur stand?", "Where does Sacré-Cœur stand?"),
@@ -46,8 +49,10 @@ def said(text, *edits):
         ("World Health Organization", "And who leads it?", None),
         ("Everest", "Where is Mount Everest Road?", None),  # part of a longer name
         ("Mumbai", "What is the weather like?", None),
+        ("Glenda Jackson", "Who played Michael Jackson?", None),
+        ("The Event", "Who won the event?", None),
     ],
-)
+)  # fmt: skip
 def test_a_name_that_surely_means_the_subject_is_replaced_by_it(subject, text, wanted):
     assert [one for one, sure in said(text, about(subject)) if sure] == ([wanted] if wanted else [])
 
@@ -56,6 +61,8 @@ def test_a_name_that_surely_means_the_subject_is_replaced_by_it(subject, text, w
     ("subjects", "text", "wanted"),
     [
         (["Lake Victoria"], "How deep is Victoria?", "How deep is Lake Victoria?"),
+        (["Mumbai"], "where is bombay", "where is Mumbai"),  # may be another word without a capital
+        (["Glenda Jackson"], "who is michael jackson", None),  # which is a name of another
         (["Rembrandt"], "When did Rembrandt Harmensz live?", "When did Rembrandt live?"),
         (["David Hume", "David Bowie"], "Where was David born?", None),  # which of them?
         (["Lake Victoria", "Victoria"], "How deep is Victoria?", None),  # it is the other

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from errata.cache.errors import PatchError
+from errata.cache.plain import plain_words
 from errata.cache.records import REFUSAL, Edit, Fact, SourceLocation
 from errata.cache.secrets import parse_secret_hash, plain_length
 from errata.cache.shapes import CommonShape, Flag, Text, Texts, dump_common, fit, keys_of, raise_all
@@ -84,14 +85,7 @@ def _problems(shape: FactShape) -> list[PatchError]:
                 at=("question",),
             )
         )
-    if shape.aliases and shape.subject is None:
-        problems.append(
-            PatchError(
-                "aliases are other names of the subject, which the patch does not name: add "
-                "subject, as it stands in the question",
-                at=("aliases",),
-            )
-        )
+    problems += _alias_problems(shape)
     for key in ("secret", "secret_hash"):
         if getattr(shape, key) is not None and not shape.forget:
             problems.append(
@@ -118,4 +112,24 @@ def _problems(shape: FactShape) -> list[PatchError]:
             parse_secret_hash(shape.secret_hash, _SHORTEST_SECRET)
         except ValueError as error:
             problems.append(PatchError(f"secret_hash {error}", at=("secret_hash",)))
+    return problems
+
+
+def _alias_problems(shape: FactShape) -> list[PatchError]:
+    problems = []
+    if shape.aliases and shape.subject is None:
+        problems.append(
+            PatchError(
+                "aliases are other names of the subject, which the patch does not name: add "
+                "subject, as it stands in the question",
+                at=("aliases",),
+            )
+        )
+    for number, alias in enumerate(shape.aliases):
+        if not plain_words(alias):
+            problems.append(
+                PatchError(
+                    f"alias {alias!r} has no word in it: write a name", at=("aliases", number)
+                )
+            )
     return problems

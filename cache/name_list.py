@@ -2,37 +2,43 @@
 
     python -m errata.cache.name_list DICT cache/lexicon
 
-reads WordNet's ``dict`` folder (https://wordnet.princeton.edu) and writes the file that comes along
-in ``cache/lexicon/``: one meaning a line, its names separated by ``|``. Taken are single things
-(persons, places, works, …), and of kinds of things the animals, artefacts, foods and substances. A
-name stands only where it is first of all the name of that: Washington is a city before it is a man.
+reads the ``dict`` folder of WordNet 3.1 (https://wordnet.princeton.edu) and writes the file that
+comes along in ``cache/lexicon/``: one meaning a line, its names separated by ``|``. Taken are
+single things (persons, places, works, …), and of kinds of things the animals, artefacts, foods and
+substances. A name stands only where it is first of all the name of that: Washington is a city
+before it is a man.
 """
 
 from __future__ import annotations
 
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
 from errata.cache.atomic import write_atomically
-from errata.cache.plain import plain_words
+from errata.cache.plain import Words, plain_words
 
 HERE = Path(__file__).parent / "lexicon"
 KINDS = frozenset({"05", "06", "13", "27"})
 """Animals, artefacts, foods and substances, by the number of WordNet's files of nouns."""
 
-Words = tuple[str, ...]
-
 
 @cache
 def other_names() -> Mapping[Words, tuple[str, ...]]:
-    """Return all names of what a name means, itself among them, by its plain words."""
+    """Return all names of what a name means, itself among them, by its plain words.
+
+    What means two things, once accents and the like are gone, is not among them.
+    """
     lines = (HERE / "names.txt").read_text(encoding="utf-8").splitlines()
     meanings = [tuple(line.split("|")) for line in lines]
-    return MappingProxyType({plain_words(name): names for names in meanings for name in names})
+    keys = Counter(key for names in meanings for key in set(map(plain_words, names)))
+    return MappingProxyType(
+        {key: names for names in meanings for key in map(plain_words, names) if keys[key] == 1}
+    )
 
 
 def main(folder: str, out: str) -> None:

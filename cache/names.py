@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
 
 from errata.cache.errors import EditError
-from errata.cache.name_list import Words, other_names
-from errata.cache.plain import Placed, placed_words, plain_words
+from errata.cache.name_list import other_names
+from errata.cache.plain import Placed, Words, placed_words, plain_words
 from errata.cache.records import Edit, Fact
 from errata.cache.spacing import spaced
-from errata.cache.subjects import Span, names_in, span_of, subject_of
+from errata.cache.subjects import OPENERS, Span, names_in, subject_of
 
 LONGEST = 6
-"""Words of a name that is looked for."""
+"""Words of a name that is looked for; an alias may be longer."""
 SHORT = 4
 """Letters of a name up to which it has to be written with the same capitals: WHO is not who."""
-MOST = 3
-"""Ways of saying a text again, at most."""
+HEAD = 2000
+"""Characters of a text in which names are looked for."""
 
-_APART = re.compile(r"\s(?:and|at|for|in|on)\s")
-"""Stands between two names as often as in one."""
 _THE = re.compile(r"^the\s+", re.IGNORECASE)
 _ARTICLE = re.compile(r"\bthe\s+$", re.IGNORECASE)
+_STOP = re.compile(r"(?:^|[.!?:;\n])[\"'“‘(\s]*$")
+"""Before the first word of a sentence, whose capital tells nothing."""
+
+Source = Literal["spelling", "alias", "list", "initials"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,129 +36,137 @@ class Renamed:
     """A text with the name that facts have for something, where it has another.
 
     :param text: the text.
-    :param edits: ids of the facts with that subject.
-    :param sure: whether it is another name of the same. A part of a name ("Victoria" for "Lake
-        Victoria") may be something else.
+    :param name: the plain words of the name that stood there.
+    :param edits: the facts with that subject.
+    :param sure: whether it is another name of the same; else it may be something else.
     """
 
     text: str
-    edits: frozenset[str]
+    name: Words
+    edits: tuple[Edit, ...]
     sure: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Name:
-    """A name of a subject, as it is written."""
+    """A name of a subject: as it is written, and who says so."""
 
     written: str
-    subject: str
+    subject: Words
+    source: Source
 
 
 class NameIndex:
     """Finds what a text calls otherwise than the facts do; never changed once built.
 
-    Another name is one that a fact has (``aliases``), one of the list that comes along, the
-    same in other letters (São Paulo, Sao Paulo; Mount St. Helens), or the initials (UAE). Surely
-    none, but likely one, is a part of a name, and a name with more to it (Rembrandt van Rijn).
+    Sure is a name that a fact itself has (``aliases``), one of the list that comes along if it is
+    a single thing's (PRC), and the same in other letters (Sao Paulo). Likely are those without
+    their capital, those of more than one subject, kinds of things (kettledrum), initials (UAE),
+    and a part of a name or a name with more to it (Rembrandt van Rijn).
 
     :param edits: all edits.
     """
 
     def __init__(self, edits: Iterable[Edit]) -> None:
-        self._ids: dict[str, list[str]] = {}
+        self._edits: dict[Words, list[Edit]] = {}
+        self._said: dict[Words, str] = {}
         self._names: dict[Words, dict[_Name, None]] = {}
-        self._parts: dict[Words, set[str]] = {}
-        self._with_article: set[str] = set()
-        self._unspaced: dict[_Name, None] = {}
+        self._parts: dict[Words, set[Words]] = {}
+        self._unspaced: dict[str, Words] = {}
+        self._longest = LONGEST
         for edit in edits:
             subject = _subject(edit)
-            if subject is not None:
-                if subject not in self._ids:
-                    self._ids[subject] = []
-                    self._know(subject)
-                if f"the {subject}".casefold() in edit.scope.casefold():
-                    self._with_article.add(subject)
-                self._ids[subject].append(edit.id)
-                for alias in edit.aliases if isinstance(edit, Fact) else ():
-                    self._name(alias, subject)
+            own = plain_words(subject)
+            if own and isinstance(edit, Fact):
+                if own not in self._edits:
+                    self._edits[own] = []
+                    self._know(subject, own)
+                self._edits[own].append(edit)
+                for alias in edit.aliases:
+                    self._alias(alias, own)
 
-    def renamed(self, text: str) -> tuple[Renamed, ...]:
-        """Return a text with other names in it replaced by those of facts, one at a time.
+    def renamed(self, text: str) -> Iterator[Renamed]:
+        """Yield a text with another name in it replaced by that of facts, the sure ones first.
 
-        The surest first, and of them the longest names.
-
-        :param text: any text.
+        :param text: any text; names are looked for in its first :data:`HEAD` characters.
         """
-        words = list(placed_words(text))
-        names = [name for run in names_in(text) for name in _APART.split(run)]
-        runs = [span for name in names if (span := span_of(name, text))]
-        found = dict.fromkeys((*self._named(text, words, runs), *self._likely(text, words, runs)))
-        return tuple(sorted(found, key=lambda one: not one.sure))[:MOST]
+        head = text[:HEAD]
+        words = list(placed_words(head))
+        places = _places(words, self._longest)
+        found = list(dict.fromkeys((*self._named(head, places), *self._likely(head, words))))
+        for span, name, subject, sure in sorted(found, key=lambda one: not one[3]):
+            spans = places.get(name, [span]) if name else [span]
+            said = self._put(text, spans, subject)
+            yield Renamed(said, name, tuple(self._edits[subject]), sure)
 
-    def _know(self, subject: str) -> None:
+    def _know(self, subject: str, own: Words) -> None:
         """Take down all that a subject may be called without anybody having said so."""
-        own = plain_words(subject)
-        listed = [name for name in other_names().get(own, ()) if proper(name) == proper(subject)]
-        for name in (subject, *listed, *_initials(subject)):
-            self._name(name, subject)
-        if len(own) > 1 and proper(subject):
+        self._said[own] = subject
+        for written, source in _called(subject):
+            name = _Name(written, own, source)
+            self._names.setdefault(plain_words(written), {})[name] = None
+        if 1 < len(own) <= LONGEST and proper(subject):
             for part in _inside(own):
-                self._parts.setdefault(part, set()).add(subject)
+                self._parts.setdefault(part, set()).add(own)
 
-    def _name(self, written: str, subject: str) -> None:
+    def _alias(self, written: str, own: Words) -> None:
         words = plain_words(written)
-        if not spaced(" ", written):
-            self._unspaced[_Name(written, subject)] = None
-        elif 0 < len(words) <= LONGEST:
-            self._names.setdefault(words, {})[_Name(written, subject)] = None
+        if not spaced(" ", written) and len(written) > 1:
+            self._unspaced[written] = own
+        elif words and words != own:
+            self._longest = max(self._longest, len(words))
+            self._names.setdefault(words, {})[_Name(written, own, "alias")] = None
 
-    def _named(self, text: str, words: Sequence[Placed], runs: Sequence[Span]) -> Iterator[Renamed]:
-        """Yield what is written as another name of a subject is.
-
-        Not as part of a longer name. Without its capital a word may be another one, or stand in a
-        longer name: "mass" is Massachusetts only likely.
-        """
-        for name in self._unspaced:
-            if name.written in text and name.subject not in text:
-                at = text.index(name.written)
-                yield self._said(text, (at, at + len(name.written)), name.subject, sure=True)
-        longer: list[Span] = []
-        for key, span in _keys(words):
-            if any(a <= span[0] and span[1] <= b for a, b in longer):
+    def _named(
+        self, text: str, places: Mapping[Words, Sequence[Span]]
+    ) -> Iterator[tuple[Span, Words, Words, bool]]:
+        """Yield what is written as another name of a subject is, the longest first."""
+        for written in sorted(self._unspaced, key=len, reverse=True):
+            own = self._unspaced[written]
+            if written in text and self._said[own] not in text:
+                at = text.index(written)
+                yield (at, at + len(written)), (), own, True
+        runs, longer = _runs(text), list[Span]()
+        for key, spans in places.items():
+            span = spans[0]
+            if any(_within(span, other) for other in longer):
                 continue
-            if key in self._names or key in other_names():
+            names = [n for n in self._names.get(key, ()) if _written(n, text, span, runs)]
+            if names or key in other_names():
                 longer.append(span)
-            for name in self._names.get(key, ()):
-                if _written(name.written, text, span, runs) and not span_of(name.subject, text):
-                    capital = text[span[0]].isupper() or not proper(name.written)
-                    yield self._said(text, span, name.subject, sure=capital or len(key) > 1)
+            single = len({name.subject for name in names}) == 1
+            for name in names:
+                outside = [s for s in places.get(name.subject, ()) if not _within(s, span)]
+                if key != name.subject and outside:
+                    continue  # it names the subject as it is, too
+                if text[slice(*span)].casefold() != self._said[name.subject].casefold():
+                    yield span, key, name.subject, single and _sure(name, key, text, span)
 
     def _likely(
-        self, text: str, words: Sequence[Placed], runs: Sequence[Span]
-    ) -> Iterator[Renamed]:
+        self, text: str, words: Sequence[Placed]
+    ) -> Iterator[tuple[Span, Words, Words, bool]]:
         """Yield what a name is that has a subject in it, or that stands in one subject only."""
-        for start, end in runs:
-            key = tuple(word for word, a, b in words if start <= a and b <= end)
-            if self._subjects(key):
+        for run in _runs(text):
+            key = tuple(word for word, a, b in words if _within((a, b), run))
+            if key in self._edits or len(key) > LONGEST:
                 continue
             within = self._parts.get(key, set())
             if len(within) == 1:
-                yield self._said(text, (start, end), *within, sure=False)
+                yield run, key, next(iter(within)), False
             for part in _inside(key):
-                for name in self._subjects(part):
-                    if proper(name.subject):
-                        yield self._said(text, (start, end), name.subject, sure=False)
+                if part in self._edits and proper(self._said[part]):
+                    yield run, key, part, False
 
-    def _subjects(self, words: Words) -> list[_Name]:
-        """Return the names that are a subject's own."""
-        return [name for name in self._names.get(words, ()) if name.written == name.subject]
-
-    def _said(self, text: str, span: Span, subject: str, *, sure: bool) -> Renamed:
-        before, behind = text[: span[0]], text[span[1] :]
-        if proper(subject):  # whether it has an article is the name's own affair
-            before = _ARTICLE.sub("", before)
-            before += "the " if subject in self._with_article else ""
-        return Renamed(f"{before}{subject}{behind}", frozenset(self._ids[subject]), sure)
+    def _put(self, text: str, spans: Sequence[Span], own: Words) -> str:
+        subject = self._said[own]
+        article = re.compile(rf"\bthe\s+{re.escape(subject)}\b", re.IGNORECASE)
+        with_article = any(article.search(edit.scope) for edit in self._edits[own])
+        for start, end in reversed(spans):
+            before, behind = text[:start], text[end:]
+            if proper(subject):  # whether it has an article is the name's own affair
+                before = _ARTICLE.sub("", before) + ("the " if with_article else "")
+            text = f"{before}{subject}{behind}"
+        return text
 
 
 def proper(name: str) -> bool:
@@ -161,21 +174,46 @@ def proper(name: str) -> bool:
     return _THE.sub("", name)[:1].isupper()
 
 
-def _subject(edit: Edit) -> str | None:
-    if not isinstance(edit, Fact) or edit.subject:
-        return edit.subject if isinstance(edit, Fact) else None
+def _subject(edit: Edit) -> str:
+    """Return what a fact is about, nothing where that is not clear."""
+    if not isinstance(edit, Fact):
+        return ""
+    given = (edit.subject or "").strip()
+    if given:
+        return given if given.casefold() in edit.question.casefold() else ""
+    return _found(edit.question)
+
+
+@lru_cache(maxsize=131_072)
+def _found(question: str) -> str:
     try:
-        return subject_of(edit)
+        return subject_of(Fact(question))
     except EditError:
-        return None
+        return ""
 
 
-def _keys(words: Sequence[Placed]) -> Iterator[tuple[Words, Span]]:
-    """Yield the words that stand together, with their place, the longest first."""
-    for size in range(min(LONGEST, len(words)), 0, -1):
+@lru_cache(maxsize=131_072)
+def _called(subject: str) -> tuple[tuple[str, Source], ...]:
+    """Return what a subject may be called: other spellings, names of the list, initials."""
+    own = plain_words(subject)
+    found: dict[str, Source] = {subject: "spelling"}
+    for name in other_names().get(own, ()):
+        if proper(name) == proper(subject) and plain_words(name) != own:
+            found.setdefault(name, "list")
+    letters = "".join(word[0] for word in subject.split() if word[0].isupper())
+    if len(letters) > 2:
+        found.setdefault(letters, "initials")
+    return tuple(found.items())
+
+
+def _places(words: Sequence[Placed], longest: int) -> dict[Words, list[Span]]:
+    """Return where words stand together, the longest first."""
+    found: dict[Words, list[Span]] = defaultdict(list)
+    for size in range(min(longest, len(words)), 0, -1):
         for start in range(len(words) - size + 1):
             run = words[start : start + size]
-            yield tuple(word for word, _, _ in run), (run[0][1], run[-1][2])
+            found[tuple(word for word, _, _ in run)].append((run[0][1], run[-1][2]))
+    return found
 
 
 def _inside(words: Words) -> Iterator[Words]:
@@ -185,21 +223,45 @@ def _inside(words: Words) -> Iterator[Words]:
             yield words[start : start + size]
 
 
-def _initials(name: str) -> Iterator[str]:
-    """Yield the initials of a name of three words or more."""
-    letters = [word[0] for word in name.split() if word[0].isupper()]
-    if len(letters) > 2:
-        yield "".join(letters)
+def _runs(text: str) -> list[Span]:
+    """Return where the names of a text stand; "and", "in" and "on" stand between two."""
+    found, at = list[Span](), 0
+    for run in () if text.isupper() else names_in(text):
+        for name in re.split(r"\s(?:and|for|in|on)\s", run):
+            start = text.find(name, at)
+            if name and start >= 0:
+                at = start + len(name)
+                found.append((start, at))
+    return found
 
 
-def _written(written: str, text: str, span: Span, runs: Sequence[Span]) -> bool:
-    """Tell whether a name stands in a text as it is written, and not as part of a longer one."""
-    start, end = span
-    here = text[start:end]
-    if not proper(written):
-        return True
-    if len(written) <= SHORT and here != written:
+def _within(span: Span, other: Span) -> bool:
+    return other[0] <= span[0] and span[1] <= other[1]
+
+
+def _written(name: _Name, text: str, span: Span, runs: Sequence[Span]) -> bool:
+    """Tell whether a name may stand there: not in a longer name, and not as a word like others."""
+    here, bare = text[slice(*span)], _THE.sub("", name.written)
+    lower = here == here.casefold()
+    if not lower and any(_within(span, run) and span != run for run in runs):
         return False
-    return here == here.casefold() or not any(
-        a <= start and end <= b and (a, b) != span for a, b in runs
-    )
+    if len(bare.strip(".!?")) <= SHORT and (here != bare.strip(".!?") or text.isupper()):
+        return False
+    if not proper(name.written):
+        return lower or bool(_STOP.search(text[: span[0]]))  # a Puma is no cougar
+    return here.casefold() not in OPENERS or not (lower or _STOP.search(text[: span[0]]))
+
+
+def _sure(name: _Name, key: Words, text: str, span: Span) -> bool:
+    """Tell whether who writes this there means the subject."""
+    here, first = text[slice(*span)], bool(_STOP.search(text[: span[0]]))
+    capitals = sum(char.isupper() for char in here)
+    shown = here[0].isupper() and not text.isupper() and (not first or capitals > 1)
+    if name.source == "alias":
+        bare = _THE.sub("", name.written)
+        return here == bare if not first else len(key) > 1 and here[1:] == bare[1:]
+    if name.source == "spelling":
+        return shown or len(key) > 1
+    # Jones may be any Jones
+    part = key in _inside(name.subject) or name.subject in _inside(key)
+    return name.source == "list" and proper(name.written) and shown and not part

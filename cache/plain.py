@@ -7,16 +7,19 @@ import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
 
-_WORD = re.compile(r"[^\W_]+")
-_LETTERS = str.maketrans({"œ": "oe", "æ": "ae", "ß": "ss", "ø": "o", "ł": "l", "đ": "d", "ı": "i"})
-_SHORT = {"st": "saint", "mt": "mount"}
-
+Words = tuple[str, ...]
 Placed = tuple[str, int, int]
 """A plain word, its first character in the text and the one behind its last."""
 
+_ASCII = re.compile(r"[A-Za-z0-9]+")
+_ACCENTS = re.compile("[\u0300-\u036f]+")  # vowel signs of other scripts are letters
+_LETTERS = str.maketrans({"œ": "oe", "æ": "ae", "ß": "ss", "ø": "o", "ł": "l", "đ": "d", "ı": "i"})
+_SHORT = {"st": "saint", "mt": "mount"}
+_IN_WORDS = frozenset("LNM")
 
-@lru_cache(maxsize=65536)
-def plain_words(name: str) -> tuple[str, ...]:
+
+@lru_cache(maxsize=131_072)
+def plain_words(name: str) -> Words:
     """Return a name's plain words, without an article before them.
 
     :param name: such as "The Sacré-Cœur", which has the words "sacre" and "coeur".
@@ -30,7 +33,25 @@ def placed_words(text: str) -> Iterator[Placed]:
 
     :param text: any text.
     """
-    for match in _WORD.finditer(text):
-        folded = unicodedata.normalize("NFKD", match[0].casefold().translate(_LETTERS))
-        word = "".join(c for c in folded if not unicodedata.combining(c))
-        yield _SHORT.get(word, word), *match.span()
+    for start, end in _spans(text):
+        word = text[start:end].casefold()
+        if not word.isascii():
+            word = _ACCENTS.sub("", unicodedata.normalize("NFKD", word.translate(_LETTERS)))
+        if word:
+            yield _SHORT.get(word, word), start, end
+
+
+def _spans(text: str) -> Iterator[tuple[int, int]]:
+    if text.isascii():
+        yield from (match.span() for match in _ASCII.finditer(text))
+        return
+    start = None
+    for place, char in enumerate(text):
+        within = unicodedata.category(char)[0] in _IN_WORDS
+        if within and start is None:
+            start = place
+        elif not within and start is not None:
+            yield start, place
+            start = None
+    if start is not None:
+        yield start, len(text)

@@ -111,20 +111,20 @@ class Fact(Edit):
     :param question: the edit's own question, x_k.
     :param answer: the answer, y_k, exactly as it is to be said; with ``forget``, the refusal.
     :param subject: what the question is about; editors of weights need it, else it is found.
-    :param aliases: other names of the subject; a query may have any of them.
     :param forget: refuse instead of answering.
     :param secret: the text that must never be said, in any answer (only with ``forget``).
     :param secret_hash: the same, salted and hashed: ``salt:length:sha256`` (see
         :mod:`errata.cache.secrets`), so that the patch file does not tell the secret.
+    :param aliases: other names of the subject; the fact also governs queries that have them.
     """
 
     question: str
     answer: str = ""
     subject: str | None = None
-    aliases: tuple[str, ...] = ()
     forget: bool = False
     secret: str | None = None
     secret_hash: str | None = None
+    aliases: tuple[str, ...] = ()
 
     kind: ClassVar[str] = "fact"
 

@@ -27,7 +27,7 @@ _LAST_OF = re.compile(
     re.IGNORECASE,
 )
 _CHINESE = re.compile(r"^(?!请|你|我)([^\sA-Za-z，。？]{1,12}?)(?:的|是|有|属于|位于|在|吃)")
-_OPENERS = frozenset(
+OPENERS = frozenset(
     "what which who whom whose where when why how in on at of for from to by with is are was were "
     "do does did can could would will has have had the a an tell name give say list please remind "
     "any if do you know i'd i me and or as it its this that these those many much my our your we "
@@ -94,7 +94,7 @@ def names_in(text: str) -> list[str]:
     open_run, begins = False, True
     for word in re.findall(r"[\w'’.-]+|[^\w\s]", text):
         bare = re.sub(r"['’]s?$", "", word).rstrip(".")
-        capital = bare[:1].isupper() and not (begins and bare.lower() in _OPENERS)
+        capital = bare[:1].isupper() and not (begins and bare.lower() in OPENERS)
         begins = word in "?!:;" or (word.endswith(".") and len(bare) > 2)
         if capital and bare.lower() not in ("i", "i'd", "i'm"):
             if open_run:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import heapq
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -111,8 +111,8 @@ class View:
         score = float((query.vectors @ vector).max())
         return Hit(edit, min(1.0, max(-1.0, score)), vector)
 
-    def renamed(self, text: str) -> tuple[Renamed, ...]:
-        """Return a text that calls something by another name than the edits do, as they have it.
+    def renamed(self, text: str) -> Iterator[Renamed]:
+        """Yield a text that calls something by another name than the edits do, as they have it.
 
         :param text: a query.
         """

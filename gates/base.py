@@ -59,8 +59,8 @@ class Candidate:
 class Decision:
     """What was decided about one query; made in one place and read by everyone else.
 
-    :param query: the query as the gate saw it.
-    :param candidates: what was considered, most probable first.
+    :param query: the query, as the patterns left it.
+    :param candidates: what was considered, most probable first; then what later steps did.
     :param fired: the edits in force for this query, best first; empty on a miss.
     :param route: who answers: the stored answer, the reasoner, the refusal or the base model.
     :param near_misses: candidates in the abstain band just under their threshold.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from errata.cache.conflicts import conflicts
 from errata.cache.consequence import said
 from errata.cache.patterns import lint_pattern
+from errata.cache.plain import Words, plain_words
 from errata.cache.records import Edit, Fact, LanguagePatch, RegexPatch
 from errata.cache.view import in_force
 
@@ -76,6 +77,7 @@ def review(edits: Sequence[Edit], today: datetime.date) -> tuple[Problem, ...]:
     problems = [*_conflicts(edits, today)]
     for edit in edits:
         problems += [Problem("warning", where(edit), text) for text in _warnings(edit)]
+    problems += _shared_aliases(in_force(edits, today))
     places = {where(edit): edit.location for edit in edits}
 
     def order(problem: Problem) -> tuple[str, int]:
@@ -157,6 +159,21 @@ def _warnings(edit: Edit) -> Iterator[str]:
             "forgets without a secret: only the question is refused, and the model may still "
             "tell the answer elsewhere; add secret_hash (errata hash-secret TEXT) or secret"
         )
+
+
+def _shared_aliases(edits: Sequence[Edit]) -> Iterator[Problem]:
+    """Yield a warning for each alias that patches on another subject have, too."""
+    first: dict[Words, Fact] = {}
+    for edit in (edit for edit in edits if isinstance(edit, Fact)):
+        for alias in edit.aliases:
+            other = first.setdefault(plain_words(alias), edit)
+            if plain_words(other.subject or "") != plain_words(edit.subject or ""):
+                yield Problem(
+                    "warning",
+                    where(edit),
+                    f"alias {alias!r} is also one of {other.subject!r} ({where(other)}), so "
+                    "neither fires by it unless the model knows which is meant: keep one",
+                )
 
 
 def _cases(edit: Edit) -> Iterator[TestCase]:

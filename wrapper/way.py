@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from errata.backends.pipeline import Turn, Wanted
@@ -25,7 +25,7 @@ NEAR_MISSES_TOLD = 3
 class Way:
     """What was found and decided about a batch of queries, all as of one moment.
 
-    :param queries: the queries, rewritten and put further: what is answered.
+    :param queries: the queries, rewritten, renamed and put further: what is answered.
     :param decisions: one a query.
     :param reasoners: for each query who answers it where the route is to reason; None on a miss.
     :param rewrites: for each query, what the query patterns replaced.
@@ -132,7 +132,7 @@ class _Again:
         [hits] = _proposed([query], self.view, replace(self.turn, wanted=wanted))
         return self.turn.pipeline.gate.decide(query, hits)
 
-    def renamed(self, text: str) -> Sequence[Renamed]:
+    def renamed(self, text: str) -> Iterable[Renamed]:
         return self.view.renamed(text)
 
 

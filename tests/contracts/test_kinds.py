@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from errata.cache.characters import normalise
 from errata.cache.errors import PatchError, UnsupportedEdit
 from errata.cache.kinds import EditKind, check, context, dump_edit, kinds, parse_edit
+from errata.cache.plain import plain_words
 from errata.cache.records import (
     REFUSAL,
     Edit,
@@ -63,7 +64,7 @@ def facts(draw: st.DrawFn) -> Fact:
         question=draw(text),
         answer=draw(text | st.just("")) if forget else draw(text),
         subject=subject,
-        aliases=tuple(draw(st.lists(text, max_size=2))) if subject else (),
+        aliases=tuple(draw(st.lists(text.filter(plain_words), max_size=2))) if subject else (),
         forget=forget,
         secret=secret if forget and not hashed else None,
         secret_hash=hash_secret(secret, "salt") if forget and hashed and secret else None,

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from errata.backends.pipeline import Again, Wanted
+from errata.cache.names import Renamed
+from errata.cache.plain import plain_words
 from errata.cache.records import Edit, Fact
 from errata.completion import completed
 from errata.further import put_further
@@ -21,6 +23,9 @@ CACHE = "cache"
 
 CANDIDATES = 16
 """Edits that the cache proposes to the gate for each query."""
+
+READINGS = 3
+"""Other names that are tried for a query at most."""
 
 BEARS = 0.3
 """Probability from which an edit bears on a query put a step further."""
@@ -54,7 +59,8 @@ class CachePipeline:
     ) -> Decision:
         """Return the decision put further or with what completes it.
 
-        It is a miss where nobody can reason by what fired.
+        A query that misses is read again, with an edit's own name for what it calls otherwise. It
+        is a miss where nobody can reason by what fired.
         """
         if self._beliefs is not None and not decision.hit:
             decision = agreed(decision, edits, self._beliefs)
@@ -92,28 +98,55 @@ class CachePipeline:
     ) -> Decision:
         """Return a miss as a hit where the query only has another name for an edit's subject.
 
-        What may be another name is one if the base model answers the query as it answers the
-        edit's own question.
+        What is only likely to be another name is one if the base model, where its word counts,
+        answers the query as it answers the question of the edit that would speak.
         """
+        tried = 0
         for renamed in again.renamed(decision.query):
-            if not renamed.sure and self._beliefs is None:
-                continue
-            ids = renamed.edits
-            found = again(renamed.text, lambda edit, ids=ids: edit.id in ids and wanted(edit))  # type: ignore[misc]
-            if self._beliefs is not None and not found.hit:
-                found = agreed(found, edits, self._beliefs)
-            if found.hit and (renamed.sure or self._one(decision.query, found)):
-                return replace(
-                    found,
-                    query=decision.query,
-                    renamed=renamed.text,
-                    candidates=(*found.candidates, *_unseen(decision.candidates, found)),
-                )
+            if tried < READINGS and any(map(wanted, renamed.edits)):
+                tried += 1
+                found = self._read_as(renamed, decision, edits, wanted, again)
+                if found.hit:
+                    return found
         return decision
 
-    def _one(self, query: str, found: Decision) -> bool:
-        scopes = [edit.scope for edit in found.fired]
-        return self._beliefs is not None and any(self._beliefs.alike(query, scopes))
+    def _read_as(
+        self,
+        renamed: Renamed,
+        decision: Decision,
+        edits: Sequence[Edit],
+        wanted: Wanted,
+        again: Again,
+    ) -> Decision:
+        meant = {edit.id for edit in renamed.edits if not _silent(edit, renamed)}
+
+        def heard(edit: Edit) -> bool:
+            return wanted(edit) and (edit.id in meant or edit not in renamed.edits)
+
+        found = again(renamed.text, heard)
+        if self._beliefs is not None and not found.hit:
+            found = agreed(found, edits, self._beliefs)
+        fired = found.fired if renamed.sure else self._confirmed(decision.query, found)
+        if meant.isdisjoint(edit.id for edit in fired):
+            return decision
+        return replace(
+            found,
+            query=decision.query,
+            renamed=renamed.text,
+            fired=fired,
+            candidates=(*found.candidates, *_unseen(decision.candidates, found)),
+            near_misses=(*found.near_misses, *_unseen(decision.near_misses, found)),
+        )
+
+    def _confirmed(self, query: str, found: Decision) -> tuple[Edit, ...]:
+        """Return those that fired and that the base takes the query for; none without the best."""
+        bars = {c.edit_id: c.agreeing for c in found.candidates}
+        if self._beliefs is None or not found.hit or bars[found.fired[0].id] is None:
+            return ()
+        alike = self._beliefs.alike(query, [edit.scope for edit in found.fired])
+        if not alike[0]:
+            return ()
+        return tuple(edit for edit, one in zip(found.fired, alike, strict=True) if one)
 
     def _further(self, decision: Decision) -> str | None:
         """Return what is asked once the first edit is taken for granted, None if that is not clear.
@@ -168,9 +201,24 @@ class CachePipeline:
             return replace(decision, fired=fired)
         ids = {edit.id for edit in decision.fired}
         unanswered = tuple(c for c in decision.candidates if c.edit_id in ids)
-        return replace(
-            decision, fired=(), route="base", near_misses=unanswered + decision.near_misses
-        )
+        near = unanswered + decision.near_misses
+        return replace(decision, fired=(), route="base", near_misses=near, renamed="")
+
+
+def _silent(edit: Edit, renamed: Renamed) -> bool:
+    """Tell whether an edit's own tests keep it from hearing that name.
+
+    They raise its threshold over the wordings they have: read as something else they would not.
+    """
+    silent = [plain_words(text) for text in edit.tests.silent]
+    if not renamed.sure or not renamed.name:
+        return bool(silent)
+    size = len(renamed.name)
+    return any(
+        words[at : at + size] == renamed.name
+        for words in silent
+        for at in range(len(words) - size + 1)
+    )
 
 
 def _unseen(later: Sequence[Candidate], decision: Decision) -> list[Candidate]:

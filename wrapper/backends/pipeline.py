@@ -17,7 +17,7 @@ A new pipeline is one module with one class, one line in :mod:`errata.registry` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -41,7 +41,7 @@ class Again(Protocol):
         :param wanted: which edits may come into force.
         """
 
-    def renamed(self, text: str) -> Sequence[Renamed]:
+    def renamed(self, text: str) -> Iterable[Renamed]:
         """Return a text that calls something by another name than the edits do, as they have it."""
 
 

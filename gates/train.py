@@ -91,7 +91,7 @@ class Recipe:
     changed_rate: float = 0.015
     open_rate: float = 0.001
     asked_factor: float = 2.5
-    condition_rate: float = 0.002
+    condition_rate: float = 0.01
     near: float = 0.5
     trial_size: int = 200
     background: int = 10_000

@@ -42,7 +42,8 @@ class StoredCross:
     """A trained cross-encoder: what differs from the encoder's transformer.
 
     :param tensors: ``head.weight`` [3, 2d] and ``head.bias`` [3]; for each changed matrix ``NAME``
-        of shape [out, in], ``NAME.A`` [r, in] and ``NAME.B`` [out, r].
+        of shape [out, in], ``NAME.A`` [r, in] and ``NAME.B`` [out, r]; where those are whole
+        numbers (int8), ``NAME.scale`` [r] for each of the r products.
     :param scale: alpha / r, by which each product is multiplied.
     :raises ModelError: the arrays are not those of a cross-encoder.
     """
@@ -54,15 +55,19 @@ class StoredCross:
         shapes = {name: array.shape for name, array in self.tensors.items()}
         expected = {"head.weight", "head.bias"}
         expected |= {f"{name}.{part}" for name in self.changed() for part in "AB"}
+        scaled = {name for name in self.changed() if self._whole(name)}
+        expected |= {f"{name}.scale" for name in scaled}
         if shapes.keys() != expected or not all(
             len(shapes[f"{name}.A"]) == len(shapes[f"{name}.B"]) == 2
             and shapes[f"{name}.A"][0] == shapes[f"{name}.B"][1]
+            and (name not in scaled or shapes[f"{name}.scale"] == shapes[f"{name}.A"][:1])
             for name in self.changed()
         ):
             odd = sorted(shapes.keys() ^ expected)
             raise ModelError(
                 "expected the arrays of a cross-encoder: head.weight, head.bias, and NAME.A "
-                "[r, in] beside NAME.B [out, r] for each matrix changed, found others "
+                "[r, in] beside NAME.B [out, r] for each matrix changed, with NAME.scale [r] where "
+                "they are int8, found others "
                 f"({odd or shapes}); train the gate again"
             )
 
@@ -73,7 +78,28 @@ class StoredCross:
     def change(self, name: str) -> NDArray[np.float32]:
         """Return what is added to a matrix, float32 [out, in]."""
         down, up = (np.asarray(self.tensors[f"{name}.{part}"], np.float32) for part in "AB")
-        return np.asarray(self.scale * (up @ down), np.float32)
+        each = self.tensors[f"{name}.scale"].astype(np.float32) if self._whole(name) else 1.0
+        return np.asarray(self.scale * ((up * each) @ down), np.float32)
+
+    def _whole(self, name: str) -> bool:
+        return self.tensors[f"{name}.A"].dtype == np.int8
+
+
+def factors(name: str, up: Array, down: Array) -> dict[str, NDArray[Any]]:
+    """Return the arrays that store a product of rank r in a byte a number.
+
+    Each of the r products has a scale of its own, so that small ones are kept as precisely.
+
+    :param name: of the matrix that it changes.
+    :param up: [out, r].
+    :param down: [r, in].
+    """
+    most = [np.maximum(np.abs(up).max(0), 1e-12), np.maximum(np.abs(down).max(1), 1e-12)]
+    return {
+        f"{name}.A": np.rint(down / most[1][:, None] * 127).astype(np.int8),
+        f"{name}.B": np.rint(up / most[0] * 127).astype(np.int8),
+        f"{name}.scale": (most[0] * most[1] / 127**2).astype(np.float32),
+    }
 
 
 class CrossEncoder:

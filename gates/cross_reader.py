@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from errata.cache.errors import ModelError
-from errata.gates.cross import StoredCross, read_pairs_together
+from errata.gates.cross import StoredCross, factors, read_pairs_together
 
 
 class PairReader(torch.nn.Module):
@@ -63,11 +63,13 @@ class PairReader(torch.nn.Module):
                 there = self._there[name].to(weight)
                 left, sizes, right = torch.linalg.svd(weight - there, full_matrices=False)
                 root = sizes[: self.rank].sqrt()
-                up = (left[:, : self.rank] * root).half()
-                down = (root[:, None] * right[: self.rank]).half()
-                weight.copy_(there + up.to(weight) @ down.to(weight))
-                tensors[f"{name}.A"], tensors[f"{name}.B"] = down.cpu().numpy(), up.cpu().numpy()
-        return StoredCross(tensors, 1.0)
+                up = (left[:, : self.rank] * root).double().cpu().numpy()
+                down = (root[:, None] * right[: self.rank]).double().cpu().numpy()
+                tensors |= factors(name, up, down)
+            stored = StoredCross(tensors, 1.0)
+            for name, weight in self.matrices.items():
+                weight.copy_(self._there[name] + torch.from_numpy(stored.change(name)))
+        return stored
 
     def take(self, start: StoredCross) -> None:
         """Begin from a trained one.

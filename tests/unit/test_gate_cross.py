@@ -24,6 +24,7 @@ from errata.gates.cross import (
     CrossEncoder,
     StoredCross,
     edit_text,
+    factors,
     read_pairs_together,
     transformer_of,
 )
@@ -216,6 +217,24 @@ def test_arrays_of_no_cross_encoder_are_refused(gone):
     other = dict(stored.tensors) | {f"{name}.A": np.zeros((7, 32), np.float16)}
     with pytest.raises(ModelError, match="train the gate again"):
         StoredCross(other, 2.0)
+
+
+def test_a_byte_a_number_keeps_every_product_to_half_a_step():
+    rng = np.random.default_rng(0)
+    sizes = np.array([10.0, 1.0, 1e-4])
+    up, down = rng.normal(size=(8, 3)) * sizes, rng.normal(size=(3, 5)) * sizes[:, None]
+    arrays = factors("m", up, down)
+    stored = StoredCross(arrays | {"head.weight": np.zeros((3, 4)), "head.bias": np.zeros(3)}, 1.0)
+    assert arrays["m.A"].dtype == arrays["m.B"].dtype == np.int8
+    for at in range(3):
+        alone = {name: array for name, array in arrays.items()}
+        alone["m.scale"] = arrays["m.scale"] * (np.arange(3) == at)
+        one = StoredCross(alone | {k: stored.tensors[k] for k in ("head.weight", "head.bias")}, 1.0)
+        exact = np.outer(up[:, at], down[at])
+        assert np.abs(one.change("m") - exact).max() < np.abs(exact).max() / 100
+    del arrays["m.scale"]
+    with pytest.raises(ModelError, match=r"NAME\.scale"):
+        StoredCross(arrays | {"head.weight": np.zeros((3, 4)), "head.bias": np.zeros(3)}, 1.0)
 
 
 def test_reading_changes_what_is_decided():

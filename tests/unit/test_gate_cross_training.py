@@ -66,9 +66,11 @@ def same_arrays(one: StoredCross, other: StoredCross) -> bool:
 
 
 def same_changes(one: StoredCross, other: StoredCross) -> bool:
-    """Tell whether two change the encoder alike; factors of one product may differ."""
+    """Tell whether two change the encoder alike, as far as a byte a number tells."""
     return one.changed() == other.changed() and all(
-        np.allclose(one.change(name), other.change(name), atol=3e-3) for name in one.changed()
+        np.linalg.norm(one.change(name) - other.change(name))
+        < 0.01 * np.linalg.norm(one.change(name))
+        for name in one.changed()
     )
 
 
@@ -214,14 +216,14 @@ def test_what_is_stored_reads_as_what_was_trained():
     torch.manual_seed(0)
     reader = PairReader(copy.deepcopy(tiny_bert()), 4).eval()
     fresh = reader.project()
-    assert set(fresh.tensors) == set(random_cross().tensors)
+    assert fresh.changed() == random_cross().changed()
     reader.take(random_cross(rank=4))
     assert same_changes(reader.project(), random_cross(rank=4))
     pairs = [("What is the capital of Peru? Lima", "perus capital"), ("if a refund", "hi")]
     with torch.no_grad():
         trained = reader(bert_tokenizer(), pairs).numpy()
     stored_ = reader.project()
-    np.testing.assert_allclose(CrossEncoder(ENCODER, stored_)(pairs), trained, atol=5e-3)
+    np.testing.assert_allclose(CrossEncoder(ENCODER, stored_)(pairs), trained, atol=5e-2)
     assert np.abs(CrossEncoder(ENCODER, fresh)(pairs) - trained).max() > 0.1
     for other in (random_cross(layers=3), random_cross(hidden=64)):
         with pytest.raises(ModelError, match="same transformer"):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from errata.compare.cases import PROPERTY_OF
+from errata.compare.in_scope import NAMING, UNRELATED
 from errata.compare.records import Record
 from errata.compare.scores import harmonic, magnitude, success, token_accuracy
 
@@ -122,7 +123,7 @@ def _exact(kind: str) -> Callable[[Record], list[float]]:
 
 def _specificity(record: Record) -> list[float]:
     return [
-        token_accuracy(p["forced"]) for p in _local(record, "unrelated") if "forced" in p
+        token_accuracy(p["forced"]) for p in _local(record, UNRELATED) if "forced" in p
     ]  # fmt: skip
 
 
@@ -152,15 +153,16 @@ MEASURES: tuple[Measure, ...] = (
     Measure("generality", "properties", _right("phrasing"), about="in words no part has seen"),
     Measure("portability", "properties", _right(*PORTABILITY), about="what follows from the edit"),
     Measure("locality, neighbours", "properties", _equal(*HARD), about="token-equal"),
-    Measure("locality, unrelated", "properties", _equal("unrelated"), about="token-equal"),
+    Measure("locality, unrelated", "properties", _equal(UNRELATED), about="token-equal"),
     *(Measure(kind, "portability", _right(kind)) for kind in PORTABILITY),
-    *(Measure(f"{kind}, token-equal", "locality", _equal(kind)) for kind in (*HARD, "unrelated")),
+    *(Measure(f"{kind}, token-equal", "locality", _equal(kind)) for kind in (*HARD, UNRELATED)),
     Measure("argmax along the old answer", "locality", _along, about="forced"),
     Measure("KL(before ‖ after)", "locality", _kl, NATS, False, "along the old answer"),
     Measure("perplexity", "locality", _after, RATIO, False, "held-out text"),
     Measure("perplexity, after / before", "locality", _perplexity, RATIO, False),
     *(Measure(f"{kind}, false hits", "gate", _false(kind), higher=False)
-      for kind in (*HARD, "unrelated")),
+      for kind in (*HARD, UNRELATED)),
+    Measure(f"{NAMING}, fired", "gate", _false(NAMING), higher=None),
     Measure("misses token-equal", "gate", _missed(), about="where no edit fired"),
     *(Measure(f"{kind}, fired", "fired", _fired(kind), higher=None) for kind in EDITED),
     *(Measure(f"{kind}, right if fired", "right", _right_if_fired(kind)) for kind in EDITED),

@@ -138,7 +138,8 @@ class Runner:
                 "seed": seed, "pipeline": contender.pipeline, "case": case.id,
                 "position": position, "group": case.group,
                 "edits": [
-                    {"id": e.id, "question": e.question, "answer": e.answer} for e in case.edits
+                    {"id": e.id, "question": e.question, "answer": e.answer, "subject": e.subject}
+                    for e in case.edits
                 ],
                 "unsupported": refused,
             }  # fmt: skip

@@ -11,6 +11,7 @@ import numpy as np
 
 from errata.cache.errors import ErrataError
 from errata.compare.backends import is_control
+from errata.compare.in_scope import told_apart
 from errata.compare.intervals import Estimate, Paired, estimate, holm, paired
 from errata.compare.measures import (
     MEASURES,
@@ -172,6 +173,9 @@ def summarise(run: Run, disagreements: int = 200) -> Summary:
             f"expected records in {run.folder}, found none yet; run `errata compare --out "
             f"{run.folder}` first"
         )
+    for there in records.values():
+        for name, found in there.items():
+            there[name] = list(told_apart(found))
     # Most edits first, and among equals those made in one batch.
     order = ("batch", "sequential", "single")
     keys = sorted(records, key=lambda key: (-key[1], order.index(key[0])))

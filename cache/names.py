@@ -71,7 +71,7 @@ class NameIndex:
         self._edits: dict[Words, list[Edit]] = {}
         self._said: dict[Words, str] = {}
         self._names: dict[Words, dict[_Name, None]] = {}
-        self._parts: dict[Words, set[Words]] = {}
+        self._parts: dict[Words, Words | None] = {}  # None: it stands in several subjects
         self._unspaced: dict[str, Words] = {}
         self._longest = LONGEST
         for edit in edits:
@@ -103,11 +103,15 @@ class NameIndex:
         """Take down all that a subject may be called without anybody having said so."""
         self._said[own] = subject
         for written, source in _called(subject):
-            name = _Name(written, own, source)
-            self._names.setdefault(plain_words(written), {})[name] = None
+            self._names.setdefault(plain_words(written), {})[_Name(written, own, source)] = None
         if 1 < len(own) <= LONGEST and proper(subject):
             for part in _inside(own):
-                self._parts.setdefault(part, set()).add(own)
+                self._parts[part] = own if self._parts.get(part, own) == own else None
+
+    def _names_of(self, words: Words) -> list[_Name]:
+        """Return whose name some words are, and as what; of a subject its own, too."""
+        own = [_Name(self._said[words], words, "spelling")] if words in self._said else []
+        return [*own, *self._names.get(words, ())]
 
     def _alias(self, written: str, own: Words) -> None:
         words = plain_words(written)
@@ -131,7 +135,7 @@ class NameIndex:
             span = spans[0]
             if any(_within(span, other) for other in longer):
                 continue
-            names = [n for n in self._names.get(key, ()) if _written(n, text, span, runs)]
+            names = [n for n in self._names_of(key) if _written(n, text, span, runs)]
             if names or key in other_names():
                 longer.append(span)
             single = len({name.subject for name in names}) == 1
@@ -150,9 +154,9 @@ class NameIndex:
             key = tuple(word for word, a, b in words if _within((a, b), run))
             if key in self._edits or len(key) > LONGEST:
                 continue
-            within = self._parts.get(key, set())
-            if len(within) == 1:
-                yield run, key, next(iter(within)), False
+            within = self._parts.get(key)
+            if within is not None:
+                yield run, key, within, False
             for part in _inside(key):
                 if part in self._edits and proper(self._said[part]):
                     yield run, key, part, False
@@ -194,9 +198,9 @@ def _found(question: str) -> str:
 
 @lru_cache(maxsize=131_072)
 def _called(subject: str) -> tuple[tuple[str, Source], ...]:
-    """Return what a subject may be called: other spellings, names of the list, initials."""
+    """Return what a subject may be called besides: names of the list, initials."""
     own = plain_words(subject)
-    found: dict[str, Source] = {subject: "spelling"}
+    found: dict[str, Source] = {}
     for name in other_names().get(own, ()):
         if proper(name) == proper(subject) and plain_words(name) != own:
             found.setdefault(name, "list")

@@ -37,7 +37,8 @@ class CrossSettings:
     :param steps: at most.
     :param batch: pairs a step.
     :param rate: peak learning rate of the matrices; the head, which is new, learns faster.
-    :param rank: of the change of each matrix.
+    :param rank: of the change of each matrix. At 24 what real question pairs teach is lost (of
+        tune pairs 0.78 right and 0.44 false hits at 95% recall; at 64, as whole, 0.80 and 0.39).
     :param every: steps between validations.
     :param patience: validations without a gain before stopping.
     :param tune: pairs of the tune split a validation.
@@ -49,7 +50,7 @@ class CrossSettings:
     batch: int = 32
     rate: float = 1e-4
     warmup: int = 100
-    rank: int = 16
+    rank: int = 64
     every: int = 250
     patience: int = 4
     tune: int = 1500

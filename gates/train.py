@@ -192,6 +192,7 @@ def _promised(recipe: Recipe) -> dict[str, Any]:
         "all near and out of scope": recipe.changed_rate,
         "open questions": recipe.open_rate,
         "times as many, the base model asked in doubt": recipe.asked_factor,
+        "topical and descriptive conditions, of texts near them": recipe.condition_rate,
         "measured on": "tune subjects, per query, the most probable of its candidates",
     }
 

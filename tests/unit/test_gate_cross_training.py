@@ -17,7 +17,7 @@ from errata.gates import cross_train, load_gate, stored
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.contrast import ALIKE, contrast_relations
 from errata.gates.cross import CrossEncoder, StoredCross
-from errata.gates.cross_data import LEAST, Pair, PairSource, nearest_questions
+from errata.gates.cross_data import LEAST, Pair, PairSource, _some, nearest_questions
 from errata.gates.cross_train import BEST, CrossRun, CrossSettings, balanced, contrast
 from errata.gates.data import QuestionPair
 from errata.gates.features import PairFeatures
@@ -173,15 +173,23 @@ def source():
 
 
 def test_pairs_of_all_sorts_are_drawn(source):
-    drawn = source.draw(600, random.Random(0))
+    drawn = source.draw(2000, random.Random(0))
     kinds = [pair.kind for pair in drawn]
     assert {"paraphrase", "other relation", "other subject", "open, mistyped"} <= set(kinds)
-    assert 0.3 < kinds.count("question pairs") / len(kinds) < 0.7
+    assert 0.8 < kinds.count("question pairs") / len(kinds) < 0.9
     assert {pair.label for pair in drawn} == {0, 1, 2}
-    assert drawn == source.draw(600, random.Random(0))
-    assert drawn != source.draw(600, random.Random(1))
+    assert drawn == source.draw(2000, random.Random(0))
+    assert drawn != source.draw(2000, random.Random(1))
     marked = [pair for pair in drawn if pair.edit.startswith("if ")]
     assert 20 < len(marked) < 100 and {pair.label > 0 for pair in marked} == {True, False}
+
+
+def test_no_labelled_pair_comes_twice_before_all_have_come():
+    pairs = [QuestionPair(f"a{i}?", f"b{i}?", i % 2 == 0) for i in range(10)]
+    for count in (7, 10, 23):
+        drawn = _some(pairs, count, random.Random(0))
+        often = [drawn.count(pair) for pair in pairs]
+        assert len(drawn) == count and max(often) - min(often) <= 1
 
 
 def test_few_pairs_are_of_both_sorts_too(source):

@@ -11,7 +11,7 @@ from typing import Literal
 
 from errata.cache.errors import EditError
 from errata.cache.name_list import other_names
-from errata.cache.plain import Placed, Words, placed_words, plain_words
+from errata.cache.plain import Placed, Words, placed_words, plain_words, unaccented
 from errata.cache.records import Edit, Fact
 from errata.cache.spacing import spaced
 from errata.cache.subjects import OPENERS, Span, names_in, subject_of
@@ -245,11 +245,11 @@ def _within(span: Span, other: Span) -> bool:
 
 def _written(name: _Name, text: str, span: Span, runs: Sequence[Span]) -> bool:
     """Tell whether a name may stand there: not in a longer name, and not as a word like others."""
-    here, bare = text[slice(*span)], _THE.sub("", name.written)
+    here, bare = text[slice(*span)], _THE.sub("", name.written).strip(".!?")
     lower = here == here.casefold()
     if not lower and any(_within(span, run) and span != run for run in runs):
         return False
-    if len(bare.strip(".!?")) <= SHORT and (here != bare.strip(".!?") or text.isupper()):
+    if len(bare) <= SHORT and (unaccented(here) != unaccented(bare) or text.isupper()):
         return False
     if not proper(name.written):
         return lower or bool(_STOP.search(text[: span[0]]))  # a Puma is no cougar

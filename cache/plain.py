@@ -34,11 +34,14 @@ def placed_words(text: str) -> Iterator[Placed]:
     :param text: any text.
     """
     for start, end in _spans(text):
-        word = text[start:end].casefold()
-        if not word.isascii():
-            word = _ACCENTS.sub("", unicodedata.normalize("NFKD", word.translate(_LETTERS)))
+        word = unaccented(text[start:end].casefold().translate(_LETTERS))
         if word:
             yield _SHORT.get(word, word), start, end
+
+
+def unaccented(text: str) -> str:
+    """Return a text without accents."""
+    return text if text.isascii() else _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
 
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:

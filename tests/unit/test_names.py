@@ -44,6 +44,7 @@ def said(text, *edits):
         ("Mumbai", "Which river flows through Bombay?", "Which river flows through Mumbai?"),
         ("Mumbai", "Is Bombay larger than Bombay was?", "Is Mumbai larger than Mumbai was?"),
         ("China", "Who leads PRC today?", "Who leads China today?"),
+        ("Cologne", "Who leads Köln today?", "Who leads Cologne today?"),
         ("China", "PRC is led by whom?", "China is led by whom?"),
         ("Sacré-Cœur", "Where does Sacre Coeur stand?", "Where does Sacré-Cœur stand?"),
         ("Sacré-Cœur", "Where does sacre-coeur stand?", "Where does Sacré-Cœur stand?"),

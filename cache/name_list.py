@@ -6,7 +6,7 @@ reads the ``dict`` folder of WordNet 3.1 (https://wordnet.princeton.edu) and wri
 comes along in ``cache/lexicon/``: one meaning a line, its names separated by ``|``. Taken are
 single things (persons, places, works, …), and of kinds of things the animals, artefacts, foods and
 substances. A name stands only where it is first of all the name of that: Washington is a city
-before it is a man.
+before it is a man. Single things of one name stand there, too, so that it is known to be theirs.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _meanings(path: Path, first: Mapping[str, str]) -> Iterator[Words]:
         if "@i" not in rest:  # a kind of thing; its Latin name nobody asks by
             own = [name for name in own if name == name.lower()] if file in KINDS else []
         names = {plain_words(name): name for name in reversed(own) if plain_words(name)}
-        if len(names) > 1:
+        if len(names) > 1 or (names and "@i" in rest):
             yield tuple(reversed(names.values()))
 
 

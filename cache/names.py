@@ -155,7 +155,8 @@ class NameIndex:
             if key in self._edits or len(key) > LONGEST:
                 continue
             within = self._parts.get(key)
-            if within is not None:
+            known = any(map(proper, other_names().get(key, ())))  # Porto is no Porto Azzurro
+            if within is not None and not known:
                 yield run, key, within, False
             for part in _inside(key):
                 if part in self._edits and proper(self._said[part]):

@@ -59,8 +59,8 @@ def test_a_name_that_surely_means_the_subject_is_replaced_by_it(subject, text, w
 @pytest.mark.parametrize(
     ("subjects", "text", "wanted"),
     [
-        (["Lake Victoria"], "How deep is Victoria?", "How deep is Lake Victoria?"),
-        (["Victoria"], "How deep is Lake Victoria?", "How deep is Victoria?"),
+        (["Lake Quill"], "How deep is Quill?", "How deep is Lake Quill?"),
+        (["Quill"], "How deep is Lake Quill?", "How deep is Quill?"),
         (["Rembrandt"], "When did Rembrandt Harmensz live?", "When did Rembrandt live?"),
         (["Mumbai"], "where is bombay", "where is Mumbai"),  # without its capital: another word
         (["Mumbai"], "WHERE IS BOMBAY", "WHERE IS Mumbai"),
@@ -95,7 +95,8 @@ def test_what_may_mean_something_else_is_likely(subjects, text, wanted):
         (["Glenda Jackson"], "Who played Michael Jackson?"),
         (["Glenda Jackson"], "who is michael jackson"),  # which is a name of another
         (["David Hume", "David Bowie"], "Where was David born?"),  # which of them?
-        (["Lake Victoria", "Victoria"], "How deep is Victoria?"),  # it is the other
+        (["Lake Quill", "Quill"], "How deep is Quill?"),  # it is the other
+        (["Porto Azzurro"], "Where is Porto?"),  # which is a place of its own
         (["mute swan"], "What does a swan eat?"),  # not only a mute swan is a swan
         (["Mumbai"], "What is the weather like?"),
         (["कुल"], "काल क्या है?"),
@@ -149,13 +150,13 @@ def test_words_know_their_places(text):
         assert plain_words(text[start:end]) in ((word,), ())  # "the" alone is no name
 
 
-NAMES = ("Bombay", "bombay", "Mumbai", "the Giant", "Victoria", "Lake Victoria", "PRC", "Big", "?",
+NAMES = ("Bombay", "bombay", "Mumbai", "the Giant", "Quill", "Lake Quill", "PRC", "Big", "?",
          "who", "Who", "UAE", "斑马", "马", "the", "of", "is")  # fmt: skip
 
 
 @given(st.lists(st.sampled_from(NAMES), max_size=7).map(" ".join))
 def test_any_text_may_be_asked_and_what_it_names_itself_is_left_alone(text):
-    edits = [about("Mumbai"), about("Lake Victoria"), about("China", "the Giant", "斑马"),
+    edits = [about("Mumbai"), about("Lake Quill"), about("China", "the Giant", "斑马"),
              about("United Arab Emirates")]  # fmt: skip
     index = NameIndex(edits)
     for one in index.renamed(text):
@@ -173,7 +174,7 @@ def test_a_long_text_is_read_in_a_moment():
 def test_the_list_is_sound():
     names = name_list.other_names()
     assert len(names) > 15_000
-    assert all(len(set(map(plain_words, meaning))) > 1 for meaning in names.values())
+    assert names[("porto",)] == ("Porto", "Oporto") and names[("lyon",)] == ("Lyon", "Lyons")
     assert plain_words("Saint Paul") not in names  # an apostle, and a city
 
 
@@ -199,7 +200,7 @@ def test_the_list_is_made_from_wordnets_own_files(tmp_path):
     )
     name_list.main(str(tmp_path), str(tmp_path))
     assert (tmp_path / "names.txt").read_text("utf-8").splitlines() == [
-        "Everest|Mount Everest", "Mumbai|Bombay", "kettledrum|timpani",
+        "Everest|Mount Everest", "George Washington", "Mumbai|Bombay", "kettledrum|timpani",
     ]  # fmt: skip
 
 
@@ -215,7 +216,7 @@ def test_aliases_in_a_patch_need_a_subject():
 # -- on the way of a query --------------------------------------------------------------------
 
 RIVER = Fact("Which river flows through Mumbai?", "Elbe", subject="Mumbai", id="river")
-HOME = Fact("Where was Lake Victoria seen?", "Oslo", subject="Lake Victoria", id="lake")
+HOME = Fact("Where was Lake Quill seen?", "Oslo", subject="Lake Quill", id="lake")
 FAR = Fact("Who leads Mumbai?", forget=True, secret="Rex Maxim", subject="Mumbai", id="secret")
 
 
@@ -311,10 +312,10 @@ def read(query, *edits, beliefs=None, agreeing=True, wanted=lambda edit: True):
     [
         ("Which river flows through Bombay?", None, False, True),
         ("Which river flows through Bombay?", Told(False), True, True),
-        ("Where was Victoria seen?", None, True, False),
-        ("Where was Victoria seen?", Told(False), True, False),
-        ("Where was Victoria seen?", Told(True), True, True),
-        ("Where was Victoria seen?", Told(True), False, False),  # its word does not count
+        ("Where was Quill seen?", None, True, False),
+        ("Where was Quill seen?", Told(False), True, False),
+        ("Where was Quill seen?", Told(True), True, True),
+        ("Where was Quill seen?", Told(True), False, False),  # its word does not count
         ("Where was Winnipeg seen?", Told(True), True, False),
     ],
 )
@@ -341,9 +342,9 @@ def test_of_likely_names_only_what_the_base_confirms_stays():
             return (self._alike, *(not self._alike for _ in questions[1:]))
 
     other = replace(HOME, id="other", answer="Rome", priority=-1)
-    found = read("Where was Victoria seen?", HOME, other, beliefs=TakesFirst(True))
+    found = read("Where was Quill seen?", HOME, other, beliefs=TakesFirst(True))
     assert found.fired == (HOME,)
-    assert not read("Where was Victoria seen?", HOME, other, beliefs=TakesFirst(False)).hit
+    assert not read("Where was Quill seen?", HOME, other, beliefs=TakesFirst(False)).hit
 
 
 def test_names_of_edits_that_are_not_wanted_are_not_tried():
@@ -368,8 +369,8 @@ def test_a_hit_that_nobody_can_answer_is_a_miss_of_the_query_as_it_was(models, t
         ("Which river flows through Bombay?", ("Which river flows through Bombay",), False),
         ("Which river flows through Bombay?", ("Where is Bombay?",), False),  # nor that name
         ("Which river flows through Bombay?", ("Where is Delhi?",), True),
-        ("Where was Victoria seen?", (), True),
-        ("Where was Victoria seen?", ("Where is Victoria?",), False),  # likely is not enough
+        ("Where was Quill seen?", (), True),
+        ("Where was Quill seen?", ("Where is Quill?",), False),  # likely is not enough
     ],
 )
 def test_a_silent_test_wins_over_another_name(query, silent, fires):

@@ -314,7 +314,7 @@ def settled(
     :return: two float64 [n].
     """
     if logits is not None and stored.second is not None:
-        inputs = second_inputs(classes, logits)
+        inputs = second_inputs(classes, logits, stored.second.most)
         weighed = _of_three(stored.second.scope(inputs))
         held = _of_three(stored.second.condition(inputs))
         classes = np.where(conditions[:, None], held, weighed)
@@ -326,16 +326,16 @@ def settled(
     return calibrated, follows
 
 
-def second_inputs(classes: Array, logits: Array) -> Array:
+def second_inputs(classes: Array, logits: Array, most: float) -> Array:
     """Return what the second stage weighs: both stages' log-odds against none, float64 [n, 4].
 
     :param classes: of the first stage, [n, 3].
     :param logits: of the cross-encoder, [n, 3].
+    :param most: the first stage's count up to there.
     """
     first = np.log(np.maximum(classes, 1e-6))
-    return np.column_stack([first[:, 1:] - first[:, :1], logits[:, 1:] - logits[:, :1]]).astype(
-        np.float64
-    )
+    first = np.clip(first[:, 1:] - first[:, :1], -most, most)
+    return np.column_stack([first, logits[:, 1:] - logits[:, :1]]).astype(np.float64)
 
 
 def scope_inputs(relations: Projection, found: PairFeatures) -> Array:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,15 @@ class SecondStage:
     :param scope: classes none, same, follows, from both stages' logarithms of the same.
     :param condition: classes none, same, from both stages'.
     :param band: probability of the first stage from which a pair is read together.
+    :param most: the first stage's log-odds count up to there, so that it outvotes the second only
+        so far: it knows facts better than other questions.
     """
 
     cross: StoredCross
     scope: Network
     condition: Network
     band: float
+    most: float = math.inf
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,6 +119,7 @@ class StoredGate:
             card["cross"] = {
                 "scale": self.second.cross.scale,
                 "band": self.second.band,
+                "most": None if math.isinf(self.second.most) else self.second.most,
                 "sha256": hashlib.sha256(read).hexdigest(),
             }
             write_atomically(folder / CROSS, read)
@@ -196,11 +201,13 @@ def _second(folder: Path, card: dict[str, Any], tensors: dict[str, Any]) -> Seco
             "restore all files of the training run"
         ) from error
     _same_digest(card["cross"].get("sha256"), data, folder, CROSS)
+    most = card["cross"].get("most")
     return SecondStage(
         StoredCross(load(data), float(card["cross"]["scale"])),
         Network.from_tensors(tensors, "second.scope"),
         Network.from_tensors(tensors, "second.condition"),
         float(card["cross"]["band"]),
+        math.inf if most is None else float(most),
     )
 
 

@@ -30,6 +30,7 @@ from errata.gates.cross import (
 )
 from errata.gates.features import FeatureMaker, Scope
 from errata.gates.memory import EncodingMemory
+from errata.gates.stored import StoredGate
 from tests.fakes import StubEncoder
 from tests.small_cross import (
     BAND,
@@ -346,13 +347,26 @@ def test_the_same_alone_and_together():
         )
 
 
+def test_the_first_stages_word_counts_so_far_and_no_further(tmp_path):
+    sure = np.array([[1 - 2e-6, 1e-6, 1e-6], [1e-6, 1 - 2e-6, 1e-6]])
+    logits = np.array([[0.0, 2.0, 0.0], [0.0, -2.0, -4.0]])
+    free = second_inputs(sure, logits, np.inf)
+    cut = second_inputs(sure, logits, 1.5)
+    assert free[0, 0] < -10 and free[1, 0] > 10
+    assert np.abs(cut[:, :2]).max() == 1.5 and np.array_equal(cut[:, 2:], free[:, 2:])
+    for most in (np.inf, 1.5):
+        stored = replace(two_stage_gate(), second=replace(two_stage_gate().second, most=most))
+        stored.save(tmp_path / str(most))
+        assert StoredGate.load(tmp_path / str(most)).second.most == most
+
+
 def test_a_second_stage_that_knows_no_follows():
     second = replace(two_stage_gate().second, scope=listening([[0, 1], [0, 1], [0, 1], [0, 0]]))
     stored = replace(two_stage_gate(), second=second)
     classes = np.array([[0.5, 0.3, 0.2], [0.9, 0.1, 0.0]])
     logits = np.array([[0.0, 1.0, 0.5], [2.0, 0.0, 0.0]])
     governs, follows = settled(stored, classes, np.array([False, True]), logits)
-    inputs = second_inputs(classes, logits)
+    inputs = second_inputs(classes, logits, np.inf)
     expected = 1 / (1 + np.exp(-inputs[0, :3].sum()))
     assert governs[0] == pytest.approx(expected)
     assert follows.tolist() == [0.0, 0.0]

@@ -115,7 +115,8 @@ def test_patches_of_the_readme_are_well_formed(tmp_path):
     (block,) = blocks(README, "yaml")
     (tmp_path / "readme.yaml").write_text(block, "utf-8")
     edits = load_folder(tmp_path)
-    assert [edit.kind for edit in edits] == ["fact", "language", "regex", "fact"]
+    assert [edit.kind for edit in edits] == ["fact", "fact", "language", "regex", "fact"]
+    assert edits[1].aliases
     assert edits[-1].forget
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 
 from errata.backends.pipeline import Again, Wanted
 from errata.cache.names import Renamed
@@ -101,13 +102,11 @@ class CachePipeline:
         What is only likely to be another name is one if the base model, where its word counts,
         answers the query as it answers the question of the edit that would speak.
         """
-        tried = 0
-        for renamed in again.renamed(decision.query):
-            if tried < READINGS and any(map(wanted, renamed.edits)):
-                tried += 1
-                found = self._read_as(renamed, decision, edits, wanted, again)
-                if found.hit:
-                    return found
+        meant = (one for one in again.renamed(decision.query) if any(map(wanted, one.edits)))
+        for renamed in islice(meant, READINGS):
+            found = self._read_as(renamed, decision, edits, wanted, again)
+            if found.hit:
+                return found
         return decision
 
     def _read_as(

@@ -22,7 +22,7 @@ from errata.cache.errors import ModelError
 from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query
 from errata.gates.base import Decision, Scores
 from errata.gates.conditions import read_condition
-from errata.gates.cross import CrossEncoder, edit_text
+from errata.gates.cross import CrossEncoder
 from errata.gates.features import FeatureMaker, PairFeatures, Scope
 from errata.gates.memory import EncodingMemory
 from errata.gates.network import Array, Projection
@@ -236,8 +236,8 @@ class ScopeClassifier:
         if second is None or self._reads is None:
             return settled(self.stored, classes, conditions)
         read = self._to_read(asked, classes, conditions, second.band)
-        pairs = [(edit_text(asked[at].scope, asked[at].condition), parts[at]) for at in read]
-        logits = self._reads(pairs)
+        sides = [(asked[at].scope, asked[at].condition) for at in read]
+        logits = self._reads.of_edits(sides, [parts[at] for at in read])
         probability, follows = first_alone(classes, second.band)
         probability[read], follows[read] = settled(
             self.stored, classes[read], conditions[read], logits

@@ -139,6 +139,22 @@ class CrossEncoder:
                 out[chunk] = (pooled @ weight.to(place).T + bias.to(place)).double().cpu().numpy()
         return out
 
+    def of_edits(self, sides: Sequence[tuple[Scope, bool]], queries: Sequence[str]) -> Array:
+        """Return logits of edits and queries, float64 [n, 3].
+
+        A bare question, which answers nothing, is read before its query and behind it, as neither
+        comes first; the mean counts.
+
+        :param sides: of each edit its scope, and whether that is a condition.
+        :param queries: n texts.
+        """
+        said = [edit_text(*side) for side in sides]
+        pairs = list(zip(said, queries, strict=True))
+        bare = [at for at, (scope, held) in enumerate(sides) if not scope.answer and not held]
+        logits = self([*pairs, *((queries[at], said[at]) for at in bare)])
+        logits[bare] = (logits[bare] + logits[len(pairs) :]) / 2
+        return logits[: len(pairs)]
+
     def _model(self) -> tuple[Any, Any]:
         """Return the changed transformer and its tokenizer, made when first needed."""
         with self._lock:

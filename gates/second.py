@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from errata.gates.classifier import first_classes, second_inputs, settled
-from errata.gates.cross import CrossEncoder, StoredCross, edit_text
+from errata.gates.cross import CrossEncoder, StoredCross
 from errata.gates.examples import Example
 from errata.gates.features import PairFeatures
 from errata.gates.fit import Labels, fit_logistic, fit_platt
@@ -70,4 +70,5 @@ def fit_second(
 
 def read(reader: CrossEncoder, examples: Sequence[Example], *, condition: bool = False) -> Array:
     """Return the cross-encoder's logits of examples, [n, 3]."""
-    return reader([(edit_text(one.scope, condition), one.query) for one in examples])
+    sides = [(one.scope, condition) for one in examples]
+    return reader.of_edits(sides, [one.query for one in examples])

@@ -283,6 +283,22 @@ def test_a_pair_below_the_band_is_not_read_nor_more_probable(read):
         assert len(read[-1]) == min(MOST_READ, (~unread).sum())
 
 
+def test_bare_questions_are_read_both_ways():
+    reader = CrossEncoder(ENCODER, random_cross())
+    one, other = "who made you", "whos your maker"
+    sides = [(Scope(one, "", "Example Labs"), False), (Scope(one), False), (Scope(one), True)]
+    found = reader.of_edits(sides, [other] * 3)
+    alone = reader(
+        [(f"{one} Example Labs", other), (one, other), (other, one), (f"if {one}", other)]
+    )
+    assert np.abs(alone[1] - alone[2]).max() > 0.01
+    expected = [alone[0], alone[1:3].mean(0), alone[3]]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    turned = reader.of_edits([(Scope(other), False)], [one])
+    np.testing.assert_allclose(turned[0], found[1], atol=1e-5)
+    assert reader.of_edits([], []).shape == (0, 3)
+
+
 def test_a_transformer_is_not_made_for_nothing():
     class Lazy(ReadingEncoder):
         def transformer(self):
@@ -317,8 +333,9 @@ def test_conditions_are_always_read_and_marked(read):
     (pair,) = [pair for pair in read[0] if pair[0].startswith("if ")]
     assert pair[1] == text and "capital of a country" in pair[0]
     # what the user asks is held against the query as a fact's question is
-    gate.score("whos your maker, who made you", [question])
-    assert [edit for edit, _ in read[1]] in ([], ["who made you"])
+    asked = "whos your maker, who made you"
+    gate.score(asked, [question])
+    assert read[1] == [("who made you", asked), (asked, "who made you")]
     assert edit_text(Scope("a topic", "", "gone"), True) == "if a topic"
     assert edit_text(Scope("Who?", "", "")) == "Who?"
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 
 from errata.cache.characters import normalise
+from errata.cache.plain import LONGEST, runs
 from errata.cache.records import Edit, Fact
 
-LONGEST = 8
-"""Words of a name that is looked for."""
 _MARKS = ',;:!?()[]"“”„«»…'
 
 
@@ -46,10 +45,3 @@ def _words_of(answer: str) -> tuple[str, ...]:
 def _words(text: str) -> tuple[str, ...]:
     bare = (word.lstrip(_MARKS).rstrip(f"{_MARKS}.") for word in normalise(text).split())
     return tuple(word.removesuffix("'s").removesuffix("’s") for word in bare if word)
-
-
-def runs(words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Yield the words that stand together in a text, up to as many as a name is looked for with."""
-    for start in range(len(words)):
-        for end in range(start + 1, min(len(words), start + LONGEST) + 1):
-            yield words[start:end]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from functools import lru_cache
 
 Words = tuple[str, ...]
 Placed = tuple[str, int, int]
 """A plain word, its first character in the text and the one behind its last."""
+
+LONGEST = 8
+"""Words of a name or an answer that is looked for in a text."""
 
 _ASCII = re.compile(r"[A-Za-z0-9]+")
 _ACCENTS = re.compile("[\u0300-\u036f]+")  # vowel signs of other scripts are letters
@@ -37,6 +40,22 @@ def placed_words(text: str) -> Iterator[Placed]:
         word = unaccented(text[start:end].casefold().translate(_LETTERS))
         if word:
             yield _SHORT.get(word, word), start, end
+
+
+def runs(words: Words) -> Iterator[Words]:
+    """Yield the words that stand together in a text, up to as many as a name is looked for with."""
+    for start in range(len(words)):
+        for end in range(start + 1, min(len(words), start + LONGEST) + 1):
+            yield words[start:end]
+
+
+def names_one(text: str, names: Set[Words]) -> bool:
+    """Tell whether one of the names stands in a text.
+
+    :param text: any text.
+    :param names: plain words each.
+    """
+    return not names.isdisjoint(runs(plain_words(text)))
 
 
 def unaccented(text: str) -> str:

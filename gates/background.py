@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from errata.cache.answers import LONGEST, runs
 from errata.cache.errors import ModelError
+from errata.cache.plain import LONGEST, names_one, plain_words, runs
 from errata.cache.records import Fact
 from errata.gates.hashing import TEST_TENTHS, hash_tenth
 from errata.gates.jsonl import json_lines, text_at
-from errata.gates.words import words
 
 QUESTIONS = {
     "P19": "Where was {s} born?", "P20": "Where did {s} die?",
@@ -74,10 +73,10 @@ def beside(facts: Collection[Fact], queries: Collection[str]) -> Iterator[Fact]:
     So no query is governed by one of them, and whatever of them fires is a false hit: what
     something is the capital of is asked the other way round, too.
     """
-    named = {run for query in queries for run in runs(_plain(query))}
+    named = {run for query in queries for run in runs(plain_words(query))}
     for fact in facts:
-        subject = _plain(fact.subject or "")
-        turned = fact.question.startswith(_TURNED) and _plain(fact.answer) in named
+        subject = plain_words(fact.subject or "")
+        turned = fact.question.startswith(_TURNED) and plain_words(fact.answer) in named
         if subject and len(subject) <= LONGEST and subject not in named and not turned:
             yield fact
 
@@ -88,9 +87,5 @@ def unnamed(questions: Collection[str], subjects: Collection[str]) -> list[str]:
     "What continent does Israel belong to?" is no question out of scope where an edit says on which
     continent Israel lies.
     """
-    named = {_plain(subject) for subject in subjects}
-    return [text for text in questions if named.isdisjoint(runs(_plain(text)))]
-
-
-def _plain(text: str) -> tuple[str, ...]:
-    return tuple(word.plain for word in words(text))
+    names = {plain_words(subject) for subject in subjects}
+    return [text for text in questions if not names_one(text, names)]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from errata.cache.answers import runs
-from errata.cache.plain import plain_words
+from errata.cache.plain import Words, names_one, plain_words
 from errata.compare.records import Record
 
 UNRELATED, NAMING = "unrelated", "naming an edited subject"
@@ -30,12 +29,12 @@ def told_apart(records: Sequence[Record]) -> Iterator[Record]:
         yield record
 
 
-def _subjects(records: Iterable[Record]) -> set[tuple[str, ...]]:
+def _subjects(records: Iterable[Record]) -> set[Words]:
     named = (edit.get("subject") for record in records for edit in record["edits"])
     return {words for subject in named if subject and (words := plain_words(subject))}
 
 
-def _told(probe: Record, subjects: set[tuple[str, ...]]) -> Record:
-    if probe["kind"] != UNRELATED or subjects.isdisjoint(runs(plain_words(probe["prompt"]))):
+def _told(probe: Record, subjects: set[Words]) -> Record:
+    if probe["kind"] != UNRELATED or not names_one(probe["prompt"], subjects):
         return probe
     return {**probe, "kind": NAMING}

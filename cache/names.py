@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Literal
 
 from errata.cache.errors import EditError
-from errata.cache.name_list import other_names
+from errata.cache.name_list import names_besides, other_names
 from errata.cache.plain import Placed, Words, placed_words, plain_words, unaccented
 from errata.cache.records import Edit, Fact
 from errata.cache.spacing import spaced
@@ -28,7 +28,7 @@ _ARTICLE = re.compile(r"\bthe\s+$", re.IGNORECASE)
 _STOP = re.compile(r"(?:^|[.!?:;\n])[\"'“‘(\s]*$")
 """Before the first word of a sentence, whose capital tells nothing."""
 
-Source = Literal["spelling", "alias", "list", "initials"]
+Source = Literal["spelling", "alias", "list", "besides", "initials"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,9 @@ class NameIndex:
 
     Sure is a name that a fact itself has (``aliases``), one of the list that comes along if it is
     a single thing's (PRC), and the same in other letters (Sao Paulo). Likely are those without
-    their capital, those of more than one subject, kinds of things (kettledrum), initials (UAE),
-    and a part of a name or a name with more to it (Rembrandt van Rijn).
+    their capital, those of more than one subject or thing (Ceylon, which is an island, too), kinds
+    of things (kettledrum), initials (UAE), and a part of a name or a name with more to it
+    (Rembrandt van Rijn).
 
     :param edits: all edits.
     """
@@ -138,7 +139,7 @@ class NameIndex:
             names = [n for n in self._names_of(key) if _written(n, text, span, runs)]
             if names or key in other_names():
                 longer.append(span)
-            single = len({name.subject for name in names}) == 1
+            single = len({name.subject for name in names if name.source != "besides"}) == 1
             for name in names:
                 outside = [s for s in places.get(name.subject, ()) if not _within(s, span)]
                 if key != name.subject and outside:
@@ -205,6 +206,9 @@ def _called(subject: str) -> tuple[tuple[str, Source], ...]:
     for name in other_names().get(own, ()):
         if proper(name) == proper(subject) and plain_words(name) != own:
             found.setdefault(name, "list")
+    for name in names_besides().get(own, ()):
+        if proper(subject) and plain_words(name) != own:
+            found.setdefault(name, "besides")
     letters = "".join(word[0] for word in subject.split() if word[0].isupper())
     if len(letters) > 2:
         found.setdefault(letters, "initials")

@@ -21,6 +21,7 @@ from functools import cache
 from pathlib import Path
 
 from errata.cache.atomic import write_atomically
+from errata.cache.wordnet_files import synsets
 from errata.gates.opinions import (
     Aspect,
     Trait,
@@ -47,9 +48,9 @@ _QUANTITIES = frozenset(
 
 @dataclass(slots=True)
 class _Synset:
-    words: list[str]
+    words: tuple[str, ...]
     file: str
-    pointers: list[tuple[str, int, str]]
+    pointers: tuple[tuple[str, int, str], ...]
     tagged: dict[str, int] = field(default_factory=dict)
 
     def known(self, least: int = 1) -> list[str]:
@@ -124,19 +125,9 @@ def _read(
     path: Path, tagged: dict[tuple[str, int], Counter[str]], kinds: str
 ) -> dict[int, _Synset]:
     found = {}
-    for line in path.read_text(encoding="latin-1").splitlines():
-        if line.startswith(" "):
-            continue
-        fields = line.split(" | ")[0].split()
-        offset, count = int(fields[0]), int(fields[3], 16)
-        own = [re.sub(r"\(.*\)", "", w).replace("_", " ") for w in fields[4 : 4 + 2 * count : 2]]
-        rest = fields[5 + 2 * count :]
-        pointers = [
-            (rest[i], int(rest[i + 1]), rest[i + 2]) for i in range(0, len(rest) - 3, 4)
-            if rest[i + 1].isdigit()
-        ]  # fmt: skip
-        counts = sum((tagged.get((kind, offset), Counter()) for kind in kinds), Counter())
-        found[offset] = _Synset(own, fields[1], pointers, dict(counts))
+    for one in synsets(path):
+        counts = sum((tagged.get((kind, one.offset), Counter()) for kind in kinds), Counter())
+        found[one.offset] = _Synset(one.words, one.file, one.pointers, dict(counts))
     return found
 
 

@@ -50,6 +50,8 @@ def said(text, *edits):
         ("Sacré-Cœur", "Where does sacre-coeur stand?", "Where does Sacré-Cœur stand?"),
         ("Basílica", "Where is the Basi\u0301lica?", "Where is Basílica?"),
         ("Mount St. Helens", "How high is Mt St Helens?", "How high is Mount St. Helens?"),
+        ("Cape Verde", "Who leads Cabo Verde?", "Who leads Cape Verde?"),
+        ("Taiwan", "Who leads the Republic of China?", "Who leads Taiwan?"),
     ],
 )  # fmt: skip
 def test_a_name_that_surely_means_the_subject_is_replaced_by_it(subject, text, wanted):
@@ -74,6 +76,9 @@ def test_a_name_that_surely_means_the_subject_is_replaced_by_it(subject, text, w
         ),
         (["United Arab Emirates"], "Who leads UAE?", "Who leads United Arab Emirates?"),
         (["Mount Kilimanjaro"], "how high is kilimanjaro", "how high is Mount Kilimanjaro"),
+        (["Sri Lanka"], "Who leads Ceylon?", "Who leads Sri Lanka?"),  # or the island
+        (["Saint Petersburg"], "Where is Leningrad?", "Where is Saint Petersburg?"),
+        (["Turkey"], "Who leads Türkiye?", "Who leads Turkey?"),
     ],
 )
 def test_what_may_mean_something_else_is_likely(subjects, text, wanted):
@@ -185,7 +190,9 @@ def test_the_list_is_made_from_wordnets_own_files(tmp_path):
         "everest n 2 1 @ 2 0 00000020 00000030\nmount_everest n 1 1 @ 1 0 00000020\n"
         "kettledrum n 1 1 @ 1 0 00000040\ntimpani n 1 1 @ 1 0 00000040\n"
         "washington n 2 1 @ 2 0 00000050 00000060\ngeorge_washington n 1 1 @ 1 0 00000060\n"
-        "calf n 1 1 @ 1 0 00000070\nbos_taurus n 1 1 @ 1 0 00000070\n",
+        "calf n 1 1 @ 1 0 00000070\nbos_taurus n 1 1 @ 1 0 00000070\n"
+        "turkey n 2 1 @ 2 0 00000080 00000090\nrepublic_of_turkey n 1 1 @ 1 0 00000090\n"
+        "cape_verde n 1 1 @ 1 0 00000100\nmaurice n 1 1 @ 1 0 00000110\n",
         encoding="latin-1",
     )
     (tmp_path / "data.noun").write_text(
@@ -195,13 +202,41 @@ def test_the_list_is_made_from_wordnets_own_files(tmp_path):
         "00000030 18 n 02 Everest 1 George_Everest 0 001 @i 00000001 n 0000 | a man\n"
         "00000040 06 n 02 kettledrum 0 timpani 0 001 @ 00000001 n 0000 | a drum\n"
         "00000060 18 n 02 Washington 1 George_Washington 0 001 @i 00000001 n 0000 | a man\n"
-        "00000070 05 n 02 calf 0 Bos_taurus 0 001 @ 00000001 n 0000 | an animal\n",
+        "00000070 05 n 02 calf 0 Bos_taurus 0 001 @ 00000001 n 0000 | an animal\n"
+        "00000080 05 n 01 turkey 0 001 @ 00000001 n 0000 | a bird\n"
+        "00000090 15 n 02 Turkey 0 Republic_of_Turkey 0 001 @i 00000001 n 0000 | a country\n"
+        "00000100 15 n 01 Cape_Verde 0 001 @i 00000001 n 0000 | a country\n",
         encoding="latin-1",
     )
-    name_list.main(str(tmp_path), str(tmp_path))
+    english = {"CV": "Cape Verde", "CV-alt-variant": "Cabo Verde", "TR": "Türkiye",
+               "TR-alt-variant": "Turkey", "MM": "Myanmar (Burma)", "MU": "Mauritius", "XA": "Aa",
+               "CD": "Congo - Kinshasa", "CD-alt-variant": "Congo (DRC)",
+               "001": "world"}  # fmt: skip
+    french = {"MU": "Maurice", "CD": "République du Congo", "MM": "Birmanie"}
+    spoken, here_and_there = (
+        {"_officialStatus": "official"},
+        {"_officialStatus": "official_regional"},
+    )
+    official = {"MU": {"fr": spoken, "xx": spoken}, "MM": {"fr": here_and_there}}
+    territories(tmp_path, official, en=english, fr=french)
+    name_list.main(*[str(tmp_path)] * 4)
     assert (tmp_path / "names.txt").read_text("utf-8").splitlines() == [
-        "Everest|Mount Everest", "George Washington", "Mumbai|Bombay", "kettledrum|timpani",
+        "Cape Verde|Cabo Verde", "Everest|Mount Everest", "George Washington|~Washington",
+        "Mumbai|Bombay", "Myanmar|Burma", "Republic of Turkey|~Turkey|Türkiye",
+        "kettledrum|timpani", "~Everest|~George Everest",
     ]  # fmt: skip
+
+
+def territories(folder, official, **languages):
+    for language, names in languages.items():
+        path = folder / "main" / language / "territories.json"
+        path.parent.mkdir(parents=True)
+        named = {"localeDisplayNames": {"territories": names}}
+        path.write_text(json.dumps({"main": {language: named}}), encoding="utf-8")
+    info = {code: {"languagePopulation": spoken} for code, spoken in official.items()}
+    path = folder / "supplemental" / "territoryInfo.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"supplemental": {"territoryInfo": info}}), encoding="utf-8")
 
 
 def test_aliases_in_a_patch_need_a_subject():

@@ -20,6 +20,7 @@ from errata.facts.table import Split
 from errata.gates.asked_base import AskedBase, Says
 from errata.gates.background import beside, for_test
 from errata.gates.base import Gate
+from errata.gates.classifier import ScopeClassifier
 from errata.gates.condition_data import condition_examples
 from errata.gates.data import QuestionPair
 from errata.gates.formal_data import certain_examples
@@ -37,10 +38,12 @@ from errata.gates.measures import (
     share,
 )
 from errata.gates.questions import QuestionBook
-from errata.gates.report import Kind, Report, Row, Sample
+from errata.gates.report import ASKED, Kind, Report, Row, Sample
+from errata.gates.targets import Beside
 from errata.gates.trial import (
     Outcome,
     Trial,
+    bare,
     build_trial,
     parted,
     run_trial,
@@ -177,9 +180,10 @@ def evaluate(
         if asked is not None:
             _base_asked(report, size, outcomes)
         if size == max(trials.sized):
-            tuned = tried("threshold", [trials.tune])
             _calibration(report, outcomes)
-            _asked_rate(report, tuned, outcomes)
+            _asked_rate(
+                report, _asked_for(gate, partial(tried, "threshold", [trials.tune])), outcomes
+            )
     _conditions(report, setting, judged)
     return report
 
@@ -191,16 +195,19 @@ def _question_pairs(report: Report, setting: Setting, judged: Judge) -> None:
     """Add what the gate makes of labelled question pairs."""
 
     def scored(suite: str, pairs: Sequence[QuestionPair]) -> tuple[Array, np.ndarray]:
-        found = judged(suite, [(pair.a, Fact(pair.b, "known")) for pair in pairs])
+        found = judged(suite, [(pair.a, bare(pair.b)) for pair in pairs])
         return found.probability, np.array([pair.same for pair in pairs], dtype=bool)
 
     scores, same = scored("question pairs", setting.pairs)
     tuned, tuned_same = scored("question pairs, tune", setting.tune_pairs)
     threshold = best_threshold(tuned, tuned_same) if len(tuned) else report.threshold
+    fires = scores >= report.threshold
     report.rows += [
         Row("question pairs: accuracy", share((scores >= threshold) == same), least=0.84),
         _false_hits("question pairs", scores[same], scores[~same], 0.95, most=0.32),
         _false_hits("question pairs", scores[same], scores[~same], 0.99),
+        Row("question pairs: false hits at the shipped threshold", share(fires[~same])),
+        Row("question pairs: found at the shipped threshold", share(fires[same])),
     ]
     report.samples.append(Sample("question pairs", scores, same))
 
@@ -230,6 +237,7 @@ def _fact_pairs(report: Report, trials: Trials, judged: Judge) -> None:
     for what, (chosen, most) in parts.items():
         beside_ = np.array([p for kind in chosen for p in kinds[kind]])
         report.rows.append(_false_hits(what, same, beside_, 0.95, most=most))
+        report.rows.append(_false_hits(what, same, beside_, 0.99))
         report.samples.append(Sample.of(what, same, beside_))
     fired = {"negated": [], "reversed": []}  # type: dict[str, list[bool]]
     for query, fires, follows in zip(about, found.fires, found.follows, strict=True):
@@ -252,8 +260,16 @@ def _per_query(report: Report, size: int, outcomes: Sequence[Outcome]) -> None:
     group = _group(size)
     told = [one for one in outcomes if one.hit and one.best_id == one.query.edit_id]
     right = [one.follows == (one.query.label == "follows") for one in told]
+    own, hard = (
+        np.array([one.probability for one in outcomes if sort(one.query)])
+        for sort in (lambda query: query.label == "same", lambda query: query.kind in HARD)
+    )
     report.rows += [
         *_hits(group, outcomes, lambda one: one.hit),
+        Row(
+            f"{group}: own question found at {TARGET:.0%} of hard neighbours",
+            recall_at_rate(own, hard, TARGET),
+        ),
         Row(f"{group}: same told from follows", share(right), least=0.95),
     ]
     kinds: dict[tuple[str, str], list[bool]] = defaultdict(list)
@@ -266,7 +282,7 @@ def _per_query(report: Report, size: int, outcomes: Sequence[Outcome]) -> None:
 
 def _base_asked(report: Report, size: int, outcomes: Sequence[Outcome]) -> None:
     """Add the same shares where the base model is asked in doubt."""
-    group = f"{_group(size)}, the base model asked in doubt"
+    group = f"{_group(size)}, {ASKED}"
     report.rows += _hits(group, outcomes, lambda one: one.hit or one.agreed > 0)
 
 
@@ -302,10 +318,24 @@ def _calibration(report: Report, outcomes: Sequence[Outcome]) -> None:
     ]
 
 
-def _asked_rate(report: Report, tuned: Sequence[Outcome], outcomes: Sequence[Outcome]) -> None:
-    """Add the false hits at the threshold picked on tune subjects for a stated rate."""
-    scores = [one.probability for one in tuned if one.query.label == "none"]
-    threshold = bounded_threshold(np.array(scores), TARGET)
+def _asked_for(gate: Gate, tuned: Callable[[], list[Outcome]]) -> float:
+    """Return the threshold for a stated rate: as ``load_gate`` picks it, else on tune subjects.
+
+    No number where so few queries can show no such rate.
+    """
+    if isinstance(gate, ScopeClassifier) and "beside" in gate.stored.card:
+        try:
+            return Beside.of_card(gate.stored.card).threshold(TARGET)
+        except ModelError:
+            return np.nan
+    scores = [one.probability for one in tuned() if one.query.label == "none"]
+    return bounded_threshold(np.array(scores), TARGET)
+
+
+def _asked_rate(report: Report, threshold: float, outcomes: Sequence[Outcome]) -> None:
+    """Add the false hits at the threshold that is picked for a stated rate, if there is one."""
+    if np.isnan(threshold):
+        return
     near = [o for o in outcomes if o.query.label == "none" and o.query.kind != "open question"]
     same = [o.probability >= threshold for o in outcomes if o.query.label == "same"]
     what = f"asked for a false-hit rate of {TARGET:.0%} among what is near an edit"

@@ -25,13 +25,16 @@ def without_part(stored: StoredGate, part: str) -> StoredGate:
             f"expected a part of a gate of two stages, {' or '.join(PARTS)}, found {found}; name "
             "another part or another gate"
         )
+    second = stored.second
+    # scores of the whole gate, by which no threshold of a part of it is picked
+    card = {key: value for key, value in stored.card.items() if key != "beside"}
+    stored = replace(stored, card=card)
     if part == "words":
         return _wordless(stored)
     if part == "cross":
         return replace(
             stored, second=None, scope_calibration=Platt(), condition_calibration=Platt()
         )
-    second = stored.second
     deaf = replace(second, scope=_deaf(second.scope), condition=_deaf(second.condition), band=-1.0)
     return replace(stored, second=deaf)
 

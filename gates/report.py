@@ -12,6 +12,8 @@ import numpy as np
 
 from errata.gates.measures import Array, Figure, Truths
 
+ASKED = "the base model asked in doubt"
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -168,6 +170,26 @@ def kind_lines(reports: Sequence[Report]) -> list[tuple[str, str, str, list[str]
     return [(*key, [cell(one[key]) if key in one else "–" for one in found]) for key in keys]
 
 
+def _notes(reports: Sequence[Report], rows: Sequence[str]) -> str:
+    """Return what has to be known of some rows and gates, where there are any."""
+    said = ""
+    if any(ASKED in what for what in rows):
+        said += (
+            f" *{ASKED.capitalize()}*: where no edit's probability reaches the threshold, the base "
+            "model is asked whether it says the same to the query as to an edit's own question, as "
+            "in use (where a subject's other names are looked for besides). Everything else is the "
+            "gate alone."
+        )
+    if any(" without " in report.gate for report in reports):
+        said += (
+            " A gate without a part is not trained or calibrated again: what fires at its "
+            "threshold says little, what is found at a share of false hits tells what the part is "
+            "good for. Without `cross` the first stage is alone; without `bi` the second is, but "
+            "for which candidates it reads; without `words` the first has no named features."
+        )
+    return said
+
+
 def markdown(reports: Sequence[Report], setting: dict[str, Any], command: str) -> str:
     """Return the document: how it was made, the table, every kind of query.
 
@@ -176,14 +198,13 @@ def markdown(reports: Sequence[Report], setting: dict[str, Any], command: str) -
     """
     names = " | ".join(report.gate for report in reports)
     bars = "|---" * len(reports)
+    table = lines(reports)
     parts = [
-        "# The gate, measured",
+        f"# The gate, measured: {', '.join(report.gate for report in reports)}",
         "",
         f"Made by `{command}`; do not edit. Test subjects, held-out phrasings and the test halves "
         "of the files only. Shares with 95% Wilson intervals; calibration and Brier score with "
-        "bootstrap intervals. *The base model asked in doubt* is the gate in use: where no edit's "
-        "probability reaches the threshold, the base model is asked whether it says the same to "
-        "the query as to an edit's own question. Everything else is the gate alone.",
+        f"bootstrap intervals.{_notes(reports, [what for what, _, _ in table])}",
         "",
         "```json",
         json.dumps(setting, indent=2, ensure_ascii=False),
@@ -191,7 +212,7 @@ def markdown(reports: Sequence[Report], setting: dict[str, Any], command: str) -
         "",
         f"| what | aim | {names} |",
         f"|---|---{bars}|",
-        *(f"| {what} | {aim} | {' | '.join(cells)} |" for what, aim, cells in lines(reports)),
+        *(f"| {what} | {aim} | {' | '.join(cells)} |" for what, aim, cells in table),
         "",
         "## Every kind of query: how often something fires",
         "",

@@ -213,5 +213,10 @@ def turned_pairs(book: QuestionBook, rng: random.Random) -> Iterator[tuple[str, 
         if not forms or not others or item.topic.name in _EITHER_WAY:
             continue
         second = rng.choice(others)
-        edit = Fact(item.say(forms[0], other=second), "known")
+        edit = bare(item.say(forms[0], other=second))
         yield item.say(rng.choice(forms), second, item.subject), edit
+
+
+def bare(question: str) -> Fact:
+    """Return an edit that is a question alone, as pairs of questions are learned."""
+    return Fact(question, forget=True)

@@ -20,10 +20,12 @@ from errata.cli import app
 from errata.commands import opening
 from errata.gates.background import beside, for_test, read_background, unnamed
 from errata.gates.base import Scores
+from errata.gates.classifier import ScopeClassifier
 from errata.gates.data import QuestionPair
 from errata.gates.evaluate import Setting, draw, evaluate
 from errata.gates.measured import measured_gate, without_part
 from errata.gates.measures import (
+    Figure,
     best_threshold,
     brier,
     calibration_error,
@@ -33,8 +35,9 @@ from errata.gates.measures import (
 )
 from errata.gates.memory import EncodingMemory
 from errata.gates.questions import QuestionBook
-from errata.gates.report import Row, as_json, lines, markdown
+from errata.gates.report import ASKED, Row, as_json, lines, markdown
 from errata.gates.routing import settle
+from errata.gates.stored import StoredGate
 from errata.gates.threshold import CosineGate
 from errata.gates.trial import build_trial, parted, run_trial
 from tests.fakes import StubEncoder
@@ -126,6 +129,39 @@ def test_a_gate_that_always_fires_fails_where_it_should(trials):
     assert report.row("topical conditions held out: recall at 0.01 false hits").met is False
 
 
+def test_question_pairs_are_read_as_bare_questions(trials):
+    heard = []
+
+    class Listening(Knowing):
+        def score(self, query, edits):
+            heard.extend(getattr(edit, "edit", edit) for edit in edits)
+            return super().score(query, edits)
+
+    gate = Listening(truths_of(trials))
+    evaluate("oracle", gate, StubEncoder(), SETTING, trials)
+    asked = {pair.b for pair in PAIRS} | {edit.scope for _, edit in trials.turned}
+    found = [edit for edit in heard if edit.scope in asked and isinstance(edit, Fact)]
+    assert {edit.scope for edit in found} >= {pair.b for pair in PAIRS}
+    assert all(edit.forget and edit.secret is None for edit in found)
+
+
+def test_the_threshold_for_a_stated_rate_is_the_one_that_users_get(trials):
+    encoder = EncodingMemory(StubEncoder(), None)
+    stored = StoredGate.load(small_gate_folder())
+    rate = "asked for a false-hit rate of 1% among what is near an edit"
+    found = {}
+    for highest in ([0.0] * 60, [1.0] * 60):
+        card = stored.card | {"beside": {"n": 2000, "highest": highest}}
+        gate = ScopeClassifier(encoder, replace(stored, card=card))
+        report = evaluate("ours", gate, encoder, SETTING, trials)
+        found[highest[0]] = report.row(f"{rate}: own question in any dress hit").figure.value
+    assert found[0.0] == 1.0 and found[1.0] == 0.0
+    few = replace(stored, card=stored.card | {"beside": {"n": 20, "highest": [1.0] * 3}})
+    gate = ScopeClassifier(encoder, few)  # too few queries to show such a rate by
+    report = evaluate("ours", gate, encoder, SETTING, trials)
+    assert report.row(f"{rate}: own question in any dress hit") is None
+
+
 def test_a_trained_gate_and_the_control_stand_side_by_side(trials):
     encoder = EncodingMemory(StubEncoder(), None)
     seen = []
@@ -143,6 +179,11 @@ def test_a_trained_gate_and_the_control_stand_side_by_side(trials):
     assert all(row["interval"][0] <= (row["value"] or 0) <= row["interval"][1] for row in rows)
     text = markdown(reports, {"seed": 0}, "errata gate eval")
     assert text.count("| cosine |") == 2 and "Made by `errata gate eval`" in text
+    assert "in doubt" not in text and "calibrated again" not in text
+    part = replace(reports[0], gate="clear without bi")
+    assert "not trained or calibrated again" in markdown([part], {}, "errata gate eval")
+    part.rows.append(Row(f"hits, {ASKED}", Figure(0.5, 0.4, 0.6, 10)))
+    assert "it says the same to the query" in markdown([part], {}, "errata gate eval")
 
 
 def test_every_query_is_put_to_the_cache_that_holds_its_edit(trials):
@@ -313,6 +354,9 @@ def test_the_command_prints_draws_and_writes(eval_gate, tmp_path):
         assert (tmp_path / "png" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     text = document.read_text("utf-8")
     assert "1 fact in the cache: paraphrases hit" in text and str(tmp_path) not in text
+    assert "--most-pairs" not in text
+    assert eval_gate("--most-pairs", "3", "--encoder", "e", "--document", document).exit_code == 0
+    assert "--most-pairs 3 --encoder e`" in document.read_text("utf-8")
 
 
 def test_plots_without_matplotlib_name_the_extra(eval_gate, monkeypatch, tmp_path):

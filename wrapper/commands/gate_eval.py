@@ -38,6 +38,7 @@ Sizes = Annotated[
         metavar="N,N,…", help="Facts in the cache; by default 1, n and, with --background, 10000."
     ),
 ]
+MOST_PAIRS = 4000
 Without = Annotated[
     str | None, typer.Option(metavar="PARTS", help="Measure each gate without these parts, too.")
 ]
@@ -59,7 +60,7 @@ def eval_gate(
     n: Annotated[int, typer.Option("--n", min=1, help="Test facts asked about.")] = 200,
     cache_sizes: Sizes = None,
     without: Without = None,
-    most_pairs: Annotated[int, typer.Option(min=2, help="Question pairs, at most.")] = 4000,
+    most_pairs: Annotated[int, typer.Option(min=2, help="Question pairs, at most.")] = MOST_PAIRS,
     seed: Annotated[int, typer.Option("--seed", help="Of everything drawn.")] = 0,
     plots: Plots = None,
     document: Document = None,
@@ -94,7 +95,12 @@ def eval_gate(
         with _progress(name, shown=not as_json) as progress:
             reports.append(evaluate(name, one, remembered, setting, trials, progress, says))
     told = _told(files, setting, remembered.fingerprint)
-    command = _command(gate, without, files, setting, model)
+    else_ = {
+        "most-pairs": None if most_pairs == MOST_PAIRS else str(most_pairs),
+        "encoder": encoder and Path(encoder).name,
+        "model": model and Path(model).name,
+    }
+    command = _command(gate, without, files, setting, else_)
     written = _write(reports, told, command, plots, document)
     if as_json:
         from errata.gates.report import as_json as report_json
@@ -181,7 +187,7 @@ def _command(
     without: str | None,
     files: dict[str, Path | None],
     setting: Setting,
-    model: str | None,
+    else_: dict[str, str | None],
 ) -> str:
     """Return the command that makes the document again, of files their names only."""
     names = ",".join(Path(name).name for name in gate.split(","))
@@ -191,7 +197,8 @@ def _command(
         words += [f"--{name}", path.name] if path is not None else []
     sizes = ",".join(map(str, setting.sizes))
     words += ["--n", str(setting.facts), "--cache-sizes", sizes, "--seed", str(setting.seed)]
-    words += ["--model", Path(model).name] if model is not None else []
+    for name, said in else_.items():
+        words += [f"--{name}", said] if said is not None else []
     return shlex.join(words)
 
 

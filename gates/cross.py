@@ -7,6 +7,7 @@ is stored is small. It runs where the first stage is in doubt.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -70,6 +71,14 @@ class StoredCross:
                 "they are int8, found others "
                 f"({odd or shapes}); train the gate again"
             )
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of what is stored."""
+        found = hashlib.sha256(repr(self.scale).encode())
+        for name in sorted(self.tensors):
+            found.update(name.encode() + np.ascontiguousarray(self.tensors[name]).tobytes())
+        return found.hexdigest()
 
     def changed(self) -> tuple[str, ...]:
         """Return the names of the matrices it changes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -72,6 +73,11 @@ class PairSource:
         self._open = list(open_questions)
         self._mined = list(self._mine(encoder)) if self._open else []
         self._near = nearest_questions(self._open, encoder)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the labelled pairs and open questions; the facts table comes along."""
+        return hashlib.sha256(repr((self._split, self._pairs, self._open)).encode()).hexdigest()
 
     def draw(self, count: int, rng: random.Random) -> list[Pair]:
         """Return pairs of all sorts, mixed, about ``count`` of them."""

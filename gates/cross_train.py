@@ -92,6 +92,7 @@ class CrossRun:
         there, self._tokenizer = transformer_of(encoder).transformer()
         self.model = PairReader(copy.deepcopy(there), settings.rank)
         self._fingerprint = encoder.fingerprint
+        self._began = None if start is None else start.digest
         if start is not None:
             self.model.take(start)
         head = list(self.model.head.parameters())
@@ -222,7 +223,10 @@ class CrossRun:
 
     def _identity(self) -> dict[str, Any]:
         tune = hashlib.sha256(repr(self._tune).encode()).hexdigest()
-        return {"settings": asdict(self.settings), "encoder": self._fingerprint, "tune": tune}
+        return {
+            "settings": asdict(self.settings), "encoder": self._fingerprint, "tune": tune,
+            "train": self._source.digest, "start": self._began,
+        }  # fmt: skip
 
     def resume(self) -> bool:
         """Take up the last checkpoint of the same settings and data, if there is one.
@@ -247,10 +251,11 @@ class CrossRun:
         from safetensors.numpy import load_file
 
         mine = self._identity()
-        if {key: note.get(key) for key in mine} != mine:
+        others = [key for key in mine if note.get(key) != mine[key]]
+        if others:
             raise ModelError(
-                f"{path}: expected a run of these settings, this encoder and these pairs, found "
-                "another; move it away, or name another --out"
+                f"{path}: expected a run of these settings, encoder, pairs and start, found "
+                f"another: its {', '.join(others)} differ; move it away, or name another --out"
             )
         checkpoint.load(path, self.model, [self.optimizer])
         self.step, self.seconds = note["step"], note["seconds"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 TEST_TENTHS = 5
 """Tenths of a file's questions or subjects that only tests see, where a file is split in halves."""
@@ -11,3 +12,8 @@ TEST_TENTHS = 5
 def hash_tenth(text: str) -> int:
     """Return sha256 of the text modulo 10, by which questions are split."""
     return int(hashlib.sha256(text.encode()).hexdigest(), 16) % 10
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, by which what was made from it names it."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from errata.cache.encoder import Encoder
@@ -47,8 +45,3 @@ def without_part(name: str, gate: Gate, part: str) -> Gate:
             f"{part!r}; leave --without out, or name another part"
         )
     return gate.without(part)
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, by which figures name what they were measured on."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

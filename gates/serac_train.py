@@ -97,7 +97,7 @@ def train_serac(
     found, history = _fitted(encoded["train"], encoded["tune"], fit, recipe.seed, progress)
     gate = SeracGate(memory, found)
     gate.card = {
-        **trained_on(asked, data, recipe),
+        **trained_on(pairs, data, recipe),
         "epochs": len(history),
         "tune_loss": round(min(history), 4),
         "tune": _figures(gate, memory, data["tune"], recipe),

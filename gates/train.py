@@ -50,6 +50,7 @@ from errata.gates.fit import (
     fit_relations,
     fit_trees,
 )
+from errata.gates.hashing import sha256_of
 from errata.gates.memory import EncodingMemory
 from errata.gates.network import Platt
 from errata.gates.questions import QuestionBook
@@ -164,18 +165,29 @@ def train(
         # a rate of one in a thousand takes more open questions than tune has
         opens = [*data["tune"].open, *data["train"].open]
         stored = with_threshold(stored, memory, opens, filling, recipe, bar, says)
-    stored.card.update(trained_on(asked, data, recipe))
+    stored.card.update(trained_on(pairs, data, recipe, start))
     stored.card.update(seconds=round(time.monotonic() - started), promised=_promised(recipe))
     stored.save(out)
     return stored
 
 
 def trained_on(
-    asked: Sequence[QuestionPair], data: dict[Split, Pairs], recipe: Recipe
+    pairs: Sequence[str | Path],
+    data: dict[Split, Pairs],
+    recipe: Recipe,
+    start: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Return what a gate was trained on, for the card."""
+    """Return what a gate was trained on, for the card.
+
+    :param pairs: files of labelled question pairs.
+    :param start: the gate that was trained on; what it learned from is in the new one, too.
+    """
+    before = "none" if start is None else StoredGate.load(start).card.get("pairs", "none")
+    files = [{"file": Path(path).name, "sha256": sha256_of(Path(path))} for path in pairs]
+    told = {"files": files, "terms": "those of the files; Quora's pairs: research use"}
     return {
-        "pairs": "Quora's terms, research use" if asked else "none",
+        "pairs": (told if files else {}) | ({} if before == "none" else {"start's": before})
+        or "none",
         "data": {
             split: dict(Counter(example.label for example in one.scopes))
             for split, one in data.items()

@@ -23,7 +23,7 @@ from errata.gates.data import QuestionPair
 from errata.gates.features import PairFeatures
 from errata.gates.fit import fit_relations
 from errata.gates.stored import CARD, CROSS, WEIGHTS, StoredGate
-from errata.gates.train import Recipe, train
+from errata.gates.train import Recipe, train, trained_on
 from tests.fakes import StubEncoder
 from tests.small_cross import (
     ReadingEncoder,
@@ -42,6 +42,8 @@ CHECKPOINT = "cross.checkpoint"
 class Drill:
     """A source of pairs that are easily told apart: the same place, or another."""
 
+    digest = "drill"
+
     def draw(self, count, rng):
         found = []
         for _ in range(count):
@@ -50,6 +52,10 @@ class Drill:
             asked = (f"capital of {other}", f"capital of {one}", f"Astana in {one}")[label]
             found.append(Pair(f"What is the capital of {one}?", asked, label, "drill"))
         return found
+
+
+class Others(Drill):
+    digest = "others"
 
 
 SETTINGS = CrossSettings(steps=18, batch=8, rate=2e-3, warmup=4, rank=4, every=6, tune=40)
@@ -182,6 +188,29 @@ def test_pairs_of_all_sorts_are_drawn(source):
     assert drawn != source.draw(2000, random.Random(1))
     marked = [pair for pair in drawn if pair.edit.startswith("if ")]
     assert 20 < len(marked) < 100 and {pair.label > 0 for pair in marked} == {True, False}
+
+
+def test_a_source_is_told_by_what_it_draws_from(source):
+    pairs = [QuestionPair("How old are you?", "What is your age?", True)]
+    assert PairSource("tune", pairs, OPEN, ENCODER).digest == source.digest
+    others = [("train", pairs, OPEN), ("tune", pairs * 2, OPEN), ("tune", pairs, OPEN[1:])]
+    digests = {PairSource(*other, ENCODER).digest for other in others}
+    assert len(digests | {source.digest}) == 4
+
+
+def test_the_card_names_the_pairs_and_those_of_the_start(tmp_path):
+    file = tmp_path / "ours.jsonl"
+    file.write_text("{}\n", "utf-8")
+    begun = replace(two_stage_gate(), card=two_stage_gate().card | {"pairs": "Quora's"})
+    begun.save(tmp_path / "begun")
+    clear = replace(begun, card=begun.card | {"pairs": "none"})
+    clear.save(tmp_path / "clear")
+    assert trained_on([], {}, Recipe(), tmp_path / "clear")["pairs"] == "none"
+    assert trained_on([], {}, Recipe(), tmp_path / "begun")["pairs"] == {"start's": "Quora's"}
+    told = trained_on([file], {}, Recipe(), tmp_path / "begun")["pairs"]
+    (named,) = told["files"]
+    assert named["file"] == "ours.jsonl" and len(named["sha256"]) == 64
+    assert told["start's"] == "Quora's" and "research" in told["terms"]
 
 
 def test_no_labelled_pair_comes_twice_before_all_have_come():
@@ -348,6 +377,13 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     for other in ({"steps": 3}, {"steps": 2, "loss": "nce"}, {"steps": 2, "seed": 1}):
         with pytest.raises(ModelError, match=r"cross\.checkpoint: expected a run of these"):
             run_in(tmp_path, **{"every": 2, **other}).resume()
+    run = run_in(tmp_path, random_cross(), steps=2, every=2)
+    with pytest.raises(ModelError, match=r"found another: its start differ"):
+        run.resume()
+    run = run_in(tmp_path, steps=2, every=2)
+    run._source = Others()
+    with pytest.raises(ModelError, match=r"found another: its train differ"):
+        run.resume()
     (tmp_path / BEST).unlink()
     with pytest.raises(ModelError, match=r"cross\.best\.safetensors beside it, found"):
         run_in(tmp_path, steps=2, every=2).resume()
@@ -389,7 +425,7 @@ def test_pairs_of_one_sort_cannot_validate(tmp_path):
     with pytest.raises(ModelError, match="one class only"):
         CrossRun(ENCODER, Drill(), OneSort(), tmp_path, SETTINGS)
 
-    class Empty:
+    class Empty(Drill):
         def draw(self, count, rng):
             return []
 

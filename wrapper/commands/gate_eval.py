@@ -204,7 +204,7 @@ def _command(
 
 def _told(files: dict[str, Path | None], setting: Setting, fingerprint: str) -> dict[str, Any]:
     """Return what figures were measured with: enough to have them again."""
-    from errata.gates.measured import sha256_of
+    from errata.gates.hashing import sha256_of
 
     return {
         "files": {

@@ -56,10 +56,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """The first backend against another, on one measure.
+    """The first backend that is no control against another, on one measure.
 
     :param measure: what is compared.
-    :param first: the first backend.
+    :param first: the first backend that is no control.
     :param second: the other.
     :param paired: difference, p and n.
     :param corrected: p after Holm's correction for all tests of the block.
@@ -79,7 +79,7 @@ class Block:
     :param mode: single, batch or sequential.
     :param size: edits in force together.
     :param results: by backend, in the order given.
-    :param tests: of the first backend against each other one.
+    :param tests: of the first backend against each other one, controls aside.
     """
 
     mode: str
@@ -234,15 +234,16 @@ def by_case(measure: Measure, records: Iterable[Record]) -> dict[str, list[float
 
 
 def _tests(records: Mapping[str, Sequence[Record]]) -> tuple[Test, ...]:
-    if not records:
+    chosen = [name for name in records if not is_control(name)]
+    if not chosen:
         return ()
-    first, *others = records
+    first, *others = chosen
     tests = []
     for measure in (m for m in MEASURES if m.name in TESTED):
         own = by_case(measure, _judged(records[first]))
         for other in others:
             found = paired(own, by_case(measure, _judged(records[other])))
-            if found is not None and not is_control(other):
+            if found is not None:
                 tests.append((measure.name, other, found))
     corrected = holm([found.p for _, _, found in tests])
     return tuple(

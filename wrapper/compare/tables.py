@@ -82,7 +82,7 @@ def of_group(block: Block, group: str, title: str, note: str = "") -> Table | No
 
 
 def of_tests(block: Block) -> Table | None:
-    """Return the paired tests of the first backend against the others."""
+    """Return the paired tests of the first backend against the others, controls aside."""
     if not block.tests:
         return None
     rows = tuple(

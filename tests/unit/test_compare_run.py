@@ -421,7 +421,7 @@ def test_the_document_says_it_in_words_and_tells_runs_beside_one_another(model, 
     assert "| quick (" in line and line.endswith("| yes | yes |")
     assert any(row.startswith("| none (control) | low (0%)") for row in text.splitlines())
     assert any(row.startswith("| nudge | low (0%)") for row in text.splitlines())
-    assert "## Another run" in text and "| cache | +0.0 |" in text
+    assert "## Another run" in text and "| cache | +0.0 [+0.0, +0.0] n 4 |" in text
     for picture in re.findall(r"\]\((comparison/[^)]+)\)", text):
         assert (tmp_path / picture).read_text().startswith("<svg")
 

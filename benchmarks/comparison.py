@@ -1,16 +1,17 @@
 """The published comparison of ways of editing: bench, background, both runs, docs/comparison.md.
 
     python benchmarks/comparison.py --open FILE --trex FILE [--out runs/comparison]
-        [--backends cache,serac,ike,ft,ft-l,lora,rome] [--n 200] [--background 10000]
+        [--backends cache,serac,ike,ft,ft-l,lora,rome] [--n 200] [--background 9800]
 
 Makes atlas-bench (test), compares the backends on it with all n edits in force and in a sequence,
 then the cache and the other pipelines once more with so many other edits beside them, and writes
 the document. What was interrupted goes on where it stopped.
 
-- ``--open``: open questions (JSON lines with ``question``), for locality.
+- ``--open``: open questions (JSON lines with ``question``), for locality: all of the test half,
+  unless ``--open-n`` says how many of it.
 - ``--trex``: facts of T-REx as ``{"relation": "P36", "subject": …, "object": …}``, JSON lines; from
-  pararel (https://github.com/yanaiela/pararel, data/trex_lms_vocab). They become edits about
-  subjects that neither a case nor an open question names.
+  pararel (https://github.com/yanaiela/pararel, data/trex_lms_vocab). Those of the test half become
+  edits, about subjects that neither a case nor an open question names.
 - ``--options``: of backends, such as ``{"serac": {"gate": DIR, "reasoner": DIR}}`` for other parts
   than those that come along; chosen on ``errata atlas-bench --split tune``, not here.
 """
@@ -18,80 +19,51 @@ the document. What was interrupted goes on where it stopped.
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import random
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from errata.cache.errors import ErrataError
 from errata.cache.files import dump_file
 from errata.cache.records import Fact
+from errata.compare.cases import Case
 from errata.compare.data import load_cases
-from errata.gates.data import read_open_questions
+from errata.compare.material import read_questions
+from errata.gates.background import beside, for_test, read_background
+from errata.gates.data import open_split
 
 ROOT = Path(__file__).parent.parent
 PIPELINES = ("cache", "serac", "ike")
-QUESTIONS = {
-    "P17": "In which country is {}?",
-    "P19": "Where was {} born?",
-    "P20": "Where did {} die?",
-    "P27": "Which country is {} a citizen of?",
-    "P30": "On which continent is {}?",
-    "P36": "What is the capital of {}?",
-    "P37": "What is the official language of {}?",
-    "P39": "Which office did {} hold?",
-    "P101": "What is {} known for?",
-    "P103": "What is the native language of {}?",
-    "P106": "What does {} do for a living?",
-    "P108": "Who does {} work for?",
-    "P127": "Who owns {}?",
-    "P131": "In which region is {}?",
-    "P136": "Which genre is {}?",
-    "P138": "What is {} named after?",
-    "P140": "What is the religion of {}?",
-    "P159": "Where is the headquarters of {}?",
-    "P176": "Who makes {}?",
-    "P178": "Who developed {}?",
-    "P276": "Where is {}?",
-    "P364": "In which language was {} made?",
-    "P407": "In which language is {}?",
-    "P413": "Which position does {} play?",
-    "P449": "Which network first showed {}?",
-    "P495": "Which country does {} come from?",
-    "P740": "Where was {} founded?",
-    "P937": "Where did {} work?",
-    "P1303": "Which instrument does {} play?",
-    "P1412": "Which language does {} speak?",
-}
 
 
-def background(
-    trex: Path, cases: Path, n: int, opens: Sequence[str] = (), seed: int = 0
-) -> list[Fact]:
-    """Return n edits about subjects that neither a case nor an open question names."""
-    opened = gzip.open if trex.suffix == ".gz" else open
-    with opened(trex, "rt", encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
-    named = {case.edits[0].subject for case in load_cases(cases)}
-    asked = " ".join(
-        text.casefold()
-        for case in load_cases(cases)
-        for text in [probe.prompt for probe in case.probes] + [e.question for e in case.edits]
-    )
-    asked = " ".join((asked, *map(str.casefold, opens)))
-    random.Random(f"background/{seed}").shuffle(rows)
-    found: dict[str, Fact] = {}
-    for row in rows:
-        subject, template = row["subject"], QUESTIONS.get(row["relation"])
-        if template is None or subject in named or subject.casefold() in asked:
-            continue
-        question = template.format(subject)
-        found.setdefault(question, Fact(question, row["object"], subject=subject))
-        if len(found) == n:
-            break
-    return list(found.values())
+def background(trex: Path, cases: Path, opens: Path, n: int, seed: int = 0) -> list[Fact]:
+    """Return n edits about subjects that neither a case nor an open question names.
+
+    They are of the facts that `errata gate eval` tests gates beside: the thresholds of gates are
+    settled on the others.
+
+    :raises ErrataError: there are fewer than n.
+    """
+    queries = [text for case in load_cases(cases) for text in asked(case)]
+    queries += [question for question in read_questions(opens) if open_split(question) == "test"]
+    free = list(beside(for_test(read_background(trex), wanted=True), queries))
+    if len(free) < n:
+        raise ErrataError(
+            f"{trex}: expected {n:,} facts of subjects that no question names, found {len(free):,} "
+            "in its test half; pass a smaller --background, or a larger file"
+        )
+    return random.Random(f"background/{seed}").sample(free, n)
+
+
+def asked(case: Case) -> Iterator[str]:
+    """Yield everything that is asked about a case."""
+    yield from (edit.question for edit in case.edits)
+    for probe in case.probes:
+        yield from (text for text in (probe.prompt, probe.false_prompt) if text)
+    yield from (preference.prompt for preference in case.preferences)
 
 
 def errata(*words: str) -> None:
@@ -106,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--open", type=Path, required=True)
-    parser.add_argument("--open-n", default="3000")
+    parser.add_argument("--open-n", help="of the open questions; by default all of the test half")
     parser.add_argument("--trex", type=Path)
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "comparison")
     parser.add_argument("--backends", default="cache,serac,ike,ft,ft-l,lora,rome")
@@ -114,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--mode", default="batch,sequential")
     parser.add_argument("--sizes", help="by default n; 1,10,100,200 shows decay, and takes longer")
-    parser.add_argument("--background", type=int, default=10_000)
+    parser.add_argument("--background", type=int, default=9_800, help="with n, 10,000 in a cache")
     parser.add_argument("--document", type=Path, default=ROOT / "docs" / "comparison.md")
     parser.add_argument("--options", default="{}", help="of backends, as for errata compare")
     parser.add_argument("more", nargs="*", help="more for errata compare, such as -- --gate DIR")
@@ -123,23 +95,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cases = given.out / "atlas-bench.jsonl"
     if not cases.exists():
         errata("atlas-bench", "--out", str(cases))
+    pipelines = [name for name in given.backends.split(",") if name in PIPELINES]
+    filling = given.out / "background.jsonl"
+    fills = bool(given.trex and given.background and pipelines)
+    if fills and not filling.exists():
+        dump_file(background(given.trex, cases, given.open, given.background), filling)
+    few = ["--open-n", given.open_n] if given.open_n else []
     shared = ["--data", str(cases), "--n", given.n, "--seed", given.seeds,
-              "--open", str(given.open), "--open-n", given.open_n, *given.more]  # fmt: skip
+              "--open", str(given.open), *few, *given.more]  # fmt: skip
     main_run = given.out / "edits"
     errata("compare", "--backends", given.backends, "--mode", given.mode, "--options",
            given.options, "--sizes", given.sizes or given.n, "--out", str(main_run),
            *shared)  # fmt: skip
     runs = [str(main_run)]
-    pipelines = [name for name in given.backends.split(",") if name in PIPELINES]
-    if given.trex and given.background and pipelines:
-        beside = given.out / "background.jsonl"
-        if not beside.exists():
-            opens = read_open_questions(given.open)
-            dump_file(background(given.trex, cases, given.background, opens), beside)
+    if fills:
         runs.append(str(given.out / f"edits-and-{given.background}"))
         options = {k: v for k, v in json.loads(given.options).items() if k in pipelines}
         errata("compare", "--backends", ",".join(pipelines), "--mode", "batch", "--options",
-               json.dumps(options), "--sizes", given.n, "--background", str(beside),
+               json.dumps(options), "--sizes", given.n, "--background", str(filling),
                "--no-controls", "--out", runs[-1], *shared)  # fmt: skip
     errata("report", *runs, "--document", str(given.document))
 

@@ -22,8 +22,6 @@ from errata.cache.records import Edit, PatchTests, SourceLocation
 At = tuple[str | int, ...]
 S = TypeVar("S", bound=BaseModel)
 
-COMMON_KEYS = ("id", "source", "author", "tags", "priority", "supersedes", "from", "until", "tests")
-
 _PRIORITY_LIMIT = 1_000_000
 _LENGTH_LIMIT = 100_000
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)

@@ -5,11 +5,51 @@ from __future__ import annotations
 import difflib
 import gzip
 import json
+import re
+import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from errata.cache.errors import ModelError
+
+_HALF = re.compile("[\ud800-\udfff]")
+UNREADABLE = (OSError, EOFError, UnicodeDecodeError, zlib.error)
+"""What is raised of a file that is not there, not UTF-8, or damaged where it is gzipped."""
+
+
+def text_lines(path: str | Path) -> Iterator[tuple[str, str]]:
+    """Yield ``file:line`` and each line that is not blank.
+
+    :param path: text, gzipped or not.
+    :raises ModelError: the file cannot be read.
+    """
+    opener = gzip.open if str(path).endswith(".gz") else open
+    try:
+        with opener(path, "rt", encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield f"{path}:{number}", line
+    except UNREADABLE as error:
+        raise ModelError(
+            f"{path}: cannot be read as lines of UTF-8: {error}; write it again, or name another"
+        ) from error
+
+
+def json_object(where: str, line: str) -> dict[str, Any]:
+    """Return the object of a line.
+
+    :raises ModelError: it is no JSON object.
+    """
+    try:
+        row = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ModelError(
+            f"{where}: expected one JSON object a line, found: {error}; mend the line"
+        ) from error
+    if not isinstance(row, dict):
+        raise ModelError(f"{where}: expected a JSON object, found {line[:60]!r}; mend the line")
+    return row
 
 
 def json_lines(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -18,34 +58,29 @@ def json_lines(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
     :param path: JSON lines, gzipped or not.
     :raises ModelError: the file cannot be read, or a line is no JSON object.
     """
-    opener = gzip.open if str(path).endswith(".gz") else open
-    try:
-        with opener(path, "rt", encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise ModelError(
-                        f"{path}:{number}: expected a JSON object, found {line[:60]!r}"
-                    )
-                yield f"{path}:{number}", row
-    except json.JSONDecodeError as error:
-        raise ModelError(f"{path}:{number}: expected one JSON object a line: {error}") from error
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path}: cannot be read as JSON lines: {error}") from error
+    return ((where, json_object(where, line)) for where, line in text_lines(path))
+
+
+def is_halved(text: str) -> bool:
+    """Tell whether half a character (a lone surrogate) is in a text, which then is no UTF-8."""
+    return _HALF.search(text) is not None
 
 
 def text_at(where: str, row: dict[str, Any], key: str) -> str:
     """Return the text under a key, without white space around it.
 
-    :raises ModelError: it is missing, empty or no text.
+    :raises ModelError: it is missing, empty, no text, or has half a character.
     """
     text = row.get(key)
     if not isinstance(text, str) or not text.strip():
         found = f"found {text!r}" if key in row else f"found the keys {sorted(row)}"
         raise ModelError(
             f"{where}: expected a text under {key!r}, {found}; write one, or delete the line"
+        )
+    if is_halved(text):
+        raise ModelError(
+            f"{where}: expected a text of whole characters under {key!r}, found half of one (a "
+            f"lone surrogate) in {text[:60]!r}; write it whole, or delete the line"
         )
     return text.strip()
 

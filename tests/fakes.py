@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import threading
 import zlib
@@ -11,6 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errata.cache.records import Vector
+
+DAMAGED = gzip.compress(b"")[:10] + b"\x07" * 20
+"""A gzipped file whose first block is of a type that there is not: zlib's own error."""
 
 
 class StubEncoder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import typing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +19,9 @@ from errata.cache.patterns import substitute
 from errata.cache.records import Fact, RegexPatch
 from errata.cli import app
 from errata.commands import opening, options
+from errata.gates import shipped_gates
 from errata.gates.base import Candidate, Decision
+from errata.parts import USUAL_GATE
 from errata.trace import Answer, Replacement, Step, Trace
 from tests.fakes import StubEncoder
 from tests.small_gate import small_gate_folder
@@ -125,6 +128,13 @@ def test_help_of_every_command_has_an_example():
     for name in [[n] for n in names] + [["gate", "train"]]:
         shown = run(*name, "--help").stdout
         assert f"errata {' '.join(name)}" in shown.split("Example")[1]
+
+
+def test_help_names_every_gate_that_is_installed():
+    told = typing.get_args(options.Gate)[1]
+    assert told.metavar == "NAME_OR_DIR"
+    assert all(name in told.help for name in shipped_gates())
+    assert told.help.endswith(f"by default {USUAL_GATE}.")
 
 
 def test_help_imports_nothing_heavy():

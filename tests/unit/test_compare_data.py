@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gzip
 import json
+import re
 from typing import Any
 
 import pytest
@@ -15,9 +16,10 @@ from errata.cache.errors import ErrataError
 from errata.cache.records import Fact
 from errata.compare.cases import PROPERTY_OF, Case, Preference, Probe
 from errata.compare.data import FORMATS, load_cases, write_cases
-from errata.compare.material import read_material, split_of
+from errata.compare.material import read_material, read_questions, split_of
 from errata.compare.settings import Settings
 from errata.gates.data import open_split
+from tests.fakes import DAMAGED
 
 COUNTERFACT = {
     "case_id": 7,
@@ -426,6 +428,41 @@ def test_a_file_that_is_no_text(tmp_path):
     (tmp_path / "data.json").write_bytes(b"\xff\xfe[]")
     with pytest.raises(ErrataError, match="expected a file of records in UTF-8"):
         load_cases(tmp_path / "data.json")
+
+
+def test_a_gzipped_file_that_is_damaged(tmp_path):
+    path = tmp_path / "data.json.gz"
+    path.write_bytes(DAMAGED)
+    with pytest.raises(ErrataError, match=r"data\.json\.gz: expected a file of records in UTF-8"):
+        load_cases(path)
+    with pytest.raises(ErrataError, match=r"data\.json\.gz: cannot be read as lines"):
+        read_questions(path)
+
+
+@pytest.mark.parametrize(("lines", "where"), [(True, "data.jsonl:2"), (False, "data.json[1]")])
+def test_half_a_character_is_named(written, lines, where):
+    half = changed(ZSRE, "answers", ["Illinois \ud83d"])
+    with pytest.raises(ErrataError, match=f"{re.escape(where)}: expected .*lone surrogate"):
+        load_cases(written(ZSRE, half, lines=lines))
+    assert load_cases(written(changed(ZSRE, "answers", ["Illinois \U0001f600"]), lines=lines))
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ('{"question": "\\ud800"}', "lone surrogate"),
+        ('{"question": 3}', "a text under 'question', found 3"),
+        ('{"q": "who?"}', "found the keys"),
+        ('{"question', "expected one JSON object"),
+    ],
+)
+def test_open_questions_are_objects_or_lines(tmp_path, line, says):
+    path = tmp_path / "open.jsonl"
+    path.write_text('{"question": " who? "}\n\n where? \n', "utf-8")
+    assert read_questions(path) == ["who?", "where?"]
+    path.write_text(f"who?\n{line}\n", "utf-8")
+    with pytest.raises(ErrataError, match=rf"open\.jsonl:2: .*{says}"):
+        read_questions(path)
 
 
 def test_a_file_that_is_not_there(tmp_path):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from errata.compare.intervals import estimate, holm, paired
+from errata.compare.intervals import difference, estimate, holm, paired
 
 
 def cases(values):
@@ -73,6 +73,13 @@ def test_several_answers_a_case_are_tested_by_permutation(seed):
 def test_cases_that_only_one_has_do_not_count():
     found = paired({"a": [1.0], "b": [0.0], "c": [1.0]}, {"a": [0.0], "c": [1.0], "d": [0.0]})
     assert found.n == 2 and found.difference == 0.5
+
+
+def test_a_difference_is_over_the_cases_that_both_have():
+    first = {"a": [1.0, 0.0], "b": [1.0], "c": [1.0]}
+    found = difference(first, {"a": [0.0], "b": [1.0], "d": [0.0]})
+    assert (found.mean, found.n) == (0.25, 2) and (found.low, found.high) == (0.0, 0.5)
+    assert difference(first, {"d": [1.0]}) is None
 
 
 def test_holm():

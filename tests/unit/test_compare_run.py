@@ -171,6 +171,13 @@ def test_a_run_measures_every_backend_on_every_case(model, tmp_path):
     assert not model.edits and set(found.rollbacks.values()) == {True}
 
 
+def test_no_control_is_tested_wherever_it_stands(model, tmp_path):
+    run = Run(tmp_path)
+    runner(model, run, settings("none", "cache", "shuffled:cache", "nudge")).run()
+    tests = summarise(run).blocks[0].tests
+    assert tests and {(test.first, test.second) for test in tests} == {("cache", "nudge")}
+
+
 def test_edits_that_cannot_be_made_are_counted_and_skipped(model, tmp_path):
     run = Run(tmp_path)
     runner(model, run, settings("nudge")).run()
@@ -414,7 +421,7 @@ def test_the_document_says_it_in_words_and_tells_runs_beside_one_another(model, 
     assert "| quick (" in line and line.endswith("| yes | yes |")
     assert any(row.startswith("| none (control) | low (0%)") for row in text.splitlines())
     assert any(row.startswith("| nudge | low (0%)") for row in text.splitlines())
-    assert "## Another run" in text and "| cache | +0.0 |" in text
+    assert "## Another run" in text and "| cache | +0.0 [+0.0, +0.0] n 4 |" in text
     for picture in re.findall(r"\]\((comparison/[^)]+)\)", text):
         assert (tmp_path / picture).read_text().startswith("<svg")
 

@@ -39,7 +39,7 @@ from errata.gates.questions import QuestionBook
 from errata.gates.stored import CARD, WEIGHTS, StoredGate
 from errata.gates.train import Recipe, train
 from errata.gates.trial import build_trial, run_trial
-from tests.fakes import StubEncoder
+from tests.fakes import DAMAGED, StubEncoder
 from tests.small_gate import RECIPE, small_gate, small_gate_folder
 
 
@@ -319,12 +319,26 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "no.gz").write_bytes(b"no gzip")
     with pytest.raises(ModelError, match="cannot be read"):
         read_open_questions(tmp_path / "no.gz")
+    (tmp_path / "damaged.gz").write_bytes(DAMAGED)
+    with pytest.raises(ModelError, match=r"damaged\.gz: cannot be read"):
+        read_open_questions(tmp_path / "damaged.gz")
     with pytest.raises(
         ModelError, match=r"o\.jsonl:1: expected a text under 'question', found the keys"
     ):
         read_open_questions(write(tmp_path / "o.jsonl", {"q": "x"}))
     with pytest.raises(ModelError, match=r"e\.jsonl: expected JSON lines with a question each"):
         read_open_questions(write(tmp_path / "e.jsonl", "\n"))
+
+
+def test_half_a_character_is_refused(tmp_path):
+    path = write(tmp_path / "o.jsonl", {"question": "who? \U0001f600"}, {"question": "\ud800 who?"})
+    with pytest.raises(ModelError, match=r"o\.jsonl:2: .*lone surrogate.*'\\ud800 who\?'"):
+        read_open_questions(path)
+
+
+def test_lists_too_deep_are_no_object(tmp_path):
+    with pytest.raises(ModelError, match=r"o\.jsonl:1: expected one JSON object"):
+        read_open_questions(write(tmp_path / "o.jsonl", "[" * 9999))
 
 
 def test_a_bad_file_leaves_nothing_half_written(tmp_path):

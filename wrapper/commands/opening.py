@@ -31,7 +31,7 @@ def open_model(
     :param patches: folder of patches, or None.
     :param cache: folder of edits, or None for memory only.
     :param encoder: a sentence-transformers folder or hub id, or None for the default.
-    :param gate: a gate's folder, or None for the shipped one.
+    :param gate: a shipped gate's name, the folder of one, or None for the usual one.
     :param reasoner: a reasoner's name or folder, or None for the default.
     :raises ErrataError: if any of them cannot be loaded.
     """

@@ -65,7 +65,12 @@ Encoder = Annotated[
 ]
 Gate = Annotated[
     str | None,
-    typer.Option("--gate", metavar="DIR", help="A gate of your own, from `errata gate train`."),
+    typer.Option(
+        "--gate",
+        metavar="NAME_OR_DIR",
+        help="Who decides which patch governs what is asked: clear, default, serac, or a folder "
+        "that `errata gate train` wrote; by default clear.",
+    ),
 ]
 Reasoner = Annotated[
     str | None,

@@ -8,10 +8,11 @@ from pathlib import Path
 from errata.cache.atomic import write_atomically
 from errata.compare.backends import NONE as BASE
 from errata.compare.charts import charts
-from errata.compare.measures import FIVE
+from errata.compare.intervals import Estimate
+from errata.compare.measures import FIVE, MEASURES
 from errata.compare.page import markdown
-from errata.compare.summary import Block, Result, Summary
-from errata.compare.tables import NONE, Table, duration, labelled, of_group, shown
+from errata.compare.summary import Block, Result, Summary, apart
+from errata.compare.tables import NONE, Table, duration, labelled, of_group, points, shown
 from errata.compare.told import sentence
 
 HIGH, LOW = 0.9, 0.6
@@ -23,6 +24,10 @@ The usual table of this field, in words, each word from a measurement: *high* fr
 *low* below {low:.0%}, *medium* between. *Quick* is up to {quick:.0f} second an edit, median, on the
 machine that the run was made on.
 """
+_APART = (
+    "Points more than above, over the cases that both runs have: the mean of the cases' "
+    "differences, 95% intervals by resampling cases, n cases."
+)
 
 
 def write_document(summary: Summary, path: Path, others: Sequence[Summary] = ()) -> None:
@@ -67,25 +72,32 @@ def document(summary: Summary, pictures: Sequence[str] = (), others: Sequence[Su
 
 
 def _beside(summary: Summary, other: Summary) -> list[str]:
-    """Return what another run found, and how far it is from the first, in points."""
+    """Return what another run found, and how far it is from the first on the same cases."""
     there, here = other.blocks[0], summary.blocks[0]
     edits = other.about["protocol"].get("parts", {}).get("background edits", 0)
     title = f"## The same with {edits:,} more edits in the caches" if edits else "## Another run"
     found = of_group(there, "properties", "Properties")
+    measures = [measure for measure in MEASURES if measure.name in FIVE]
     rows = tuple(
         (
             labelled(name),
-            *(
-                NONE if a is None or b is None else f"{100 * (a - b):+.1f}"
-                for a, b in ((result.mean(m), here.results[name].mean(m)) for m in FIVE)
-            ),
+            *(_more(apart(m, other.records[name], summary.records[name])) for m in measures),
         )
-        for name, result in there.results.items()
+        for name in there.results
         if name in here.results
     )
-    apart = Table("", "", ("backend, points more than above", *FIVE), rows)
-    tables = [table.markdown() for table in (found, apart) if table is not None]
-    return [title, f"{there.title[0].upper()}{there.title[1:]}.", *tables]
+    differences = Table("", _APART, ("backend", *(m.name for m in measures)), rows)
+    return [
+        title, f"{there.title[0].upper()}{there.title[1:]}.",
+        *([] if found is None else [found.markdown()]),
+        differences.note, differences.markdown(),
+    ]  # fmt: skip
+
+
+def _more(found: Estimate | None) -> str:
+    if found is None:
+        return NONE
+    return f"{points(found.mean)} [{points(found.low)}, {points(found.high)}] n {found.n}"
 
 
 def in_words(summary: Summary, block: Block) -> Table:

@@ -80,7 +80,8 @@ class Examiner:
 
         :param case: the case.
         :param opens: open questions that no edit is about, asked beside the case's own.
-        :param extras: measure latency and fluency, too.
+        :param extras: measure latency and fluency, too; fluency of the first prompt to generate
+            from, where the published code takes all of them.
         """
         probes, unknown = self._askable(case)
         probes += tuple(Probe("unrelated", question) for question in opens)

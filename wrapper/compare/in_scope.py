@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 
 from errata.cache.plain import Words, names_one, plain_words
 from errata.compare.records import Record
@@ -16,21 +17,40 @@ def told_apart(records: Sequence[Record]) -> Iterator[Record]:
     "what is the currency in france?" is nobody's false hit where an edit says which currency France
     has: whether such a question is in scope, no rule tells, so it counts on neither side.
 
-    :param records: cases of one mode and size; of each draw, those whose edits were in force
-        together. A case tells the subjects of its edits since they are recorded.
+    :param records: a backend's, of one mode and size, in the order they were made. A case tells the
+        subjects of its edits since they are recorded.
     """
-    together = {seed: _subjects(r for r in records if r["seed"] == seed)
-                for seed in {record["seed"] for record in records}}  # fmt: skip
-    for record in records:
-        alone = record["mode"] == "single"
-        subjects = _subjects([record]) if alone else together[record["seed"]]
+    groups = _together(records)
+    subjects: dict[tuple[int, int], set[Words]] = defaultdict(set)
+    for group, record in zip(groups, records, strict=True):
+        subjects[group] |= _subjects(record)
+    for group, record in zip(groups, records, strict=True):
         if "locality" in record:  # not of a case whose edits the backend cannot make
-            record = {**record, "locality": [_told(p, subjects) for p in record["locality"]]}
+            told = [_told(probe, subjects[group]) for probe in record["locality"]]
+            record = {**record, "locality": told}
         yield record
 
 
-def _subjects(records: Iterable[Record]) -> set[Words]:
-    named = (edit.get("subject") for record in records for edit in record["edits"])
+def _together(records: Sequence[Record]) -> list[tuple[int, int]]:
+    """Return for each record its draw and which of the draw's groups of edits was in force.
+
+    Positions count from 0 in every group: an edit alone, a chunk of a batch. Of a sequence all
+    cases of one size are judged after the same edits.
+    """
+    last: dict[int, int] = {}
+    group: dict[int, int] = defaultdict(int)
+    found = []
+    for record in records:
+        seed, position = record["seed"], record["position"]
+        if record["mode"] != "sequential" and position <= last.get(seed, -1):
+            group[seed] += 1
+        last[seed] = position
+        found.append((seed, group[seed]))
+    return found
+
+
+def _subjects(record: Record) -> set[Words]:
+    named = (edit.get("subject") for edit in record["edits"])
     return {words for subject in named if subject and (words := plain_words(subject))}
 
 

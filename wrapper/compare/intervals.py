@@ -84,14 +84,19 @@ def estimate(values: Values, *, share: bool = True) -> Estimate | None:
     return Estimate(mean, min(low, mean), max(high, mean), len(flat), len(kept))
 
 
+def difference(first: Values, second: Values) -> Estimate | None:
+    """Return the mean of A minus B over the cases that both have; None where there is none."""
+    apart = {case: [a - b] for case, (a, b) in _shared(first, second).items()}
+    return estimate(apart, share=False)
+
+
 def paired(first: Values, second: Values) -> Paired | None:
     """Return the test of A against B by the cases that both have; None where there is none."""
-    shared = [k for k in first if len(first[k]) and len(second.get(k, ()))]
+    shared = _shared(first, second)
     if not shared:
         return None
-    both = [(float(np.mean(first[k])), float(np.mean(second[k]))) for k in shared]
-    differences = np.array([a - b for a, b in both])
-    if all(value in (0.0, 1.0) for pair in both for value in pair):
+    differences = np.array([a - b for a, b in shared.values()])
+    if all(value in (0.0, 1.0) for both in shared.values() for value in both):
         from scipy.stats import binomtest
 
         better, worse = int((differences > 0).sum()), int((differences < 0).sum())
@@ -110,6 +115,15 @@ def holm(ps: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(ps) - rank) * ps[i]))
         out[i] = highest
     return out
+
+
+def _shared(first: Values, second: Values) -> dict[str, tuple[float, float]]:
+    """Return both means of each case that both have."""
+    return {
+        case: (float(np.mean(values)), float(np.mean(second[case])))
+        for case, values in first.items()
+        if len(values) and len(second.get(case, ()))
+    }
 
 
 @lru_cache(maxsize=8)

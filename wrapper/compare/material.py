@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from errata.cache.errors import ErrataError
 from errata.cache.files import load_file, load_folder
 from errata.cache.records import Edit
 from errata.compare.backends import CACHE, SHUFFLED, VERBATIM, Workshop
@@ -17,6 +14,7 @@ from errata.compare.cases import Case
 from errata.compare.runner import Material, deal_opens
 from errata.compare.settings import Settings, file_digest, fingerprint
 from errata.compare.training import card_of
+from errata.gates.jsonl import json_object, text_at, text_lines
 from errata.registry import names
 
 if TYPE_CHECKING:
@@ -45,25 +43,14 @@ def read_material(settings: Settings) -> Material:
 def read_questions(path: Path) -> list[str]:
     """Return questions: JSON lines with ``question``, or one a line; ``.gz`` of either is read.
 
-    :raises ErrataError: there is no such file, or a line that is neither; names file and line.
+    :raises ModelError: the file cannot be read, or a line is neither; names file and line.
     """
-    found = []
-    for number, line in enumerate(_lines(path), 1):
-        if not line.strip():
-            continue
-        if not line.lstrip().startswith("{"):
-            found.append(line.strip())
-            continue
-        try:
-            question = json.loads(line)["question"]
-        except (ValueError, KeyError) as error:
-            raise ErrataError(
-                f'{path}:{number}: expected {{"question": "…"}} or a question, found {line[:60]!r}'
-            ) from error
-        if not isinstance(question, str) or not question.strip():
-            raise ErrataError(f"{path}:{number}: expected a question, found {question!r}")
-        found.append(question.strip())
-    return found
+    return [
+        text_at(where, json_object(where, line), "question")
+        if line.lstrip().startswith("{")
+        else line.strip()
+        for where, line in text_lines(path)
+    ]
 
 
 def read_background(path: Path | None) -> tuple[Edit, ...]:
@@ -157,14 +144,3 @@ def _paragraphs(path: Path) -> Iterator[str]:
     from errata.backends.running_text import text_files
 
     return text_files([path])
-
-
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        opened = gzip.open if path.suffix == ".gz" else open
-        with opened(path, "rt", encoding="utf-8") as file:
-            yield from file
-    except (OSError, UnicodeDecodeError) as error:
-        raise ErrataError(
-            f"expected a file of questions in UTF-8 at {path}, found: {error}"
-        ) from error

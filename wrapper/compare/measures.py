@@ -122,9 +122,9 @@ def _exact(kind: str) -> Callable[[Record], list[float]]:
 
 
 def _specificity(record: Record) -> list[float]:
-    return [
-        token_accuracy(p["forced"]) for p in _local(record, UNRELATED) if "forced" in p
-    ]  # fmt: skip
+    """Return the values of the data's own questions, those that name an edited subject, too."""
+    found = _local(record, UNRELATED, NAMING)
+    return [token_accuracy(p["forced"]) for p in found if "forced" in p]
 
 
 def _mean(values: list[float]) -> list[float]:

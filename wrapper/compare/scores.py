@@ -49,7 +49,8 @@ def entropy(text: str) -> float:
     """Return the fluency of a text, GE: weighted entropy of its word bigrams and trigrams, bits.
 
     (2/3 H₂ + 4/3 H₃) / 2, each H the base-2 entropy of the n-grams' frequencies (Meng et al. 2022,
-    appendix). Repetition lowers it.
+    appendix). Repetition lowers it. Words are what stands between spaces, where the published code
+    takes nltk's word tokenizer, to which punctuation is words of its own.
     """
     words = text.split()
     return (2 / 3 * _entropy(words, 2) + 4 / 3 * _entropy(words, 3)) / 2

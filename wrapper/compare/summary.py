@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from errata.cache.errors import ErrataError
 from errata.compare.backends import is_control
 from errata.compare.in_scope import told_apart
-from errata.compare.intervals import Estimate, Paired, estimate, holm, paired
+from errata.compare.intervals import Estimate, Paired, difference, estimate, holm, paired
 from errata.compare.measures import (
     MEASURES,
     MIDDLES,
@@ -56,10 +56,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """The first backend against another, on one measure.
+    """The first backend that is no control against another, on one measure.
 
     :param measure: what is compared.
-    :param first: the first backend.
+    :param first: the first backend that is no control.
     :param second: the other.
     :param paired: difference, p and n.
     :param corrected: p after Holm's correction for all tests of the block.
@@ -79,7 +79,7 @@ class Block:
     :param mode: single, batch or sequential.
     :param size: edits in force together.
     :param results: by backend, in the order given.
-    :param tests: of the first backend against each other one.
+    :param tests: of the first backend against each other one, controls aside.
     """
 
     mode: str
@@ -125,6 +125,7 @@ class Summary:
     :param disagreements: probes that some backends answered rightly and others did not.
     :param trained: by backend, seconds that the training of each of its parts took; a backend of
         which the records do not tell is not there.
+    :param records: of the first block, by backend.
     """
 
     about: Mapping[str, Any]
@@ -133,6 +134,7 @@ class Summary:
     rollbacks: Mapping[str, bool | None]
     disagreements: tuple[Record, ...]
     trained: Mapping[str, Mapping[str, float]]
+    records: Mapping[str, Sequence[Record]] = field(repr=False)
 
     @property
     def split(self) -> str:
@@ -145,8 +147,10 @@ class Summary:
         return tuple(name for name, exact in self.rollbacks.items() if exact is False)
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as JSON values."""
-        return {**asdict(self), "void": list(self.void)}
+        """Return everything but the records, which lie in the run's folder, as JSON values."""
+        told = asdict(replace(self, records={}))
+        del told["records"]
+        return {**told, "void": list(self.void)}
 
 
 def summarise(run: Run, disagreements: int = 200) -> Summary:
@@ -183,7 +187,7 @@ def summarise(run: Run, disagreements: int = 200) -> Summary:
     main = records[keys[0]]
     return Summary(
         run.about(), blocks, _retention(records), rollbacks,
-        tuple(_disagreements(main, names))[:disagreements], trained,
+        tuple(_disagreements(main, names))[:disagreements], trained, main,
     )  # fmt: skip
 
 
@@ -233,16 +237,30 @@ def by_case(measure: Measure, records: Iterable[Record]) -> dict[str, list[float
     return found
 
 
+def apart(measure: Measure, first: Iterable[Record], second: Iterable[Record]) -> Estimate | None:
+    """Return how much more a backend has in one run than in another, over cases that both have.
+
+    :param measure: what is compared.
+    :param first: the backend's records in the one run.
+    :param second: its records in the other.
+    """
+    kept = [{(r["seed"], r["case"]): r for r in _judged(each)} for each in (first, second)]
+    shared = kept[0].keys() & kept[1].keys()
+    one, other = ([each[key] for key in each if key in shared] for each in kept)
+    return difference(by_case(measure, one), by_case(measure, other))
+
+
 def _tests(records: Mapping[str, Sequence[Record]]) -> tuple[Test, ...]:
-    if not records:
+    chosen = [name for name in records if not is_control(name)]
+    if not chosen:
         return ()
-    first, *others = records
+    first, *others = chosen
     tests = []
     for measure in (m for m in MEASURES if m.name in TESTED):
         own = by_case(measure, _judged(records[first]))
         for other in others:
             found = paired(own, by_case(measure, _judged(records[other])))
-            if found is not None and not is_control(other):
+            if found is not None:
                 tests.append((measure.name, other, found))
     corrected = holm([found.p for _, _, found in tests])
     return tuple(

@@ -82,14 +82,14 @@ def of_group(block: Block, group: str, title: str, note: str = "") -> Table | No
 
 
 def of_tests(block: Block) -> Table | None:
-    """Return the paired tests of the first backend against the others."""
+    """Return the paired tests of the first backend against the others, controls aside."""
     if not block.tests:
         return None
     rows = tuple(
         (
             test.measure,
             f"{test.first} − {test.second}",
-            f"{round(100 * test.paired.difference, 1) + 0.0:+.1f} points",  # never -0.0
+            f"{points(test.paired.difference)} points",
             f"{test.paired.p:.2g}",
             f"{test.corrected:.2g}",
             str(test.paired.n),
@@ -209,6 +209,11 @@ def duration(seconds: float) -> str:
 def labelled(name: str) -> str:
     """Return a backend's name; a control's says that it is one."""
     return f"{name} (control)" if is_control(name) else name
+
+
+def points(share: float) -> str:
+    """Return a difference of shares in points, such as ``+1.2``."""
+    return f"{round(100 * share, 1) + 0.0:+.1f}"  # never -0.0
 
 
 def shown(value: float, unit: str) -> str:

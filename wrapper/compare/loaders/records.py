@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from errata.cache.errors import ErrataError
+from errata.gates.jsonl import UNREADABLE, is_halved
 
 _REMEDY = "mend the record, or take it out of the file"
 
@@ -151,7 +152,7 @@ def read_source(path: str | Path) -> Source:
     try:
         data = path.read_bytes()
         text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ErrataError(
             f"{path}: expected a file of records in UTF-8, found: {error}; name a JSON file, JSON "
             "lines, or a folder of patches"
@@ -192,6 +193,11 @@ def _of_lines(text: str, path: Path) -> list[Record]:
 def _record(value: object, where: str, index: int, line: int) -> Record:
     if not isinstance(value, dict):
         raise ErrataError(f"{where}: expected a JSON object, found {_shown(value)}; {_REMEDY}")
+    if is_halved(json.dumps(value, ensure_ascii=False)):
+        raise ErrataError(
+            f"{where}: expected texts of whole characters, found half of one (a lone surrogate); "
+            f"{_REMEDY}"
+        )
     return Record(where, index, value, line)
 
 

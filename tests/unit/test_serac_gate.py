@@ -12,7 +12,7 @@ import torch
 from errata.cache.errors import ModelError
 from errata.cache.records import Fact, LanguagePatch, RegexPatch
 from errata.gates import load_gate
-from errata.gates.data import Example
+from errata.gates.examples import Example
 from errata.gates.features import Scope
 from errata.gates.serac import SeracGate
 from errata.gates.serac_train import Fit, _encoded, _fitted, balanced_loss, train_serac

@@ -11,7 +11,7 @@ from typing import Literal
 
 from errata.cache.errors import EditError
 from errata.cache.name_list import names_besides, other_names
-from errata.cache.plain import Placed, Words, placed_words, plain_words, unaccented
+from errata.cache.plain import Placed, Words, placed_words, plain_words, unaccented, undotted
 from errata.cache.records import Edit, Fact
 from errata.cache.spacing import spaced
 from errata.cache.subjects import OPENERS, Span, names_in, subject_of
@@ -27,6 +27,11 @@ _THE = re.compile(r"^the\s+", re.IGNORECASE)
 _ARTICLE = re.compile(r"\bthe\s+$", re.IGNORECASE)
 _STOP = re.compile(r"(?:^|[.!?:;\n])[\"'“‘(\s]*$")
 """Before the first word of a sentence, whose capital tells nothing."""
+_INITIAL = re.compile(
+    r"(?<=\b[^\W\d_])\."
+    rf"(?!\W*$|\W+(?:{'|'.join(re.escape(word.capitalize()) for word in sorted(OPENERS))})\b)"
+)
+"""The dot of an initial inside a name, no sentence's: J. K. Rowling, the U.S. Army."""
 
 Source = Literal["spelling", "alias", "list", "besides", "initials"]
 
@@ -94,11 +99,13 @@ class NameIndex:
         head = text[:HEAD]
         words = list(placed_words(head))
         places = _places(words, self._longest)
-        found = list(dict.fromkeys((*self._named(head, places), *self._likely(head, words))))
-        for span, name, subject, sure in sorted(found, key=lambda one: not one[3]):
+        named = (*self._named(head, places), *self._likely(head, words))
+        found = {one[:3]: one[3] for one in sorted(named, key=lambda one: one[3])}
+        for (span, name, subject), sure in sorted(found.items(), key=lambda one: not one[1]):
             spans = places.get(name, [span]) if name else [span]
             said = self._put(text, spans, subject)
-            yield Renamed(said, name, tuple(self._edits[subject]), sure)
+            if said.casefold() != text.casefold():
+                yield Renamed(said, name, tuple(self._edits[subject]), sure)
 
     def _know(self, subject: str, own: Words) -> None:
         """Take down all that a subject may be called without anybody having said so."""
@@ -136,7 +143,8 @@ class NameIndex:
             span = spans[0]
             if any(_within(span, other) for other in longer):
                 continue
-            names = [n for n in self._names_of(key) if _written(n, text, span, runs)]
+            known = [*self._names_of(key), *self._names_of(_undotted(text[slice(*span)]))]
+            names = [name for name in known if _written(name, text, span, runs)]
             if names or key in other_names():
                 longer.append(span)
             single = len({name.subject for name in names if name.source != "besides"}) == 1
@@ -152,7 +160,9 @@ class NameIndex:
     ) -> Iterator[tuple[Span, Words, Words, bool]]:
         """Yield what a name is that has a subject in it, or that stands in one subject only."""
         for run in _runs(text):
-            key = tuple(word for word, a, b in words if _within((a, b), run))
+            inside = [placed for placed in words if run[0] <= placed[1] < run[1]]
+            key = tuple(word for word, _, _ in inside)
+            run = run[0], max((end for _, _, end in inside), default=run[1])
             if key in self._edits or len(key) > LONGEST:
                 continue
             within = self._parts.get(key)
@@ -232,11 +242,22 @@ def _inside(words: Words) -> Iterator[Words]:
             yield words[start : start + size]
 
 
+def _undotted(written: str) -> Words:
+    """Return the words of a name with initials as they are without their dots, or none."""
+    bare = undotted(written)
+    return () if bare == written else tuple(word for word, _, _ in placed_words(bare))
+
+
 def _runs(text: str) -> list[Span]:
-    """Return where the names of a text stand; "and", "in" and "on" stand between two."""
+    """Return where the names of a text stand, without an article before them.
+
+    "and", "in" and "on" stand between two.
+    """
     found, at = list[Span](), 0
+    text = _INITIAL.sub("-", text)
     for run in () if text.isupper() else names_in(text):
         for name in re.split(r"\s(?:and|for|in|on)\s", run):
+            name = _THE.sub("", name)
             start = text.find(name, at)
             if name and start >= 0:
                 at = start + len(name)
@@ -254,11 +275,16 @@ def _written(name: _Name, text: str, span: Span, runs: Sequence[Span]) -> bool:
     lower = here == here.casefold()
     if not lower and any(_within(span, run) and span != run for run in runs):
         return False
-    if len(bare) <= SHORT and (unaccented(here) != unaccented(bare) or text.isupper()):
+    if len(bare) <= SHORT and (not _same_letters(here, bare) or text.isupper()):
         return False
     if not proper(name.written):
         return lower or bool(_STOP.search(text[: span[0]]))  # a Puma is no cougar
     return here.casefold() not in OPENERS or not (lower or _STOP.search(text[: span[0]]))
+
+
+def _same_letters(here: str, name: str) -> bool:
+    """Tell whether a text has a name's letters and capitals, whatever its accents and dots."""
+    return unaccented(here).replace(".", "") == unaccented(name).replace(".", "")
 
 
 def _sure(name: _Name, key: Words, text: str, span: Span) -> bool:
@@ -267,7 +293,7 @@ def _sure(name: _Name, key: Words, text: str, span: Span) -> bool:
     capitals = sum(char.isupper() for char in here)
     shown = here[0].isupper() and not text.isupper() and (not first or capitals > 1)
     if name.source == "alias":
-        bare = _THE.sub("", name.written)
+        here, bare = here.replace(".", ""), _THE.sub("", name.written).replace(".", "")
         return here == bare if not first else len(key) > 1 and here[1:] == bare[1:]
     if name.source == "spelling":
         return shown or len(key) > 1

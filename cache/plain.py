@@ -19,6 +19,8 @@ _ACCENTS = re.compile("[\u0300-\u036f]+")  # vowel signs of other scripts are le
 _LETTERS = str.maketrans({"œ": "oe", "æ": "ae", "ß": "ss", "ø": "o", "ł": "l", "đ": "d", "ı": "i"})
 _SHORT = {"st": "saint", "mt": "mount"}
 _IN_WORDS = frozenset("LNM")
+_DOTTED = re.compile(r"(?<!\w)(?:[^\W\d_]\.)+[^\W\d_](?:\.|\b)(?!\w)")
+_BEHIND = re.compile(r"[\"”'’)\]\s]*(.?)")
 
 
 @lru_cache(maxsize=131_072)
@@ -36,10 +38,11 @@ def placed_words(text: str) -> Iterator[Placed]:
 
     :param text: any text.
     """
+    dots = {match.end() - 1 for match in _DOTTED.finditer(text) if _abbreviates(match)}
     for start, end in _spans(text):
         word = unaccented(text[start:end].casefold().translate(_LETTERS))
         if word:
-            yield _SHORT.get(word, word), start, end
+            yield _SHORT.get(word, word), start, end + (end in dots)
 
 
 def runs(words: Words) -> Iterator[Words]:
@@ -61,6 +64,18 @@ def names_one(text: str, names: Set[Words]) -> bool:
 def unaccented(text: str) -> str:
     """Return a text without accents."""
     return text if text.isascii() else _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
+
+
+def undotted(text: str) -> str:
+    """Return a text with its initials written without dots: the US, not the U.S."""
+    return _DOTTED.sub(lambda match: match[0].replace(".", ""), text)
+
+
+def _abbreviates(dotted: re.Match[str]) -> bool:
+    """Tell whether the last dot of initials is theirs alone, and does not end a sentence, too."""
+    behind = _BEHIND.match(dotted.string, dotted.end())
+    following = behind[1] if behind else ""
+    return dotted[0].endswith(".") and following != "" and not following.isupper()
 
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:

@@ -65,9 +65,12 @@ def load_gate(
             )
         return SeracGate.load(folder, encoder)
     stored, threshold = StoredGate.load(folder), None
-    if target_false_hit_rate is not None:
-        threshold = Beside.of_card(stored.card).threshold(target_false_hit_rate)
-    return ScopeClassifier(encoder, stored, threshold=threshold)
+    try:
+        if target_false_hit_rate is not None:
+            threshold = Beside.of_card(stored.card).threshold(target_false_hit_rate)
+        return ScopeClassifier(encoder, stored, threshold=threshold)
+    except ModelError as error:
+        raise ModelError(f"gate {name}: {error}") from error
 
 
 def gate_folder(name: str) -> Path:

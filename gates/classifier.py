@@ -39,6 +39,9 @@ ALIKE = 0.6
 MOST_SEGMENTS = 12
 MOST_READ = 8
 """Candidates of a query that the second stage reads, the first stage's most probable."""
+MOST_OF_EDITS = 200_000
+"""Texts of edits whose encodings are remembered, apart from queries' (0.3 GB): a question and its
+subject of 100,000 edits."""
 
 _SENTENCES = re.compile(r"(?<=[.!?])\s+|\n+")
 
@@ -99,7 +102,10 @@ class ScopeClassifier:
         self._edit_thresholds = dict(edit_thresholds or {})
         self._own_tests = OwnTests(self.score_batch) if own_tests else None
         self._memory = EncodingMemory(encoder)
-        self._features = FeatureMaker(self._memory.encode, stored.common_words)
+        self._of_edits = EncodingMemory(encoder, MOST_OF_EDITS)
+        self._features = FeatureMaker(
+            self._memory.encode, stored.common_words, self._of_edits.encode
+        )
         second = stored.second
         self._reads = None if second is None else CrossEncoder(encoder, second.cross)
 
@@ -199,7 +205,7 @@ class ScopeClassifier:
         wanted, found = normalise(text), normalise(query.text)
         if wanted == found:
             return 1.0
-        unknown = max(query.unknown_share, float(self._memory.unknown_share([text])[0]))
+        unknown = max(query.unknown_share, float(self._of_edits.unknown_share([text])[0]))
         if unknown <= UNKNOWN_SHARE:
             return None
         if dice(bigrams(wanted), bigrams(found)) < ALIKE:

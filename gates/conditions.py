@@ -42,13 +42,26 @@ _CLAIM = re.compile(
     r"implies|means|complains?)\s+(?:that\s+)?(?P<text>.+)$",
     re.IGNORECASE,
 )
-_LEXICAL = re.compile(
-    rf"^{_WHO}\s+(?P<not>does not |do not |doesn't |don't )?"
-    r"(?:contains?|mentions?|includes?|has|have|uses?|says?)\s+"
+_HAS = (
+    rf"^{_WHO}\s+(?P<not>does not |do not |doesn't |don't |never )?"
+    r"(?:contains?|mentions?|includes?|has|have|uses?|says?|types?|writes?)\s+"
     r"(?:(?:the|a|one of the|any of the|either)\s+)*(?:(?:exact|literal)\s+)?"
+)
+_LEXICAL = re.compile(
+    rf"{_HAS}"
     r"(?:words?|phrases?|terms?|strings?|names?|letters?)?\s*"
     r"(?P<quoted>[\"“'‘].+[\"”'’])\s*\.?$",
     re.IGNORECASE,
+)
+_BARE = re.compile(
+    rf"{_HAS}(?:(?<=the )|(?<=exact )|(?<=literal ))"
+    r"(?:(?:words?|phrases|terms?|strings)|(?P<one>phrase|string))\s+"
+    r"(?!(?:of|for|about|that|which|whose|in|from|with|and|or)\b)(?P<bare>[^\"“”‘]+)$",
+    re.IGNORECASE,
+)
+"""A lexical condition without quotation marks; the term of a contract is none."""
+_BETWEEN = re.compile(
+    r"(?:,\s*(?:(?:and|or)\s+)?|\s+(?:and|or)\s+)(?:the\s+(?:word|term)\s+)?", re.IGNORECASE
 )
 _PREDICATE = re.compile(rf"^{_WHO}\s+(?P<text>.+)$", re.IGNORECASE)
 _QUOTED = re.compile(r"\"([^\"]+)\"|“([^”]+)”|‘([^’]+)’|'([^']+)'")
@@ -98,7 +111,7 @@ class Condition:
 def read_condition(text: str) -> Condition:
     """Return the condition in plain words."""
     text = " ".join(text.split()).rstrip(".")
-    if found := _LEXICAL.match(text):
+    if found := _LEXICAL.match(_quoting(text)):
         quoted = tuple(next(filter(None, groups)) for groups in _QUOTED.findall(found["quoted"]))
         every = re.search(r"[\"”'’]\s*(?:,\s*)?and\s", found["quoted"]) is not None
         return Condition("lexical", text, quoted, every, bool(found["not"]))
@@ -112,6 +125,19 @@ def read_condition(text: str) -> Condition:
     if found := _CLAIM.match(text):
         return Condition("claim", found["text"])
     return Condition("claim", text)
+
+
+def _quoting(text: str) -> str:
+    """Return a condition with quotation marks around the words that it names without any."""
+    found = _BARE.match(text)
+    if found is None:
+        return text
+    bare = found["bare"]
+    if not found["one"] and len(several := _BETWEEN.split(bare)) > 1:
+        if any(" " in word for word in several):  # "the word refund and is angry"
+            return text
+        bare = _BETWEEN.sub(r'"\g<0>"', bare)
+    return f'{text[: found.start("bare")]}"{bare}"'
 
 
 def is_certain(edit: Edit) -> TypeGuard[LanguagePatch]:

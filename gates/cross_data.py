@@ -11,14 +11,10 @@ import numpy as np
 
 from errata.cache.encoder import Encoder
 from errata.facts.table import Split
+from errata.gates.condition_data import condition_examples
 from errata.gates.cross import edit_text
-from errata.gates.data import (
-    Example,
-    QuestionPair,
-    condition_examples,
-    open_examples,
-    table_examples,
-)
+from errata.gates.data import QuestionPair, open_examples, table_examples
+from errata.gates.examples import Example
 from errata.gates.features import Scope
 from errata.gates.fit import LABELS
 from errata.gates.questions import QuestionBook

@@ -40,6 +40,7 @@ KINDS = (*QUESTION_WORDS, "yesno", "none")
 PAST = frozenset({"was", "were", "did", "had", "used", "former", "formerly", "previous"})
 
 Array = NDArray[np.float64]
+Encode = Callable[[Sequence[str]], Vector]
 
 _ASKS = {side: {kind: f"{side}_asks_{kind}" for kind in KINDS} for side in ("query", "scope")}
 
@@ -87,15 +88,16 @@ class _Pair:
     scope_words: list[str] = field(default_factory=list)
     values: dict[str, float] = field(default_factory=dict)
 
-    def texts(self) -> list[str]:
-        """Return every text whose encoding the pair needs."""
-        needed = [self.query_rest, self.scope_rest]
-        needed += [text for text in (self.subject, self.foreign) if text]
-        if self.query_extra or self.query_names:
-            needed += [*self.query_extra, *self.query_names, *self.scope_words]
-        if self.scope_extra:
-            needed += [*self.scope_extra, *self.query_words]
-        return needed
+    def of_query(self) -> list[str]:
+        """Return every text of the query whose encoding the pair needs."""
+        needed = [self.query_rest, *([self.foreign] if self.foreign else [])]
+        needed += [*self.query_extra, *self.query_names]
+        return needed + (self.query_words if self.scope_extra else [])
+
+    def of_scope(self) -> list[str]:
+        """Return every text of the scope whose encoding the pair needs."""
+        needed = [self.scope_rest, *([self.subject] if self.subject else []), *self.scope_extra]
+        return needed + (self.scope_words if self.query_extra or self.query_names else [])
 
 
 def subject_words(scope: Scope, common: Collection[str]) -> tuple[Word, ...]:
@@ -117,18 +119,25 @@ class FeatureMaker:
 
     :param encode: texts to unit rows, float32 [n, d].
     :param common: plain forms of words that are no names.
+    :param encode_scopes: the same, for texts of scopes: those come again, and may be remembered
+        for longer.
     """
 
-    def __init__(self, encode: Callable[[Sequence[str]], Vector], common: Collection[str]) -> None:
+    def __init__(
+        self, encode: Encode, common: Collection[str], encode_scopes: Encode | None = None
+    ) -> None:
         self._encode = encode
+        self._encode_scopes = encode_scopes or encode
         self._common = frozenset(common)
 
     def make(self, pairs: Sequence[tuple[str, Scope]]) -> PairFeatures:
         """Return the features of n pairs (query, scope)."""
         cut = [self._cut(query, scope) for query, scope in pairs]
-        texts = list(dict.fromkeys(text for pair in cut for text in pair.texts()))
-        rows = self._encode(texts)
-        at = {text: rows[position] for position, text in enumerate(texts)}
+        scopes = list(dict.fromkeys(text for pair in cut for text in pair.of_scope()))
+        rows = self._encode_scopes(scopes)
+        at = dict(zip(scopes, rows, strict=True))
+        asked = dict.fromkeys(text for pair in cut for text in pair.of_query() if text not in at)
+        at |= zip(asked, self._encode(list(asked)), strict=True)
         named = np.zeros((len(cut), len(NAMES)))
         for row, pair in enumerate(cut):
             _add_similarities(pair, at)

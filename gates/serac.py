@@ -22,7 +22,7 @@ from errata.gates.base import Decision, Scores
 from errata.gates.memory import EncodingMemory
 from errata.gates.network import Array
 from errata.gates.routing import settle
-from errata.gates.stored import CARD, WEIGHTS
+from errata.gates.stored import CARD, WEIGHTS, only_chances
 
 KIND = "serac"
 FORMAT = 1
@@ -172,6 +172,7 @@ def _check(card: Any, data: bytes, folder: Path, encoder: Encoder) -> None:
             f"{folder / CARD}: expected weights of SHA-256 {card.get('weights_sha256')}, found "
             f"{digest} in {WEIGHTS}; restore both files from the same training run"
         )
+    only_chances(card, ("threshold",), folder)
     if card.get("encoder") != encoder.fingerprint:
         raise ModelError(
             f"{folder}: this gate was trained with the encoder {card.get('encoder')}, found "

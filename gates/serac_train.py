@@ -17,7 +17,8 @@ from errata.cache.encoder import Encoder
 from errata.cache.errors import ModelError
 from errata.cache.records import Vector
 from errata.facts.table import Split
-from errata.gates.data import Example, read_open_questions, read_pairs
+from errata.gates.data import read_open_questions, read_pairs
+from errata.gates.examples import Example
 from errata.gates.memory import EncodingMemory
 from errata.gates.network import Array
 from errata.gates.questions import QuestionBook

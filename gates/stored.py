@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -202,8 +203,12 @@ def _second(folder: Path, card: dict[str, Any], tensors: dict[str, Any]) -> Seco
         ) from error
     _same_digest(card["cross"].get("sha256"), data, folder, CROSS)
     most = card["cross"].get("most")
+    try:
+        cross = StoredCross(load(data), float(card["cross"]["scale"]))
+    except ModelError as error:
+        raise ModelError(f"{folder / CROSS}: {error}") from error
     return SecondStage(
-        StoredCross(load(data), float(card["cross"]["scale"])),
+        cross,
         Network.from_tensors(tensors, "second.scope"),
         Network.from_tensors(tensors, "second.condition"),
         float(card["cross"]["band"]),
@@ -225,6 +230,26 @@ def _check(card: Any, data: bytes, folder: Path) -> None:
             f"{folder / CARD}: the gate was trained on other features than this version of errata "
             "makes; train it again"
         )
+    only_chances(card, ("threshold", "condition_threshold", "near"), folder)
+    if card.get("agreeing") is not None:
+        only_chances(card, ("agreeing",), folder)
+
+
+def only_chances(card: Mapping[str, Any], keys: Sequence[str], folder: Path) -> None:
+    """Refuse a card with anything but a number from 0 to 1 where a probability is wanted.
+
+    :param card: what the file says.
+    :param keys: of the probabilities; one that is missing is not refused here.
+    :param folder: the gate's.
+    :raises ModelError: names the card and the key.
+    """
+    for key in keys:
+        found = card.get(key, 0.0)
+        if not isinstance(found, int | float) or not 0 <= found <= 1:
+            raise ModelError(
+                f"{folder / CARD}: expected {key} to be a number from 0 to 1, found {found!r}; "
+                "restore all files from the same training run, or train the gate again"
+            )
 
 
 def _same_digest(expected: object, data: bytes, folder: Path, name: str) -> None:

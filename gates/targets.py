@@ -58,17 +58,28 @@ class Beside:
 
         :param target: the false hits allowed among queries near an edit, 0 to 1.
         :param confidence: of the one-sided bound (Clopper and Pearson 1934).
-        :raises ModelError: no threshold can be shown to keep to it by so few queries.
+        :raises ModelError: it is no rate, or no threshold can be shown to keep to it by so few
+            queries.
         """
+        if not 0 < target < 1:
+            raise ModelError(
+                f"expected a false-hit rate above 0 and below 1, found {target}; ask for 0.01, say"
+            )
         let = most_false_hits(self.n, target, confidence=confidence)
-        if not 0 < target < 1 or let < 0:
+        if let < 0:
             raise ModelError(
                 f"expected a false-hit rate that {self.n} queries can show, found {target}; ask "
-                f"for {3 / max(1, self.n):.2g} or more"
+                f"for {self._least(confidence)} or more"
             )
         if let >= len(self.highest):
             raise ModelError(
                 f"expected a false-hit rate of at most {KEPT}, found {target}: the card keeps "
-                "only the highest scores"
+                "only the highest scores; ask for a lower one"
             )
         return float(np.nextafter(self.highest[let], 2.0))
+
+    def _least(self, confidence: float) -> float:
+        """Return the lowest rate that no false hit among so many shows, rounded up to be said."""
+        exact = 1 - math.pow(1 - confidence, 1 / max(1, self.n))
+        digits = 1 - math.floor(math.log10(exact))
+        return math.ceil(exact * 10.0**digits) / 10.0**digits

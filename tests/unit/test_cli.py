@@ -380,9 +380,11 @@ def test_gate_train_passes_on_what_it_is_told(stub_encoder, monkeypatch, tmp_pat
     assert given["out"] == tmp_path / "g"
     told = run(*arguments, "--kind", "sera", code=1).stderr
     assert "expected --kind classifier or serac, found 'sera'" in told
-    for more in (("--start", "default"), ("--loss", "nce")):
-        told = run(*arguments, "--kind", "serac", *more, code=1).stderr
-        assert "with --kind classifier only" in " ".join(told.split())
+    for name, value in (("--start", "default"), ("--loss", "nce"), ("--steps", 9), ("--batch", 8),
+                        ("--rate", 0.1), ("--every", 5), ("--model", "none"),
+                        ("--background", "a.jsonl")):  # fmt: skip
+        told = run(*arguments, "--kind", "serac", name, value, code=1).stderr
+        assert f"expected {name} with --kind classifier only" in " ".join(told.split())
 
 
 def test_a_separate_reasoner_needs_something_to_begin_from(tmp_path):
@@ -402,7 +404,7 @@ def test_gate_train_makes_the_recipe_it_is_told(stub_encoder, monkeypatch, tmp_p
     run(*train)
     run(*train, "--steps", 0, "--without-pairs")
     run(*train, "--loss", "nce", "--steps", 7, "--batch", 3, "--rate", "0.5", "--every", 2)
-    run(*train, "--start", small_gate_folder(), "--seed", 4)
+    run(*train, "--start", small_gate_folder(), "--seed", 4, "--without-pairs")
     crosses = [told["recipe"].cross for told in given]
     assert [told["recipe"].loss for told in given] == ["bce", "bce", "nce", "bce"]
     assert crosses[0].loss == "bce" and crosses[1] is None and given[1]["pairs"] == ()
@@ -418,6 +420,7 @@ def test_gate_train_makes_the_recipe_it_is_told(stub_encoder, monkeypatch, tmp_p
         (("--loss", "mse"), "expected --loss bce or nce, found 'mse'"),
         (("--without-pairs", "--pairs", "a.jsonl"), "--pairs or --without-pairs, found both"),
         (("--start", "nowhere"), "no gate 'nowhere'"),
+        (("--start", "default", "--without-pairs"), "found pairs: Quora's terms, research use"),
         (("--start", "default", "--steps", "0"), "expected --steps above 0 with --start"),
     ],
 )

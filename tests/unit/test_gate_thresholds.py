@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import numpy as np
@@ -59,8 +60,19 @@ def test_what_cannot_be_promised_is_refused():
         kept.threshold(0.001)
     with pytest.raises(ModelError, match=r"at most 0\.1, found 0\.5"):
         kept.threshold(0.5)
-    with pytest.raises(ModelError, match=r"can show, found 0\.0"):
-        kept.threshold(0.0)
+    for rate in (0.0, 1.5, float("nan")):
+        with pytest.raises(ModelError, match=rf"above 0 and below 1, found {rate}"):
+            kept.threshold(rate)
+
+
+@pytest.mark.parametrize("n", [40, 100, 999, 2130])
+def test_the_rate_that_a_refusal_names_is_granted(n):
+    kept = Beside.of([0.1] * n)
+    with pytest.raises(ModelError) as refused:
+        kept.threshold(1e-5)
+    named = re.search(r"ask for (\S+) or more", str(refused.value))
+    assert kept.threshold(float(named[1])) > 0.1
+    assert float(named[1]) <= 1.1 * (1 - 0.05 ** (1 / n))
 
 
 def test_a_gate_is_loaded_for_a_rate(tmp_path):
@@ -68,10 +80,12 @@ def test_a_gate_is_loaded_for_a_rate(tmp_path):
     loose = load_gate(str(small_gate_folder()), StubEncoder(), target_false_hit_rate=0.09)
     assert strict.threshold > loose.threshold
     folder = shutil.copytree(small_gate_folder(), tmp_path / "gate")
+    with pytest.raises(ModelError, match=rf"gate {re.escape(str(folder))}: .*below 1, found 2"):
+        load_gate(str(folder), StubEncoder(), target_false_hit_rate=2)
     stored = StoredGate.load(folder)
     del stored.card["beside"]
     stored.save(folder)
-    with pytest.raises(ModelError, match=r"keeps the scores.*train the gate again"):
+    with pytest.raises(ModelError, match=r"gate .*: .*keeps the scores.*train the gate again"):
         load_gate(str(folder), StubEncoder(), target_false_hit_rate=0.03)
 
 

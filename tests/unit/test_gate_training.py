@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import random
 import shutil
 
 import numpy as np
 import pytest
+from safetensors.numpy import save as save_arrays
 
 from errata.cache.errors import ModelError
 from errata.facts import load_facts
@@ -36,10 +38,11 @@ from errata.gates.network import Network, Platt, Trees
 from errata.gates.noise import namesake
 from errata.gates.phrasings import asked
 from errata.gates.questions import QuestionBook
-from errata.gates.stored import CARD, WEIGHTS, StoredGate
+from errata.gates.stored import CARD, CROSS, WEIGHTS, StoredGate
 from errata.gates.train import Recipe, train
 from errata.gates.trial import build_trial, run_trial
 from tests.fakes import DAMAGED, StubEncoder
+from tests.small_cross import two_stage_gate
 from tests.small_gate import RECIPE, small_gate, small_gate_folder
 
 
@@ -191,7 +194,7 @@ def test_what_is_stored_comes_back(folder):
 
 def test_a_gate_for_another_encoder_is_refused(folder):
     other = StubEncoder(fingerprint="another")
-    with pytest.raises(ModelError, match=r"trained with the encoder stub-trigrams-64.*another"):
+    with pytest.raises(ModelError, match=r"gate .*gate: .*encoder stub-trigrams-64.*another"):
         load_gate(str(folder), other)
     assert load_gate(str(folder), StubEncoder()).score("Who?", []).probability.shape == (0,)
 
@@ -211,12 +214,28 @@ def test_a_card_of_other_weights_is_refused(folder):
         ({"features": ["a"]}, "other features"),
         ({"calibration": {}}, "do not hold what a gate"),
         ({"weights_sha256": None}, "other weights"),
+        ({"threshold": float("nan")}, r"card\.json: expected threshold .* from 0 to 1, found nan"),
+        ({"condition_threshold": 1.5}, r"card\.json: expected condition_threshold .* found 1\.5"),
+        ({"near": "0.5"}, r"card\.json: expected near .* found '0\.5'"),
+        ({"agreeing": float("inf")}, r"card\.json: expected agreeing .* found inf"),
+        ({"threshold": None}, r"card\.json: expected threshold .* found None"),
     ],
 )
 def test_a_changed_card_is_refused(folder, change, message):
     card = json.loads((folder / CARD).read_text("utf-8"))
     (folder / CARD).write_text(json.dumps(card | change), "utf-8")
     with pytest.raises(ModelError, match=message):
+        StoredGate.load(folder)
+
+
+def test_arrays_that_are_no_cross_encoders_name_their_file(folder):
+    two_stage_gate().save(folder)
+    data = save_arrays({"head.bias": np.zeros(3, np.float32)})
+    (folder / CROSS).write_bytes(data)
+    card = json.loads((folder / CARD).read_text("utf-8"))
+    card["cross"]["sha256"] = hashlib.sha256(data).hexdigest()
+    (folder / CARD).write_text(json.dumps(card), "utf-8")
+    with pytest.raises(ModelError, match=r"gate/cross\.safetensors: expected the arrays"):
         StoredGate.load(folder)
 
 

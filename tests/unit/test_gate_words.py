@@ -209,12 +209,35 @@ def test_conditions_become_plain_text(text, kind, plain_text):
         ("the message contains \"x\" and 'y'", "y, then x", "only x"),
         ('the text does not contain the word "cat"', "a dog", "a cat"),
         ("the text contains the word “退款”", "我要退款。", "你好"),
+        ('the user types the word "refund"', "a refund", "the word"),
+        ("the text contains the word refund", "A REFUND, please", "the words I want"),
+        ("the user mentions the exact word refund.", "a refund", "my money back"),
+        ("the text does not contain the word refund", "a dog", "a refund"),
+        ("the user never says the word please", "a dog", "please"),
+        ("the user writes the word refund or return", "return it", "refunding"),
+        ("it has either the term refund or the term return", "return it", "the term"),
+        ("the user uses the words cancel, order, and now", "now cancel my order", "cancel now"),
+        ("the message includes the phrase trick or treat", "Trick or treat!", "a trick"),
     ],
 )
 def test_lexical_conditions(condition, holds, fails):
     found = read_condition(condition)
     assert found.kind == "lexical"
     assert found.holds_lexically(holds) and not found.holds_lexically(fails)
+
+
+@pytest.mark.parametrize(
+    ("condition", "kind"),
+    [
+        ("the user mentions the term of the contract", "topic"),
+        ("the text contains the word for a dog", "claim"),
+        ("the user uses words in German", "claim"),
+        ("the user mentions the word refund and is angry", "topic"),
+        ("the user says that the word refund is missing", "claim"),
+    ],
+)
+def test_a_word_that_is_not_named_is_no_lexical_condition(condition, kind):
+    assert read_condition(condition).kind == kind
 
 
 def test_noise_changes_what_it_says():

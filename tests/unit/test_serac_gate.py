@@ -12,7 +12,7 @@ import torch
 from errata.cache.errors import ModelError
 from errata.cache.records import Fact, LanguagePatch, RegexPatch
 from errata.gates import load_gate
-from errata.gates.data import Example
+from errata.gates.examples import Example
 from errata.gates.features import Scope
 from errata.gates.serac import SeracGate
 from errata.gates.serac_train import Fit, _encoded, _fitted, balanced_loss, train_serac
@@ -107,6 +107,10 @@ def test_what_cannot_be_read_is_told(trained, tmp_path):
         SeracGate.load(tmp_path, ENCODER)
     gate.save(tmp_path)
     card = json.loads((tmp_path / "card.json").read_text())
+    (tmp_path / "card.json").write_text(json.dumps({**card, "threshold": float("nan")}))
+    with pytest.raises(ModelError, match=r"card\.json: expected threshold .* found nan"):
+        SeracGate.load(tmp_path, ENCODER)
+    (tmp_path / "card.json").write_text(json.dumps(card))
     (tmp_path / "gate.safetensors").write_bytes(b"else")
     with pytest.raises(ModelError, match="expected weights of SHA-256"):
         SeracGate.load(tmp_path, ENCODER)

@@ -45,11 +45,14 @@ Start = Annotated[
     str | None,
     typer.Option("--start", metavar="GATE", help="A gate whose cross-encoder to train on."),
 ]
+_OF_TWO_STAGES = ("start", "loss", "steps", "batch", "rate", "every", "model", "background")
+"""What says nothing to the published gate, which has one stage."""
 _ASKED = "Base model asked in doubt, to settle from when its agreement counts; none: never."
 
 
 @reports_errors
 def train_gate(
+    context: typer.Context,
     out: Out,
     pairs: Pairs = None,
     open_questions: Open = None,
@@ -84,9 +87,9 @@ def train_gate(
     from errata.gates.serac_train import train_serac
     from errata.gates.train import Recipe, train
 
-    _check_training(kind, loss, steps, start, background)
-    if without_pairs and pairs:
-        raise ErrataError("expected --pairs or --without-pairs, found both; leave one out")
+    _check_training(context, kind, loss, steps, start)
+    if without_pairs:
+        _check_clear(pairs, start)
     if threads:
         import torch
 
@@ -111,24 +114,43 @@ def train_gate(
 
 
 def _check_training(
-    kind: str, loss: str, steps: int, start: str | None, background: Path | None
+    context: typer.Context, kind: str, loss: str, steps: int, start: str | None
 ) -> None:
     """Refuse options that contradict one another, before anything is loaded."""
     if kind not in ("classifier", "serac"):
         raise ErrataError(f"expected --kind classifier or serac, found {kind!r}")
     if loss not in ("bce", "nce"):
         raise ErrataError(f"expected --loss bce or nce, found {loss!r}")
-    if kind == "serac" and (start is not None or loss != "bce"):
+    given = [name for name in _OF_TWO_STAGES if _given(context, name)]
+    if kind == "serac" and given:
         raise ErrataError(
-            "expected --start and --loss with --kind classifier only: the published gate has one "
-            f"stage and a loss of its own, found them with --kind {kind}; leave them out"
-        )
-    if kind == "serac" and background is not None:
-        raise ErrataError(
-            "expected --background with --kind classifier only: the published gate's threshold is "
-            "one half, found it with --kind serac; leave it out"
+            f"expected {' and '.join(f'--{name}' for name in given)} with --kind classifier only: "
+            "the published gate has one stage, a loss of its own and a threshold of one half, "
+            f"found them with --kind {kind}; leave them out"
         )
     if start is not None and not steps:
         raise ErrataError(
             "expected --steps above 0 with --start, found 0; a start is for the cross-encoder"
+        )
+
+
+def _given(context: typer.Context, name: str) -> bool:
+    return getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+
+
+def _check_clear(pairs: list[Path] | None, start: str | None) -> None:
+    """Refuse question pairs, and a start that has learned from some."""
+    from errata.gates import gate_folder
+    from errata.gates.stored import StoredGate
+
+    if pairs:
+        raise ErrataError("expected --pairs or --without-pairs, found both; leave one out")
+    if start is None:
+        return
+    learned = StoredGate.load(gate_folder(start)).card.get("pairs", "unknown")
+    if learned != "none":
+        raise ErrataError(
+            f"{start}: expected a start trained without question pairs, as --without-pairs says, "
+            f"found pairs: {learned} in its card; start from another gate, such as clear, or "
+            "leave one of the two out"
         )

@@ -354,9 +354,18 @@ def test_the_command_prints_draws_and_writes(eval_gate, tmp_path):
         assert (tmp_path / "png" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     text = document.read_text("utf-8")
     assert "1 fact in the cache: paraphrases hit" in text and str(tmp_path) not in text
-    assert "--most-pairs" not in text
+    assert "--most-pairs" not in text and "cross-encoders" not in told["setting"]
     assert eval_gate("--most-pairs", "3", "--encoder", "e", "--document", document).exit_code == 0
     assert "--most-pairs 3 --encoder e`" in document.read_text("utf-8")
+
+
+def test_the_command_tells_how_what_it_measures_was_trained(eval_gate, tmp_path):
+    stored = StoredGate.load(small_gate_folder())
+    trained = {"cross-encoder": {"loss": "nce", "steps taken": 400, "rate": 1e-4}}
+    replace(stored, card=stored.card | trained).save(tmp_path / "nce")
+    found = eval_gate("--gate", f"{tmp_path / 'nce'},{small_gate_folder()},cosine", "--json")
+    told = json.loads(found.stdout)["setting"]["cross-encoders"]
+    assert told == {str(tmp_path / "nce"): {"loss": "nce", "steps": 400}}
 
 
 def test_plots_without_matplotlib_name_the_extra(eval_gate, monkeypatch, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -94,7 +94,7 @@ def eval_gate(
     for name, one in gates.items():
         with _progress(name, shown=not as_json) as progress:
             reports.append(evaluate(name, one, remembered, setting, trials, progress, says))
-    told = _told(files, setting, remembered.fingerprint)
+    told = _told(files, setting, remembered.fingerprint) | _trained(gates)
     else_ = {
         "most-pairs": None if most_pairs == MOST_PAIRS else str(most_pairs),
         "encoder": encoder and Path(encoder).name,
@@ -261,3 +261,15 @@ def _show(reports: Sequence[Report]) -> None:
     for group, label, kind, cells in kind_lines(reports):
         kinds.add_row(group, label, kind, *cells)
     console().print(kinds)
+
+
+def _trained(gates: Mapping[str, Gate]) -> dict[str, Any]:
+    """Return how the cross-encoders were trained, of gates whose cards say so."""
+    whole = {name: gate for name, gate in gates.items() if " without " not in name}
+    cards = {name: one.stored.card for name, one in whole.items() if hasattr(one, "stored")}
+    told = {
+        name: {"loss": cross.get("loss"), "steps": cross.get("steps taken")}
+        for name, card in cards.items()
+        if (cross := card.get("cross-encoder")) is not None
+    }
+    return {"cross-encoders": told} if told else {}

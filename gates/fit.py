@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from errata.cache.errors import ModelError
 from errata.gates.features import PairFeatures
+from errata.gates.measures import threshold_at_rate
 from errata.gates.network import Array, Network, Platt, Projection, Trees, log_odds
 
 METRIC_WIDTH = 64
@@ -188,11 +189,8 @@ def pick_threshold(
     :param target_rate: false hits allowed, a share of the queries.
     :param least: the threshold never falls below this.
     """
-    ordered = np.sort(np.asarray(probabilities, dtype=np.float64))[::-1]
-    allowed = int(target_rate * len(ordered))
-    if allowed >= len(ordered):
-        return least
-    return float(min(max(least, np.nextafter(ordered[allowed], 2.0)), 1.0))
+    found = threshold_at_rate(np.asarray(probabilities, dtype=np.float64), target_rate)
+    return min(max(least, found), 1.0)
 
 
 def _fit_quietly(classifier: Any, inputs: Array, labels: Labels) -> Any:

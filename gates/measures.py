@@ -87,11 +87,17 @@ def best_threshold(scores: Array, truths: Truths) -> float:
     return float(scores[order][int(right.argmax())])
 
 
+def _equal(chances: Array, bins: int) -> list[NDArray[np.intp]]:
+    """Return the places of the chances in bins of equal mass, lowest first."""
+    parts = np.array_split(np.argsort(chances, kind="stable"), bins)
+    return [part for part in parts if len(part)]
+
+
 def calibration_bins(chances: Array, truths: Truths, bins: int = BINS) -> list[tuple[float, float]]:
     """Return mean chance and share of truths of bins of equal mass, lowest chances first."""
-    order = np.argsort(chances, kind="stable")
-    parts = [part for part in np.array_split(order, bins) if len(part)]
-    return [(float(chances[part].mean()), float(truths[part].mean())) for part in parts]
+    return [
+        (float(chances[part].mean()), float(truths[part].mean())) for part in _equal(chances, bins)
+    ]
 
 
 def calibration_error(chances: Array, truths: Truths, bins: int = BINS) -> float:
@@ -100,9 +106,10 @@ def calibration_error(chances: Array, truths: Truths, bins: int = BINS) -> float
     Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian binning"; equal
     mass as in Nixon et al. 2019.
     """
-    order = np.argsort(chances, kind="stable")
-    parts = [part for part in np.array_split(order, bins) if len(part)]
-    gaps = [len(part) * abs(chances[part].mean() - truths[part].mean()) for part in parts]
+    gaps = [
+        len(part) * abs(chances[part].mean() - truths[part].mean())
+        for part in _equal(chances, bins)
+    ]
     return float(sum(gaps) / len(chances)) if len(chances) else math.nan
 
 

@@ -260,8 +260,10 @@ def test_what_is_stored_reads_as_what_was_trained():
     with torch.no_grad():
         trained = reader(bert_tokenizer(), pairs).numpy()
     stored_ = reader.project()
-    np.testing.assert_allclose(CrossEncoder(ENCODER, stored_)(pairs), trained, atol=5e-2)
-    assert np.abs(CrossEncoder(ENCODER, fresh)(pairs) - trained).max() > 0.1
+    lost, learned = (
+        np.abs(CrossEncoder(ENCODER, one)(pairs) - trained) for one in (stored_, fresh)
+    )
+    assert lost.max() < 0.1 * learned.max()  # a byte a number
     for other in (random_cross(layers=3), random_cross(hidden=64)):
         with pytest.raises(ModelError, match="same transformer"):
             reader.take(other)

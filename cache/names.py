@@ -6,12 +6,21 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Literal
 
 from errata.cache.errors import EditError
 from errata.cache.name_list import names_besides, other_names
-from errata.cache.plain import Placed, Words, placed_words, plain_words, unaccented, undotted
+from errata.cache.plain import (
+    Placed,
+    Words,
+    placed_words,
+    plain_words,
+    runs,
+    unaccented,
+    undotted,
+)
 from errata.cache.records import Edit, Fact
 from errata.cache.spacing import spaced
 from errata.cache.subjects import OPENERS, Span, names_in, subject_of
@@ -20,6 +29,10 @@ LONGEST = 6
 """Words of a name that is looked for; an alias may be longer."""
 SHORT = 4
 """Letters of a name up to which it has to be written with the same capitals: WHO is not who."""
+SMALL = 3
+"""Letters of a word that a name may be said without: the University of Oxford."""
+TYPO = 0.7
+"""Likeness of two words (:mod:`difflib`) from which one may be the other, mistyped."""
 HEAD = 2000
 """Characters of a text in which names are looked for."""
 
@@ -183,6 +196,39 @@ class NameIndex:
                 before = _ARTICLE.sub("", before) + ("the " if with_article else "")
             text = f"{before}{subject}{behind}"
         return text
+
+
+def means_another(text: str, edit: Edit) -> bool:
+    """Tell whether a text has of a fact's subject only a part that is another thing's own name.
+
+    Porto is no Porto Azzurro, and Paris not Mount Paris; unless the fact is to fire, by a test
+    of its own, where its whole name does not stand. Secrets are kept from whoever may mean them.
+
+    :param text: any text.
+    :param edit: any edit; only facts are about a thing.
+    """
+    subject = _subject(edit)
+    own, words = plain_words(subject), plain_words(text)
+    if not isinstance(edit, Fact) or edit.forget:
+        return False
+    if any(set(own) - set(plain_words(wanted)) for wanted in edit.tests.fires):
+        return False
+    missing = {word for word in own if len(word) > SMALL} - set(words)
+    if not missing or not proper(subject):
+        return False
+    if any(get_close_matches(word, words, 1, TYPO) for word in missing):
+        return False
+    there = set(runs(words))
+    if any(plain_words(alias) in there for alias in edit.aliases):
+        return False
+    parts = (part for part in _inside(own) if part in there)
+    return any(_of_another(part, own) for part in parts)
+
+
+def _of_another(part: Words, own: Words) -> bool:
+    names = other_names().get(part, ())
+    same = (*names, *names_besides().get(part, ()))
+    return any(map(proper, names)) and own not in map(plain_words, same)
 
 
 def proper(name: str) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import islice
 
 from errata.backends.pipeline import Again, Wanted
-from errata.cache.names import Renamed
+from errata.cache.names import Renamed, means_another
 from errata.cache.plain import plain_words
 from errata.cache.records import Edit, Fact
 from errata.completion import completed
@@ -65,6 +65,7 @@ class CachePipeline:
         """
         if self._beliefs is not None and not decision.hit:
             decision = agreed(decision, edits, self._beliefs)
+        decision = _meant(decision)
         if again is None:
             return self._completed(self._answerable(self._worded(decision)), edits, wanted)
         if not decision.hit:
@@ -202,6 +203,22 @@ class CachePipeline:
         unanswered = tuple(c for c in decision.candidates if c.edit_id in ids)
         near = unanswered + decision.near_misses
         return replace(decision, fired=(), route="base", near_misses=near, renamed="")
+
+
+def _meant(decision: Decision) -> Decision:
+    """Return the decision without edits about a thing that the query only has a part of."""
+    others = {edit.id for edit in decision.fired if means_another(decision.asked, edit)}
+    if not others:
+        return decision
+    fired = tuple(edit for edit in decision.fired if edit.id not in others)
+    relations = {c.edit_id: c.relation for c in decision.candidates}
+    near = tuple(c for c in decision.candidates if c.edit_id in others)
+    return replace(
+        decision,
+        fired=fired,
+        route=route_of(fired[0], relations[fired[0].id]) if fired else "base",
+        near_misses=near + decision.near_misses,
+    )
 
 
 def _silent(edit: Edit, renamed: Renamed) -> bool:

@@ -219,7 +219,8 @@ def means_another(text: str, edit: Edit) -> bool:
     if any(get_close_matches(word, words, 1, TYPO) for word in missing):
         return False
     there = set(runs(words))
-    if any(plain_words(alias) in there for alias in edit.aliases):
+    called = (*edit.aliases, *(name for name, _ in _called(subject)))
+    if any(plain_words(name) in there for name in called):
         return False
     parts = (part for part in _inside(own) if part in there)
     return any(_of_another(part, own) for part in parts)

@@ -485,6 +485,7 @@ def test_an_edit_whose_name_only_has_a_part_in_the_query_is_a_near_miss():
     [
         ("Mount Kilimanjaro", "How high is Kilimanjaro?"),  # its own name, too
         ("New York City", "Who leads New York?"),
+        ("South Korea", "Who leads the Republic of Korea?"),  # which is one of its names
         ("University of Oxford", "Where is Oxford University?"),  # the same words
         ("Charles Dickens", "Where was Charles Dickns born?"),  # mistyped
         ("Porto Azzurro", "Where is Porto Azurro?"),

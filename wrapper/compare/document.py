@@ -61,7 +61,7 @@ def document(summary: Summary, pictures: Sequence[str] = (), others: Sequence[Su
     note = _WORDS.format(high=HIGH, low=LOW, quick=QUICK)
     return "\n\n".join([
         "# Ways of editing, compared",
-        "Made by `errata report RUN --document docs/comparison.md` from a run's records; do not "
+        "Made by `errata report RUN --document FILE` from a run's records; do not "
         "edit by hand.",
         sentence(summary),
         "## In words", note.strip(), words.markdown(),

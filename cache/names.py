@@ -33,6 +33,8 @@ SMALL = 3
 """Letters of a word that a name may be said without: the University of Oxford."""
 TYPO = 0.7
 """Likeness of two words (:mod:`difflib`) from which one may be the other, mistyped."""
+SPELLING = 0.9
+"""Likeness from which two names are one in two spellings: Ilyich, Ilych."""
 HEAD = 2000
 """Characters of a text in which names are looked for."""
 
@@ -199,10 +201,12 @@ class NameIndex:
 
 
 def means_another(text: str, edit: Edit) -> bool:
-    """Tell whether a text has of a fact's subject only a part that is another thing's own name.
+    """Tell whether a text names, instead of a fact's subject, something else that is called alike.
 
-    Porto is no Porto Azzurro, and Paris not Mount Paris; unless the fact is to fire, by a test
-    of its own, where its whole name does not stand. Secrets are kept from whoever may mean them.
+    Of the name it has only a part, or a word like one of it, which is another thing's own name:
+    Porto is no Porto Azzurro, and Niger is not mistyped where Nigeria stands. Not where the fact is
+    to fire, by a test of its own, without its whole name; and secrets are kept from whoever may
+    mean them.
 
     :param text: any text.
     :param edit: any edit; only facts are about a thing.
@@ -216,20 +220,26 @@ def means_another(text: str, edit: Edit) -> bool:
     missing = {word for word in own if len(word) > SMALL} - set(words)
     if not missing or not proper(subject):
         return False
-    if any(get_close_matches(word, words, 1, TYPO) for word in missing):
-        return False
     there = set(runs(words))
     called = (*edit.aliases, *(name for name, _ in _called(subject)))
     if any(plain_words(name) in there for name in called):
         return False
-    parts = (part for part in _inside(own) if part in there)
-    return any(_of_another(part, own) for part in parts)
+    alike = [one for word in missing for one in get_close_matches(word, words, 1, TYPO)]
+    if alike:  # mistyped, or another name
+        return any(_of_another((word,), own) for word in alike)
+    parts = [part for part in _inside(own) if part in there]
+    runs_there = [plain_words(text[slice(*run)]) for run in _runs(text)]
+    return any(
+        _of_another(part, own) and not any(part in _inside(run) for run in (*parts, *runs_there))
+        for part in parts
+    )
 
 
 def _of_another(part: Words, own: Words) -> bool:
+    """Tell whether a name is one of a single thing, and not one of the subject's, either."""
     names = other_names().get(part, ())
-    same = (*names, *names_besides().get(part, ()))
-    return any(map(proper, names)) and own not in map(plain_words, same)
+    called = {" ".join(plain_words(name)) for name in (*names, *names_besides().get(part, ()))}
+    return any(map(proper, names)) and not get_close_matches(" ".join(own), called, 1, SPELLING)
 
 
 def proper(name: str) -> bool:

@@ -450,6 +450,9 @@ def test_check_warns_of_one_alias_for_two_subjects():
         ("Indie Memphis", "Which country does Memphis belong to?"),
         ("Mount Paris", "for my homework: which continent is paris on"),
         ("Azerbaijan Tower", "Who leads Azerbaijan?"),
+        ("Grazia", "Name the country that Graz belongs to."),
+        ("Niger", "Who leads Nigeria?"),
+        ("Slovenia", "who leads slovakia"),
     ],
 )
 def test_a_part_of_a_name_that_names_something_else_means_that(subject, text):
@@ -458,7 +461,7 @@ def test_a_part_of_a_name_that_names_something_else_means_that(subject, text):
     assert not means_another(f"What is {subject} like?", edit)
     assert not means_another(text, replace(edit, forget=True, answer=""))
     assert not means_another(text, replace(edit, tests=PatchTests(fires=(text,))))
-    assert not means_another(text, about(subject, text.rstrip(".?").split()[-1], "London", "paris"))
+    assert not means_another(text, about(subject, *text.rstrip(".?").split()))
 
 
 def test_an_edit_whose_name_only_has_a_part_in_the_query_is_a_near_miss():
@@ -489,6 +492,13 @@ def test_an_edit_whose_name_only_has_a_part_in_the_query_is_a_near_miss():
         ("University of Oxford", "Where is Oxford University?"),  # the same words
         ("Charles Dickens", "Where was Charles Dickns born?"),  # mistyped
         ("Porto Azzurro", "Where is Porto Azurro?"),
+        ("Burundi", "Who leads Burindi?"),
+        ("Niger", "Who leads Niger, not Nigeria?"),
+        ("Iran", "Who is the Iranian leader?"),
+        ("Leaning Tower of Pisa", "Where is the Tower of Pisa?"),  # more than Pisa
+        ("Leaning Tower of Pisa", "where is the tower of pisa"),
+        ("Eiffel Tower", "Where is the Tour Eiffel?"),
+        ("Pyotr Ilyich Tchaikovsky", "Where was Tchaikovsky born?"),  # another spelling is listed
         ("Bank of Quill", "Who leads the bank?"),  # a word like others
         ("Porto Azzurro", "Which island is it on?"),
         ("Porto", "Which island is it on?"),

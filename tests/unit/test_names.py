@@ -478,6 +478,7 @@ def test_an_edit_whose_name_only_has_a_part_in_the_query_is_a_near_miss():
     found = settled(about("Porto Azzurro"))
     assert found.route == "base" and not found.hit
     assert [one.edit_id for one in found.near_misses] == ["Porto Azzurro"]
+    assert "(probability 0.990, but the question names something called alike" in _verdict(found)
     found = settled(about("Porto Azzurro"), about("Porto"))
     assert [one.id for one in found.fired] == ["Porto"] and found.route == "verbatim"
     assert settled(about("Porto")).near_misses == ()

@@ -130,9 +130,12 @@ def _verdict(decision: Decision) -> str:
         return "nothing fires: no patch is anywhere near this question"
     if decision.near_misses:
         near = decision.near_misses[0]
+        why = f"from {near.threshold:.3f} on"
+        if near.probability >= near.threshold:
+            why = "but the question names something called alike, or no reasoner can answer by it"
         return (
             f"nothing fires; near miss: {near.location or near.edit_id} "
-            f"(probability {near.probability:.3f}, from {near.threshold:.3f} on)"
+            f"(probability {near.probability:.3f}, {why})"
         )
     best = decision.candidates[0]
     return (

@@ -213,18 +213,19 @@ def means_another(text: str, edit: Edit) -> bool:
     """
     subject = _subject(edit)
     own, words = plain_words(subject), plain_words(text)
+    said = set(words)
     if not isinstance(edit, Fact) or edit.forget:
         return False
     if any(set(own) - set(plain_words(wanted)) for wanted in edit.tests.fires):
         return False
-    missing = {word for word in own if len(word) > SMALL} - set(words)
+    missing = {word for word in own if len(word) > SMALL} - said
     if not missing or not proper(subject):
         return False
     there = set(runs(words))
     called = (*edit.aliases, *(name for name, _ in _called(subject)))
     if any(plain_words(name) in there for name in called):
         return False
-    alike = [one for word in missing for one in get_close_matches(word, words, 1, TYPO)]
+    alike = [one for word in missing for one in get_close_matches(word, said, 1, TYPO)]
     if alike:  # mistyped, or another name
         return any(_of_another((word,), own) for word in alike)
     parts = [part for part in _inside(own) if part in there]

@@ -260,10 +260,8 @@ def _per_query(report: Report, size: int, outcomes: Sequence[Outcome]) -> None:
     group = _group(size)
     told = [one for one in outcomes if one.hit and one.best_id == one.query.edit_id]
     right = [one.follows == (one.query.label == "follows") for one in told]
-    own, hard = (
-        np.array([one.probability for one in outcomes if sort(one.query)])
-        for sort in (lambda query: query.label == "same", lambda query: query.kind in HARD)
-    )
+    own = np.array([one.probability for one in outcomes if one.query.label == "same"])
+    hard = np.array([one.probability for one in outcomes if one.query.kind in HARD])
     report.rows += [
         *_hits(group, outcomes, lambda one: one.hit),
         Row(

@@ -24,7 +24,7 @@ from errata.gates.network import Array
 from errata.gates.questions import QuestionBook
 from errata.gates.serac import SeracGate
 from errata.gates.settling import share
-from errata.gates.train import Pairs, Recipe, collect, trained_on
+from errata.gates.train import Pairs, Recipe, collect, learned_from, trained_on
 from errata.gates.trial import Outcome, build_trial, run_trial
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def train_serac(
     recipe, fit = recipe or Recipe(), fit or Fit()
     started = time.monotonic()
     asked = [pair for path in pairs for pair in read_pairs(path)]
+    learned = learned_from(pairs)
     questions = [] if open_questions is None else read_open_questions(open_questions)
     if encoder is None:
         from errata.gates import default_encoder
@@ -98,7 +99,7 @@ def train_serac(
     found, history = _fitted(encoded["train"], encoded["tune"], fit, recipe.seed, progress)
     gate = SeracGate(memory, found)
     gate.card = {
-        **trained_on(pairs, data, recipe),
+        **trained_on(learned, data, recipe),
         "epochs": len(history),
         "tune_loss": round(min(history), 4),
         "tune": _figures(gate, memory, data["tune"], recipe),

@@ -24,7 +24,7 @@ from errata.gates.background import for_test, read_background
 from errata.gates.bars import Bar, bars
 from errata.gates.classifier import first_classes, scope_inputs
 from errata.gates.contrast import contrast_relations
-from errata.gates.cross import StoredCross, transformer_of
+from errata.gates.cross import transformer_of
 from errata.gates.cross_data import PairSource, nearest_questions
 from errata.gates.cross_train import CrossRun, CrossSettings, Loss
 from errata.gates.data import (
@@ -151,6 +151,7 @@ def train(
 
         encoder = default_encoder()
     began = _begun(encoder, recipe, start)
+    learned = learned_from(pairs, began)
     memory = EncodingMemory(encoder, None)
     splits: tuple[Split, ...] = ("train", "tune")
     data = {split: collect(split, memory, asked, questions, recipe) for split in splits}
@@ -165,29 +166,39 @@ def train(
         # a rate of one in a thousand takes more open questions than tune has
         opens = [*data["tune"].open, *data["train"].open]
         stored = with_threshold(stored, memory, opens, filling, recipe, bar, says)
-    stored.card.update(trained_on(pairs, data, recipe, start))
+    stored.card.update(trained_on(learned, data, recipe))
     stored.card.update(seconds=round(time.monotonic() - started), promised=_promised(recipe))
     stored.save(out)
     return stored
 
 
+def learned_from(
+    pairs: Sequence[str | Path], start: StoredGate | None = None
+) -> str | dict[str, Any]:
+    """Return which labelled pairs are in a gate, for the card: their terms go with it.
+
+    :param pairs: files of labelled question pairs.
+    :param start: the gate that is trained on; what it learned from is in the new one, too.
+    """
+    told: dict[str, Any] = {}
+    if pairs:
+        files = [{"file": Path(path).name, "sha256": sha256_of(Path(path))} for path in pairs]
+        told |= {"files": files, "terms": "those of the files; Quora's pairs: research use"}
+    before = "none" if start is None else start.card.get("pairs", "none")
+    if before != "none":
+        told["start's"] = before
+    return told or "none"
+
+
 def trained_on(
-    pairs: Sequence[str | Path],
-    data: dict[Split, Pairs],
-    recipe: Recipe,
-    start: str | Path | None = None,
+    pairs: str | dict[str, Any], data: dict[Split, Pairs], recipe: Recipe
 ) -> dict[str, Any]:
     """Return what a gate was trained on, for the card.
 
-    :param pairs: files of labelled question pairs.
-    :param start: the gate that was trained on; what it learned from is in the new one, too.
+    :param pairs: as :func:`learned_from` tells.
     """
-    before = "none" if start is None else StoredGate.load(start).card.get("pairs", "none")
-    files = [{"file": Path(path).name, "sha256": sha256_of(Path(path))} for path in pairs]
-    told = {"files": files, "terms": "those of the files; Quora's pairs: research use"}
     return {
-        "pairs": (told if files else {}) | ({} if before == "none" else {"start's": before})
-        or "none",
+        "pairs": pairs,
         "data": {
             split: dict(Counter(example.label for example in one.scopes))
             for split, one in data.items()
@@ -246,8 +257,10 @@ _HeldOut = tuple[list[Example], PairFeatures, Labels]
 """Pairs of the tune split, their features and labels."""
 
 
-def _begun(encoder: Encoder, recipe: Recipe, start: str | Path | None) -> StoredCross | None:
-    """Return the cross-encoder to train on; refuse at once what would fail after the first stage.
+def _begun(encoder: Encoder, recipe: Recipe, start: str | Path | None) -> StoredGate | None:
+    """Return the gate whose cross-encoder to train on.
+
+    What would fail after the first stage is refused at once.
 
     :raises ModelError: the start has none, or it is another encoder's; the encoder has no
         transformer; the recipe has no second stage to start.
@@ -272,7 +285,7 @@ def _begun(encoder: Encoder, recipe: Recipe, start: str | Path | None) -> Stored
             f"{start}: expected a gate with a cross-encoder to start from, found one of one stage; "
             "leave the start out"
         )
-    return stored.second.cross
+    return stored
 
 
 def _cross_run(
@@ -281,13 +294,15 @@ def _cross_run(
     data: dict[Split, Pairs],
     out: Path,
     settings: CrossSettings,
-    began: StoredCross | None,
+    began: StoredGate | None,
 ) -> CrossRun:
     train, tune = (
         PairSource(split, pairs.get(split, ()), data[split].open, memory)
         for split in ("train", "tune")
     )
-    return CrossRun(memory, train, tune, out, settings, began)
+    second = None if began is None else began.second
+    start = None if second is None else second.cross
+    return CrossRun(memory, train, tune, out, settings, start)
 
 
 def _with_second(

@@ -15,13 +15,13 @@ import random
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from errata.cache.atomic import write_atomically
-from errata.cache.wordnet_files import synsets
+from errata.cache.wordnet_files import Synset, synsets
 from errata.gates.opinions import (
     Aspect,
     Trait,
@@ -46,12 +46,11 @@ _QUANTITIES = frozenset(
 )
 
 
-@dataclass(slots=True)
-class _Synset:
-    words: tuple[str, ...]
-    file: str
-    pointers: tuple[tuple[str, int, str], ...]
-    tagged: dict[str, int] = field(default_factory=dict)
+@dataclass(frozen=True, slots=True)
+class _Synset(Synset):
+    """A meaning, with how often a corpus has each word in it."""
+
+    tagged: Mapping[str, int]
 
     def known(self, least: int = 1) -> list[str]:
         """Return the words that a corpus has in this sense, the most frequent first."""
@@ -127,7 +126,7 @@ def _read(
     found = {}
     for one in synsets(path):
         counts = sum((tagged.get((kind, one.offset), Counter()) for kind in kinds), Counter())
-        found[one.offset] = _Synset(one.words, one.file, one.pointers, dict(counts))
+        found[one.offset] = _Synset(one.offset, one.file, one.words, one.pointers, counts)
     return found
 
 

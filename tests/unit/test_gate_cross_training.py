@@ -23,7 +23,7 @@ from errata.gates.data import QuestionPair
 from errata.gates.features import PairFeatures
 from errata.gates.fit import fit_relations
 from errata.gates.stored import CARD, CROSS, WEIGHTS, StoredGate
-from errata.gates.train import Recipe, train, trained_on
+from errata.gates.train import Recipe, learned_from, train, trained_on
 from tests.fakes import StubEncoder
 from tests.small_cross import (
     ReadingEncoder,
@@ -202,12 +202,11 @@ def test_the_card_names_the_pairs_and_those_of_the_start(tmp_path):
     file = tmp_path / "ours.jsonl"
     file.write_text("{}\n", "utf-8")
     begun = replace(two_stage_gate(), card=two_stage_gate().card | {"pairs": "Quora's"})
-    begun.save(tmp_path / "begun")
     clear = replace(begun, card=begun.card | {"pairs": "none"})
-    clear.save(tmp_path / "clear")
-    assert trained_on([], {}, Recipe(), tmp_path / "clear")["pairs"] == "none"
-    assert trained_on([], {}, Recipe(), tmp_path / "begun")["pairs"] == {"start's": "Quora's"}
-    told = trained_on([file], {}, Recipe(), tmp_path / "begun")["pairs"]
+    assert learned_from([], clear) == "none"
+    assert trained_on("none", {}, Recipe())["pairs"] == "none"
+    assert learned_from([], begun) == {"start's": "Quora's"}
+    told = learned_from([file], begun)
     (named,) = told["files"]
     assert named["file"] == "ours.jsonl" and len(named["sha256"]) == 64
     assert told["start's"] == "Quora's" and "research" in told["terms"]

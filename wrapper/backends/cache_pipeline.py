@@ -199,26 +199,25 @@ class CachePipeline:
         fired = tuple(edit for edit in decision.fired if self._reasons(edit))
         if fired:
             return replace(decision, fired=fired)
-        ids = {edit.id for edit in decision.fired}
-        unanswered = tuple(c for c in decision.candidates if c.edit_id in ids)
-        near = unanswered + decision.near_misses
-        return replace(decision, fired=(), route="base", near_misses=near, renamed="")
+        return _missed(decision, decision.fired)
 
 
 def _meant(decision: Decision) -> Decision:
     """Return the decision without edits about a thing that the query only has a part of."""
-    others = {edit.id for edit in decision.fired if means_another(decision.asked, edit)}
-    if not others:
-        return decision
-    fired = tuple(edit for edit in decision.fired if edit.id not in others)
+    others = [edit for edit in decision.fired if means_another(decision.asked, edit)]
+    return _missed(decision, others) if others else decision
+
+
+def _missed(decision: Decision, edits: Sequence[Edit]) -> Decision:
+    """Return the decision with some of the edits that fired among the near misses."""
+    ids = {edit.id for edit in edits}
+    near = tuple(c for c in decision.candidates if c.edit_id in ids) + decision.near_misses
+    fired = tuple(edit for edit in decision.fired if edit.id not in ids)
+    if not fired:
+        return replace(decision, fired=(), route="base", near_misses=near, renamed="")
     relations = {c.edit_id: c.relation for c in decision.candidates}
-    near = tuple(c for c in decision.candidates if c.edit_id in others)
-    return replace(
-        decision,
-        fired=fired,
-        route=route_of(fired[0], relations[fired[0].id]) if fired else "base",
-        near_misses=near + decision.near_misses,
-    )
+    route = route_of(fired[0], relations[fired[0].id])
+    return replace(decision, fired=fired, route=route, near_misses=near)
 
 
 def _silent(edit: Edit, renamed: Renamed) -> bool:

@@ -86,11 +86,11 @@ def _beside(summary: Summary, other: Summary) -> list[str]:
         for name in there.results
         if name in here.results
     )
-    differences = Table("", _APART, ("backend", *(m.name for m in measures)), rows)
+    differences = Table("", "", ("backend", *(m.name for m in measures)), rows)
     return [
         title, f"{there.title[0].upper()}{there.title[1:]}.",
         *([] if found is None else [found.markdown()]),
-        differences.note, differences.markdown(),
+        _APART, differences.markdown(),
     ]  # fmt: skip
 
 

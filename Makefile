@@ -38,7 +38,7 @@ wheel-test: wheel ## the built wheel, in an empty environment, from another dire
 	$(PYTHON) tests/wheel/smoke.py dist
 
 atlas: $(VENV)/base ## train atlas anew into runs/atlas (an hour or two on two cores; ARGS="--help")
-	$(BIN)/python -m errata.atlas.train $(ARGS)
+	$(BIN)/python -m tools.atlas.train $(ARGS)
 
 reasoner: $(VENV)/base ## train atlas' adapter anew into runs/reasoner (an hour; ARGS="--help")
 	$(BIN)/errata reasoner train --model atlas --out runs/reasoner $(ARGS)

@@ -27,13 +27,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from errata.cache.errors import ErrataError
-from errata.cache.files import dump_file
+from errata.cache.patches.files import dump_file
 from errata.cache.records import Fact
-from errata.compare.cases import Case
-from errata.compare.data import load_cases
-from errata.compare.material import read_questions
-from errata.gates.background import beside, for_test, read_background
-from errata.gates.data import open_split
+from errata.compare.inputs.cases import Case
+from errata.compare.inputs.files import load_cases
+from errata.compare.inputs.load import read_questions
+from errata.gates.data.distractors import beside, for_test, read_background
+from errata.gates.data.pairs import open_split
 
 ROOT = Path(__file__).parent.parent
 PIPELINES = ("cache", "serac", "ike")

@@ -26,16 +26,16 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from errata.backends.cache_pipeline import CANDIDATES
 from errata.cache.queries import make_query
 from errata.cache.records import Fact, Vector
 from errata.cache.store import EditCache
 from errata.encoder import SentenceEncoder
-from errata.gates.background import QUESTIONS
 from errata.gates.base import Gate
-from errata.gates.measured import Divisible, measured_gate
-from errata.gates.questions import QuestionBook
-from errata.gates.trial import build_trial
+from errata.gates.data.distractors import QUESTIONS
+from errata.gates.data.questions import QuestionBook
+from errata.gates.evaluation.registry import Divisible, measured_gate
+from errata.gates.evaluation.trials import build_trial
+from errata.pipelines.cache import CANDIDATES
 
 REAL = 2_000
 CLOCK = time.perf_counter

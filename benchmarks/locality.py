@@ -18,10 +18,10 @@ from pathlib import Path
 from rich.progress import track
 
 from errata import EditableModel
+from errata.cache.filters.text_filter import Filter
 from errata.cache.records import Fact, RegexPatch
 from errata.facts import FactRow, fill, load_facts, load_relations
-from errata.filters import Filter
-from errata.statistics import rate
+from errata.intervals import rate
 
 ROOT = Path(__file__).parent.parent
 

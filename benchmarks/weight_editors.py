@@ -48,18 +48,18 @@ import torch
 from rich.progress import track
 from weight_editors_page import MEASURES, page, summary, table
 
-from errata.atlas.measure import generate
-from errata.backends.bake import digest
-from errata.backends.base import Capabilities, Editor
-from errata.backends.changes import Change, applied
-from errata.backends.examples import Example, padded
-from errata.backends.prompts import answer_ids
-from errata.base import load_base
-from errata.cache.atomic import write_atomically
 from errata.cache.errors import UnsupportedEdit
 from errata.cache.records import Fact
+from errata.cache.storage.atomic import write_atomically
+from errata.editing.bake import digest
+from errata.editing.base import Capabilities, Editor
+from errata.editing.changes import Change, applied
+from errata.editors.shared.examples import Example, padded
+from errata.editors.shared.prompts import answer_ids
 from errata.facts import FactRow, Relation, fill, load_facts, load_relations
+from errata.generation.base_model import load_base
 from errata.registry import make
+from tools.atlas.recall import generate
 
 NEIGHBOURS, OTHERS, FEWEST_OBJECTS = 10, 3, 4
 

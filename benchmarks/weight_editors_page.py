@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from errata.statistics import wilson
+from errata.intervals import wilson
 
 MEASURES = {
     "ES": "new object likelier than the old one, on the question",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from errata.cache.encoder import Encoder
 from errata.cache.errors import IndexMismatchError
-from errata.cache.index import checked_vectors
+from errata.cache.index.base import checked_vectors
 from errata.cache.records import Query, Vector
 
 

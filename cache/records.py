@@ -114,7 +114,7 @@ class Fact(Edit):
     :param forget: refuse instead of answering.
     :param secret: the text that must never be said, in any answer (only with ``forget``).
     :param secret_hash: the same, salted and hashed: ``salt:length:sha256`` (see
-        :mod:`errata.cache.secrets`), so that the patch file does not tell the secret.
+        :mod:`errata.cache.filters.secrets`), so that the patch file does not tell the secret.
     :param aliases: other names of the subject; the fact also governs queries that have them.
     """
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from errata.cache.index import VectorIndex
+from errata.cache.index.base import VectorIndex
 from errata.cache.records import Edit, RegexPatch, Vector
 from errata.cache.view import Searchable
 

@@ -12,7 +12,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from errata.cache.changes import (
+from errata.cache.encoder import Encoder
+from errata.cache.errors import (
+    IndexMismatchError,
+    StoreError,
+)
+from errata.cache.index.base import VectorIndex
+from errata.cache.index.characters import CharacterIndex
+from errata.cache.patches.kinds import check
+from errata.cache.queries import encode_checked, make_queries, make_query
+from errata.cache.records import Edit, Vector
+from errata.cache.state import State, build_index, searched, with_edits
+from errata.cache.storage.database import Database
+from errata.cache.storage.embeddings import Encodings
+from errata.cache.storage.saved_index import SavedIndex
+from errata.cache.storage.transaction import (
     Change,
     distinct,
     from_rows,
@@ -22,20 +36,6 @@ from errata.cache.changes import (
     retractable,
     to_row,
 )
-from errata.cache.characters import CharacterIndex
-from errata.cache.database import Database
-from errata.cache.encoder import Encoder
-from errata.cache.encodings import Encodings
-from errata.cache.errors import (
-    IndexMismatchError,
-    StoreError,
-)
-from errata.cache.index import VectorIndex
-from errata.cache.kinds import check
-from errata.cache.queries import encode_checked, make_queries, make_query
-from errata.cache.records import Edit, Vector
-from errata.cache.saved_index import SavedIndex
-from errata.cache.state import State, build_index, searched, with_edits
 from errata.cache.view import Searchable, View
 
 __all__ = ["EditCache", "View", "make_queries", "make_query"]
@@ -214,7 +214,7 @@ class EditCache:
     def set_files(self, edits: Iterable[Edit]) -> None:
         """Swap the whole set that came from patch files; only new scopes are encoded.
 
-        :param edits: what the files hold now (see :func:`errata.cache.files.load_folder`).
+        :param edits: what the files hold now (see :func:`errata.cache.patches.files.load_folder`).
         :raises PatchError: if an edit is not well formed, or an id is taken by one made at run
             time; the last good set stays in force.
         """
@@ -371,7 +371,7 @@ class EditCache:
 
 def _faiss_index(dimension: int) -> VectorIndex:
     # FAISS takes a while to import; who brings another index does not need it.
-    from errata.cache.faiss_index import FaissIndex
+    from errata.cache.index.faiss_index import FaissIndex
 
     return FaissIndex(dimension)
 

@@ -12,11 +12,11 @@ from typing import Literal
 
 import numpy as np
 
-from errata.cache.answers import AnswerIndex
-from errata.cache.characters import CharacterIndex
-from errata.cache.index import SearchResult, VectorIndex
-from errata.cache.names import NameIndex, Renamed
+from errata.cache.index.answers import AnswerIndex
+from errata.cache.index.base import SearchResult, VectorIndex
+from errata.cache.index.characters import CharacterIndex
 from errata.cache.records import Edit, Fact, Hit, Query, RegexPatch, Vector
+from errata.cache.text.aliases import NameIndex, Renamed
 
 UNREADABLE_SHARE = 0.2
 """From this share of unknown tokens on, candidates come from characters too."""
@@ -73,7 +73,7 @@ class View:
 
     @cached_property
     def secrets(self) -> tuple[Fact, ...]:
-        """The facts in force that have a secret, for :class:`errata.cache.secrets.SecretGuard`."""
+        """The facts in force that have a secret, for :class:`errata.cache.filters.secrets.SecretGuard`."""
         return tuple(
             edit
             for edit in self.edits

@@ -49,10 +49,10 @@ def load_gate(
         another encoder, or it cannot promise the rate.
     """
     from errata.cache.errors import ModelError
+    from errata.gates.artifact import StoredGate
+    from errata.gates.calibration import Beside
     from errata.gates.classifier import ScopeClassifier
-    from errata.gates.serac import SeracGate, is_serac
-    from errata.gates.stored import StoredGate
-    from errata.gates.targets import Beside
+    from errata.gates.embedding import SeracGate, is_serac
 
     folder = gate_folder(name)
     encoder = default_encoder() if encoder is None else encoder

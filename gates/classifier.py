@@ -4,7 +4,7 @@ Mitchell et al. 2022, "Memory-based model editing at scale". The first stage jud
 by features of its encoding and the query's; what it does not rule out a cross-encoder reads
 together with the query, and the two are weighed. Where the encoder cannot read the
 text, characters decide; a lexical condition is decided by characters too; everything else by
-:mod:`errata.gates.features` and the networks of a :class:`errata.gates.stored.StoredGate`.
+:mod:`errata.gates.features` and the networks of a :class:`errata.gates.artifact.StoredGate`.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from errata.cache.characters import bigrams, normalise
 from errata.cache.encoder import Encoder
 from errata.cache.errors import ModelError
+from errata.cache.index.characters import bigrams, normalise
 from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query
+from errata.gates.artifact import StoredGate
 from errata.gates.base import Decision, Scores
-from errata.gates.conditions import read_condition
-from errata.gates.cross import CrossEncoder
+from errata.gates.conditions.parse import read_condition
+from errata.gates.cross_encoder import CrossEncoder
+from errata.gates.embedding_cache import EncodingMemory
+from errata.gates.evaluation.ablation import PARTS, without_part
+from errata.gates.examples import OwnTests
 from errata.gates.features import FeatureMaker, PairFeatures, Scope
-from errata.gates.memory import EncodingMemory
-from errata.gates.network import Array, Projection
-from errata.gates.own_tests import OwnTests
-from errata.gates.parts import PARTS, without_part
+from errata.gates.layers import Array, Projection
 from errata.gates.routing import settle
-from errata.gates.stored import StoredGate
-from errata.gates.words import dice, words
+from errata.gates.text import dice, words
 
 UNKNOWN_SHARE = 0.2
 """Share of unknown tokens above which only a match of characters may hit."""
@@ -76,7 +76,7 @@ class ScopeClassifier:
     :param threshold: the probability from which an edit fires, instead of the trained one.
     :param edit_thresholds: thresholds of single edits, by id.
     :param own_tests: let an edit's own tests raise or lower its threshold
-        (:func:`errata.gates.own_tests.own_threshold`).
+        (:func:`errata.gates.examples.own_threshold`).
     :raises ModelError: if the gate was trained with another encoder.
     """
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errata.cache.records import Vector
-from errata.gates.words import (
+from errata.gates.text import (
     QUESTION_WORDS,
     Word,
     addressed,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from errata.cache.consequence import said
 from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query
+from errata.cache.text.then_clause import said
 from errata.gates.base import Candidate, Decision, Relation, Route, Scores
-from errata.gates.words import asks_yes_no
+from errata.gates.text import asks_yes_no
 
 
 def route_of(edit: Edit, relation: Relation) -> Route:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from errata.facts import load_relations
-from errata.gates.cross import StoredCross
-from errata.gates.network import Network, Platt
-from errata.gates.stored import SecondStage, StoredGate
+from errata.gates.artifact import SecondStage, StoredGate
+from errata.gates.cross_encoder import StoredCross
+from errata.gates.layers import Network, Platt
 from tests.conftest import corpus
 from tests.fakes import StubEncoder
 from tests.small_gate import small_gate

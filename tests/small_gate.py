@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
-from errata.gates.stored import StoredGate
-from errata.gates.train import Recipe, train
+from errata.gates.artifact import StoredGate
+from errata.gates.training.train import Recipe, train
 from tests.fakes import StubEncoder
 
 RECIPE = Recipe(examples=900, trial_size=12, conditions=600)

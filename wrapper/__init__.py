@@ -10,13 +10,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from errata.atlas import load_atlas as load_atlas
     from errata.cache.errors import ErrataError as ErrataError
     from errata.cache.records import Fact as Fact
     from errata.cache.records import LanguagePatch as LanguagePatch
     from errata.cache.records import RegexPatch as RegexPatch
     from errata.gates.base import Decision as Decision
     from errata.model import EditableModel as EditableModel
+    from errata.models.atlas import load_atlas as load_atlas
     from errata.trace import Answer as Answer
 
 __version__ = "0.1.0"
@@ -29,7 +29,7 @@ _WHERE = {
     "Fact": "errata.cache.records",
     "LanguagePatch": "errata.cache.records",
     "RegexPatch": "errata.cache.records",
-    "load_atlas": "errata.atlas",
+    "load_atlas": "errata.models.atlas",
 }
 
 __all__ = ["__version__", *_WHERE]

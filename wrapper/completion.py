@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from errata.cache.errors import EditError
 from errata.cache.records import Edit, Fact
-from errata.cache.spacing import apart
-from errata.cache.subjects import subject_of
+from errata.cache.text.spacing import apart
+from errata.cache.text.subject import subject_of
 from errata.gates.base import Decision
 
 IN_FORCE = 8

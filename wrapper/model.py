@@ -9,36 +9,36 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from errata import storage
-from errata.answers import AnswerWriter
-from errata.asking import Messages, encoded, prompt_of, question_of
-from errata.backends.cache_pipeline import CachePipeline
-from errata.backends.in_use import Backends
-from errata.backends.weights import WeightEditing, sharing_weights
-from errata.base import load_base
+from errata import pretrained as storage
 from errata.cache.errors import EditError, GenerationError
-from errata.cache.files import load_folder
+from errata.cache.patches.files import load_folder
 from errata.cache.records import Edit
 from errata.cache.store import EditCache
-from errata.call import Call, check_alone, positional, read_call
+from errata.editing.backends import Backends
+from errata.editing.mixin import WeightEditing, sharing_weights
 from errata.gates.base import Decision, Gate
+from errata.generation.base_model import load_base
+from errata.generation.chat import Messages, encoded, prompt_of, question_of
+from errata.generation.prompt_reader import Prompt, PromptReader
+from errata.generation.proxy import BaseProxy
+from errata.generation.request import Call, check_alone, positional, read_call
+from errata.generation.selection import Selection, selector
+from errata.generation.token_writer import AnswerWriter
+from errata.output import RowBuilder, forked_rng
 from errata.parts import choose_encoder, choose_gate, choose_reasoner
-from errata.proxy import BaseProxy
-from errata.query import Prompt, PromptReader
+from errata.pipelines.cache import CachePipeline
+from errata.pipelines.run import Way, prepare
 from errata.reasoners.base import Reasoner
-from errata.reasoners.beliefs import Beliefs
+from errata.reasoners.base_consistency import Beliefs
 from errata.reasoners.verbatim import VerbatimReasoner
-from errata.rows import RowBuilder, forked_rng
-from errata.selection import Selection, selector
 from errata.trace import Answer, StopWatch, Trace
-from errata.way import Way, prepare
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-    from errata.base import GenerativeModel
     from errata.cache.encoder import Encoder
+    from errata.generation.base_model import GenerativeModel
 
 NEW_TOKENS = 64
 """Tokens that ``ask`` lets an answer have unless told otherwise."""

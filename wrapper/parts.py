@@ -16,7 +16,7 @@ from errata.registry import make, names
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from errata.base import GenerativeModel
+    from errata.generation.base_model import GenerativeModel
 
 
 USUAL_GATE = "clear"

@@ -11,14 +11,14 @@ from errata.cache.errors import ErrataError
 
 _OURS = {
     "errata.editors": {
-        "ft": "errata.backends.ft:FineTuning",
-        "ft-l": "errata.backends.ft_l:ConstrainedFineTuning",
-        "lora": "errata.backends.lora:Lora",
-        "rome": "errata.backends.rome:Rome",
+        "ft": "errata.editors.ft:FineTuning",
+        "ft-l": "errata.editors.ft_l:ConstrainedFineTuning",
+        "lora": "errata.editors.lora:Lora",
+        "rome": "errata.editors.rome:Rome",
     },
     "errata.pipelines": {
-        "ike": "errata.backends.ike:Ike",
-        "serac": "errata.backends.serac:Serac",
+        "ike": "errata.pipelines.ike:Ike",
+        "serac": "errata.pipelines.serac:Serac",
     },
     "errata.reasoners": {
         "adapter": "errata.reasoners.adapter:AdapterReasoner",

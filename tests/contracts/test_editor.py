@@ -10,10 +10,10 @@ import rich.progress  # noqa: F401  its first import draws a random number
 import torch
 
 from errata import Fact, LanguagePatch
-from errata.backends.base import Editor
-from errata.backends.changes import Change, applied
-from errata.backends.examples import Example, examples_of, padded
 from errata.cache.errors import ErrataError, ModelError, UnsupportedEdit
+from errata.editing.base import Editor
+from errata.editing.changes import Change, applied
+from errata.editors.shared.examples import Example, examples_of, padded
 from errata.registry import make, names
 from tests.conftest import FAMILIES, MORE_FAMILIES, build_model, corpus
 

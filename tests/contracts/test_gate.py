@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from errata.cache.records import Fact, Hit, LanguagePatch, Query, RegexPatch
 from errata.gates import Gate
 from errata.gates.classifier import ScopeClassifier
-from errata.gates.serac import SeracGate
-from errata.gates.threshold import CosineGate
+from errata.gates.cosine import CosineGate
+from errata.gates.embedding import SeracGate
 from tests.fakes import StubEncoder
 from tests.small_cross import ReadingEncoder, two_stage_gate
 from tests.small_gate import small_gate

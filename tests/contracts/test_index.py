@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from errata.cache.errors import IndexMismatchError
-from errata.cache.faiss_index import FaissIndex
-from errata.cache.index import FlatIndex, VectorIndex
+from errata.cache.index.base import FlatIndex, VectorIndex
+from errata.cache.index.faiss_index import FaissIndex
 from errata.cache.records import Vector
 
 WIDTH = 8

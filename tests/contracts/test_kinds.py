@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from errata.cache.characters import normalise
 from errata.cache.errors import PatchError, UnsupportedEdit
-from errata.cache.kinds import EditKind, check, context, dump_edit, kinds, parse_edit
-from errata.cache.plain import plain_words
+from errata.cache.filters.secrets import hash_secret
+from errata.cache.index.characters import normalise
+from errata.cache.patches.kinds import EditKind, check, context, dump_edit, kinds, parse_edit
 from errata.cache.records import (
     REFUSAL,
     Edit,
@@ -22,7 +22,7 @@ from errata.cache.records import (
     RegexPatch,
     SourceLocation,
 )
-from errata.cache.secrets import hash_secret
+from errata.cache.text.normalize import plain_words
 
 text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30).filter(
     lambda value: bool(value.strip())

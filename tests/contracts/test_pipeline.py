@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from errata import Fact, LanguagePatch, RegexPatch
-from errata.backends.cache_pipeline import CachePipeline
-from errata.backends.ike import shown_to
-from errata.backends.pipeline import Pipeline, reasoned
 from errata.cache.errors import BackendBusy, ErrataError, ModelError, UnsupportedEdit
-from errata.gates.serac import SeracGate
-from errata.gates.threshold import CosineGate
+from errata.gates.cosine import CosineGate
+from errata.gates.embedding import SeracGate
+from errata.pipelines.base import Pipeline, reasoned
+from errata.pipelines.cache import CachePipeline
+from errata.pipelines.ike import shown_to
 from errata.reasoners.model import ModelReasoner
 from errata.reasoners.prompted import PromptedReasoner
 from errata.reasoners.verbatim import VerbatimReasoner
@@ -32,7 +32,7 @@ SECRET = Fact("Where does Jane Roe live?", forget=True, secret="12 Elm Street")
 
 
 class Nearest:
-    """The example in :mod:`errata.backends.pipeline`, written out."""
+    """The example in :mod:`errata.pipelines.base`, written out."""
 
     name = "nearest"
     candidates = 1
@@ -243,7 +243,7 @@ def test_other_threads_are_refused_while_a_block_lasts(model, options):
 
 
 def test_ike_shows_demonstrations_to_all_models_but_atlas(model):
-    from errata.atlas import WEIGHTS
+    from errata.models.atlas import WEIGHTS
 
     assert shown_to(model.base) == 32
     model.base.name_or_path = str(WEIGHTS)
@@ -254,7 +254,7 @@ def test_missing_parts_are_told(model, counterfactual, tmp_path, monkeypatch):
     SeracGate(StubEncoder(fingerprint="another"), np.eye(64)).save(tmp_path / "gate")
     with pytest.raises(ModelError, match="trained with the encoder another"):
         model.use("serac", gate=tmp_path / "gate", reasoner=counterfactual)
-    monkeypatch.setattr("errata.backends.serac.shipped_gates", tuple)
+    monkeypatch.setattr("errata.pipelines.serac.shipped_gates", tuple)
     with pytest.raises(ModelError, match=r"none shipped; train one with `errata gate train --kind"):
         model.use("serac", reasoner=counterfactual)
     gate = SeracGate(StubEncoder(), np.eye(64))

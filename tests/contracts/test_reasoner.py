@@ -10,14 +10,14 @@ from transformers import GenerationConfig
 
 from errata.cache.errors import GenerationError, UnsupportedEdit
 from errata.cache.records import Fact, LanguagePatch, RegexPatch
+from errata.generation.fingerprint import fingerprint
 from errata.reasoners.adapter import AdapterReasoner, with_lora
 from errata.reasoners.base import Reasoner
 from errata.reasoners.card import ReasonerCard
 from errata.reasoners.default import DefaultReasoner
-from errata.reasoners.fingerprint import fingerprint
 from errata.reasoners.model import ModelReasoner
 from errata.reasoners.prompted import PromptedReasoner
-from errata.reasoners.train import ADAPTER_FILE
+from errata.reasoners.training.train import ADAPTER_FILE
 from errata.reasoners.verbatim import VerbatimReasoner
 
 ASTANA = Fact("What is the capital of Kazakhstan?", "Astana")

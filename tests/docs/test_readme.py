@@ -15,7 +15,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import errata
-from errata.cache.files import load_folder
+from errata.cache.patches.files import load_folder
 from errata.cli import app
 from errata.commands import opening
 

@@ -7,7 +7,7 @@ import sys
 from transformers.generation.streamers import BaseStreamer
 
 from errata import EditableModel, Fact
-from errata.gates.threshold import CosineGate
+from errata.gates.cosine import CosineGate
 from tests.fakes import StubEncoder
 
 CAPITAL = "What is the capital of Kazakhstan?"

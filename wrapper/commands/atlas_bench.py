@@ -39,12 +39,12 @@ def atlas_bench(
 
         errata atlas-bench --out tune.jsonl --split tune --n 200 --seed 1 --json
     """
-    from errata.cache.atomic import write_atomically
     from errata.cache.errors import ErrataError
-    from errata.compare.atlas_bench import build, summary
-    from errata.compare.atlas_text import held_out_text
-    from errata.compare.data import write_cases
-    from errata.compare.settings import text_beside
+    from errata.cache.storage.atomic import write_atomically
+    from errata.compare.inputs.atlas_bench import build, summary
+    from errata.compare.inputs.atlas_text import held_out_text
+    from errata.compare.inputs.files import write_cases
+    from errata.compare.run.settings import text_beside
     from errata.facts import FactSource
 
     if split not in ("tune", "test"):

@@ -14,11 +14,11 @@ from errata.commands.options import AsJson, Model, Patches, patches_folder
 from errata.commands.output import console, reports_errors, say, say_json
 
 if TYPE_CHECKING:
-    from errata.backends.bake import Baked
-    from errata.backends.base import Editor
-    from errata.backends.changes import Change
-    from errata.base import GenerativeModel
     from errata.cache.records import Edit
+    from errata.editing.bake import Baked
+    from errata.editing.base import Editor
+    from errata.editing.changes import Change
+    from errata.generation.base_model import GenerativeModel
 
 Out = Annotated[
     Path, typer.Option("--out", metavar="DIR", help="Folder to write; must be new or empty.")
@@ -72,11 +72,11 @@ def bake(
 
         errata bake --model Qwen/Qwen2.5-0.5B --layer 4 --text corpus.txt --out edited-model/
     """
-    from errata.backends.bake import bake as write
-    from errata.base import load_base
     from errata.cache.errors import UnsupportedEdit
-    from errata.cache.files import load_folder
+    from errata.cache.patches.files import load_folder
     from errata.cache.view import in_force
+    from errata.editing.bake import bake as write
+    from errata.generation.base_model import load_base
 
     edits = in_force(load_folder(patches_folder(patches, model)), datetime.date.today())
     editor = editor_for(backend, layer, running_text(text, dataset), statistics)
@@ -93,7 +93,7 @@ def bake(
 
 
 def _show(baked: Baked, backend: str, left: Sequence[tuple[Edit, str]], as_json: bool) -> None:
-    from errata.backends.changes import TELLING_LOSS
+    from errata.editing.changes import TELLING_LOSS
 
     worst = max(baked.writes, key=lambda write: write.lost, default=None)
     lost = worst.lost if worst else 0.0
@@ -136,9 +136,9 @@ def unbake(
     Example:
         errata unbake edited-model/ --out base-model/
     """
-    from errata.backends.bake import read_delta
-    from errata.backends.bake import unbake as write
-    from errata.base import load_base
+    from errata.editing.bake import read_delta
+    from errata.editing.bake import unbake as write
+    from errata.generation.base_model import load_base
 
     read_delta(folder)
     with console(stderr=True).status("loading the model"):
@@ -152,7 +152,7 @@ def unbake(
 
 def running_text(text: Sequence[Path] | None, dataset: str | None) -> Any:
     """Return what ``--text`` and ``--dataset`` say, or None where neither is given."""
-    from errata.backends.running_text import dataset_texts, text_files
+    from errata.editors.shared.corpus import dataset_texts, text_files
 
     if text:
         return text_files(text)

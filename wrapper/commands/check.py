@@ -15,7 +15,7 @@ from errata.commands.output import console, reports_errors, say, say_json
 
 if TYPE_CHECKING:
     from errata.cache.records import Edit
-    from errata.checks import Asked, Problem
+    from errata.patch_tests import Asked, Problem
 
 
 @reports_errors
@@ -44,8 +44,8 @@ def check(
         errata check --model Qwen/Qwen2.5-0.5B-Instruct --json
     """
     from errata.cache.errors import PatchFolderError
-    from errata.cache.files import load_folder
-    from errata.checks import Problem, count, review
+    from errata.cache.patches.files import load_folder
+    from errata.patch_tests import Problem, count, review
 
     folder = patches_folder(patches, model)
     edits: tuple[Edit, ...] = ()
@@ -75,7 +75,7 @@ def _run_tests(
 ) -> tuple[int, tuple[Problem, ...]]:
     from rich.progress import Progress
 
-    from errata.checks import run_tests, test_cases
+    from errata.patch_tests import run_tests, test_cases
 
     cases = test_cases(edits, datetime.date.today())
     if not cases:
@@ -90,7 +90,7 @@ def _run_tests(
 def _show(
     folder: Path, patches: int, tests: int, problems: tuple[Problem, ...], as_json: bool
 ) -> None:
-    from errata.checks import count
+    from errata.patch_tests import count
 
     errors, warnings = count(problems, "error"), count(problems, "warning")
     if as_json:

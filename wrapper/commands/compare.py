@@ -13,8 +13,8 @@ from errata.commands.options import AsJson, Encoder, Gate, Model, Reasoner
 from errata.commands.output import console, reports_errors, say, say_json
 
 if TYPE_CHECKING:
-    from errata.compare.runner import Runner
-    from errata.compare.summary import Summary
+    from errata.compare.report.summary import Summary
+    from errata.compare.run.runner import Runner
 
 
 def _file(flag: str, text: str) -> Any:
@@ -90,8 +90,8 @@ def compare(
         errata compare --backends cache,rome,ft --data counterfact.json --model gpt2-xl --mode
         batch,sequential --sizes 1,10,100 --seed 0,1,2 --out runs/gpt2-xl
     """
-    from errata.compare.backends import check_names, with_controls
-    from errata.compare.settings import Settings, text_beside
+    from errata.compare.run.backend_names import check_names, with_controls
+    from errata.compare.run.settings import Settings, text_beside
 
     beside = text_beside(data)
     chosen = tuple(name.strip() for name in backends.split(",") if name.strip())
@@ -141,16 +141,16 @@ def report(
 
         errata report runs/200 runs/10000 --document docs/comparison.md
     """
-    from errata.compare import page as pages
-    from errata.compare.records import Run
-    from errata.compare.summary import summarise
+    from errata.compare.report import page as pages
+    from errata.compare.report.summary import summarise
+    from errata.compare.run.records import Run
 
     run, *others = runs
     if others and document is None:
         raise typer.BadParameter("expected one run, or --document FILE; found several runs")
     summary = summarise(Run(run))
     if document is not None:
-        from errata.compare.document import write_document
+        from errata.compare.report.document import write_document
 
         write_document(summary, document, [summarise(Run(other)) for other in others])
     elif as_csv:
@@ -165,16 +165,16 @@ def report(
 
 def _opened(settings: Any, out: Path) -> Runner:
     """Return the runner of a run, begun or gone on with."""
-    from errata.compare.backends import Workshop
-    from errata.compare.material import (
+    from errata.compare.inputs.load import (
         own_parts,
         parts_of,
         read_background,
         read_material,
         split_of,
     )
-    from errata.compare.records import Run
-    from errata.compare.runner import Runner
+    from errata.compare.run.backend_names import Workshop
+    from errata.compare.run.records import Run
+    from errata.compare.run.runner import Runner
 
     with console(stderr=True).status("reading the cases"):
         material = read_material(settings)
@@ -213,8 +213,8 @@ def _run(runner: Runner, *, quiet: bool) -> None:
 
 def _show(out: Path, *, as_json: bool) -> None:
     from errata.cache.errors import MissingExtra
-    from errata.compare.records import Run
-    from errata.compare.summary import summarise
+    from errata.compare.report.summary import summarise
+    from errata.compare.run.records import Run
 
     summary = summarise(Run(out))
     if as_json:
@@ -227,10 +227,10 @@ def _show(out: Path, *, as_json: bool) -> None:
 
 
 def _write(summary: Summary, page: Path, markdown: Path) -> None:
-    from errata.cache.atomic import write_atomically
-    from errata.compare import page as pages
-    from errata.compare.charts import charts
-    from errata.compare.told import sentence
+    from errata.cache.storage.atomic import write_atomically
+    from errata.compare.report import page as pages
+    from errata.compare.report.charts import charts
+    from errata.compare.report.headline import sentence
 
     made = pages.page(summary, charts(summary))
     write_atomically(page, made.encode())

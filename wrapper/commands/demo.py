@@ -58,7 +58,7 @@ def demo(
 
         errata demo --all --json
     """
-    from errata.cache.files import load_folder
+    from errata.cache.patches.files import load_folder
     from errata.cache.view import in_force
 
     folder = patches_folder(patches, model)

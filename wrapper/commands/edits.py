@@ -145,7 +145,7 @@ def _tags(given: list[str] | None) -> tuple[str, ...]:
 
 
 def _full(edit: Edit) -> dict[str, Any]:
-    from errata.cache.kinds import dump_edit
+    from errata.cache.patches.kinds import dump_edit
 
     return {**edit_json(edit), "patch": dump_edit(edit)}
 

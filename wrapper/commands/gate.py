@@ -12,8 +12,8 @@ from errata.commands.options import AsJson, Encoder
 from errata.commands.output import reports_errors, say, say_json
 
 if TYPE_CHECKING:
-    from errata.gates.serac import SeracGate
-    from errata.gates.stored import StoredGate
+    from errata.gates.artifact import StoredGate
+    from errata.gates.embedding import SeracGate
 
 
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write the gate to.")]
@@ -83,9 +83,9 @@ def train_gate(
     """
     from errata.commands.opening import asked_of, open_encoder
     from errata.gates import gate_folder
-    from errata.gates.cross_train import CrossSettings
-    from errata.gates.serac_train import train_serac
-    from errata.gates.train import Recipe, train
+    from errata.gates.training.cross_encoder import CrossSettings
+    from errata.gates.training.embedding import train_serac
+    from errata.gates.training.train import Recipe, train
 
     _check_training(context, kind, loss, steps, start)
     if without_pairs:
@@ -141,7 +141,7 @@ def _given(context: typer.Context, name: str) -> bool:
 def _check_clear(pairs: list[Path] | None, start: str | None) -> None:
     """Refuse question pairs, and a start that has learned from some."""
     from errata.gates import gate_folder
-    from errata.gates.stored import StoredGate
+    from errata.gates.artifact import StoredGate
 
     if pairs:
         raise ErrataError("expected --pairs or --without-pairs, found both; leave one out")

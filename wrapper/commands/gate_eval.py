@@ -15,9 +15,9 @@ from errata.commands.output import console, reports_errors, say, say_json
 
 if TYPE_CHECKING:
     from errata.gates.base import Gate
-    from errata.gates.evaluate import Setting
-    from errata.gates.judging import Progress
-    from errata.gates.report import Report
+    from errata.gates.evaluation.evaluate import Setting
+    from errata.gates.evaluation.judge import Progress
+    from errata.gates.evaluation.report import Report
 
 
 def _file(flag: str, text: str) -> Any:
@@ -78,9 +78,9 @@ def eval_gate(
         errata gate eval --gate clear --model atlas
     """
     from errata.commands.opening import asked_of, open_encoder
-    from errata.gates.evaluate import draw, evaluate
-    from errata.gates.memory import EncodingMemory
-    from errata.gates.plots import need_matplotlib
+    from errata.gates.embedding_cache import EncodingMemory
+    from errata.gates.evaluation.evaluate import draw, evaluate
+    from errata.gates.evaluation.plots import need_matplotlib
 
     if plots is not None:
         need_matplotlib()
@@ -103,7 +103,7 @@ def eval_gate(
     command = _command(gate, without, files, setting, else_)
     written = _write(reports, told, command, plots, document)
     if as_json:
-        from errata.gates.report import as_json as report_json
+        from errata.gates.evaluation.report import as_json as report_json
 
         say_json(report_json(reports, told))
         return
@@ -120,9 +120,9 @@ def _write(
     document: Path | None,
 ) -> list[Path]:
     """Draw and write what was asked for; return the files."""
-    from errata.cache.atomic import write_atomically
-    from errata.gates.plots import draw
-    from errata.gates.report import markdown
+    from errata.cache.storage.atomic import write_atomically
+    from errata.gates.evaluation.plots import draw
+    from errata.gates.evaluation.report import markdown
 
     written = [] if plots is None else draw(reports, plots)
     if document is not None:
@@ -151,9 +151,9 @@ def _setting(
     """Return what is measured, from the test halves of the files."""
     import random
 
-    from errata.gates.background import read_background
-    from errata.gates.data import open_split, read_open_questions, read_pairs, split_pairs
-    from errata.gates.evaluate import Setting
+    from errata.gates.data.distractors import read_background
+    from errata.gates.data.pairs import open_split, read_open_questions, read_pairs, split_pairs
+    from errata.gates.evaluation.evaluate import Setting
 
     rng = random.Random(f"pairs {seed}")
     split = split_pairs(read_pairs(files["pairs"])) if files["pairs"] else {}
@@ -172,7 +172,7 @@ def _setting(
 
 def _gates(given: str, without: str | None, encoder: Any) -> Iterator[tuple[str, Gate]]:
     """Yield names and gates; each also without the parts named."""
-    from errata.gates.measured import measured_gate, without_part
+    from errata.gates.evaluation.registry import measured_gate, without_part
 
     for name in dict.fromkeys(text.strip() for text in given.split(",") if text.strip()):
         gate = measured_gate(name, encoder)
@@ -204,7 +204,7 @@ def _command(
 
 def _told(files: dict[str, Path | None], setting: Setting, fingerprint: str) -> dict[str, Any]:
     """Return what figures were measured with: enough to have them again."""
-    from errata.gates.hashing import sha256_of
+    from errata.gates.data.splits import sha256_of
 
     return {
         "files": {
@@ -226,7 +226,7 @@ def _told(files: dict[str, Path | None], setting: Setting, fingerprint: str) -> 
 @contextmanager
 def _progress(name: str, *, shown: bool) -> Iterator[Progress]:
     """Show how far the evaluation of one gate is, on the error stream."""
-    from errata.gates.judging import silent
+    from errata.gates.evaluation.judge import silent
 
     if not shown:
         yield silent
@@ -248,7 +248,7 @@ def _show(reports: Sequence[Report]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from errata.gates.report import kind_lines, lines
+    from errata.gates.evaluation.report import kind_lines, lines
 
     names = [report.gate for report in reports]
     table = Table("what", "aim", *names, title="Test subjects, 95% intervals")

@@ -15,8 +15,8 @@ from errata.commands.options import AsJson, Model, Patches, patches_folder
 from errata.commands.output import console, reports_errors, say, say_json
 
 if TYPE_CHECKING:
-    from errata.backends.locate import Located, Trial
     from errata.cache.records import Fact
+    from errata.editors.locate import Located, Trial
 
 
 @reports_errors
@@ -57,9 +57,9 @@ def locate(
 
         errata locate --model Qwen/Qwen2.5-0.5B --text corpus.txt --clamp 4 --clamp 16 --json
     """
-    from errata.backends.locate import Located, cases_of, traced
-    from errata.backends.locate import plot as draw
-    from errata.base import load_base
+    from errata.editors.locate import Located, cases_of, traced
+    from errata.editors.locate import plot as draw
+    from errata.generation.base_model import load_base
 
     known = _facts(patches_folder(patches, model))
     with console(stderr=True).status("loading the model"):
@@ -82,7 +82,7 @@ def locate(
 
 
 def _facts(folder: Path) -> list[Fact]:
-    from errata.cache.files import load_folder
+    from errata.cache.patches.files import load_folder
     from errata.cache.records import Fact
 
     return [edit for edit in load_folder(folder) if isinstance(edit, Fact)]
@@ -111,8 +111,8 @@ def _trials(
 ) -> tuple[Trial, ...]:
     from rich.progress import Progress
 
-    from errata.backends.locate import trials
-    from errata.sites import sites_of
+    from errata.editors.locate import trials
+    from errata.module_paths import sites_of
 
     count = len(layers or range(sites_of(model).layers)) * len(clamps or [0])
     found = []

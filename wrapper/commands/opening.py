@@ -11,7 +11,7 @@ from errata.commands.output import console
 if TYPE_CHECKING:
     from errata.cache.encoder import Encoder
     from errata.cache.store import EditCache
-    from errata.gates.asked_base import Says
+    from errata.gates.evaluation.base_agreement import Says
     from errata.model import EditableModel
 
 ATLAS = "atlas"
@@ -65,8 +65,8 @@ def asked_of(model: str | None) -> Says | None:
     """
     if model in (None, "none"):
         return None
-    from errata.base import load_base
-    from errata.reasoners.alone import finished_answers
+    from errata.generation.base_model import load_base
+    from errata.reasoners.base_answers import finished_answers
 
     return partial(finished_answers, *load_base(str(model)))
 
@@ -82,7 +82,7 @@ def open_cache(
     :param reencode: encode everything anew where another encoder was used before.
     :raises ErrataError: if the cache or a patch is damaged, or the cache is another encoder's.
     """
-    from errata.cache.files import load_folder
+    from errata.cache.patches.files import load_folder
     from errata.cache.store import EditCache
 
     filed = () if patches is None else load_folder(patches)

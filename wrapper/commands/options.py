@@ -91,7 +91,7 @@ def patches_folder(given: Path | None, model: str = "atlas") -> Path:
         or the starter patches.
     :param model: what ``--model`` said.
     """
-    from errata.storage import stored_patches
+    from errata.pretrained import stored_patches
 
     if given is not None:
         return given

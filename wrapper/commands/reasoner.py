@@ -57,10 +57,10 @@ def train_reasoner(
     """
     import torch
 
-    from errata.base import load_base
     from errata.facts import FactSource
-    from errata.reasoners.reduced import reduced
-    from errata.reasoners.train import ReasonerRun, Settings
+    from errata.generation.base_model import load_base
+    from errata.reasoners.training.prune_layers import reduced
+    from errata.reasoners.training.train import ReasonerRun, Settings
 
     _check_training(kind, start, blocks, out)
     if threads:
@@ -150,12 +150,12 @@ def eval_reasoner(
         errata reasoner eval --reasoners runs/ours,prompted --facts facts/ --json
     """
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler else writes to stderr
-    from errata.base import load_base
-    from errata.cache.atomic import write_atomically
     from errata.cache.errors import ErrataError
+    from errata.cache.storage.atomic import write_atomically
     from errata.facts import FactSource
+    from errata.generation.base_model import load_base
     from errata.parts import choose_reasoner
-    from errata.reasoners import report
+    from errata.reasoners.evaluation import report
 
     if split not in ("train", "tune", "test"):
         raise ErrataError(f"expected --split train, tune or test, found {split!r}")

@@ -22,7 +22,7 @@ def hash_secret_command(
     Example:
         errata hash-secret "12 Elm Street, Springfield"
     """
-    from errata.cache.secrets import hash_secret
+    from errata.cache.filters.secrets import hash_secret
 
     hashed = hash_secret(secret)
     if as_json:

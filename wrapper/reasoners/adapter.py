@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import ModelError
 from errata.cache.records import Edit, Fact
-from errata.reasoners.beliefs import Beliefs
+from errata.generation.fingerprint import fingerprint
+from errata.reasoners.base_consistency import Beliefs
 from errata.reasoners.card import ReasonerCard, read_card
-from errata.reasoners.fingerprint import fingerprint
 from errata.reasoners.prompted import PromptedReasoner
 from errata.reasoners.prompts import Prompter, follows_instructions
-from errata.reasoners.reading import ReadingReasoner, base_aside
+from errata.reasoners.reader import ReadingReasoner, base_aside
 from errata.reasoners.sharing import gradients_as_they_were, sharing_copy
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from transformers import GenerationConfig, PreTrainedTokenizerBase
 
-    from errata.base import GenerativeModel
+    from errata.generation.base_model import GenerativeModel
 
 SHIPPED = Path(__file__).parent / "weights"
 """Folder of the adapters that errata carries."""

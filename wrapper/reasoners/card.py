@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from errata.cache.atomic import write_atomically
 from errata.cache.errors import ModelError
-from errata.reasoners.reluctance import Reluctances
+from errata.cache.storage.atomic import write_atomically
+from errata.reasoners.abstention import Reluctances
 
 FILE = "reasoner.json"
 FORMAT = 1
@@ -28,7 +28,7 @@ class ReasonerCard:
     :param file: name of the weights file.
     :param chat: whether it was trained with the tokenizer's chat template.
     :param lora: settings of the adapter, for peft; empty for a separate model.
-    :param reluctance: log-odds taken off saying nothing (:mod:`errata.reasoners.reluctance`).
+    :param reluctance: log-odds taken off saying nothing (:mod:`errata.reasoners.abstention`).
     :param training: settings, data and time of the run.
     :param figures: for each kind of question, hits, n and interval on tune subjects.
     """

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import GenerationError
-from errata.reasoners.line_end import LineEnd
-from errata.reasoners.of_answer import repetition_of_answer
-from errata.reasoners.reluctance import Reluctance
+from errata.reasoners.abstention import Reluctance
+from errata.reasoners.logits_processors import repetition_of_answer
+from errata.reasoners.stopping import LineEnd
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
 
-    from errata.base import GenerativeModel
+    from errata.generation.base_model import GenerativeModel
 
 NEW_TOKENS = 64
 """Tokens an answer has at most where the caller's config does not say."""

@@ -10,12 +10,12 @@ from errata.cache.records import Edit, Fact
 from errata.reasoners.adapter import AdapterReasoner, shipped_for
 from errata.reasoners.prompted import PromptedReasoner
 from errata.reasoners.prompts import follows_instructions
-from errata.reasoners.reading import open_worded, readable
+from errata.reasoners.reader import open_worded, readable
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
 
-    from errata.base import GenerativeModel
+    from errata.generation.base_model import GenerativeModel
     from errata.reasoners.base import Reasoner
 
 
@@ -58,7 +58,7 @@ class DefaultReasoner:
         edits: Sequence[Sequence[Edit]],
         generation: GenerationConfig,
     ) -> list[list[str]]:
-        """Return the answers; see :class:`~errata.reasoners.reading.ReadingReasoner`."""
+        """Return the answers; see :class:`~errata.reasoners.reader.ReadingReasoner`."""
         return self.chosen.answer(queries, edits, generation)
 
     def _choose(self) -> Reasoner:

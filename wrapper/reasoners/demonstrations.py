@@ -17,7 +17,7 @@ from errata.cache.encoder import Encoder
 from errata.cache.errors import ErrataError
 from errata.cache.records import Fact, Vector
 from errata.facts import FactRow, FactSource, fill
-from errata.gates.memory import EncodingMemory
+from errata.gates.embedding_cache import EncodingMemory
 
 Kind = Literal["copy", "update", "retain"]
 

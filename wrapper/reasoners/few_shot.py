@@ -10,7 +10,7 @@ from errata.reasoners.prompts import Demonstration
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from errata.base import GenerativeModel
+    from errata.generation.base_model import GenerativeModel
 
 DEMONSTRATIONS: tuple[Demonstration, ...] = (
     (("Who is the mayor of Vellmoor? Ada Quint",), "Vellmoor's mayor is called what?", "Ada Quint"),

@@ -6,16 +6,16 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from errata.cache.kinds import context
+from errata.cache.patches.kinds import context
 from errata.cache.records import Edit
 from errata.reasoners.demonstrations import DemonstrationBook
 from errata.reasoners.prompts import Prompter
-from errata.reasoners.reading import ReadingReasoner
+from errata.reasoners.reader import ReadingReasoner
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from errata.base import GenerativeModel
+    from errata.generation.base_model import GenerativeModel
 
 
 class InContextReasoner(ReadingReasoner):

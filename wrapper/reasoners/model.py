@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from errata.base import load_base
 from errata.cache.errors import ModelError
-from errata.reasoners.beliefs import Beliefs
+from errata.generation.base_model import load_base
+from errata.reasoners.base_consistency import Beliefs
 from errata.reasoners.card import FILE, read_card
 from errata.reasoners.prompts import Prompter
-from errata.reasoners.reading import ReadingReasoner, base_aside
+from errata.reasoners.reader import ReadingReasoner, base_aside
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from errata.base import GenerativeModel
+    from errata.generation.base_model import GenerativeModel
 
 
 class ModelReasoner(ReadingReasoner):

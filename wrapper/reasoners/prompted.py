@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from errata.reasoners.prompts import Demonstration, Prompter
-from errata.reasoners.reading import ReadingReasoner
+from errata.reasoners.reader import ReadingReasoner
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from errata.base import GenerativeModel
+    from errata.generation.base_model import GenerativeModel
 
 
 class PromptedReasoner(ReadingReasoner):

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import GenerationError
-from errata.cache.spacing import spaced
+from errata.cache.text.spacing import spaced
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from errata.base import GenerativeModel
+    from errata.generation.base_model import GenerativeModel
 
 INSTRUCTION = (
     "The following is true, even where you have learned otherwise. Answer as someone who believes "

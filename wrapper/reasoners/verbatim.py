@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from errata.cache.consequence import said
 from errata.cache.errors import UnsupportedEdit
 from errata.cache.records import Edit, Fact, LanguagePatch
+from errata.cache.text.then_clause import said
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
 
-    from errata.base import GenerativeModel
+    from errata.generation.base_model import GenerativeModel
 
 
 class VerbatimReasoner:

@@ -1,0 +1,1 @@
+"""Regex patches and secrets, applied to text."""

@@ -1,0 +1,157 @@
+"""Secrets that must never be said: kept plain or salted and hashed, found in any text.
+
+A secret is compared without regard to case, white space and the form in which Unicode spells a
+character. A hash hides the secret from a reader of the patch file, not from somebody with a short
+list of guesses: who wants that, keeps the file private.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from errata.cache.records import Edit, Fact
+
+_LONGEST = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class SecretHash:
+    """A hashed secret.
+
+    :param salt: what is hashed before the secret.
+    :param length: number of characters of the secret, folded.
+    :param digest: SHA-256 of salt and folded secret, in hexadecimal.
+    """
+
+    salt: str
+    length: int
+    digest: str
+
+    def matches(self, folded: str) -> bool:
+        """Tell whether a folded text of the right length is the secret."""
+        return hashlib.sha256((self.salt + folded).encode()).hexdigest() == self.digest
+
+
+def hash_secret(text: str, salt: str | None = None) -> str:
+    """Return ``salt:length:sha256``, the form of the key ``secret_hash``.
+
+    :param text: the secret.
+    :param salt: any text without a colon; random unless given.
+    :raises ValueError: if nothing but white space is left of the secret, or the salt has a colon.
+    """
+    folded = _fold(text)[0]
+    if not folded:
+        raise ValueError("the secret is empty: there is nothing to hash")
+    salt = secrets.token_hex(8) if salt is None else salt
+    if ":" in salt or not salt:
+        raise ValueError(f"a salt is a text without a colon, found {salt!r}")
+    digest = hashlib.sha256((salt + folded).encode()).hexdigest()
+    return f"{salt}:{len(folded)}:{digest}"
+
+
+def parse_secret_hash(text: str, shortest: int = 1) -> SecretHash:
+    """Return the parts of ``salt:length:sha256``.
+
+    :param text: the value of the key ``secret_hash``.
+    :param shortest: the least length allowed, in characters.
+    :raises ValueError: saying what is wrong and how to make one.
+    """
+    salt, _, rest = text.strip().partition(":")
+    length, _, digest = rest.partition(":")
+    sound = salt and length.isascii() and length.isdigit() and len(length) < 6
+    hexadecimal = len(digest) == 64 and set(digest) <= set("0123456789abcdef")
+    if not (sound and hexadecimal):
+        raise ValueError(
+            "must have the form salt:length:sha256 (64 hexadecimal digits): make one with "
+            "errata.cache.filters.secrets.hash_secret"
+        )
+    if not shortest <= int(length) <= _LONGEST:
+        raise ValueError(f"must hide {shortest} to {_LONGEST} characters, found {length}")
+    return SecretHash(salt, int(length), digest)
+
+
+def plain_length(text: str) -> int:
+    """Return the number of characters that count: folded, without white space."""
+    return len(_fold(text)[0])
+
+
+class SecretGuard:
+    """Finds the secrets of some facts in any text.
+
+    :param facts: edits; those without a secret are passed over.
+    """
+
+    def __init__(self, facts: Iterable[Edit]) -> None:
+        plain: dict[str, None] = {}
+        hashed: dict[SecretHash, None] = {}
+        for fact in facts:
+            if not isinstance(fact, Fact):
+                continue
+            if fact.secret is not None and (folded := _fold(fact.secret)[0]):
+                plain[folded] = None
+            if fact.secret_hash is not None:
+                hashed[parse_secret_hash(fact.secret_hash)] = None
+        self._plain = tuple(plain)
+        self._hashed = tuple(hashed)
+
+    def __len__(self) -> int:
+        """Return the number of secrets guarded."""
+        return len(self._plain) + len(self._hashed)
+
+    @property
+    def longest(self) -> int:
+        """Characters that a secret may take in a text, white space between its letters included."""
+        lengths = [len(secret) for secret in self._plain]
+        lengths += [secret.length for secret in self._hashed]
+        return 2 * max(lengths, default=0)
+
+    def find(self, text: str) -> list[tuple[int, int]]:
+        """Return where secrets stand, as spans (start, end) in characters, merged and in order.
+
+        :param text: any text.
+        """
+        if not self:
+            return []
+        folded, origin = _fold(text)
+        spans = [
+            (origin[start], origin[start + length - 1] + 1)
+            for start, length in [*self._find_plain(folded), *self._find_hashed(folded)]
+        ]
+        merged: list[tuple[int, int]] = []
+        for start, end in sorted(spans):
+            if merged and start < merged[-1][1]:
+                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+            else:
+                merged.append((start, end))
+        return merged
+
+    def _find_plain(self, folded: str) -> Iterable[tuple[int, int]]:
+        for secret in self._plain:
+            start = folded.find(secret)
+            while start >= 0:
+                yield start, len(secret)
+                start = folded.find(secret, start + 1)
+
+    def _find_hashed(self, folded: str) -> Iterable[tuple[int, int]]:
+        for secret in self._hashed:
+            for start in range(len(folded) - secret.length + 1):
+                if secret.matches(folded[start : start + secret.length]):
+                    yield start, secret.length
+
+
+def _fold(text: str) -> tuple[str, list[int]]:
+    """Return the characters that count, and for each the position it comes from."""
+    folded: list[str] = []
+    origin: list[int] = []
+    for place, char in enumerate(text):
+        if "\ud800" <= char <= "\udfff":
+            char = "\ufffd"
+        for piece in unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", char).casefold()):
+            if not piece.isspace():
+                folded.append(piece)
+                origin.append(place)
+    return "".join(folded), origin

@@ -1,0 +1,1 @@
+"""Vector and character indexes over the edits."""

@@ -1,0 +1,232 @@
+"""The contract of a vector index, what a search returns, and the plain NumPy index (the oracle)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from errata.cache.errors import IndexMismatchError
+from errata.cache.records import Vector
+from errata.cache.storage.atomic import write_atomically
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SearchResult:
+    """What an index found for m vectors; rows may differ in length, and hold no place-holders.
+
+    :param ids: for each vector, the ids found, nearest first.
+    :param scores: for each vector, their inner products, float32 [k'], descending.
+    """
+
+    ids: tuple[tuple[str, ...], ...]
+    scores: tuple[NDArray[np.float32], ...]
+
+    def __len__(self) -> int:
+        """Return m, the number of vectors searched."""
+        return len(self.ids)
+
+    def pairs(self, row: int) -> Iterator[tuple[str, float]]:
+        """Yield (id, score) of one vector, nearest first."""
+        return zip(self.ids[row], (float(score) for score in self.scores[row]), strict=True)
+
+
+@runtime_checkable
+class VectorIndex(Protocol):
+    """Finds the nearest vectors by inner product; of unit vectors, the cosine.
+
+    Contract: higher is closer; agrees with :class:`FlatIndex`, or meets a stated recall; a search
+    for more than there are returns what there are; changes of a copy never show in the original.
+    Not safe to change in two threads at once; safe to search while a copy is changed.
+    """
+
+    def add(self, ids: Sequence[str], vectors: Vector) -> None:
+        """Add vectors, float32 [n, d].
+
+        :raises IndexMismatchError: if an id is there already or twice in ``ids``, the width is not
+            that of the index, or a number is not finite; then nothing is added.
+        """
+
+    def remove(self, ids: Iterable[str]) -> int:
+        """Remove vectors; unknown ids are passed over; return how many were removed."""
+
+    def search(self, vectors: Vector, k: int) -> SearchResult:
+        """Return for each of the vectors, float32 [m, d], its k nearest.
+
+        :raises IndexMismatchError: if the width is not that of the index.
+        """
+
+    def __len__(self) -> int:
+        """Return the number of vectors."""
+
+    def copy(self) -> VectorIndex:
+        """Return an index that changes independently of this one."""
+
+    def save(self, path: Path) -> None:
+        """Write the index to a file (and a JSON beside it)."""
+
+    def load(self, path: Path) -> None:
+        """Take over what :meth:`save` wrote.
+
+        :raises IndexMismatchError: if it is missing, damaged or of another width; then nothing
+            is changed.
+        """
+
+
+class FlatIndex:
+    """Every vector compared, in NumPy: exact, and what the others are tested against.
+
+    :param dimension: width d of the vectors.
+    """
+
+    def __init__(self, dimension: int) -> None:
+        self.dimension = dimension
+        self._ids: list[str] = []
+        self._vectors: Vector = np.zeros((0, dimension), dtype=np.float32)
+
+    def __len__(self) -> int:
+        """Return the number of vectors."""
+        return len(self._ids)
+
+    def __contains__(self, key: object) -> bool:
+        """Tell whether an id is there."""
+        return key in self._ids
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids, in the order they were added."""
+        return tuple(self._ids)
+
+    @property
+    def vectors(self) -> Vector:
+        """The vectors in the same order, float32 [n, d]; never written to once made."""
+        return self._vectors
+
+    def add(self, ids: Sequence[str], vectors: Vector) -> None:
+        """Add vectors; see :meth:`VectorIndex.add`."""
+        checked = checked_vectors(vectors, self.dimension, len(ids))
+        refuse_duplicates(ids, set(self._ids))
+        if len(ids):
+            self._vectors = np.concatenate([self._vectors, checked])
+            self._ids = [*self._ids, *ids]
+
+    def remove(self, ids: Iterable[str]) -> int:
+        """Remove vectors; see :meth:`VectorIndex.remove`."""
+        gone = set(ids)
+        keep = [row for row, key in enumerate(self._ids) if key not in gone]
+        count = len(self._ids) - len(keep)
+        if count:
+            self._vectors = self._vectors[keep]
+            self._ids = [self._ids[row] for row in keep]
+        return count
+
+    def search(self, vectors: Vector, k: int) -> SearchResult:
+        """Return the k nearest of each; see :meth:`VectorIndex.search`."""
+        queries = checked_vectors(vectors, self.dimension)
+        count = max(0, min(k, len(self._ids)))
+        scores = queries @ self._vectors.T
+        # A partition first: sorting everything for a few nearest is most of the time otherwise.
+        rows = np.argpartition(-scores, count - 1, axis=1)[:, :count] if count else None
+        ids, kept = [], []
+        for query in range(len(queries)):
+            near = rows[query] if rows is not None else np.zeros(0, dtype=np.intp)
+            near = near[np.argsort(-scores[query, near], kind="stable")]
+            ids.append(tuple(self._ids[row] for row in near))
+            kept.append(scores[query, near])
+        return SearchResult(tuple(ids), tuple(kept))
+
+    def copy(self) -> FlatIndex:
+        """Return an independent index (vectors are shared: they are replaced, never written)."""
+        other = FlatIndex(self.dimension)
+        other._ids, other._vectors = self._ids, self._vectors
+        return other
+
+    def save(self, path: Path) -> None:
+        """Write the vectors to a file, the ids to a JSON beside it."""
+        write_index(path, self._vectors.tobytes(), {"ids": self._ids, "dimension": self.dimension})
+
+    def load(self, path: Path) -> None:
+        """Take over what :meth:`save` wrote; see :meth:`VectorIndex.load`."""
+        data, facts = read_index(path, self.dimension)
+        vectors = np.frombuffer(data, dtype=np.float32)
+        if vectors.size != len(facts["ids"]) * self.dimension:
+            raise IndexMismatchError(f"{path}: {vectors.size} numbers for {len(facts['ids'])} ids")
+        self._ids = list(facts["ids"])
+        self._vectors = vectors.reshape(-1, self.dimension).copy()
+
+
+def checked_vectors(vectors: Vector, dimension: int, count: int | None = None) -> Vector:
+    """Return the vectors as contiguous float32 [n, d].
+
+    :param vectors: what somebody handed over.
+    :param dimension: the width d they must have.
+    :param count: the number n there must be, if it matters.
+    :raises IndexMismatchError: if shape or numbers are wrong.
+    """
+    checked = np.ascontiguousarray(vectors, dtype=np.float32)
+    if checked.ndim != 2 or checked.shape[1] != dimension:
+        raise IndexMismatchError(
+            f"expected vectors of width {dimension}, found shape {checked.shape}: they come from "
+            "another encoder; build the index anew (errata reindex)"
+        )
+    if count is not None and len(checked) != count:
+        raise IndexMismatchError(f"expected {count} vectors, one an id, found {len(checked)}")
+    if not np.isfinite(checked).all():
+        raise IndexMismatchError("a vector holds NaN or infinity: the encoder is broken")
+    return checked
+
+
+def refuse_duplicates(ids: Sequence[str], present: set[str]) -> None:
+    """Check ids about to be added.
+
+    :raises IndexMismatchError: naming the first id that is there already, or twice in ``ids``.
+    """
+    seen: set[str] = set()
+    for key in ids:
+        if key in present or key in seen:
+            raise IndexMismatchError(
+                f"the id {key!r} is in the index already: remove it first, an id has one vector"
+            )
+        seen.add(key)
+
+
+def write_index(path: Path, data: bytes, facts: dict[str, Any]) -> None:
+    """Write an index file, and what is known of it to the JSON beside it.
+
+    The JSON comes last and carries the file's checksum: a kill in between is seen when reading.
+    """
+    write_atomically(path, data)
+    described = {**facts, "sha256": hashlib.sha256(data).hexdigest()}
+    write_atomically(_beside(path), json.dumps(described).encode())
+
+
+def read_index(path: Path, dimension: int) -> tuple[bytes, dict[str, Any]]:
+    """Return what :func:`write_index` wrote.
+
+    :raises IndexMismatchError: if it is missing, damaged or of another width.
+    """
+    advice = "build the index anew (errata reindex)"
+    try:
+        facts = json.loads(_beside(path).read_bytes())
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise IndexMismatchError(f"{path}: cannot be read ({error}): {advice}") from None
+    if not isinstance(facts, dict) or facts.get("sha256") != hashlib.sha256(data).hexdigest():
+        raise IndexMismatchError(f"{path}: damaged, the checksum differs: {advice}")
+    if facts.get("dimension") != dimension:
+        raise IndexMismatchError(
+            f"{path}: expected width {dimension}, found {facts.get('dimension')}: {advice}"
+        )
+    if not isinstance(facts.get("ids"), list):
+        raise IndexMismatchError(f"{path}: holds no ids: {advice}")
+    return data, facts
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(path.name + ".json")

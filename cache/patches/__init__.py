@@ -1,0 +1,1 @@
+"""Patch files: their format, their kinds of edits, and conflicts between them."""

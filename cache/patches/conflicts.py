@@ -1,0 +1,125 @@
+"""Conflicts between edits: found and reported, never resolved by luck."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from errata.cache.filters.regex import substitute
+from errata.cache.index.characters import normalise
+from errata.cache.records import Edit, Fact, LanguagePatch, RegexPatch
+
+ConflictKind = Literal["two answers", "shadowed question", "rewritten answer", "expired", "pending"]
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Something about edits that a person should settle.
+
+    :param kind: what it is.
+    :param edits: the edits concerned, one or two.
+    :param message: what is wrong, where (``file:line`` of each) and what to do.
+    """
+
+    kind: ConflictKind
+    edits: tuple[Edit, ...]
+    message: str
+
+    def __str__(self) -> str:
+        """Return the message."""
+        return self.message
+
+
+def conflicts(edits: Iterable[Edit], today: datetime.date | None = None) -> tuple[Conflict, ...]:
+    """Return the conflicts among edits.
+
+    :param edits: all edits, in force or not.
+    :param today: the day to judge dates by; the present one unless given.
+    """
+    day = today or datetime.date.today()
+    everything = tuple(edits)
+    replaced = {name for edit in everything if edit.in_force(day) for name in edit.supersedes}
+    live = [edit for edit in everything if edit.in_force(day) and edit.id not in replaced]
+    return (*_dates(everything, day), *_two_answers(live), *_rewritten(live))
+
+
+def _name(edit: Edit) -> str:
+    return str(edit.location) if edit.location is not None else f"edit {edit.id}"
+
+
+def _dates(edits: Sequence[Edit], day: datetime.date) -> list[Conflict]:
+    found = []
+    for edit in edits:
+        if edit.until is not None and edit.until < day:
+            message = (
+                f"{_name(edit)}: expired on {edit.until} and no longer in force: delete the patch "
+                "or move until"
+            )
+            found.append(Conflict("expired", (edit,), message))
+        elif edit.valid_from is not None and edit.valid_from > day:
+            message = f"{_name(edit)}: not in force before {edit.valid_from}"
+            found.append(Conflict("pending", (edit,), message))
+    return found
+
+
+def _two_answers(edits: Sequence[Edit]) -> list[Conflict]:
+    groups: dict[tuple[str, ...], list[Edit]] = {}
+    for edit in edits:
+        groups.setdefault(_claim(edit), []).append(edit)
+    found = []
+    for group in groups.values():
+        for one, two in itertools.combinations(group, 2):
+            if one.priority == two.priority and _says(one) != _says(two):
+                message = (
+                    f"{_name(two)}: {two.scope!r} is answered {_says(two)!r} here and "
+                    f"{_says(one)!r} at {_name(one)}: delete one, or say which rules by priority "
+                    "or supersedes"
+                )
+                found.append(Conflict("two answers", (one, two), message))
+    return found
+
+
+def _claim(edit: Edit) -> tuple[str, ...]:
+    if isinstance(edit, RegexPatch):
+        return (edit.kind, edit.target, edit.pattern)
+    return (edit.kind, normalise(edit.scope))
+
+
+def _says(edit: Edit) -> str:
+    if isinstance(edit, Fact):
+        return edit.answer
+    if isinstance(edit, LanguagePatch):
+        return edit.consequence
+    if isinstance(edit, RegexPatch):
+        return edit.replacement
+    return repr(edit.content())
+
+
+def _rewritten(edits: Sequence[Edit]) -> list[Conflict]:
+    facts = [edit for edit in edits if isinstance(edit, Fact)]
+    found = []
+    for patch in edits:
+        if not isinstance(patch, RegexPatch):
+            continue
+        for fact in facts:
+            text = fact.question if patch.target == "query" else fact.answer
+            changed, _ = substitute(patch, text)
+            if changed == text:
+                continue
+            if patch.target == "query":
+                message = (
+                    f"{_name(patch)}: the pattern rewrites the question of {_name(fact)} to "
+                    f"{changed!r} before it is looked up, so that patch may never fire: ask the "
+                    "rewritten question there, or narrow the pattern"
+                )
+                found.append(Conflict("shadowed question", (patch, fact), message))
+            else:
+                message = (
+                    f"{_name(patch)}: the pattern rewrites the answer of {_name(fact)} to "
+                    f"{changed!r}: write the answer so, or narrow the pattern"
+                )
+                found.append(Conflict("rewritten answer", (patch, fact), message))
+    return found

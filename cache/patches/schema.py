@@ -1,0 +1,315 @@
+"""The shape of a patch entry: which keys, of which type, in words a person can act on.
+
+Files hand every scalar over as text; Python callers may pass ``3``, ``True`` or a date instead.
+"""
+
+from __future__ import annotations
+
+import datetime
+import difflib
+import functools
+import re
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from errata.cache.errors import PatchError, PatchFolderError
+from errata.cache.index.characters import normalise
+from errata.cache.records import Edit, PatchTests, SourceLocation
+
+At = tuple[str | int, ...]
+S = TypeVar("S", bound=BaseModel)
+
+_PRIORITY_LIMIT = 1_000_000
+_LENGTH_LIMIT = 100_000
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_TRUE = frozenset({"true", "yes", "on"})
+_FALSE = frozenset({"false", "no", "off"})
+
+
+def _found(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "a mapping (an unquoted colon makes one): put the text in quotes"
+    if isinstance(value, (list, tuple)):
+        return "a list: write one text"
+    return f"{type(value).__name__} {reprlib.repr(value)}: put it in quotes"
+
+
+def _any_text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"must be text, found {_found(value)}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        found = f"U+{ord(value[error.start]):04X}"
+        raise ValueError(
+            f"holds half a character ({found} alone is no text): write the whole character"
+        ) from None
+    return value
+
+
+def _text(value: object) -> str:
+    text = _any_text(value)
+    if not text.strip():
+        raise ValueError("is empty: write a text, or leave the key out where it is optional")
+    return text
+
+
+def _name(value: object) -> str:
+    text = _text(value)
+    if text.split() != [text]:
+        raise ValueError(f"must be one word without spaces, found {reprlib.repr(text)}")
+    return text
+
+
+def _texts(value: object) -> object:
+    return [value] if isinstance(value, str) else _list(value)
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"must be a list of texts, found {_found(value)}")
+    return list(value)
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]{1,12}", value.strip()):
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError(f"must be a whole number, found {reprlib.repr(value)}")
+
+
+def _priority(value: object) -> int:
+    number = _whole(value)
+    if abs(number) > _PRIORITY_LIMIT:
+        raise ValueError(f"must lie between ±{_PRIORITY_LIMIT}, found {reprlib.repr(number)}")
+    return number
+
+
+def _length(value: object) -> int:
+    number = _whole(value)
+    if not 1 <= number <= _LENGTH_LIMIT:
+        raise ValueError(f"must lie between 1 and {_LENGTH_LIMIT}, found {reprlib.repr(number)}")
+    return number
+
+
+def _flag(value: object) -> bool:
+    word = value.strip().casefold() if isinstance(value, str) else value
+    if word is True or (isinstance(word, str) and word in _TRUE):
+        return True
+    if word is False or (isinstance(word, str) and word in _FALSE):
+        return False
+    raise ValueError(f"must be true or false, found {reprlib.repr(value)}")
+
+
+def _date(value: object) -> datetime.date:
+    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
+        return value
+    try:
+        if isinstance(value, str) and _DATE.fullmatch(value.strip()):
+            return datetime.date.fromisoformat(value.strip())
+    except ValueError:
+        pass
+    raise ValueError(
+        f"must be a date of the form 2027-01-31 that the calendar has, found {reprlib.repr(value)}"
+    )
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+AnyText = Annotated[str, BeforeValidator(_any_text)]
+Name = Annotated[str, BeforeValidator(_name)]
+Texts = Annotated[tuple[Text, ...], BeforeValidator(_texts), Field(strict=False)]
+Names = Annotated[tuple[Name, ...], BeforeValidator(_texts), Field(strict=False)]
+Priority = Annotated[int, BeforeValidator(_priority)]
+Length = Annotated[int, BeforeValidator(_length)]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Date = Annotated[datetime.date, BeforeValidator(_date)]
+
+
+class TestsShape(BaseModel):
+    """A patch's own tests, as they stand in a file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    __test__ = False
+
+    fires: Texts = ()
+    silent: Texts = ()
+
+
+class CommonShape(BaseModel):
+    """The keys that every kind of patch may have."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: Name | None = None
+    source: Text | None = None
+    author: Text | None = None
+    tags: Texts = ()
+    priority: Priority = 0
+    supersedes: Names = ()
+    valid_from: Date | None = Field(default=None, alias="from")
+    until: Date | None = None
+    tests: TestsShape = TestsShape()
+
+    def common(self, where: SourceLocation | None) -> dict[str, Any]:
+        """Return the keyword arguments of :class:`errata.cache.records.Edit`."""
+        return {
+            "id": self.id or "",
+            "source": self.source,
+            "author": self.author,
+            "tags": self.tags,
+            "priority": self.priority,
+            "supersedes": self.supersedes,
+            "valid_from": self.valid_from,
+            "until": self.until,
+            "tests": PatchTests(self.tests.fires, self.tests.silent),
+            "location": where,
+        }
+
+    def common_problems(self) -> list[PatchError]:
+        """Return what the keys contradict each other in."""
+        problems = []
+        if self.valid_from and self.until and self.until < self.valid_from:
+            problems.append(
+                PatchError(
+                    f"until ({self.until}) lies before from ({self.valid_from}), so the patch is "
+                    "never in force: swap or mend the dates",
+                    at=("until",),
+                )
+            )
+        fires = {normalise(text) for text in self.tests.fires}
+        for number, text in enumerate(self.tests.silent):
+            if normalise(text) in fires:
+                problems.append(
+                    PatchError(
+                        f"tests: {text!r} stands under fires and under silent: keep one",
+                        at=("tests", "silent", number),
+                    )
+                )
+        if self.id is not None and self.id in self.supersedes:
+            problems.append(
+                PatchError(
+                    f"supersedes names the patch's own id {self.id!r}: name the one it replaces",
+                    at=("supersedes",),
+                )
+            )
+        return problems
+
+
+def fit(shape: type[S], body: object, kind: str, where: SourceLocation | None) -> S:
+    """Return the body as a checked shape.
+
+    :param shape: the pydantic model of one kind.
+    :param body: a patch entry.
+    :param kind: the kind's name, for messages.
+    :param where: the entry's place.
+    :raises PatchError: naming everything that is wrong with keys and types.
+    """
+    entry = _mapping(body, where)
+    keys = keys_of(shape)
+    problems = [_unknown(key, keys, (), kind) for key in entry if key not in keys]
+    tests = entry.get("tests")
+    if isinstance(tests, Mapping):
+        names = keys_of(TestsShape)
+        problems += [_unknown(key, names, ("tests",), kind) for key in tests if key not in names]
+        tests = {key: value for key, value in tests.items() if key in names}
+        entry["tests"] = tests
+    elif "tests" in entry:
+        problems.append(
+            PatchError("tests must hold the lists fires and silent", at=("tests",)),
+        )
+        del entry["tests"]
+    known = {str(key): value for key, value in entry.items() if key in keys}
+    try:
+        fitted = shape.model_validate(known)
+    except ValidationError as error:
+        raise_all(problems + _problems(error, kind), where)
+    raise_all(problems, where)
+    return fitted
+
+
+@functools.cache
+def keys_of(shape: type[BaseModel]) -> tuple[str, ...]:
+    """Return a shape's keys as they stand in files."""
+    return tuple(field.alias or name for name, field in shape.model_fields.items())
+
+
+def raise_all(problems: Sequence[PatchError], where: SourceLocation | None) -> None:
+    """Raise the problems, placed, if there are any.
+
+    :param problems: what was found in one entry.
+    :param where: the entry's place.
+    :raises PatchError: the problem, or all of them as a :class:`PatchFolderError`.
+    """
+    placed = [PatchError(problem.message, where, problem.at) for problem in problems]
+    if len(placed) == 1:
+        raise placed[0]
+    if placed:
+        raise PatchFolderError(placed)
+
+
+def did_you_mean(word: object, words: Iterable[str]) -> str:
+    """Return ``, did you mean 'x'?`` if a known word is close, else nothing."""
+    close = difflib.get_close_matches(str(word)[:100], list(words), n=1, cutoff=0.6)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+def dump_common(edit: Edit) -> dict[str, Any]:
+    """Return the common keys that say something, in file order.
+
+    :param edit: any edit; its id is left out where it is the hash of the content.
+    """
+    tests = {
+        name: list(texts)
+        for name, texts in (("fires", edit.tests.fires), ("silent", edit.tests.silent))
+        if texts
+    }
+    entries: dict[str, Any] = {
+        "id": edit.id if edit.id != edit.content_hash() else None,
+        "source": edit.source,
+        "author": edit.author,
+        "tags": list(edit.tags),
+        "priority": edit.priority,
+        "supersedes": list(edit.supersedes),
+        "from": edit.valid_from.isoformat() if edit.valid_from else None,
+        "until": edit.until.isoformat() if edit.until else None,
+        "tests": tests,
+    }
+    return {key: value for key, value in entries.items() if value}
+
+
+def _mapping(body: object, where: SourceLocation | None) -> dict[Any, Any]:
+    if not isinstance(body, Mapping):
+        raise PatchError(
+            f"a patch is a mapping of keys such as question: and answer:, found {_found(body)}",
+            where,
+        )
+    return dict(body)
+
+
+def _unknown(key: object, keys: Sequence[str], inside: At, kind: str) -> PatchError:
+    place = f"{'.'.join(str(part) for part in inside)}: " if inside else ""
+    hint = did_you_mean(key, keys) or f"; known are {', '.join(keys)}"
+    if key == "<<":
+        hint = "; merge keys are not supported, write the keys out"
+    return PatchError(
+        f"{place}unknown key {reprlib.repr(key)} in a {kind} patch{hint}", at=(*inside, str(key))
+    )
+
+
+def _problems(error: ValidationError, kind: str) -> list[PatchError]:
+    problems = []
+    for found in error.errors(include_url=False):
+        at = tuple(found["loc"])
+        name = ".".join(str(part + 1 if isinstance(part, int) else part) for part in at)
+        if found["type"] == "missing":
+            message = f"a {kind} patch needs the key {name!r}: add it"
+        elif found["type"] == "value_error":
+            message = f"{name} {found['ctx']['error']}"
+        else:
+            message = f"{name}: {found['msg']}"
+        problems.append(PatchError(message, at=at))
+    return problems

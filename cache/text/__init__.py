@@ -1,0 +1,1 @@
+"""Text: one normal form, subjects, aliases, answers and then clauses."""

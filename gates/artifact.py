@@ -1,0 +1,261 @@
+"""A trained gate on disk: arrays in ``gate.safetensors``, the rest in ``card.json``.
+
+A gate of two stages has the cross-encoder's arrays in ``cross.safetensors``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from errata.cache.errors import ModelError
+from errata.cache.storage.atomic import write_atomically
+from errata.gates.cross_encoder import StoredCross
+from errata.gates.features import NAMES
+from errata.gates.layers import Network, Platt, Projection, Trees
+
+WEIGHTS = "gate.safetensors"
+CROSS = "cross.safetensors"
+CARD = "card.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SecondStage:
+    """The cross-encoder and how its word is weighed with the first stage's.
+
+    :param cross: what the cross-encoder is.
+    :param scope: classes none, same, follows, from both stages' logarithms of the same.
+    :param condition: classes none, same, from both stages'.
+    :param band: probability of the first stage from which a pair is read together.
+    :param most: the first stage's log-odds count up to there, so that it outvotes the second only
+        so far: it knows facts better than other questions.
+    """
+
+    cross: StoredCross
+    scope: Network
+    condition: Network
+    band: float
+    most: float = math.inf
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredGate:
+    """Everything a trained gate is.
+
+    :param relations: the space in which the rests of the two sides are compared.
+    :param scope: classes none, same, follows, from named features and that comparison.
+    :param trees: the same classes; the two are averaged.
+    :param condition: classes none, same, from named features: topics and claims.
+    :param scope_calibration: calibrates the probability that an edit governs.
+    :param condition_calibration: the same for conditions.
+    :param common_words: plain forms of words that are no names.
+    :param threshold: the probability from which an edit fires.
+    :param condition_threshold: the same for a condition that is a topic or a claim.
+    :param near: share of the threshold from which a candidate is a near miss.
+    :param encoder: fingerprint of the encoder it was trained with.
+    :param card: what people should know: data, seed, figures; JSON values.
+    :param second: the second stage, if there is one.
+    :param agreeing: the probability from which an edit fires if the base model answers the query
+        as it answers the edit's question; None: the base is not asked.
+    """
+
+    relations: Projection
+    scope: Network
+    trees: Trees
+    condition: Network
+    scope_calibration: Platt
+    condition_calibration: Platt
+    common_words: frozenset[str]
+    threshold: float
+    condition_threshold: float
+    near: float
+    encoder: str
+    card: dict[str, Any]
+    second: SecondStage | None = None
+    agreeing: float | None = None
+
+    def save(self, folder: str | Path) -> None:
+        """Write the gate, the card last, so that a card always has its weights.
+
+        :param folder: where to; made if it is not there.
+        """
+        from safetensors.numpy import save
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = self.scope.tensors("scope") | self.condition.tensors("condition")
+        tensors |= self.trees.tensors("trees")
+        tensors["relations.mean"] = self.relations.mean.astype(np.float32)
+        tensors["relations.components"] = self.relations.components.astype(np.float32)
+        if self.second is not None:
+            tensors |= self.second.scope.tensors("second.scope")
+            tensors |= self.second.condition.tensors("second.condition")
+        data = save(tensors)
+        card = {
+            "format": FORMAT,
+            **self.card,
+            "encoder": self.encoder,
+            "threshold": self.threshold,
+            "condition_threshold": self.condition_threshold,
+            "near": self.near,
+            "agreeing": self.agreeing,
+            "calibration": {
+                "scope": [self.scope_calibration.slope, self.scope_calibration.offset],
+                "condition": [self.condition_calibration.slope, self.condition_calibration.offset],
+            },
+            "weights_sha256": hashlib.sha256(data).hexdigest(),
+            "features": list(NAMES),
+            "common_words": " ".join(sorted(self.common_words)),
+        }
+        if self.second is not None:
+            read = save({k: np.ascontiguousarray(v) for k, v in self.second.cross.tensors.items()})
+            card["cross"] = {
+                "scale": self.second.cross.scale,
+                "band": self.second.band,
+                "most": None if math.isinf(self.second.most) else self.second.most,
+                "sha256": hashlib.sha256(read).hexdigest(),
+            }
+            write_atomically(folder / CROSS, read)
+        write_atomically(folder / WEIGHTS, data)
+        text = json.dumps(card, indent=2, ensure_ascii=False)
+        write_atomically(folder / CARD, f"{text}\n".encode())
+        if self.second is None:  # an earlier gate's, of which the card no longer speaks
+            (folder / CROSS).unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> StoredGate:
+        """Read a gate.
+
+        :raises ModelError: files are missing or malformed, or the card belongs to other weights.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        folder = Path(folder)
+        try:
+            data = (folder / WEIGHTS).read_bytes()
+            card = json.loads((folder / CARD).read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise ModelError(
+                f"{folder}: expected a gate, {WEIGHTS} and {CARD}, found: {error}; "
+                "train one with `errata gate train --out DIR`, or name another folder"
+            ) from error
+        _check(card, data, folder)
+        try:
+            tensors = load(data)
+            return cls._read(tensors, card, _second(folder, card, tensors))
+        except (AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:
+            raise ModelError(
+                f"{folder}: the gate's files do not hold what a gate of format {FORMAT} needs: "
+                f"{type(error).__name__}: {error}; train it again"
+            ) from error
+
+    @classmethod
+    def _read(
+        cls, tensors: dict[str, Any], card: dict[str, Any], second: SecondStage | None
+    ) -> StoredGate:
+        written = {"format", "encoder", "threshold", "condition_threshold", "near", "calibration"}
+        written |= {"weights_sha256", "features", "common_words", "cross", "agreeing"}
+        return cls(
+            relations=Projection(
+                tensors["relations.mean"].astype(np.float64),
+                tensors["relations.components"].astype(np.float64),
+            ),
+            scope=Network.from_tensors(tensors, "scope"),
+            trees=Trees.from_tensors(tensors, "trees"),
+            condition=Network.from_tensors(tensors, "condition"),
+            scope_calibration=Platt(*card["calibration"]["scope"]),
+            condition_calibration=Platt(*card["calibration"]["condition"]),
+            common_words=frozenset(card["common_words"].split()),
+            threshold=float(card["threshold"]),
+            condition_threshold=float(card["condition_threshold"]),
+            near=float(card["near"]),
+            encoder=str(card["encoder"]),
+            card={key: value for key, value in card.items() if key not in written},
+            second=second,
+            agreeing=None if card.get("agreeing") is None else float(card["agreeing"]),
+        )
+
+
+def _second(folder: Path, card: dict[str, Any], tensors: dict[str, Any]) -> SecondStage | None:
+    """Return the second stage, None where the gate has none.
+
+    :raises ModelError: its file is missing or belongs to another card.
+    """
+    from safetensors.numpy import load
+
+    if "cross" not in card:
+        return None
+    try:
+        data = (folder / CROSS).read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"{folder}: the card speaks of a cross-encoder, but {CROSS} cannot be read: {error}; "
+            "restore all files of the training run"
+        ) from error
+    _same_digest(card["cross"].get("sha256"), data, folder, CROSS)
+    most = card["cross"].get("most")
+    try:
+        cross = StoredCross(load(data), float(card["cross"]["scale"]))
+    except ModelError as error:
+        raise ModelError(f"{folder / CROSS}: {error}") from error
+    return SecondStage(
+        cross,
+        Network.from_tensors(tensors, "second.scope"),
+        Network.from_tensors(tensors, "second.condition"),
+        float(card["cross"]["band"]),
+        math.inf if most is None else float(most),
+    )
+
+
+def _check(card: Any, data: bytes, folder: Path) -> None:
+    """Refuse a card that is not one of this version, or not of these weights."""
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        found = card.get("format") if isinstance(card, dict) else type(card).__name__
+        raise ModelError(
+            f"{folder / CARD}: expected a gate card of format {FORMAT}, found {found!r}; "
+            "train the gate again with this version of errata"
+        )
+    _same_digest(card.get("weights_sha256"), data, folder, WEIGHTS)
+    if card.get("features") != list(NAMES):
+        raise ModelError(
+            f"{folder / CARD}: the gate was trained on other features than this version of errata "
+            "makes; train it again"
+        )
+    only_chances(card, ("threshold", "condition_threshold", "near"), folder)
+    if card.get("agreeing") is not None:
+        only_chances(card, ("agreeing",), folder)
+
+
+def only_chances(card: Mapping[str, Any], keys: Sequence[str], folder: Path) -> None:
+    """Refuse a card with anything but a number from 0 to 1 where a probability is wanted.
+
+    :param card: what the file says.
+    :param keys: of the probabilities; one that is missing is not refused here.
+    :param folder: the gate's.
+    :raises ModelError: names the card and the key.
+    """
+    for key in keys:
+        found = card.get(key, 0.0)
+        if not isinstance(found, int | float) or not 0 <= found <= 1:
+            raise ModelError(
+                f"{folder / CARD}: expected {key} to be a number from 0 to 1, found {found!r}; "
+                "restore all files from the same training run, or train the gate again"
+            )
+
+
+def _same_digest(expected: object, data: bytes, folder: Path, name: str) -> None:
+    digest = hashlib.sha256(data).hexdigest()
+    if expected != digest:
+        raise ModelError(
+            f"{folder / CARD}: the card was written for other weights: expected SHA-256 "
+            f"{expected}, found {digest} in {name}; restore all files from the same training run"
+        )

@@ -1,0 +1,1 @@
+"""Conditions of language patches: parsed, and decided by rules where rules suffice."""

@@ -1,0 +1,252 @@
+"""Formal conditions, decided by rules: what a text is made of, whatever it means.
+
+"the question is in Chinese", "the text contains a date", "the message is longer than 50 words".
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from errata.gates.conditions.language import LANGUAGES, language_of
+
+Test = Callable[[str], bool]
+
+_MONTHS = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|"
+    r"sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\b\.?"
+)
+_DAY = r"(?:0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th)?"
+_THINGS = {
+    "date": re.compile(
+        rf"\b\d{{4}}-\d{{1,2}}-\d{{1,2}}\b|\b\d{{1,2}}([./-])\d{{1,2}}\1(?:\d{{4}}|\d{{2}})\b"
+        rf"|\b{_DAY}\s+(?:of\s+)?{_MONTHS}|\b{_MONTHS}\s+(?:the\s+)?{_DAY}\b"
+        rf"|\b{_MONTHS},?\s+\d{{4}}\b|\d{{1,2}}月\d{{1,2}}[日号]",
+        re.IGNORECASE,
+    ),
+    "time": re.compile(
+        r"\b(?:[01]?\d|2[0-3]):[0-5]\d\b|\b(?:1[0-2]|0?[1-9])\s?(?:[ap]\.?m\b|o'clock)",
+        re.IGNORECASE,
+    ),
+    "year": re.compile(r"(?<![\d.,$€£])(?:1[0-9]|20)\d{2}(?![\d%]|[.,]\d)"),
+    "number": re.compile(
+        r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|"
+        r"forty|fifty|hundred|thousand|million)\b",
+        re.IGNORECASE,
+    ),
+    "digit": re.compile(r"\d"),
+    "percentage": re.compile(r"\d\s?(?:%|per\s?cent\b)", re.IGNORECASE),
+    "amount of money": re.compile(
+        r"[$€£¥]\s?\d|\d\s?(?:[$€£¥]|(?:dollars?|euros?|pounds?|cents?|yen|usd|eur|gbp)\b)",
+        re.IGNORECASE,
+    ),
+    "e-mail address": re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
+    "link": re.compile(r"\bhttps?://\S|\bwww\.\w", re.IGNORECASE),
+    "phone number": re.compile(r"(?<![\w.-])\+?\(?\d(?:[\s()/-]?\d){6,14}(?![\w-])"),
+    "hashtag": re.compile(r"(?<!\w)#\w*[^\W\d_]"),
+    "mention": re.compile(r"(?<![\w.])@\w"),
+    "question mark": re.compile(r"[?？]"),
+    "exclamation mark": re.compile(r"[!！]"),
+    "line break": re.compile(r"\n"),
+    "quotation": re.compile(r"\"[^\"]+\"|“[^”]+”|«[^»]+»"),
+    "code": re.compile(r"```|`[^`]+`"),
+    "IP address": re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}\b"),
+}
+_ALSO = {
+    "email": "e-mail address", "e-mail": "e-mail address", "email address": "e-mail address",
+    "mail address": "e-mail address", "url": "link", "web address": "link", "website": "link",
+    "hyperlink": "link", "telephone number": "phone number", "price": "amount of money",
+    "sum of money": "amount of money", "currency amount": "amount of money", "digits": "digit",
+    "per cent sign": "percentage", "percent": "percentage", "time of day": "time",
+    "clock time": "time", "line feed": "line break", "new line": "line break",
+    "code block": "code", "code snippet": "code", "quote": "quotation", "ip address": "IP address",
+    "calendar date": "date",
+}  # fmt: skip
+_NUMBERS = {
+    word: number
+    for number, word in enumerate(
+        "no one two three four five six seven eight nine ten eleven twelve".split()
+    )
+}
+_COUNT = rf"(?P<count>\d+|a hundred|{'|'.join(_NUMBERS)})"
+_UNIT = r"(?P<unit>words?|characters?|letters?|sentences?|lines?|digits?)"
+
+_OR = {"more": "at least", "longer": "at least", "less": "at most", "fewer": "at most",
+       "shorter": "at most"}  # fmt: skip
+_NOT = r"(?P<not>(?:does|do|is|are)(?:\s+not|n't)\s+|never\s+)?"
+_CONTAINS = re.compile(
+    rf"^{_NOT}(?:contains?|mentions?|includes?|has|have|gives?|names?|holds?)\s+"
+    r"(?:(?:an|a|any|some|at least one|one|the)\s+)?(?P<thing>[a-z -]+?)(?P<plural>s|es)?$",
+    re.IGNORECASE,
+)
+_LANGUAGE = re.compile(
+    rf"^{_NOT}(?:(?:is|are|comes?|arrives?|asks?|writes?|speaks?|uses?)\s+)?(?P<not2>not\s+)?"
+    r"(?:(?:written|asked|posed|typed|put|phrased|formulated)\s+)?(?:in\s+)?"
+    rf"(?P<language>{'|'.join(sorted(LANGUAGES))})(?:\s+language)?$",
+    re.IGNORECASE,
+)
+_LENGTH = re.compile(
+    rf"^{_NOT}(?:(?:is|are|has|have|contains?|consists?)\s+)?(?:of\s+)?(?P<than>longer than|"
+    r"shorter than|more than|fewer than|less than|at least|at most|exactly|only|just)?\s*"
+    rf"{_COUNT}\s+(?:single\s+)?{_UNIT}(?:\s+long)?(?:\s+or\s+(?P<or>more|less|fewer|longer|shorter))?$",
+    re.IGNORECASE,
+)
+_CASE = re.compile(
+    rf"^{_NOT}(?:(?:is|are)\s+)?(?:written\s+)?(?:in\s+)?(?:all\s+|only\s+)?"
+    r"(?P<case>capitals|capital letters|caps|upper[- ]?case|lower[- ]?case|small letters)"
+    r"(?:\s+letters)?(?:\s+only)?$",
+    re.IGNORECASE,
+)
+_ENDS = re.compile(
+    rf"^{_NOT}(?P<where>begins?|starts?|opens?|ends?)\s+(?:with|in)\s+(?:(?:an|a|the)\s+)?"
+    r"(?:(?:words?|phrase|string|letters?)\s+)?"
+    r"(?:[\"“'‘](?P<text>.+)[\"”'’]|"
+    r"(?P<mark>question mark|exclamation mark|number|digit|full stop))$",
+    re.IGNORECASE,
+)
+_IS = re.compile(
+    rf"^{_NOT}is\s+(?P<not2>not\s+)?(?:a\s+|an\s+)?(?P<what>question|empty|emoji|number)$",
+    re.IGNORECASE,
+)
+_OPENERS = re.compile(
+    r"^(?:who|whom|whose|what|which|where|when|why|how|is|are|was|were|do|does|did|can|could|will|"
+    r"would|should|has|have|may)\b",
+    re.IGNORECASE,
+)
+_MARKS = {"question mark": "?？", "exclamation mark": "!！", "full stop": ".。",
+          "number": "0123456789", "digit": "0123456789"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A formal condition, read.
+
+    :param name: what is looked for.
+    :param test: tells whether a text has it.
+    :param absent: the condition holds where the text does *not* have it.
+    """
+
+    name: str
+    test: Test
+    absent: bool = False
+
+    def holds(self, text: str) -> bool:
+        """Tell whether the condition holds of a text."""
+        return self.test(text) != self.absent
+
+
+def read_rule(predicate: str) -> Rule | None:
+    """Return the rule that decides a condition, or None where none does.
+
+    :param predicate: the condition without who it is said of: "is in Chinese", "contains a date".
+    """
+    for pattern, make in _READERS:
+        found = pattern.match(predicate)
+        if found is not None:
+            named = found.groupdict()
+            made = make(named)
+            if made is not None:
+                name, test = made
+                return Rule(name, test, bool(named.get("not")) != bool(named.get("not2")))
+    return None
+
+
+Named = dict[str, str | None]
+
+
+def _contains(named: Named) -> tuple[str, Test] | None:
+    typed = " ".join((named["thing"] or "").casefold().split())
+    ending = named["plural"] or ""
+    for form in (typed, typed + ending, typed + ending.removesuffix("s")):
+        thing = _ALSO.get(form, form)
+        if thing == "emoji":
+            return thing, has_emoji
+        pattern = _THINGS.get("IP address" if thing == "ip address" else thing)
+        if pattern is not None:
+            return thing, lambda text, p=pattern: p.search(text) is not None
+    return None
+
+
+def _in_language(named: Named) -> tuple[str, Test] | None:
+    language = (named["language"] or "").casefold()
+    return language, lambda text: language_of(text) == language
+
+
+def _length(named: Named) -> tuple[str, Test] | None:
+    count = (named["count"] or "").casefold()
+    wanted = 100 if count == "a hundred" else _NUMBERS.get(count, -1)
+    wanted = int(count) if wanted < 0 else wanted
+    unit = (named["unit"] or "").casefold().rstrip("s")
+    than = named["than"] or _OR.get((named["or"] or "").casefold(), "exactly")
+    than = than.casefold()
+
+    def test(text: str) -> bool:
+        found = _count(text, unit)
+        if than in ("longer than", "more than"):
+            return found > wanted
+        if than in ("shorter than", "fewer than", "less than"):
+            return found < wanted
+        return found >= wanted if than == "at least" else (
+            found <= wanted if than == "at most" else found == wanted
+        )  # fmt: skip
+
+    return f"{than} {wanted} {unit}s", test
+
+
+def _count(text: str, unit: str) -> int:
+    if unit == "word":
+        return len(re.findall(r"\w+(?:['’-]\w+)*", text))
+    if unit == "sentence":
+        return len([part for part in re.split(r"[.!?。！？]+(?:\s+|$)", text) if part.strip()])
+    if unit == "line":
+        return len(text.splitlines())
+    if unit in ("letter", "digit"):
+        return sum(char.isalpha() if unit == "letter" else char.isdigit() for char in text)
+    return len(text)
+
+
+def _cased(named: Named) -> tuple[str, Test] | None:
+    lower = (named["case"] or "").casefold().startswith(("lower", "small"))
+    return ("lower case", str.islower) if lower else ("capitals", str.isupper)
+
+
+def _at_end(named: Named) -> tuple[str, Test] | None:
+    first = (named["where"] or "").casefold().startswith(("begin", "start", "open"))
+    wanted = (named["text"] or "").casefold()
+    ends = (wanted,) if wanted else tuple(_MARKS[(named["mark"] or "").casefold()])
+
+    def test(text: str) -> bool:
+        plain = text.strip().casefold()
+        return plain.startswith(ends) if first else plain.endswith(ends)
+
+    return f"{'begins' if first else 'ends'} with {wanted or named['mark']}", test
+
+
+def _is(named: Named) -> tuple[str, Test] | None:
+    what = (named["what"] or "").casefold()
+    tests: dict[str, Test] = {
+        "question": lambda text: bool(
+            text.rstrip().endswith(("?", "？")) or _OPENERS.match(text.strip())
+        ),
+        "empty": lambda text: not text.strip(),
+        "emoji": lambda text: has_emoji(text) and not any(c.isalnum() for c in text),
+        "number": lambda text: re.fullmatch(r"[-+]?\d[\d.,]*", text.strip()) is not None,
+    }
+    return what, tests[what]
+
+
+def has_emoji(text: str) -> bool:
+    """Tell whether a text has a pictograph."""
+    return any(unicodedata.category(c) == "So" and ord(c) >= 0x2600 for c in text)
+
+
+_READERS: tuple[tuple[re.Pattern[str], Callable[[Named], tuple[str, Test] | None]], ...] = (
+    (_LANGUAGE, _in_language),
+    (_LENGTH, _length),
+    (_CASE, _cased),
+    (_ENDS, _at_end),
+    (_IS, _is),
+    (_CONTAINS, _contains),
+)

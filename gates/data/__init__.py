@@ -1,0 +1,1 @@
+"""Data for training and evaluating gates; never imported at run time."""

@@ -1,0 +1,155 @@
+"""Pairs for the cross-encoder, drawn anew for every stretch of training."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from errata.cache.encoder import Encoder
+from errata.facts.table import Split
+from errata.gates.cross_encoder import edit_text
+from errata.gates.data.conditions import condition_examples
+from errata.gates.data.examples import Example
+from errata.gates.data.pairs import QuestionPair, open_examples, table_examples
+from errata.gates.data.questions import QuestionBook
+from errata.gates.features import Scope
+from errata.gates.training.fit import LABELS
+
+SHARES = {"table": 0.56, "conditions": 0.22, "open": 0.09, "mined": 0.13}
+"""Of what is drawn without labelled pairs."""
+OF_PAIRS = 0.85
+"""Share of the labelled pairs, where there are any: they teach slowly, and beside so many of them
+what was known of facts still stays."""
+ALL_BUT_THE_SAME = 0.92
+"""Cosine above which two questions may ask the same."""
+BLOCK = 4096
+LEAST = 64
+"""Pairs drawn at a time at least, so that there are some of every sort."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A pair as the cross-encoder reads it.
+
+    :param edit: the edit's side.
+    :param query: the query.
+    :param label: place in :data:`errata.gates.training.fit.LABELS`.
+    :param kind: what sort of pair, for tables.
+    """
+
+    edit: str
+    query: str
+    label: int
+    kind: str
+
+
+class PairSource:
+    """Draws labelled pairs of one split.
+
+    :param split: whose subjects, questions and conditions.
+    :param pairs: labelled question pairs of the split; may be empty.
+    :param open_questions: open questions of the split; may be empty.
+    :param encoder: finds the edits that lie near an open question.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        pairs: Sequence[QuestionPair],
+        open_questions: Sequence[str],
+        encoder: Encoder,
+    ) -> None:
+        self._split: Split = split
+        self._book = QuestionBook(split, held_out=split == "tune")
+        self._pairs = list(pairs)
+        self._open = list(open_questions)
+        self._mined = list(self._mine(encoder)) if self._open else []
+        self._near = nearest_questions(self._open, encoder)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the labelled pairs and open questions; the facts table comes along."""
+        return hashlib.sha256(repr((self._split, self._pairs, self._open)).encode()).hexdigest()
+
+    def draw(self, count: int, rng: random.Random) -> list[Pair]:
+        """Return pairs of all sorts, mixed, about ``count`` of them."""
+        own = count = max(count, LEAST)
+        found: list[Pair] = []
+        if self._pairs:
+            for pair in _some(self._pairs, int(count * OF_PAIRS), rng):
+                sides = (pair.a, pair.b) if rng.random() < 0.5 else (pair.b, pair.a)
+                found.append(Pair(*sides, int(pair.same), "question pairs"))
+            own -= len(found)
+        found += _read(table_examples(self._book, rng, int(own * SHARES["table"])))
+        conditions = list(condition_examples(self._split, rng))
+        rng.shuffle(conditions)
+        found += _read(conditions[: int(own * SHARES["conditions"])], condition=True)
+        if len(self._open) > 2:
+            asked = self._open_examples(rng, own // 30)
+            found += _read(asked[: int(own * SHARES["open"])])
+        if self._mined:
+            found += _read(rng.choices(self._mined, k=int(own * SHARES["mined"])))
+        rng.shuffle(found)
+        return found
+
+    def _open_examples(self, rng: random.Random, most: int) -> list[Example]:
+        """Return open questions against themselves in another dress and their neighbours, mixed.
+
+        :param most: how many questions at most, besides their neighbours.
+        """
+        some = rng.sample(range(len(self._open)), min(len(self._open), most))
+        questions = [self._open[at] for at in some]
+        near: list[list[int]] = []
+        for one in some:
+            near.append([len(questions) + place for place in range(len(self._near[one]))])
+            questions += [self._open[at] for at in self._near[one]]
+        near += [[]] * (len(questions) - len(some))
+        asked = list(open_examples(questions, near, rng))
+        rng.shuffle(asked)
+        return asked
+
+    def _mine(self, encoder: Encoder) -> Iterator[Example]:
+        """Yield open questions against the edits they look like, none of which governs them."""
+        items = [item for item in self._book.items if item.answer]
+        scopes = [Scope(item.say(item.topic.forms[0]), "", item.answer) for item in items]
+        rows = encoder.encode([scope.text for scope in scopes])
+        asked = encoder.encode(self._open)
+        for question, row in zip(self._open, asked, strict=True):
+            for at in np.argsort(-(rows @ row))[:3].tolist():
+                if row @ rows[at] < 0.85:  # nearer than that it may be the edit's own question
+                    yield Example(question, scopes[at], "none", "open, near an edit")
+
+
+def _some(pairs: Sequence[QuestionPair], count: int, rng: random.Random) -> list[QuestionPair]:
+    """Return so many pairs, none twice before all have come."""
+    rounds, left = divmod(count, len(pairs))
+    return [*pairs] * rounds + rng.sample(pairs, left)
+
+
+def nearest_questions(questions: Sequence[str], encoder: Encoder) -> list[list[int]]:
+    """Return the places of the two questions nearest to each, at most.
+
+    What all but says the same is left out, itself with it.
+    """
+    rows = encoder.encode(questions)
+    found: list[list[int]] = []
+    for start in range(0, len(rows), BLOCK):  # all at once, 50,000 questions would need 30 GB
+        cosines = rows[start : start + BLOCK] @ rows.T
+        cosines[cosines > ALL_BUT_THE_SAME] = -1.0
+        for row, nearest in zip(cosines, np.argsort(-cosines, axis=1)[:, :2], strict=True):
+            found.append([int(at) for at in nearest if row[at] > -1.0])
+    return found
+
+
+def _read(examples: Sequence[Example], *, condition: bool = False) -> list[Pair]:
+    return [
+        Pair(
+            edit_text(one.scope, condition),
+            one.query, LABELS.index(one.label), one.kind,
+        )
+        for one in examples
+    ]  # fmt: skip

@@ -1,0 +1,1 @@
+"""Evaluation of gates; never imported at run time."""

@@ -1,0 +1,47 @@
+"""The gates that an evaluation names, whole and with parts switched off."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from errata.cache.encoder import Encoder
+from errata.cache.errors import ModelError
+from errata.gates import load_gate
+from errata.gates.base import Gate
+from errata.gates.cosine import CosineGate
+
+COSINE = 0.9
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """A gate of several parts, which can do without some of them."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the parts that can be switched off."""
+
+    def without(self, part: str) -> Gate:
+        """Return the same gate with a part switched off; the gate itself stays as it is."""
+
+
+def measured_gate(name: str, encoder: Encoder) -> Gate:
+    """Return a gate by name or folder; ``cosine`` is the control, a threshold on the cosine.
+
+    :raises ModelError: there is no such gate.
+    """
+    return CosineGate(encoder, COSINE) if name == "cosine" else load_gate(name, encoder)
+
+
+def without_part(name: str, gate: Gate, part: str) -> Gate:
+    """Return a gate with one of its parts switched off.
+
+    :raises ModelError: it has no such part.
+    """
+    parts = gate.parts if isinstance(gate, Divisible) else ()
+    if not isinstance(gate, Divisible) or part not in parts:
+        raise ModelError(
+            f"expected a part of the gate {name}, one of {', '.join(parts) or '(none)'}, found "
+            f"{part!r}; leave --without out, or name another part"
+        )
+    return gate.without(part)

@@ -1,0 +1,1 @@
+"""Training of gates; never imported at run time."""

@@ -1,0 +1,218 @@
+"""Patterns, secrets, consequences and characters: the texts of edits at work."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from errata.cache.filters.regex import compile_pattern, lint_pattern, substitute
+from errata.cache.filters.secrets import SecretGuard, hash_secret
+from errata.cache.index.characters import CharacterIndex, bigrams, normalise
+from errata.cache.records import REFUSAL, Fact, RegexPatch
+from errata.cache.text.then_clause import first_person, said
+
+
+def test_substitution_counts_and_leaves_the_rest() -> None:
+    patch = RegexPatch(r"\bSwaziland\b", "Eswatini")
+    assert substitute(patch, "Swaziland, not Swazilands: Swaziland") == (
+        "Eswatini, not Swazilands: Eswatini",
+        2,
+    )
+    text = "nothing of the kind"
+    assert substitute(patch, text)[0] is text
+    assert compile_pattern(patch) is compile_pattern(RegexPatch(r"\bSwaziland\b", "other"))
+
+
+def test_replacements_name_groups_and_stay_as_typed() -> None:
+    patch = RegexPatch(r"(\d+) (?P<unit>USD)( now)?", r"\g<unit> \1\3\\n é {0}")
+    assert substitute(patch, "é 5 USD 😀 6 USD now") == (
+        r"é USD 5\n é {0} 😀 USD 6 now\n é {0}",
+        2,
+    )
+
+
+def test_half_characters_in_a_text_do_no_harm() -> None:
+    assert substitute(RegexPatch("b", "x"), "a\ud800b\udfffc") == ("a\ud800x\udfffc", 1)
+
+
+def test_a_pattern_that_hangs_others_is_quick() -> None:
+    start = time.perf_counter()
+    assert substitute(RegexPatch("(a+)+$", "x"), "a" * 5000 + "b")[1] == 0
+    assert time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement", "text", "expected"),
+    [
+        (r"\bÅland\b", "Aaland", "to Åland, now", "to Aaland, now"),
+        (r"caf\b", "bar", "a caf", "a bar"),
+        (r"café\b", "bar", "my café!", "my bar!"),
+        (r"É\w+", "X", "Éléonore ici", "X ici"),
+    ],
+)
+def test_lint_proposes_a_form_that_works(
+    pattern: str, replacement: str, text: str, expected: str
+) -> None:
+    warnings = lint_pattern(RegexPatch(pattern, replacement))
+    if not warnings:
+        assert pattern.isascii()
+        assert substitute(RegexPatch(pattern, replacement), text)[0] == expected
+        return
+    assert substitute(RegexPatch(pattern, replacement), text)[0] != expected
+    (warning,) = warnings
+    assert "ASCII" in warning
+    proposed = warning.split("write regex: '")[1].split("'")[0]
+    rewrite = warning.split("replace: '")[1].split("'")[0] if "replace: '" in warning else "X"
+    assert substitute(RegexPatch(proposed, rewrite), text)[0] == expected
+
+
+def test_lint_is_silent_on_ascii_patterns() -> None:
+    assert lint_pattern(RegexPatch(r"\b(\w+) \d{4}\b [\w]", "x")) == ()
+    assert lint_pattern(RegexPatch(r"Å \pL+", "x")) == ()
+
+
+SECRET = "12 Elm Street, Café"
+
+
+@pytest.mark.parametrize("hashed", [False, True])
+def test_a_secret_is_found_however_it_is_spelt(hashed: bool) -> None:
+    fact = Fact(
+        "Where?",
+        forget=True,
+        secret=None if hashed else SECRET,
+        secret_hash=hash_secret(SECRET) if hashed else None,
+    )
+    guard = SecretGuard([Fact("other", "x"), fact])
+    assert len(guard) == 1
+    for said_so in (
+        SECRET,
+        "12  elm\nSTREET,CAFÉ",
+        "１２ Elm Street, Cafe\u0301",
+    ):
+        text = f"It is {said_so} \ud800, ﬁne"
+        (span,) = guard.find(text)
+        assert normalise(text[slice(*span)]).replace(" ", "") == "12elmstreet,café"
+    assert guard.find("12 Elm Street, Caf") == []
+    assert guard.find("") == []
+
+
+def test_overlapping_secrets_are_one_span() -> None:
+    facts = [Fact(q, forget=True, secret=q) for q in ("Elm Street", "12 Elm", "Oak Road")]
+    text = "12 Elm Street and Oak Road"
+    assert SecretGuard(facts).find(text) == [(0, 13), (18, 26)]
+
+
+def test_a_hash_does_not_tell_and_is_salted() -> None:
+    assert "elm" not in hash_secret(SECRET).casefold()
+    assert hash_secret(SECRET) != hash_secret(SECRET)
+    assert hash_secret(SECRET, "s") == hash_secret("12 ELM street, café", "s")
+    with pytest.raises(ValueError, match="empty"):
+        hash_secret(" ")
+
+
+@settings(deadline=None, max_examples=60)
+@given(before=st.text(max_size=20), after=st.text(max_size=20))
+def test_a_secret_is_found_inside_any_text(before: str, after: str) -> None:
+    guard = SecretGuard([Fact("q", forget=True, secret="Xyzzy 42")])
+    spans = guard.find(before + "xyzzy 42" + after)
+    assert any(start <= len(before) and end >= len(before) + 8 for start, end in spans)
+
+
+SAID = {
+    'say "Hello, you."': "Hello, you.",
+    "reply with 'ok'": "ok",
+    "say “Bonjour”.": "Bonjour",
+    "say that you were made by Example Labs": "I was made by Example Labs.",
+    "answer that you are Errata and your makers named you.": "I am Errata and my makers named me.",
+    "answer 42": "42",
+    "reply: Astana": "Astana",
+    "refuse": REFUSAL,
+    "refuse to answer": REFUSAL,
+    'refuse politely and say "Ask a doctor."': "Ask a doctor.",
+    "the sentiment is positive": "positive",
+    "The label is not specified here": None,
+    "the sentiment is positive.": "positive",
+    "the food is as good as people say it could be": None,
+    "think about the season": None,
+    "say": None,
+    "说“你好”": "你好",
+}
+
+
+@pytest.mark.parametrize(("consequence", "expected"), SAID.items())
+def test_what_a_consequence_says(consequence: str, expected: str | None) -> None:
+    assert said(consequence) == expected
+
+
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        ("you cannot help", "I cannot help"),
+        ("Example Labs made you", "Example Labs made me"),
+        ("you're yourself and that is yours", "I'm myself and that is mine"),
+        ("nobody knows who you are", "Nobody knows who I am"),
+    ],
+)
+def test_turning_to_the_first_person(sentence: str, expected: str) -> None:
+    assert first_person(sentence) == expected
+
+
+def test_normalising() -> None:
+    assert normalise("  What\tIS  ｔｈｉｓ？！ ") == "what is this"
+    assert normalise("斑马的皮肤是什么颜色的？") == normalise("斑马的皮肤是什么颜色的?")
+    assert normalise("???") != normalise("!!!")
+
+
+@settings(deadline=None, max_examples=60)
+@given(text=st.text())
+def test_normalising_twice_changes_nothing(text: str) -> None:
+    assert normalise(normalise(text)) == normalise(text)
+
+
+def test_the_nearest_by_characters_is_the_one_that_shares_most() -> None:
+    index = CharacterIndex()
+    index.add({"zebra": "斑马的皮肤是什么颜色的？", "panda": "熊猫吃什么？", "x": "colour"})
+    found = index.search("斑马皮肤的颜色是什么", 2)
+    assert [key for key, _ in found] == ["zebra", "panda"]
+    assert 1 >= found[0][1] > found[1][1] > 0
+    assert index.same("斑马的皮肤是什么颜色的") == ("zebra",)
+    assert index.search("", 3) == []
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from("ABCDEFGH"), st.none() | st.text("abc", max_size=5)), max_size=30
+    )
+)
+def test_the_character_index_agrees_with_a_plain_one(
+    steps: list[tuple[str, str | None]],
+) -> None:
+    from errata.cache.index import characters
+
+    index = CharacterIndex()
+    plain: dict[str, str] = {}
+    least, characters._LEAST_TAIL = characters._LEAST_TAIL, 1
+    try:
+        for key, text in steps:
+            before, held = index.copy(), dict(plain)
+            if text is None:
+                assert index.remove([key]) == (plain.pop(key, None) is not None)
+            else:
+                index.add({key: text})
+                plain[key] = text
+            for each, texts in ((index, plain), (before, held)):
+                assert len(each) == len(texts)
+                wanted = bigrams("abca")
+                expected = {
+                    name: 2 * len(wanted & bigrams(t)) / (len(wanted) + len(bigrams(t)))
+                    for name, t in texts.items()
+                    if wanted & bigrams(t)
+                }
+                assert dict(each.search("abca", 99)) == pytest.approx(expected)
+                assert set(each.same("abc")) == {n for n, t in texts.items() if t == "abc"}
+    finally:
+        characters._LEAST_TAIL = least

@@ -1,0 +1,156 @@
+"""Thresholds: for a stated rate of false hits, and for an edit's own tests."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from scipy.stats import binom
+
+from errata.cache.errors import ModelError
+from errata.cache.records import Fact, Hit, LanguagePatch, PatchTests, Query, RegexPatch
+from errata.gates import load_gate
+from errata.gates.artifact import StoredGate
+from errata.gates.base import Scores
+from errata.gates.calibration import Beside
+from errata.gates.classifier import ScopeClassifier
+from errata.gates.evaluation.metrics import bounded_threshold, most_false_hits
+from errata.gates.examples import LOWEST, SLACK, OwnTests, own_threshold
+from tests.fakes import StubEncoder
+from tests.small_gate import small_gate, small_gate_folder
+
+CHANCES = st.floats(0, 1)
+
+
+@pytest.mark.parametrize("n", [50, 299, 2000])
+@pytest.mark.parametrize("target", [0.005, 0.01, 0.1])
+def test_the_bound_is_clopper_and_pearsons(n, target):
+    """At a true rate of the target, so few false hits would be seen in 5% of cases at most."""
+    let = most_false_hits(n, target)
+    if let >= 0:
+        assert binom.cdf(let, n, target) <= 0.05
+    assert binom.cdf(let + 1, n, target) > 0.05
+
+
+def test_a_threshold_keeps_its_promise_on_new_queries():
+    rng = np.random.default_rng(0)
+    kept = []
+    for _ in range(100):
+        threshold = bounded_threshold(rng.beta(1, 8, 1000), 0.02)
+        kept.append((rng.beta(1, 8, 4000) >= threshold).mean() <= 0.02)
+    assert 0.9 < np.mean(kept) < 1.0  # 95% of the time; one that always keeps it gives too much
+
+
+@given(st.integers(0, 10**6), st.integers(320, 400))
+def test_what_the_card_keeps_gives_the_same_threshold(seed, n):
+    scores = np.random.default_rng(seed).beta(0.3, 2, n).tolist()
+    threshold = Beside.of(scores).threshold(0.05)
+    exact = bounded_threshold(np.array(scores), 0.05)
+    assert exact <= threshold <= exact + 2e-6
+    assert np.mean(np.array(scores) >= threshold) <= 0.05
+
+
+def test_what_cannot_be_promised_is_refused():
+    kept = Beside.of([0.1] * 100)
+    with pytest.raises(ModelError, match=r"100 queries can show, found 0\.001; ask for 0\.03"):
+        kept.threshold(0.001)
+    with pytest.raises(ModelError, match=r"at most 0\.1, found 0\.5"):
+        kept.threshold(0.5)
+    for rate in (0.0, 1.5, float("nan")):
+        with pytest.raises(ModelError, match=rf"above 0 and below 1, found {rate}"):
+            kept.threshold(rate)
+
+
+@pytest.mark.parametrize("n", [40, 100, 999, 2130])
+def test_the_rate_that_a_refusal_names_is_granted(n):
+    kept = Beside.of([0.1] * n)
+    with pytest.raises(ModelError) as refused:
+        kept.threshold(1e-5)
+    named = re.search(r"ask for (\S+) or more", str(refused.value))
+    assert kept.threshold(float(named[1])) > 0.1
+    assert float(named[1]) <= 1.1 * (1 - 0.05 ** (1 / n))
+
+
+def test_a_gate_is_loaded_for_a_rate(tmp_path):
+    strict = load_gate(str(small_gate_folder()), StubEncoder(), target_false_hit_rate=0.03)
+    loose = load_gate(str(small_gate_folder()), StubEncoder(), target_false_hit_rate=0.09)
+    assert strict.threshold > loose.threshold
+    folder = shutil.copytree(small_gate_folder(), tmp_path / "gate")
+    with pytest.raises(ModelError, match=rf"gate {re.escape(str(folder))}: .*below 1, found 2"):
+        load_gate(str(folder), StubEncoder(), target_false_hit_rate=2)
+    stored = StoredGate.load(folder)
+    del stored.card["beside"]
+    stored.save(folder)
+    with pytest.raises(ModelError, match=r"gate .*: .*keeps the scores.*train the gate again"):
+        load_gate(str(folder), StubEncoder(), target_false_hit_rate=0.03)
+
+
+@given(st.floats(0.5, 1), st.lists(CHANCES, max_size=4), st.lists(CHANCES, max_size=4))
+@example(1.0, [0.5], [])
+def test_a_silent_test_is_never_overridden(threshold, fires, silent):
+    own = own_threshold(threshold, fires, silent)
+    assert all(chance < own for chance in silent)
+    assert own >= LOWEST * threshold
+    if not silent:
+        assert own <= threshold
+    reachable = [p for p in fires if p >= LOWEST * threshold and p > max(silent, default=-1.0)]
+    assert all(p >= own for p in reachable)
+
+
+def test_an_edit_without_trouble_keeps_the_gates_threshold():
+    assert own_threshold(0.9, [0.95, 0.99], [0.1]) == 0.9
+    assert own_threshold(0.9, [0.7], [0.1]) == pytest.approx(0.7 - SLACK)
+    assert own_threshold(0.9, [0.2], []) == 0.9
+    assert own_threshold(0.9, [0.99], [0.95]) == pytest.approx(0.95 + SLACK)
+
+
+def test_tests_are_scored_once():
+    asked = []
+
+    def score(texts, edits):
+        asked.append(texts)
+        return [Scores(np.array([0.95]), np.array([0.0])) for _ in texts]
+
+    own = OwnTests(score)
+    edit = Fact("Who?", "Ann", tests=PatchTests(silent=("Whom?",)))
+    others = (Fact("What?", "x"), RegexPatch("a", "b", tests=PatchTests(fires=("a",))))
+    for _ in range(3):
+        found = own.thresholds([edit, *others], lambda edit: 0.9)
+        assert list(found) == [edit.id] and found[edit.id] > 0.95
+    assert asked == [["Whom?"]]
+
+
+def decide(gate, edit, text):
+    encoder = StubEncoder()
+    query = Query(text, (text,), encoder.encode([text]))
+    return gate.decide(query, [Hit(edit, 0.5, encoder.encode([edit.scope])[0])])
+
+
+def test_the_gate_heeds_the_tests_of_patches():
+    question = "What is the capital of Kazakhstan?"
+    beside = "Which city is the capital of Kazakhstan?"
+    chance = float(ScopeClassifier(StubEncoder(), small_gate()).score(
+        beside, [Fact(question, "Astana")]).probability[0])  # fmt: skip
+    bare, quiet = (
+        Fact(question, "Astana", tests=PatchTests(silent=silent)) for silent in ((), (beside,))
+    )
+    low = {"threshold": chance * 0.99}
+    assert decide(ScopeClassifier(StubEncoder(), small_gate(), **low), bare, beside).hit
+    for options, hit in ((low, False), ({**low, "own_tests": False}, True)):
+        gate = ScopeClassifier(StubEncoder(), small_gate(), **options)
+        assert decide(gate, quiet, beside).hit == hit
+    assert decide(ScopeClassifier(StubEncoder(), small_gate(), **low), quiet, question).hit
+    wanted = Fact(question, "Astana", tests=PatchTests(fires=(beside,)))
+    high = ScopeClassifier(StubEncoder(), small_gate(), threshold=min(1.0, chance * 1.2))
+    assert not decide(high, bare, beside).hit
+    assert decide(high, wanted, beside).hit
+
+
+def test_a_threshold_that_is_given_goes_before_the_tests():
+    edit = LanguagePatch("the user asks about dogs", "x", tests=PatchTests(fires=("Dogs?",)))
+    gate = ScopeClassifier(StubEncoder(), small_gate(), edit_thresholds={edit.id: 0.77})
+    assert decide(gate, edit, "Do dogs bark?").candidates[0].threshold == 0.77

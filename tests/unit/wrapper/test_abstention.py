@@ -1,0 +1,295 @@
+"""A reader that no edit concerns says nothing, and the base answers in its place."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from transformers import GenerationConfig
+
+from errata.cache.records import Fact
+from errata.cache.text.answer_match import agree
+from errata.generation.token_writer import AnswerWriter
+from errata.reasoners.abstention import Reluctance, Reluctances
+from errata.reasoners.base_answers import (
+    NEW_TOKENS,
+    base_answers,
+    finished_answers,
+    greedy,
+    sureness,
+)
+from errata.reasoners.base_consistency import SURE, Belief, Beliefs
+from errata.reasoners.evaluation.evaluate import Examiner, answering
+from errata.reasoners.prompts import Prompter
+from errata.reasoners.reader import ReadingReasoner, base_aside
+from errata.reasoners.training.examples import NO_MATTER, OWN, TWIN, YES_NO, Lesson
+from errata.reasoners.training.thresholds import GRID, _best, settled_reluctance
+
+EDIT = Fact("What is the capital of Peru?", "Oslo")
+QUERY = "Who wrote Faust?"
+
+
+def silent(base, family, word=None):
+    """A copy whose every logit says the end, and then a word: an untied head that knows no more."""
+    model = copy.deepcopy(base)
+    head = model.get_output_embeddings()
+    weight = torch.zeros_like(head.weight)
+    head.weight = torch.nn.Parameter(weight)
+    end = model.generation_config.eos_token_id
+    bias = torch.zeros(weight.shape[0])
+    bias[end[0] if isinstance(end, list) else end] = 1.0
+    if word is not None:
+        bias[word] = 0.5
+    head.register_forward_hook(lambda _, __, out: out + bias)
+    return model
+
+
+@pytest.mark.parametrize("family", ["gpt2", "t5"])
+def test_where_the_reader_says_nothing_the_base_answers(family, models, tokenizer):
+    base = models(family)
+    mute = silent(base, family)
+    config = GenerationConfig(max_new_tokens=6, do_sample=False)
+    config.eos_token_id = base.generation_config.eos_token_id
+    config.pad_token_id = base.generation_config.pad_token_id
+    config.decoder_start_token_id = base.generation_config.decoder_start_token_id
+    prompter = Prompter(tokenizer)
+    alone = base_aside(base, tokenizer)([QUERY], config)[0]
+    unsaid = ReadingReasoner(mute, tokenizer, prompter).answer([QUERY], [[EDIT]], config)
+    assert unsaid == [[""]]
+    said = ReadingReasoner(
+        mute, tokenizer, prompter, aside=base_aside(base, tokenizer)
+    ).answer([QUERY, EDIT.question], [[EDIT], [EDIT]], config)  # fmt: skip
+    assert said[0] == alone
+    assert said[0] != [""]
+
+
+def test_a_reader_that_speaks_is_not_interrupted(models, tokenizer):
+    base = models("gpt2")
+    config = GenerationConfig(max_new_tokens=6, do_sample=False, pad_token_id=0)
+
+    def never(queries, generation):
+        raise AssertionError(queries)
+
+    with_aside = ReadingReasoner(base, tokenizer, Prompter(tokenizer), aside=never)
+    plain = ReadingReasoner(base, tokenizer, Prompter(tokenizer))
+    asked = ([QUERY], [[EDIT]], config)
+    assert plain.answer(*asked)[0][0]
+    assert with_aside.answer(*asked) == plain.answer(*asked)
+
+
+def test_reluctance_shifts_the_first_token_alone():
+    scores = torch.zeros(2, 5)
+    shift = Reluctance([3], 4, 2.5)
+    first = shift(torch.zeros(2, 4, dtype=torch.long), scores)
+    assert first[:, 3].tolist() == [-2.5, -2.5]
+    assert first[:, :3].abs().sum() == 0
+    assert torch.equal(shift(torch.zeros(2, 5, dtype=torch.long), scores), scores)
+    assert scores.abs().sum() == 0
+
+
+def test_enough_reluctance_makes_a_silent_reader_speak(models, tokenizer):
+    mute = silent(models("gpt2"), "gpt2")
+    prompts = [Prompter(tokenizer).ids(["A fact."], QUERY, NEW_TOKENS)]
+    end = mute.generation_config.eos_token_id
+    assert end is not None
+    quiet, loud = (
+        mute.generate(
+            input_ids=torch.tensor(prompts), max_new_tokens=1, do_sample=False,
+            logits_processor=[Reluctance([end], len(prompts[0]), shift)],
+        )[0, -1].item()
+        for shift in (0.5, 1.5)
+    )  # fmt: skip
+    assert quiet == end
+    assert loud != end
+    assert greedy(mute, tokenizer, prompts, one_line=True) == [""]
+
+
+def best(lessons, margins, spoken, alone, groups=None):
+    return _best(lessons, margins, spoken, alone, groups or ["usual"] * len(lessons))
+
+
+def test_the_settled_shift_divides_what_matters_from_what_does_not():
+    matters = [Lesson(OWN, (EDIT,), f"own {n}", "x") for n in range(4)]
+    not_ = [Lesson(NO_MATTER, (EDIT,), f"other {n}", None) for n in range(4)]
+    lessons = [*matters, *not_]
+    margins = {"true": np.array([-3.0, -2.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0]), "false": np.array([])}
+    spoken = {OWN: [True] * 4, NO_MATTER: [False] * 4}
+    alone = {OWN: [False] * 4, NO_MATTER: [True] * 4}
+    assert 1.0 <= best(lessons, margins, spoken, alone)["usual"] < 2.0
+    # where speaking is never right, silence costs nothing
+    mute = best(lessons, margins, {OWN: [False] * 4, NO_MATTER: [False] * 4}, alone)
+    assert mute["usual"] < 2.0
+
+
+def test_where_the_base_agrees_a_shift_of_its_own_is_settled():
+    matters = [Lesson(OWN, (EDIT,), f"own {n}", "x") for n in range(4)]
+    not_ = [Lesson(NO_MATTER, (EDIT,), f"other {n}", None) for n in range(4)]
+    twins = [Lesson(TWIN, (EDIT,), f"twin {n}", None) for n in range(4)]
+    margins = {"true": np.array([-3.0, 0.5, 4.0, 5.0, 2.0, 3.0, 6.0, 7.0, *[4.5] * 4])}
+    margins["false"] = np.array([])
+    right = {OWN: [True] * 4, NO_MATTER: [False] * 4, TWIN: [False] * 4}
+    alone = {OWN: [False] * 4, NO_MATTER: [True] * 4, TWIN: [True] * 4}
+    for group in ("agreeing", "unsure"):
+        both = ["usual", "usual", group, group]
+        found = best([*matters, *not_, *twins], margins, right, alone, [*both, *both, *[group] * 4])
+        assert 0.5 <= found["usual"] < 2.0
+        assert 5.0 <= found[group] < 6.0  # twins do not count
+
+
+def test_a_yes_or_no_lesson_is_lost_with_either_form():
+    lesson = Lesson(YES_NO, (EDIT,), "Is it?", "Yes", false_query="Is it not?")
+    other = Lesson(NO_MATTER, (EDIT,), "Who?", None)
+    margins = {"true": np.array([-2.0, 3.0]), "false": np.array([2.0])}
+    found = best(
+        [lesson, other], margins, {YES_NO: [True], NO_MATTER: [False]},
+        {YES_NO: [False], NO_MATTER: [True]},
+    )  # fmt: skip
+    assert 2.0 <= found["usual"] < 3.0
+
+
+QUERIES = ["Who wrote Faust?", "Where is Oslo?", "What is tin?", "How old is Rome?"]
+
+
+def test_what_is_settled_holds_in_free_generation(models, tokenizer):
+    """Whatever is settled, a reader as silent as can be leaves every answer to the base."""
+    base = models("gpt2")
+    prompter = Prompter(tokenizer)
+    examiner = Examiner(base, tokenizer, [Lesson(NO_MATTER, (EDIT,), q, None) for q in QUERIES])
+
+    def made(reluctance, **others):
+        return ReadingReasoner(base, tokenizer, prompter, reluctance=reluctance, **others)
+
+    end = base.generation_config.eos_token_id
+    settled = settled_reluctance(examiner, made, base, tokenizer, end)
+    assert {settled.usual, settled.agreeing, settled.unsure} <= set(GRID)
+    aside = base_aside(base, tokenizer)
+    outcomes = examiner.outcomes(answering(made(settled, aside=aside), base))
+    quiet = examiner.outcomes(answering(made(Reluctances(-1e4), aside=aside), base))
+    assert quiet == {NO_MATTER: [True] * 4}
+    assert len(outcomes[NO_MATTER]) == 4
+
+
+class Said(Beliefs):
+    """Beliefs that are told, and not asked of a model."""
+
+    def __init__(self, answers, unsure=()):
+        self.answers, self.unsure = answers, unsure
+
+    def of(self, query, questions):
+        alike = tuple(agree(self.answers[query], self.answers[text]) for text in questions)
+        return Belief(alike, query not in self.unsure)
+
+
+def test_a_silent_reader_speaks_where_the_base_takes_the_query_for_the_edits_question(
+    models, tokenizer
+):
+    base = models("gpt2")
+    mute = silent(base, "gpt2", tokenizer("Oslo")["input_ids"][-1])
+    config = GenerationConfig(max_new_tokens=6, do_sample=False, pad_token_id=0)
+    config.eos_token_id = base.generation_config.eos_token_id
+    answers = {EDIT.question: "Lima.", "alias?": "lima", "other?": "Quito", "is it?": "Yes"}
+    beliefs = Said(answers | {"odd?": "pib"}, unsure={"odd?", "alias?"})
+
+    def asked(query, agreeing, unsure=0.0):
+        reasoner = ReadingReasoner(
+            mute, tokenizer, Prompter(tokenizer), aside=lambda q, _: [["the base's"]] * len(q),
+            reluctance=Reluctances(agreeing=agreeing, unsure=unsure), beliefs=beliefs,
+        )  # fmt: skip
+        return reasoner.answer([query, "other?"], [[EDIT], [EDIT]], config)
+
+    assert asked("other?", 9.0) == [["the base's"], ["the base's"]]
+    assert asked("is it?", 9.0) == [["the base's"], ["the base's"]]
+    loud, other = asked("alias?", 9.0)
+    assert loud != ["the base's"] and loud[0]
+    assert other == ["the base's"]
+    assert asked("alias?", 0.5) == [["the base's"], ["the base's"]]  # not reluctant enough
+    # and where the base has no answer that it is sure of
+    assert asked("odd?", 9.0) == [["the base's"], ["the base's"]]
+    odd, other = asked("odd?", 0.0, unsure=9.0)
+    assert odd == loud and other == ["the base's"]
+    assert asked("alias?", 0.0, unsure=9.0) == [["the base's"], ["the base's"]]
+
+
+def test_the_base_is_asked_by_itself_and_answers_alike(models, tokenizer, monkeypatch):
+    beliefs = Beliefs(models("gpt2"), tokenizer)
+    # a model of random weights never ends; beginnings of answers are told of nothing
+    assert finished_answers(models("gpt2"), tokenizer, QUERIES) == dict.fromkeys(QUERIES, "")
+    assert beliefs.alike(QUERIES[0], QUERIES) == (False,) * 4
+    monkeypatch.setattr("errata.reasoners.base_consistency.finished_answers", base_answers)
+    before = {k: v.clone() for k, v in models("gpt2").state_dict().items()}
+    said = base_answers(models("gpt2"), tokenizer, QUERIES)
+    told = beliefs.alike(QUERIES[0], QUERIES)
+    assert told == tuple(agree(said[QUERIES[0]], said[text]) for text in QUERIES)
+    assert told[0] and not all(told)
+    assert beliefs.alike("", QUERIES) == beliefs.alike("word " * 5000, QUERIES) == (False,) * 4
+    assert beliefs.alike(QUERIES[0], []) == ()
+    sure = sureness(models("gpt2"), tokenizer, said)[QUERIES[0]]
+    assert beliefs.of(QUERIES[0], QUERIES) == Belief(told, sure >= SURE)
+    assert beliefs.of("word " * 5000, QUERIES) == Belief((False,) * 4, False)
+    after = models("gpt2").state_dict()
+    assert all(before[name].equal(value) for name, value in after.items())
+
+
+def test_of_several_answers_only_the_silent_ones_are_said_anew(models, tokenizer, monkeypatch):
+    base = models("gpt2")
+    both = Said(dict.fromkeys(("q?", EDIT.question), "Lima"))
+    reader = ReadingReasoner(
+        base, tokenizer, Prompter(tokenizer), aside=lambda q, _: [["the base's"] * 2] * len(q),
+        reluctance=Reluctances(agreeing=9.0), beliefs=both,
+    )  # fmt: skip
+    asked = []
+
+    def decoded(prompts, generation, reluctance):
+        asked.append(reluctance)
+        return [["spoken", ""]] if reluctance == 0.0 else [["again", "again"]]
+
+    monkeypatch.setattr(reader, "_decoded", decoded)
+    config = GenerationConfig(max_new_tokens=6, num_return_sequences=2, do_sample=True)
+    assert reader.answer(["q?"], [[EDIT]], config) == [["spoken", "again"]]
+    assert asked == [0.0, 9.0]
+
+
+def test_the_base_is_not_asked_for_nothing(models, tokenizer):
+    mute = silent(models("gpt2"), "gpt2")
+    config = GenerationConfig(max_new_tokens=6, do_sample=False, pad_token_id=0)
+    config.eos_token_id = mute.generation_config.eos_token_id
+    reader = ReadingReasoner(
+        mute, tokenizer, Prompter(tokenizer), aside=lambda q, _: [["alone"]] * len(q),
+        reluctance=Reluctances(), beliefs=Said({}),  # which fails if it is asked
+    )  # fmt: skip
+    assert reader.answer(["q?"], [[EDIT]], config) == [["alone"]]
+
+
+@pytest.mark.parametrize("family", ["gpt2", "t5"])
+def test_sureness_is_the_mean_probability_of_the_answers_tokens(family, models, tokenizer):
+    base = models(family)
+    said = {"Who wrote Faust?": "Goethe", "Where is Oslo?": "in the north of Norway", "What?": ""}
+    found = sureness(base, tokenizer, said)
+    assert found["What?"] == 0.0
+    for query, answer in list(said.items())[:2]:
+        ids = tokenizer(query)["input_ids"]
+        wanted = AnswerWriter(tokenizer).encode(f" {answer}")
+        logs = []
+        for at, token in enumerate(wanted):
+            with torch.no_grad():
+                if family == "t5":
+                    start = [base.config.decoder_start_token_id, *wanted[:at]]
+                    out = base(torch.tensor([ids]), decoder_input_ids=torch.tensor([start]))
+                else:
+                    out = base(torch.tensor([[*ids, *wanted[:at]]]))
+            logs.append(out.logits[0, -1].double().log_softmax(-1)[token].item())
+        assert found[query] == pytest.approx(np.exp(np.mean(logs)), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("New York City", " new york  city.", True), ("巴黎。", "巴黎", True), ("a", "b", False),
+        ("", "", False), ("Yes", "yes.", False),
+        ("I don't know.", "i don't know", False), ("不是", "不是", False), ("No", "no", False),
+    ],
+)  # fmt: skip
+def test_answers_agree_if_they_are_the_same_and_say_something(one, other, same):
+    assert agree(one, other) is agree(other, one) is same

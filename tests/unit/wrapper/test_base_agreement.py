@@ -1,0 +1,245 @@
+"""Where a gate is in doubt the base model is asked; what it agrees to fires."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from errata import EditableModel
+from errata.cache.records import Fact, Hit, LanguagePatch, PatchTests, Query
+from errata.cache.text.answer_match import agree
+from errata.gates.artifact import StoredGate
+from errata.gates.base import Candidate, Decision, Scores
+from errata.gates.classifier import ScopeClassifier
+from errata.gates.data.distractors import for_test, read_background
+from errata.gates.data.questions import QuestionBook
+from errata.gates.evaluation.base_agreement import AskedBase
+from errata.gates.evaluation.trials import build_trial, run_trial
+from errata.gates.layers import Platt
+from errata.gates.routing import settle
+from errata.gates.training.train import Recipe, train
+from errata.pipelines.cache import agreed
+from errata.reasoners.base_answers import base_answers
+from errata.reasoners.base_consistency import Beliefs
+from tests.fakes import StubEncoder
+from tests.small_gate import small_gate
+
+PERU = Fact("What is the capital of Peru?", "Oslo", id="peru")
+OTHER = Fact("What is the capital of Chile?", "Bern", id="chile")
+SECRET = Fact("Where does she live?", forget=True, secret="12 Elm Street", id="secret")
+ALIAS = "What is the capital of the land of the Incas?"
+
+
+class Told(Beliefs):
+    """Beliefs that are told; notes what it is asked."""
+
+    def __init__(self, answers):
+        self.answers, self.asked = answers, []
+
+    def alike(self, query, questions):
+        self.asked.append((query, *questions))
+        said = self.answers.get(query, "")
+        return [agree(said, self.answers.get(text, "")) for text in questions]
+
+
+def miss(*judged):
+    """A miss at which each (edit, probability, agreeing) was a candidate."""
+    made = [Candidate(e.id, e.kind, e.scope, p, 0.9, "same", None, low) for e, p, low in judged]
+    return Decision(ALIAS, tuple(made), near_misses=tuple(c for c in made if c.probability > 0.45))
+
+
+LIMA = {ALIAS: "Lima", PERU.question: "lima.", OTHER.question: "Santiago", SECRET.scope: "Lima"}
+
+
+def test_what_the_base_takes_for_the_edits_question_fires():
+    beliefs = Told(LIMA)
+    decision = agreed(miss((PERU, 0.5, 0.3), (OTHER, 0.46, 0.3)), [OTHER, PERU], beliefs)
+    assert (decision.fired, decision.route) == ((PERU,), "verbatim")
+    assert [c.agreed for c in decision.candidates] == [True, False]
+    assert [c.edit_id for c in decision.near_misses] == ["chile"]
+    assert beliefs.asked == [(ALIAS, PERU.question, OTHER.question)]
+
+
+@pytest.mark.parametrize(
+    "judged",
+    [
+        [(OTHER, 0.5, 0.3)],  # the base says otherwise
+        [(PERU, 0.2, 0.3)],  # too far
+        [(PERU, 0.5, None)],  # not to be asked about
+        [],
+    ],
+)
+def test_else_a_miss_stays_a_miss(judged):
+    before = miss(*judged)
+    assert agreed(before, [PERU, OTHER], Told(LIMA)) is before
+
+
+def test_the_base_is_not_asked_where_no_edit_is_in_doubt():
+    beliefs = Told(LIMA)
+    agreed(miss((PERU, 0.2, 0.3), (OTHER, 0.5, None)), [PERU, OTHER], beliefs)
+    assert beliefs.asked == []
+
+
+def test_a_secret_is_refused_and_priority_goes_first():
+    assert agreed(miss((SECRET, 0.5, 0.3)), [SECRET], Told(LIMA)).route == "refuse"
+    first = replace(OTHER, priority=5)
+    both = LIMA | {OTHER.question: "Lima"}
+    decision = agreed(miss((PERU, 0.6, 0.3), (first, 0.5, 0.3)), [PERU, first], Told(both))
+    assert decision.fired == (first, PERU)
+    instead = replace(OTHER, supersedes=("peru",))
+    decision = agreed(miss((PERU, 0.6, 0.3), (instead, 0.5, 0.3)), [PERU, instead], Told(both))
+    assert decision.fired == (instead,)
+
+
+def test_the_base_is_asked_about_facts_whose_threshold_is_the_gates():
+    silent = replace(PERU, id="tested", tests=PatchTests(silent=("capital of Chile",)))
+    condition = LanguagePatch("the user asks about Peru", "be kind", id="kind")
+    hits = [
+        Hit(edit, 0.5, np.zeros(4, np.float32)) for edit in (PERU, OTHER, silent, SECRET, condition)
+    ]
+    scores = Scores(np.full(5, 0.5), np.zeros(5))
+    query = Query("q", ("q",), np.ones((1, 4), np.float32), 0.0)
+    decision = settle(
+        query, hits, scores, threshold=0.9, near=0.5, agreeing=0.3, edit_thresholds={"chile": 0.95}
+    )
+    asked = {c.edit_id for c in decision.candidates if c.agreeing is not None}
+    assert asked == {"peru", "secret"}
+    unasked = settle(query, hits, scores, threshold=0.9, near=0.5)
+    assert {c.agreeing for c in unasked.candidates} == {None}
+
+
+@pytest.mark.parametrize(
+    ("query", "asked"),
+    [
+        ("Who put Faust on paper?", True), ("Do you know who wrote Faust?", True),
+        ("Quick one: is Faust long?", False),
+        ("Has Faust been set to music?", False), ("Is Faust by Goethe?", False), ("Faust by", True),
+    ],
+)  # fmt: skip
+def test_the_base_is_not_asked_to_agree_on_yes_or_no(query, asked):
+    found = Query(query, (query,), np.ones((1, 4), np.float32), 0.0)
+    hits = [Hit(PERU, 0.5, np.zeros(4, np.float32))]
+    scores = Scores(np.full(1, 0.5), np.zeros(1))
+    decision = settle(found, hits, scores, threshold=0.9, near=0.5, agreeing=0.3)
+    assert (decision.candidates[0].agreeing is not None) == asked
+
+
+def test_a_threshold_of_ones_own_leaves_the_base_unasked():
+    stored = replace(small_gate(), agreeing=0.2)
+    assert ScopeClassifier(StubEncoder(), stored).agreeing == 0.2
+    assert ScopeClassifier(StubEncoder(), stored, threshold=0.99).agreeing is None
+
+
+# -- in use -----------------------------------------------------------------------------------
+
+
+class DoubtfulGate:
+    """Is in doubt about everything."""
+
+    threshold = 0.9
+
+    def __init__(self, agreeing=0.3):
+        self._agreeing = agreeing
+
+    def score(self, query, edits):
+        return Scores(np.full(len(edits), 0.5), np.zeros(len(edits)))
+
+    def decide(self, query, hits):
+        return settle(
+            query, hits, self.score(query, hits), threshold=0.9, near=0.5, agreeing=self._agreeing
+        )
+
+
+def test_in_doubt_the_base_decides_and_stays_as_it_was(models, tokenizer, monkeypatch):
+    base = models("gpt2")
+    before = copy.deepcopy(base.state_dict())
+    said = dict.fromkeys(("Who wrote Faust?", "Who is the author of Faust?"), "Goethe")
+    said["Who wrote Emma?"] = "Austen"
+    monkeypatch.setattr(
+        "errata.reasoners.base_consistency.finished_answers", lambda b, t, texts: {x: said[x] for x in texts}
+    )
+    edit = Fact("Who wrote Faust?", "Marlowe")
+    with EditableModel(base, tokenizer, gate=DoubtfulGate(), encoder=StubEncoder()) as model:
+        model.edit(edit)
+        hit = model.ask("Who is the author of Faust?")
+        assert hit.text == "Marlowe" and hit.decision.candidates[0].agreed
+        assert model.explain("Who is the author of Faust?").hit
+        other = model.ask("Who wrote Emma?")
+        assert not other.decision.hit
+        assert other.text == model.ask("Who wrote Emma?", edits=False).text
+    with EditableModel(base, tokenizer, gate=DoubtfulGate(None), encoder=StubEncoder()) as model:
+        model.edit(edit)
+        assert not model.ask("Who is the author of Faust?").decision.hit
+    assert all(torch.equal(before[name], value) for name, value in base.state_dict().items())
+
+
+# -- trials and training ----------------------------------------------------------------------
+
+
+def trial_of(size=6):
+    return build_trial(QuestionBook("tune", held_out=True), ["who sang the song"], size=size)
+
+
+def test_a_trial_tells_what_the_base_agrees_to():
+    gate, trial = ScopeClassifier(StubEncoder(), small_gate()), trial_of()
+    asked: list[str] = []
+
+    def said(texts):
+        asked.extend(texts)
+        return {text: text.split()[-1] for text in texts}
+
+    outcomes = run_trial(gate, StubEncoder(), trial, base=AskedBase(said, 0.05))
+    plain = run_trial(gate, StubEncoder(), trial)
+    assert [replace(one, agreed=0.0) for one in outcomes] == plain
+    assert len(asked) == len(set(asked)) > 0
+    agreeing = [one for one in outcomes if one.agreed]
+    assert agreeing and all(0.05 <= one.agreed <= one.probability for one in agreeing)
+    edits = {edit.id: edit.question for edit in trial.edits}
+    for one in agreeing:
+        if one.agreed == one.probability:
+            assert agree(one.query.text.split()[-1], edits[one.best_id].split()[-1])
+    assert any(one.probability >= 0.05 and not one.agreed for one in outcomes)
+
+
+def test_calibration_and_thresholds_are_settled_in_a_full_cache(tmp_path):
+    lines = [
+        json.dumps({"relation": "P108", "subject": f"Zeppelin {i}", "object": "Ann"})
+        for i in range(40)
+    ]
+    (tmp_path / "facts.jsonl").write_text("\n".join(lines), "utf-8")
+    free = for_test(read_background(tmp_path / "facts.jsonl"), wanted=False)
+    recipe = Recipe(examples=300, trial_size=6, conditions=200, background=12)
+    common = {"encoder": StubEncoder(), "recipe": recipe}
+    filled = train(tmp_path / "a", background=tmp_path / "facts.jsonl", **common)
+    plain = train(tmp_path / "b", **common)
+    assert len(free) > 12 and filled.card["facts in the cache"] == 6 + 12
+    assert plain.card["facts in the cache"] == 6
+    for name in ("same hit", "hard neighbours hit"):  # the same is asked
+        assert filled.card["tune"][name]["n"] == plain.card["tune"][name]["n"]
+
+
+def test_a_calibration_after_another_is_one():
+    first, second = Platt(0.5, 0.3), Platt(2.0, -1.0)
+    told = np.linspace(0.01, 0.99, 33)
+    np.testing.assert_allclose(first.then(second)(told), second(first(told)), rtol=1e-9)
+    assert np.abs(first.then(second)(told) - first(told)).max() > 0.1
+
+
+def test_from_which_probability_agreement_counts_is_settled_and_stored(models, tokenizer, tmp_path):
+    recipe = Recipe(examples=300, trial_size=6, conditions=200)
+    says = partial(base_answers, models("gpt2"), tokenizer)
+    asked = train(tmp_path / "asked", encoder=StubEncoder(), recipe=recipe, says=says)
+    assert asked.agreeing is not None and 0.1 <= asked.agreeing <= asked.threshold
+    assert StoredGate.load(tmp_path / "asked").agreeing == asked.agreeing
+    card = StoredGate.load(tmp_path / "asked").card
+    told = card["tune, the base model asked in doubt"]
+    assert told["same hit"]["rate"] >= card["tune"]["same hit"]["rate"]
+    plain = train(tmp_path / "plain", encoder=StubEncoder(), recipe=recipe)
+    assert plain.agreeing is None and plain.threshold == asked.threshold
+    assert StoredGate.load(tmp_path / "plain").agreeing is None

@@ -1,0 +1,561 @@
+"""Runs of a comparison on a tiny model: what is written, resumed, refused, and voided."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from types import SimpleNamespace
+from typing import ClassVar
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as limits
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from errata import EditableModel, Fact
+from errata.cache.errors import EditError, ErrataError, UnsupportedEdit
+from errata.cli import app
+from errata.commands import opening
+from errata.compare.inputs.cases import Case, Preference, Probe
+from errata.compare.inputs.files import write_cases
+from errata.compare.inputs.load import own_parts
+from errata.compare.report.document import write_document
+from errata.compare.report.headline import sentence
+from errata.compare.report.page import as_csv, markdown, page
+from errata.compare.report.summary import summarise
+from errata.compare.report.tables import tables, training
+from errata.compare.run.backend_names import Workshop, check_names, is_control, with_controls
+from errata.compare.run.backends import EditorContender
+from errata.compare.run.batches import units
+from errata.compare.run.controls import RandomOfSameSize, shuffled_answers
+from errata.compare.run.records import RECORDS, Run
+from errata.compare.run.runner import Material, Runner, deal_opens
+from errata.compare.run.settings import Settings, text_beside
+from errata.compare.run.training_time import of_parts
+from errata.editing.base import Capabilities
+from errata.editing.changes import WeightChange
+from errata.gates.cosine import CosineGate
+from tests.fakes import StubEncoder
+
+HEAD = "transformer.h.1.mlp.c_proj.weight"
+PLACES = (("Kazakhstan", "Astana"), ("Norway", "Lima"), ("Peru", "Cairo"), ("Egypt", "Oslo"))
+
+
+class Nudge:
+    """Changes one matrix a little for each edit; learns nothing, but moves everything."""
+
+    capabilities = Capabilities()
+    name = "nudge"
+    trained: ClassVar = {}
+
+    def supports(self, edit):
+        return "Peru" not in edit.question
+
+    def plan(self, model, tokenizer, edits):
+        weight = model.get_parameter(HEAD)
+        if any("Egypt" in edit.question for edit in edits):
+            raise UnsupportedEdit("too far", next(e.id for e in edits if "Egypt" in e.question))
+        self.trained = {"second moment": 4.2}  # as ROME's, computed with the first edit
+        drawn = torch.randn(weight.shape, generator=torch.Generator().manual_seed(len(edits)))
+        return [WeightChange(HEAD, 2 * drawn)]
+
+
+class Leak(Nudge):
+    """Leaves the model changed: what must void a run."""
+
+    def supports(self, edit):
+        return True
+
+    def plan(self, model, tokenizer, edits):
+        with torch.no_grad():
+            model.get_parameter(HEAD).add_(1e-3)
+        return []
+
+
+def a_case(place, answer):
+    question = f"What is the capital of {place}?"
+    fact = Fact(question, answer, subject=place)
+    return Case(
+        f"case-{place}",
+        (fact,),
+        (
+            Probe("own", question, (answer,)),
+            Probe("phrasing", f"What is the capital of {place}", (answer,)),
+            Probe("yes or no", f"Is it {answer}?", ("Yes",), f"Is it {place}?", ("No",)),
+            Probe("one hop", "Where?", ("x",), known=(("Who lives there?", "nobody at all"),)),
+            Probe("other subject", f"Tell me what a zebra eats in {place}."),
+            Probe("other relation", f"{place} lies north of the river."),
+        ),
+        (
+            Preference("rewrite", question, answer, "Paris"),
+            Preference("neighbour", "What is the capital of Japan?", answer, "Tokyo"),
+        ),
+        old="Paris",
+        group="capital",
+    )
+
+
+CASES = tuple(a_case(*place) for place in PLACES)
+OPENS = tuple(f"Every {animal} in Tokyo is old" for animal in ("panda", "otter", "whale", "raven"))
+
+
+@pytest.fixture
+def model(models, tokenizer):
+    encoder = StubEncoder()
+    made = EditableModel(
+        copy.deepcopy(models("gpt2")), tokenizer, encoder=encoder,
+        gate=CosineGate(encoder, 0.97), reasoner="verbatim",
+    )  # fmt: skip
+    with made:
+        yield made
+
+
+class Small(Workshop):
+    """Also makes the editors of this file."""
+
+    def contender(self, name, options):
+        editors = {"nudge": Nudge(), "leak": Leak(), "random:nudge": RandomOfSameSize(Nudge())}
+        if name in editors:
+            return EditorContender(name, self.model, editors[name])
+        return super().contender(name, options)
+
+
+def settings(*backends, **changes):
+    given_ = {"modes": ("single",), "sizes": (1, 3), "seeds": (0,), "new_tokens": 6, "extras": 1}
+    return Settings(backends=backends, data="unread", **{**given_, **changes})
+
+
+def runner(model, run, chosen):
+    joining = {name: {} for name in chosen.backends}
+    run.begin({"seeds": list(chosen.seeds), "model": "tiny"}, joining)
+    cases = {seed: CASES for seed in chosen.seeds}
+    material = Material(cases, deal_opens(OPENS, chosen.seeds, None), ("Lima lies north of it.",))
+    return Runner(chosen, Small(model), material, run)
+
+
+def timeless(run):
+    """Return the records without what differs from one moment to the next."""
+    dropped = ("seconds", "memory", "extras")
+    return [{k: v for k, v in r.items() if k not in dropped} for r in run.records()]
+
+
+def test_a_run_measures_every_backend_on_every_case(model, tmp_path):
+    run = Run(tmp_path / "run")
+    before = copy.deepcopy(model.base.state_dict())
+    runner(model, run, settings("cache", "none", "shuffled:cache", "nudge")).run()
+    cases = [r for r in run.records() if r["type"] == "case"]
+    assert [r["backend"] for r in cases] == [
+        name for name in ("cache", "none", "shuffled:cache", "nudge") for _ in CASES
+    ]
+    found = summarise(run)
+    results = found.blocks[0].results
+    assert results["cache"].mean("accuracy") == 1.0
+    assert results["none"].mean("accuracy") == results["shuffled:cache"].mean("accuracy") == 0.0
+    assert results["none"].mean("locality, unrelated") == 1.0
+    assert results["cache"].mean("misses token-equal") == 1.0
+    assert results["cache"].pipeline and results["cache"].mean("own, right if fired") == 1.0
+    assert not results["nudge"].pipeline and results["nudge"].mean("own, fired") is None
+    assert results["cache"].mean("ES") == 1.0 and results["shuffled:cache"].mean("ES") == 0.0
+    assert results["nudge"].mean("locality, neighbours") < 1.0  # the effect is there …
+    assert results["nudge"].mean("KL(before ‖ after)") > 0.0
+    assert results["cache"].mean("KL(before ‖ after)") == 0.0
+    after = model.base.state_dict()  # … and gone
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert not model.edits and set(found.rollbacks.values()) == {True}
+
+
+def test_no_control_is_tested_wherever_it_stands(model, tmp_path):
+    run = Run(tmp_path)
+    runner(model, run, settings("none", "cache", "shuffled:cache", "nudge")).run()
+    tests = summarise(run).blocks[0].tests
+    assert tests and {(test.first, test.second) for test in tests} == {("cache", "nudge")}
+
+
+def test_edits_that_cannot_be_made_are_counted_and_skipped(model, tmp_path):
+    run = Run(tmp_path)
+    runner(model, run, settings("nudge")).run()
+    result = summarise(run).blocks[0].results["nudge"]
+    assert (result.cases, result.unsupported) == (2, 2)
+    assert result.untested == {"one hop": 2}
+    refused = [r for r in run.records() if r.get("unsupported")]
+    assert {r["case"] for r in refused} == {"case-Peru", "case-Egypt"}
+    assert not any("probes" in r for r in refused)
+
+
+def test_yes_or_no_needs_both_forms(model, tmp_path):
+    run = Run(tmp_path)
+    runner(model, run, settings("cache")).run()
+    probes = [p for r in run.records() if r["type"] == "case" for p in r["probes"]]
+    doubled = [p for p in probes if p["kind"] == "yes or no"]
+    assert len(doubled) == 4 and all("denial" in p for p in doubled)
+    assert not any(p["right"] for p in doubled if p["denial"].casefold() != "no")
+
+
+@pytest.mark.parametrize("stop", [1, 3, 5])
+def test_resuming_gives_what_an_uninterrupted_run_gives(model, tmp_path, stop):
+    chosen = settings("cache", "nudge", modes=("batch", "sequential"))
+    whole, broken = Run(tmp_path / "whole"), Run(tmp_path / "broken")
+    first = runner(model, whole, chosen)
+    everything = first.left()
+    first.run()
+    seen = []
+
+    def interrupt(backend):
+        seen.append(backend)
+        if len(seen) == stop:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        runner(model, broken, chosen).run(interrupt)
+    with open(broken.folder / RECORDS, "a") as file:
+        file.write('{"type": "case", "backend": "ca')  # a kill in the middle of a line
+    again = Run(tmp_path / "broken")
+    going = runner(model, again, chosen)
+    assert going.left() == everything - stop
+    going.run()
+    assert timeless(again) == timeless(whole)
+
+
+def test_a_run_that_is_there_measures_nothing_again(model, tmp_path):
+    chosen = settings("cache")
+    runner(model, Run(tmp_path), chosen).run()
+    size = (tmp_path / RECORDS).stat().st_size
+    ticks = []
+    runner(model, Run(tmp_path), chosen).run(ticks.append)
+    assert not ticks and (tmp_path / RECORDS).stat().st_size == size
+    runner(model, Run(tmp_path), settings("cache", "none")).run(ticks.append)  # another joins
+    assert ticks == ["none"] * 4
+
+
+def test_other_settings_are_refused(tmp_path):
+    Run(tmp_path).begin({"seeds": [0], "n": 4}, {"rome": {"layer": 5}})
+    with pytest.raises(ErrataError, match=r"n: 4 there, 5 now"):
+        Run(tmp_path).begin({"seeds": [0], "n": 5}, {})
+    with pytest.raises(ErrataError, match="rome with the options"):
+        Run(tmp_path).begin({"seeds": [0], "n": 4}, {"rome": {"layer": 6}})
+    Run(tmp_path).begin({"seeds": [0], "n": 4}, {"ft": {}})
+    assert list(Run(tmp_path).about()["backends"]) == ["rome", "ft"]
+
+
+def test_another_gate_concerns_only_the_backends_that_use_it(tmp_path):
+    protocol, old, new = {"n": 4}, {"cache": {"gate": "old"}}, {"cache": {"gate": "new"}}
+    Run(tmp_path).begin(protocol, {"cache": {}, "ft": {}}, old)
+    Run(tmp_path).begin(protocol, {"ft": {}}, {})  # goes on, whatever the gate is by now
+    with pytest.raises(ErrataError, match=r"cache with the gate old, found the gate new"):
+        Run(tmp_path).begin(protocol, {"cache": {}}, new)
+    assert Run(tmp_path).about()["parts"] == old
+
+
+def test_pipelines_tell_their_gate_and_reasoner(model):
+    chosen = settings("cache", "shuffled:cache", "nudge", "none")
+    workshop = Small(model)
+    for name in chosen.backends:
+        workshop.contender(name, {})
+    told = own_parts(workshop, chosen)
+    assert set(told) == {"cache", "shuffled:cache"}
+    assert told["cache"] == told["shuffled:cache"]
+    assert told["cache"]["gate"].startswith(type(model.gate).__name__)
+
+
+def test_a_backend_that_does_not_put_the_model_back_voids_the_run(model, tmp_path):
+    run = Run(tmp_path)
+    with pytest.raises(EditError, match="the run is void"):
+        runner(model, run, settings("cache", "leak")).run()
+    found = summarise(run)
+    assert found.void == ("leak",)
+    assert "void" in sentence(found)
+    assert "VOID" in page(found, {}) and found.rollbacks["cache"] is True
+
+
+def test_a_damaged_line_is_named(tmp_path):
+    run = Run(tmp_path)
+    run.begin({}, {"cache": {}})
+    (tmp_path / RECORDS).write_text('{"type": "case"\n')
+    with pytest.raises(ErrataError, match=r"records.jsonl:1"):
+        list(run.records())
+
+
+def test_there_has_to_be_a_run(tmp_path):
+    with pytest.raises(ErrataError, match="errata compare"):
+        summarise(Run(tmp_path / "nowhere"))
+
+
+def test_a_random_change_is_as_large_as_the_editors_and_another(model, tokenizer):
+    edits = list(CASES[0].edits)
+    own = Nudge().plan(model.base, tokenizer, edits)[0]
+    drawn = RandomOfSameSize(Nudge()).plan(model.base, tokenizer, edits)[0]
+    again = RandomOfSameSize(Nudge()).plan(model.base, tokenizer, edits)[0]
+    assert drawn.name == own.name
+    assert float(drawn.delta.norm()) == pytest.approx(float(own.delta.norm()), rel=1e-5)
+    assert not torch.allclose(drawn.delta, own.delta) and torch.equal(drawn.delta, again.delta)
+
+
+def test_shuffled_answers_are_never_the_right_ones():
+    found = shuffled_answers(CASES, 0)
+    for case in CASES:
+        for edit in case.edits:
+            assert found[edit.id] not in (edit.answer, case.old)
+    with pytest.raises(EditError, match="--no-controls"):
+        shuffled_answers(CASES[:1], 0)
+
+
+@limits(deadline=None, max_examples=40)
+@given(st.sampled_from(["single", "batch", "sequential"]), st.integers(1, 7), st.integers(1, 9))
+def test_units_edit_before_they_judge_and_judge_everyone(mode, count, size):
+    cases = [a_case(f"Place{i}", f"Answer{i}") for i in range(count)]
+    judged = []
+    for unit in units(mode, (size, 10**9), cases):
+        made = []
+        for step in unit.steps:
+            made += [case.id for group in step.made for case in group]
+            assert {case.id for case in step.judged} <= set(made)
+            assert len(made) == len(set(made)) and len(made) <= step.size
+            judged += [(step.size, case.id) for case in step.judged]
+            if mode == "sequential":
+                assert made == [case.id for case in cases[: step.size]]
+                assert all(len(group) == 1 for group in step.made)
+    assert len(judged) == len(set(judged))
+    everyone = {case.id for case in cases}
+    sizes = {size for size, _ in judged}
+    assert {case for at, case in judged if at == max(sizes)} == everyone
+
+
+def test_no_open_question_is_asked_under_two_seeds():
+    dealt = deal_opens([f"q{i}" for i in range(50)] + ["q1"], (0, 1, 2), 30)
+    asked = [question for share in dealt.values() for question in share]
+    assert len(asked) == len(set(asked)) == 30
+
+
+def test_a_report_needs_records_only_and_escapes_every_text(model, tmp_path):
+    run = Run(tmp_path)
+    runner(model, run, settings("cache", "nudge", modes=("single", "sequential"))).run()
+    path = tmp_path / RECORDS
+    path.write_text(path.read_text().replace("zebra", "<script>alert(1)</script>|x"))
+    found = summarise(Run(tmp_path))
+    made = page(found, {"A chart": "<svg></svg>"})
+    assert "&lt;script&gt;" in made and "<script>" not in made
+    assert "zebra" not in made and "nudge" in made and "http" not in made.split("run.json")[0]
+    text = markdown(found)
+    assert "Retention" in text and "Paired tests" in text
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert all("|x" not in row.replace("\\|x", "") for row in rows)
+    assert as_csv(found).count("\n") > 20
+    json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_a_report_is_made_without_torch(model, tmp_path):
+    runner(model, Run(tmp_path), settings("cache", "none")).run()
+    code = (
+        "import sys\nfrom pathlib import Path\n"
+        "from errata.compare.run.records import Run\nfrom errata.compare.report.summary import summarise\n"
+        "from errata.compare.report.page import page\nfrom errata.compare.report.charts import charts\n"
+        f"found = summarise(Run(Path({str(tmp_path)!r})))\n"
+        "print(len(page(found, charts(found))), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    length, torch_there = done.stdout.split()
+    assert int(length) > 10_000 and torch_there == "False"
+
+
+def test_a_stored_answer_is_no_running_text(model, tmp_path):
+    run = Run(tmp_path)
+    runner(model, run, settings("cache", "nudge", extras=4)).run()
+    results = summarise(run).blocks[0].results
+    assert results["nudge"].estimates["fluency"].n == 2
+    fired = [r for r in run.records() if r.get("backend") == "cache" and "probes" in r]
+    assert all("hit" in r["extras"] and "miss" in r["extras"] for r in fired)
+
+
+def test_training_time_is_what_the_cards_tell(tmp_path):
+    gate = SimpleNamespace(
+        stored=SimpleNamespace(
+            card={"seconds": 731, "cross-encoder": {"seconds": 2327, "started from": "clear"}}
+        )
+    )
+    adapter = SimpleNamespace(
+        card=SimpleNamespace(training={"seconds": 60, "first stretch": {"seconds": 30.5}})
+    )
+    told = of_parts(gate, SimpleNamespace(chosen=adapter))
+    assert told == {
+        "gate": 731.0, "gate: cross-encoder, from clear": 2327.0,
+        "reasoner": 60.0, "reasoner: first stretch": 30.5,
+    }  # fmt: skip
+    assert of_parts(CosineGate(StubEncoder(), 0.9), object()) == {}
+    assert training(told).startswith("52 min: gate 12 min, gate: cross-encoder, from clear 39 min")
+    assert (training({}), training({"second moment": 4.21})) == ("nothing", "second moment 4.2 s")
+
+
+def test_a_report_tells_what_was_trained_beforehand(model, tmp_path):
+    run = Run(tmp_path)
+    runner(model, run, settings("cache", "none", "nudge", "random:nudge")).run()
+    found = summarise(Run(tmp_path))
+    moment = {"second moment": 4.2}
+    assert found.trained == {"cache": {}, "none": {}, "nudge": moment, "random:nudge": moment}
+    table = next(t for t in tables(found, found.blocks[0]) if t.title == "Efficiency")
+    assert {row[0]: row[-1] for row in table.rows} == {
+        "cache": "nothing", "none (control)": "nothing", "nudge": "second moment 4.2 s",
+        "random:nudge (control)": "second moment 4.2 s",
+    }  # fmt: skip
+    assert "second moment 4.2 s" in page(found, {}) and "second moment 4.2 s" in markdown(found)
+    assert ",,nudge,trained beforehand: second moment,s,4.2,,,,\n" in as_csv(found)
+    assert found.to_json()["trained"]["nudge"] == moment
+    earlier = dataclasses.replace(found, trained={})  # a run of an errata that did not tell
+    assert "trained beforehand" not in markdown(earlier)
+
+
+def test_the_document_says_it_in_words_and_tells_runs_beside_one_another(model, tmp_path):
+    run = Run(tmp_path / "run")
+    runner(model, run, settings("cache", "none", "nudge")).run()
+    found = summarise(run)
+    write_document(found, tmp_path / "comparison.md", [found])
+    text = (tmp_path / "comparison.md").read_text()
+    line = next(row for row in text.splitlines() if row.startswith("| cache | high (100%)"))
+    assert "| quick (" in line and line.endswith("| yes | yes |")
+    assert any(row.startswith("| none (control) | low (0%)") for row in text.splitlines())
+    assert any(row.startswith("| nudge | low (0%)") for row in text.splitlines())
+    assert "## Another run" in text and "| cache | +0.0 [+0.0, +0.0] n 4 |" in text
+    for picture in re.findall(r"\]\((comparison/[^)]+)\)", text):
+        assert (tmp_path / picture).read_text().startswith("<svg")
+
+
+def test_the_commands(model, tmp_path, monkeypatch):
+    write_cases(CASES, tmp_path / "cases.jsonl")
+    (tmp_path / "open.txt").write_text("\n".join(OPENS))
+    monkeypatch.setattr(opening, "open_model", lambda *_: model)
+    common = ["compare", "--data", str(tmp_path / "cases.jsonl"), "--out", str(tmp_path / "run"),
+              "--open", str(tmp_path / "open.txt"), "--tokens", "6", "--extras", "0"]  # fmt: skip
+    ask = CliRunner().invoke
+    done = ask(app, [*common, "--backends", "cache", "--seed", "0,1"])
+    assert done.exit_code == 0, done.output
+    assert "100.0% of the edited questions" in done.output
+    assert (tmp_path / "run" / "report.html").is_file()
+    kinds = Counter(record["type"] for record in Run(tmp_path / "run").records())
+    assert kinds == {"case": 2 * 4 * 4, "rollback": 2 * 4, "training": 2 * 4}
+    told = ask(app, ["report", str(tmp_path / "run"), "--json"])
+    assert json.loads(told.output)["void"] == []
+    told = ask(app, ["report", str(tmp_path / "run"), "--csv"])
+    assert "single,1,cache,accuracy,share,1.0" in told.output
+    refused = ask(app, [*common, "--backends", "cache", "--seed", "0,1,2"])
+    assert refused.exit_code == 1 and "seeds: [0, 1] there, [0, 1, 2] now" in refused.output
+    for words in (["--backends", "rmoe"], ["--backends", "cache", "--options", "{"],
+                  ["--backends", "cache", "--sizes", "many"]):  # fmt: skip
+        assert ask(app, [*common, *words]).exit_code in (1, 2)
+
+
+def test_a_report_says_of_which_split_its_cases_are(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(opening, "open_model", lambda *_: model)
+    for split, warned in (("tune", True), ("test", False), ("", False)):
+        cases = [dataclasses.replace(case, split=split) for case in CASES]
+        data, out = tmp_path / f"{split}cases.jsonl", tmp_path / f"{split}run"
+        write_cases(cases, data)
+        done = CliRunner().invoke(
+            app, ["compare", "--data", str(data), "--out", str(out), "--backends", "cache",
+                  "--no-controls", "--tokens", "4", "--extras", "0"],
+        )  # fmt: skip
+        assert done.exit_code == 0, done.output
+        report = (out / "report.md").read_text()
+        assert ("TUNE SPLIT" in done.output) == ("TUNE SPLIT" in report) == warned
+        assert f"- split: {split or 'not told by the data'}" in report
+
+
+def test_held_out_text_is_taken_from_beside_the_data(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(opening, "open_model", lambda *_: model)
+    data = tmp_path / "cases.jsonl"
+    write_cases(CASES, data)
+    common = ["compare", "--data", str(data), "--backends", "none", "--no-controls",
+              "--tokens", "4", "--extras", "0", "--out"]  # fmt: skip
+    assert CliRunner().invoke(app, [*common, str(tmp_path / "without")]).exit_code == 0
+    text_beside(data).write_text("Lima lies north of the river.\n\nOslo is old.\n")
+    assert CliRunner().invoke(app, [*common, str(tmp_path / "with")]).exit_code == 0
+    found = {
+        name: {tuple(r["perplexity"]) for r in Run(tmp_path / name).records() if "case" in r}
+        for name in ("without", "with")
+    }
+    assert found["without"] == {()}
+    ((before, after),) = found["with"]
+    assert before == after > 1
+    told = Run(tmp_path / "with").about()["protocol"]["files"]["text"]
+    assert told["name"] == "cases.held-out.txt"
+
+
+def test_the_sentence_names_the_best_first_whatever_the_order(model, tmp_path):
+    run = Run(tmp_path)
+    runner(model, run, settings("nudge", "cache")).run()
+    told = sentence(summarise(run))
+    assert "cache (" in told and told.index("cache (") < told.index("nudge (")
+    assert "cache answers 100.0% of the edited questions" in told
+    assert "4.2 s of training beforehand" in told
+
+
+class Remembering(StubEncoder):
+    """An encoder that tells how often it was to forget."""
+
+    forgotten = 0
+
+    def forget(self):
+        self.forgotten += 1
+
+
+def test_what_is_timed_is_as_if_it_were_new(models, tokenizer, tmp_path):
+    encoder = Remembering()
+    gate = CosineGate(encoder, 0.97)
+    made = EditableModel(copy.deepcopy(models("gpt2")), tokenizer, encoder=encoder, gate=gate,
+                         reasoner="verbatim")  # fmt: skip
+    with made:
+        runner(made, Run(tmp_path / "cache"), settings("cache", extras=1)).run()
+        each, timed = len(CASES), 2 * 5  # a hit and a miss, five times each
+        assert encoder.forgotten == each + timed
+        runner(made, Run(tmp_path / "nudge"), settings("nudge", extras=1)).run()
+        assert encoder.forgotten == each + timed
+
+
+def test_disagreements_name_edits_and_both_forms(model, tmp_path):
+    run = Run(tmp_path)
+    runner(model, run, settings("cache", "nudge")).run()
+    rows = [json.loads(line) for line in (tmp_path / RECORDS).read_text().splitlines()]
+    for row in rows:  # a yes-or-no question that the cache alone gets right
+        for probe in row.get("probes", ()):
+            if row["backend"] == "cache" and probe["kind"] == "yes or no":
+                edit = row["edits"][0]
+                probe |= {"right": True, "answer": "Yes", "denial": "No", "fired": [edit["id"]]}
+    (tmp_path / RECORDS).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = summarise(Run(tmp_path))
+    (told,) = [r for r in found.disagreements
+               if r["kind"] == "yes or no" and "Norway" in r["false_question"]]  # fmt: skip
+    assert told["denials"] == ["No"]
+    assert told["answers"]["cache"]["by"] == ["What is the capital of Norway?"]
+    assert "Is it Lima? / Is it Norway?" in page(found, {}) and "Yes / No" in page(found, {})
+    assert "base: this edit" in page(found, {})
+
+
+def test_names_of_backends():
+    check_names(["cache", "rome", "random:ft", "shuffled:cache", "shuffled:rome", "none"])
+    with pytest.raises(ErrataError, match="did you mean 'rome'"):
+        check_names(["rmoe"])
+    with pytest.raises(ErrataError, match="expected a backend"):
+        check_names(["random:cache"])
+    found = with_controls(["cache", "rome"])
+    assert found == ("cache", "rome", "none", "shuffled:cache", "cache:verbatim", "random:rome")
+    assert [name for name in found if not is_control(name)] == ["cache", "rome"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"modes": ("often",)}, "expected a mode"),
+        ({"sizes": (0,)}, "at least 1"),
+        ({"seeds": (0, 0)}, "each once"),
+        ({"options": {"memit": {}}}, "options of memit"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(changes, message):
+    with pytest.raises(ErrataError, match=message):
+        settings("cache", **changes)

@@ -1,0 +1,1 @@
+"""Scripts that build shipped data and models; never part of the wheel."""

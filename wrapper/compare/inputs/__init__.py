@@ -1,0 +1,1 @@
+"""What a comparison reads: cases, in every format of the field."""

@@ -1,0 +1,204 @@
+"""The probes of a bench case: what is asked about one change of a fact."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator
+
+from errata.compare.inputs import chinese
+from errata.compare.inputs.atlas_world import World
+from errata.compare.inputs.cases import Preference, Probe
+from errata.facts import Relation, fill, nested, opening
+from errata.reasoners.training.examples import Change, yes_no_words
+
+_ALIASES, _HOPS, _OTHER_SUBJECTS, _OTHER_RELATIONS, _NEIGHBOURS = 3, 2, 4, 2, 5
+
+_BESIDE = {
+    "person": ("How many brothers and sisters did {s} have?", "Did {s} wear glasses?"),
+    "animal": ("How much does {a_s} weigh at birth?", "Can {a_s} swim?"),
+    "element": ("Does {s} conduct electricity?", "In which mines is {s} found?"),
+    "book": ("Is {s} part of a series?", "Has {s} been made into a film?"),
+    "play": ("How many acts does {s} have?", "In which theatre was {s} first put on?"),
+    "painting": ("On what material was {s} painted?", "Has {s} ever been stolen?"),
+    "sculpture": ("How heavy is {s}?", "Is {s} made of marble or of bronze?"),
+    "music": ("In what key is {s}?", "How many movements does {s} have?"),
+    "song": ("On which album is {s}?", "How long is the song {s}?"),
+    "film": ("How many awards did {s} win?", "In what genre is {s}?"),
+    "landmark": ("How many people visit {the_s} each year?", "Is {the_s} lit up at night?"),
+    "nature": ("How many people visit {the_s} each year?", "Is {the_s} protected by law?"),
+    "city": ("Which bus goes to the centre of {s}?", "Is there a zoo in {s}?"),
+    "university": ("What are the colours of {s}?", "Does {s} have a medical school?"),
+    "dish": ("How long does it take to prepare {s}?", "Is {s} eaten hot or cold?"),
+    "moon": ("How far is {s} from the sun?", "Is there ice on {s}?"),
+    "god": ("With which animal is {s} shown?", "On which day was {s} worshipped?"),
+    "invention": ("What did people use before {s}?", "What is a patent for {s} worth?"),
+    "compound": ("Does {s} dissolve in water?", "How is {s} made in a factory?"),
+    "instrument": ("How old is the {s}?", "How heavy is {a_s}?"),
+    "club": ("How many members does {s} have?", "What are the colours of {s}?"),
+}
+"""Questions that the table cannot answer, for subjects of which it knows little else."""
+
+
+def probes(world: World, change: Change, question: str, rng: random.Random) -> Iterator[Probe]:
+    """Yield the probes of a case, in the order of the kinds.
+
+    :param world: what is edited and what is not.
+    :param change: the fact and its new object.
+    :param question: the edit's own.
+    :param rng: draws.
+    """
+    answers = world.names(change.target)
+    yield Probe("own", question, answers)
+    yield from _phrasings(world, change, answers, rng)
+    yield from _aliases(world, change, answers, rng)
+    yield from _reversed(world, change, rng)
+    yield from _hops(world, change, rng)
+    yield from _two_hops(world, change, rng)
+    yield from _yes_no(world, change, rng)
+    yield from _other_language(world, change)
+    yield from _locality(world, change, rng)
+
+
+def _phrasings(
+    world: World, change: Change, answers: tuple[str, ...], rng: random.Random
+) -> Iterator[Probe]:
+    """Yield the edit's question in every form held out of training, and as one such statement."""
+    relation, fact = world.relation(change.fact), change.fact
+    for template in relation.questions_held_out:
+        yield Probe("phrasing", fill(template, fact.subject), answers)
+    if relation.statements_held_out:
+        template = rng.choice(relation.statements_held_out)
+        yield Probe("phrasing", opening(template, fact.subject, change.target), answers)
+
+
+def _aliases(
+    world: World, change: Change, answers: tuple[str, ...], rng: random.Random
+) -> Iterator[Probe]:
+    """Yield questions by other names, by which the base has to know the subject already."""
+    relation, fact = world.relation(change.fact), change.fact
+    for alias in world.source.aliases.get(fact.subject, ())[:_ALIASES]:
+        prompt = fill(rng.choice(_unseen(relation)), alias)
+        known = ((fill(relation.questions[0], alias), fact.believed),)
+        yield Probe("alias", prompt, answers, known=known)
+
+
+def _reversed(world: World, change: Change, rng: random.Random) -> Iterator[Probe]:
+    relation, fact = world.relation(change.fact), change.fact
+    if relation.reversed and world.leads_back(fact, change.target):
+        template = rng.choice(relation.reversed_held_out or relation.reversed)
+        prompt = fill(template, "", change.target, bare=True)
+        yield Probe("reversed", prompt, world.names(fact.subject))
+
+
+def _hops(world: World, change: Change, rng: random.Random) -> Iterator[Probe]:
+    """Yield questions about the new object, named by way of the subject.
+
+    Not those that the old object would answer the same: they tell nothing.
+    """
+    relation, fact = world.relation(change.fact), change.fact
+    seconds = world.seconds(relation, change.target) if relation.descriptor else []
+    for second in rng.sample(seconds, min(_HOPS, len(seconds))):
+        answer = world.believed(change.target, second.name) or ""
+        before = world.before(fact.believed, second.name)
+        if answer in (fact.subject, change.target, before):
+            continue
+        prompt = nested(_plain(second, rng), rng.choice(relation.descriptor), fact.subject)
+        known = ((fill(second.questions[0], change.target), answer),)
+        yield Probe("one hop", prompt, world.names(answer), known=known)
+
+
+def _two_hops(world: World, change: Change, rng: random.Random) -> Iterator[Probe]:
+    """Yield one question two steps from the new object on, if the table has one that reads well."""
+    relation, fact = world.relation(change.fact), change.fact
+    found = []
+    for second in world.seconds(relation, change.target):
+        bridge = world.believed(change.target, second.name) or ""
+        for third in world.seconds(second, bridge):
+            answer = world.believed(bridge, third.name) or ""
+            old_bridge = world.before(fact.believed, second.name) or ""
+            before = world.before(old_bridge, third.name)
+            ways_back = (fact.subject, change.target, bridge, before)
+            if answer not in ways_back and bridge != fact.subject:
+                found.append((second, bridge, third, answer))
+    # "the continent of the home of X" can be read, "the country where the city where X is lies" not
+    first = [phrase for phrase in relation.descriptor if phrase.endswith("s}")]
+    found = [chain for chain in found if chain[0].descriptor and first]
+    if not found:
+        return
+    second, bridge, third, answer = rng.choice(found)
+    inner = fill(rng.choice(first), fact.subject)
+    inner = inner[:1].lower() + inner[1:] if inner[:4] == "The " else inner
+    prompt = nested(_plain(third, rng), rng.choice(second.descriptor), inner)
+    known = (
+        (fill(second.questions[0], change.target), bridge),
+        (fill(third.questions[0], bridge), answer),
+    )
+    yield Probe("two hops", prompt, world.names(answer), known=known)
+
+
+def _yes_no(world: World, change: Change, rng: random.Random) -> Iterator[Probe]:
+    relation, fact = world.relation(change.fact), change.fact
+    templates = relation.yes_no_held_out or relation.yes_no
+    if templates:
+        template = rng.choice(templates)
+        objects = (world.in_sentence(o, relation) for o in (change.target, fact.believed))
+        true, false = (fill(template, fact.subject, obj) for obj in objects)
+        yes, no = yes_no_words(relation)
+        yield Probe("yes or no", true, (yes,), false_prompt=false, denials=(no,))
+
+
+def _other_language(world: World, change: Change) -> Iterator[Probe]:
+    """Yield the question in Chinese, or of a Chinese edit in English; either may answer."""
+    twin = chinese.twin(change.fact.subject, change.fact.relation)
+    target = chinese.other_name(change.target)
+    before = world.before(*twin) if twin else None
+    if twin is None or target is None or before is None:
+        return
+    subject, relation = twin[0], world.source.relations[twin[1]]
+    prompt = fill(relation.questions_held_out[0], subject)
+    known = ((fill(relation.questions[0], subject), before),)
+    yield Probe("other language", prompt, (target, change.target), known=known)
+
+
+def _locality(world: World, change: Change, rng: random.Random) -> Iterator[Probe]:
+    """Yield hard neighbours: other subjects, the first in the edit's own words; other relations."""
+    relation, fact = world.relation(change.fact), change.fact
+    for at, other in enumerate(world.other_subjects(fact, _OTHER_SUBJECTS, rng)):
+        template = relation.questions[0] if at == 0 else rng.choice(_unseen(relation))
+        yield Probe("other subject", fill(template, other.subject), gold=other.believed)
+    siblings = list(world.other_relations(fact))
+    for sibling in rng.sample(siblings, min(_OTHER_RELATIONS, len(siblings))):
+        prompt = fill(rng.choice(_unseen(world.relation(sibling))), fact.subject)
+        yield Probe("other relation", prompt, gold=sibling.believed)
+    lacking = max(0, _OTHER_RELATIONS - len(siblings))
+    for template in _BESIDE.get(fact.kind, ())[:lacking]:
+        yield Probe("other relation", fill(template, fact.subject))
+
+
+def preferences(
+    world: World, change: Change, question: str, rng: random.Random
+) -> Iterator[Preference]:
+    """Yield what is scored by likelihood: own question, held-out statements, like neighbours."""
+    relation, fact = world.relation(change.fact), change.fact
+    new, old = change.target, fact.believed
+    yield Preference("rewrite", question, new, old)
+    for template in relation.statements_held_out:
+        yield Preference("paraphrase", opening(template, fact.subject, new), new, old)
+    for other in world.same_object(fact, _NEIGHBOURS, rng) if relation.statements else ():
+        template = rng.choice(relation.statements)
+        yield Preference("neighbour", opening(template, other.subject, old), new, old)
+
+
+def _unseen(relation: Relation) -> tuple[str, ...]:
+    return relation.questions_held_out or relation.questions
+
+
+def _plain(relation: Relation, rng: random.Random) -> str:
+    """Return a question that can take a long phrase for its subject.
+
+    Not "… is {s}'s capital?", and not "the city of {s}", where the phrase says "the city where".
+    """
+    named = re.compile(rf"\b{re.escape(relation.subject)}( of)? {{|s}}'s")
+    fitting = [text for text in relation.questions if not named.search(text)]
+    return rng.choice(fitting or relation.questions)

@@ -1,0 +1,1 @@
+"""What a comparison reports: estimates, tables, charts, pages."""

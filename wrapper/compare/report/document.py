@@ -1,0 +1,134 @@
+"""``docs/comparison.md``: the comparison of methods by five properties, in words, from records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from errata.cache.storage.atomic import write_atomically
+from errata.compare.report.charts import charts
+from errata.compare.report.estimates import Estimate
+from errata.compare.report.headline import sentence
+from errata.compare.report.measures import FIVE, MEASURES
+from errata.compare.report.page import markdown
+from errata.compare.report.summary import Block, Result, Summary, apart
+from errata.compare.report.tables import NONE, Table, duration, labelled, of_group, points, shown
+from errata.compare.run.backend_names import NONE as BASE
+
+HIGH, LOW = 0.9, 0.6
+QUICK = 1.0
+"""Seconds up to which an edit is quick."""
+
+_WORDS = """\
+The usual table of this field, in words, each word from a measurement: *high* from {high:.0%},
+*low* below {low:.0%}, *medium* between. *Quick* is up to {quick:.0f} second an edit, median, on the
+machine that the run was made on.
+"""
+_APART = (
+    "Points more than above, over the cases that both runs have: the mean of the cases' "
+    "differences, 95% intervals by resampling cases, n cases."
+)
+
+
+def write_document(summary: Summary, path: Path, others: Sequence[Summary] = ()) -> None:
+    """Write the document, and its charts in a folder of its name beside it.
+
+    :param summary: a run.
+    :param path: such as ``docs/comparison.md``; its charts go to ``docs/comparison/``.
+    :param others: runs under other conditions, to be told beside it.
+    :raises errata.cache.errors.MissingExtra: matplotlib is not installed.
+    """
+    drawn = charts(summary)
+    folder = path.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = []
+    for title, picture in drawn.items():
+        name = f"{title.lower().replace(' ', '-')}.svg"
+        write_atomically(folder / name, picture.encode())
+        pictures.append(f"![{title}]({folder.name}/{name})")
+    write_atomically(path, document(summary, pictures, others).encode())
+
+
+def document(summary: Summary, pictures: Sequence[str] = (), others: Sequence[Summary] = ()) -> str:
+    """Return the document as Markdown.
+
+    :param summary: a run.
+    :param pictures: Markdown of its charts.
+    :param others: runs under other conditions.
+    """
+    words = in_words(summary, summary.blocks[0])
+    body = markdown(summary).split("\n\n", 2)[2]
+    note = _WORDS.format(high=HIGH, low=LOW, quick=QUICK)
+    return "\n\n".join([
+        "# Ways of editing, compared",
+        "Made by `errata report RUN --document FILE` from a run's records; do not "
+        "edit by hand.",
+        sentence(summary),
+        "## In words", note.strip(), words.markdown(),
+        *pictures,
+        *(part for other in others for part in _beside(summary, other)),
+        body,
+    ])  # fmt: skip
+
+
+def _beside(summary: Summary, other: Summary) -> list[str]:
+    """Return what another run found, and how far it is from the first on the same cases."""
+    there, here = other.blocks[0], summary.blocks[0]
+    edits = other.about["protocol"].get("parts", {}).get("background edits", 0)
+    title = f"## The same with {edits:,} more edits in the caches" if edits else "## Another run"
+    found = of_group(there, "properties", "Properties")
+    measures = [measure for measure in MEASURES if measure.name in FIVE]
+    rows = tuple(
+        (
+            labelled(name),
+            *(_more(apart(m, other.records[name], summary.records[name])) for m in measures),
+        )
+        for name in there.results
+        if name in here.results
+    )
+    differences = Table("", "", ("backend", *(m.name for m in measures)), rows)
+    return [
+        title, f"{there.title[0].upper()}{there.title[1:]}.",
+        *([] if found is None else [found.markdown()]),
+        _APART, differences.markdown(),
+    ]  # fmt: skip
+
+
+def _more(found: Estimate | None) -> str:
+    if found is None:
+        return NONE
+    return f"{points(found.mean)} [{points(found.low)}, {points(found.high)}] n {found.n}"
+
+
+def in_words(summary: Summary, block: Block) -> Table:
+    """Return the five properties in words: high, medium, low; quick or slow; yes or no."""
+    header = ("backend", *FIVE, "efficiency", "trained beforehand", "weights untouched",
+              "undone bit for bit")  # fmt: skip
+    rows = tuple(_row(summary, result) for result in block.results.values())
+    return Table("In words", "", header, rows)
+
+
+def _row(summary: Summary, result: Result) -> tuple[str, ...]:
+    exact = summary.rollbacks.get(result.backend)
+    trained = summary.trained.get(result.backend)
+    return (
+        labelled(result.backend),
+        *(_word(result.mean(name)) for name in FIVE),
+        _speed(result.mean("seconds an edit")),
+        NONE if trained is None else duration(sum(trained.values())) if trained else "nothing",
+        "yes" if result.pipeline or result.backend == BASE else "no",
+        NONE if exact is None else "yes" if exact else "NO",
+    )
+
+
+def _word(share: float | None) -> str:
+    if share is None:
+        return NONE
+    word = "high" if share >= HIGH else "low" if share < LOW else "medium"
+    return f"{word} ({100 * share:.0f}%)"
+
+
+def _speed(seconds: float | None) -> str:
+    if seconds is None:
+        return NONE
+    return f"{'quick' if seconds <= QUICK else 'slow'} ({shown(seconds, 's')})"

@@ -1,0 +1,1 @@
+"""How any editor is applied: changes, stack, lock, backends in use."""

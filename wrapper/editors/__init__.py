@@ -1,0 +1,1 @@
+"""Editors: methods that change weights or add parameters, one module each."""

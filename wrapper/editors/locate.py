@@ -1,0 +1,269 @@
+"""Finding ROME's layer and settings for a model: causal tracing, and trial edits at every layer.
+
+Where a fact is *read* (tracing) and where it is best *edited* are not always the same layer
+(Hase et al. 2023, https://arxiv.org/abs/2301.04213), so the trial edits decide; tracing is there
+to be looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import harmonic_mean
+from typing import TYPE_CHECKING, Any
+
+from errata.cache.errors import EditError, MissingExtra
+from errata.cache.records import Fact
+from errata.cache.text.subject import subject_of
+from errata.editing.changes import applied
+from errata.editors.rome import Rome
+from errata.editors.shared.prompts import Target, batch_of, forms_of
+from errata.editors.shared.tracing import Traced, trace
+from errata.module_paths import sites_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from errata.generation.base_model import GenerativeModel
+
+ANSWER_TOKENS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A fact to be edited on trial, and what the model says now.
+
+    :param fact: question, new answer, and tests: ``fires`` are paraphrases, ``silent`` neighbours.
+    :param old: the model's own answer to the question.
+    :param neighbours: the neighbours' questions with the model's own answers.
+    """
+
+    fact: Fact
+    old: str
+    neighbours: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What ROME does at one layer with one clamp, mean over facts; likelihoods, not generation.
+
+    :param layer: from 0.
+    :param clamp: setting of ROME.
+    :param nll: of the new answers in the search for the value, in nats.
+    :param efficacy: share of edits after which the new answer is likelier than the old one.
+    :param generality: the same on paraphrases; None where there are none.
+    :param locality: share of neighbours whose answer stays likelier than the new one; None where
+        there are none.
+    :param facts: how many edits were tried.
+    """
+
+    layer: int
+    clamp: float
+    nll: float
+    efficacy: float
+    generality: float | None
+    locality: float | None
+    facts: int
+
+    @property
+    def score(self) -> float:
+        """Harmonic mean of the three, 0 to 1."""
+        known = [x for x in (self.efficacy, self.generality, self.locality) if x is not None]
+        return harmonic_mean(known)
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """What was found about a model.
+
+    :param traced: causal tracing.
+    :param trials: in order of layer and clamp.
+    """
+
+    traced: Traced
+    trials: tuple[Trial, ...]
+
+    @property
+    def best(self) -> Trial:
+        """The trial with the highest score; of equals, the one whose search went best."""
+        return max(self.trials, key=lambda trial: (trial.score, -trial.nll))
+
+
+def cases_of(
+    model: GenerativeModel, tokenizer: PreTrainedTokenizerBase, facts: Sequence[Fact]
+) -> list[Case]:
+    """Return the facts that can be tried, with the model's own answers.
+
+    Left out are facts without a subject in the question, and those the model says already.
+
+    :param model: the model, unedited.
+    :param tokenizer: its tokenizer.
+    :param facts: with tests, if generality and locality are to be seen.
+    :raises EditError: none is left.
+    """
+    usable = [fact for fact in facts if Rome().supports(fact)]
+    found = []
+    for fact in usable:
+        questions = [fact.question, *fact.tests.silent]
+        old, *others = [answer_of(model, tokenizer, question) for question in questions]
+        if old and old != fact.answer:
+            known = zip(fact.tests.silent, others, strict=True)
+            found.append(Case(fact, old, tuple((q, a) for q, a in known if a and a != fact.answer)))
+    if not found:
+        raise EditError(
+            f"expected facts with a subject that the model answers otherwise, found none among "
+            f"{len(facts)}; give patches with other answers than its own (errata ask --no-edits)"
+        )
+    return found
+
+
+def answer_of(model: GenerativeModel, tokenizer: PreTrainedTokenizerBase, question: str) -> str:
+    """Return the first line of what the model itself says, greedy, at most 12 tokens."""
+    import torch
+
+    from errata.generation.chat import encoded, prompt_of
+    from errata.generation.token_writer import AnswerWriter
+
+    prompt = prompt_of(question, tokenizer)
+    pad = tokenizer.pad_token_id
+    pad = 0 if pad is None else int(pad)
+    ids, mask = (tensor.to(model.device) for tensor in encoded([prompt], tokenizer, pad, left=True))
+    with torch.no_grad():
+        row = model.generate(
+            ids, attention_mask=mask, max_new_tokens=ANSWER_TOKENS, do_sample=False,
+            num_beams=1, pad_token_id=pad,
+        )[0]  # fmt: skip
+    start = 1 if model.config.is_encoder_decoder else ids.shape[1]
+    said = AnswerWriter(tokenizer).decode(row[start:].tolist()).strip()
+    return said.split("\n")[0].strip()
+
+
+def traced(
+    model: GenerativeModel,
+    tokenizer: PreTrainedTokenizerBase,
+    cases: Sequence[Case],
+    **options: Any,
+) -> Traced:
+    """Return the causal tracing of the model's own answers.
+
+    :param options: of :func:`errata.editors.shared.tracing.trace`.
+    """
+    targets = [Target(c.fact.question, subject_of(c.fact), c.old) for c in cases]
+    return trace(model, tokenizer, targets, **options)
+
+
+def trials(
+    model: GenerativeModel,
+    tokenizer: PreTrainedTokenizerBase,
+    cases: Sequence[Case],
+    *,
+    layers: Sequence[int] | None = None,
+    clamps: Sequence[float] | None = None,
+    **options: Any,
+) -> Iterator[Trial]:
+    """Try every case at every layer and clamp, one edit at a time; the model stays as it is.
+
+    :param model: the model.
+    :param tokenizer: its tokenizer.
+    :param cases: what to edit.
+    :param layers: by default all.
+    :param clamps: by default the one that ROME would take.
+    :param options: of :class:`~errata.editors.rome.Rome`.
+    """
+    sites = sites_of(model, sites=options.get("sites"))
+    editor = Rome(**options).changed(hopeless=float("inf"))
+    usual = editor.settings_for(model)
+    for layer in layers if layers is not None else range(sites.layers):
+        for clamp in clamps or (usual.clamp,):
+            chosen = editor.changed(layer=layer, clamp=clamp)
+            yield _tried(model, tokenizer, cases, chosen, layer, clamp)
+
+
+def _tried(
+    model: GenerativeModel,
+    tokenizer: PreTrainedTokenizerBase,
+    cases: Sequence[Case],
+    editor: Rome,
+    layer: int,
+    clamp: float,
+) -> Trial:
+    efficacy: list[bool] = []
+    generality: list[bool] = []
+    locality: list[bool] = []
+    losses = []
+    for case in cases:
+        fact = case.fact
+        with applied(model, editor.plan(model, tokenizer, [fact])):
+            losses.append(editor.losses[fact.id])
+            new, old = fact.answer, case.old
+            efficacy.append(_likelier(model, tokenizer, fact.question, new, old))
+            clozes = forms_of(fact.question, subject_of(fact))[1:]
+            for question in (*fact.tests.fires, *clozes):
+                generality.append(_likelier(model, tokenizer, question, new, old))
+            for question, answer in case.neighbours:
+                locality.append(_likelier(model, tokenizer, question, answer, new))
+    return Trial(
+        layer, clamp, sum(losses) / len(losses), sum(efficacy) / len(efficacy),
+        _mean(generality), _mean(locality), len(cases),
+    )  # fmt: skip
+
+
+def _likelier(
+    model: GenerativeModel,
+    tokenizer: PreTrainedTokenizerBase,
+    question: str,
+    one: str,
+    other: str,
+) -> bool:
+    import torch
+
+    subject = question  # not needed for likelihoods: any part of the prompt will do
+    batch = batch_of(model, tokenizer, [Target(question, subject, said) for said in (one, other)])
+    with torch.no_grad():
+        first, second = batch.nll(model(**batch.inputs, use_cache=False).logits).tolist()
+    return bool(first < second)
+
+
+def _mean(values: Sequence[bool]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def plot(located: Located, path: str | Path) -> None:
+    """Draw what was found, as PNG.
+
+    :param path: the file; its folder exists.
+    :raises MissingExtra: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
+    except ImportError as error:
+        raise MissingExtra(
+            "expected the package `matplotlib` for a plot, found none; install errata[plots], or "
+            "leave out the plot (--json prints the figures)"
+        ) from error
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    both: Any = figure.subplots(1, 2)
+    left, right = both
+    layers = range(len(located.traced.block))
+    left.axhline(located.traced.clean, color="grey", linestyle="--", label="clean")
+    left.axhline(located.traced.corrupted, color="grey", linestyle=":", label="subject corrupted")
+    left.plot(layers, located.traced.block, marker="o", label="block put back at the subject")
+    left.plot(layers, located.traced.mlp, marker="s", label="feed-forward put back there")
+    left.plot(layers, located.traced.answer, marker="^", label="block put back at the end")
+    left.set(title="causal tracing", xlabel="layer", ylabel="probability of the answer")
+    best: dict[int, Trial] = {}
+    for trial in located.trials:
+        kept = best.get(trial.layer)
+        best[trial.layer] = trial if kept is None or trial.score > kept.score else kept
+    shown = [best[layer] for layer in sorted(best)]
+    for name, marker in (("efficacy", "o"), ("generality", "s"), ("locality", "^"), ("score", "*")):
+        values = [getattr(trial, name) for trial in shown]
+        known = [(t.layer, v) for t, v in zip(shown, values, strict=True) if v is not None]
+        right.plot([x for x, _ in known], [y for _, y in known], marker=marker, label=name)
+    right.set(title="trial edits by ROME", xlabel="layer", ylabel="share", ylim=(-0.05, 1.05))
+    for axes in (left, right):
+        axes.legend(fontsize="small")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.savefig(path, dpi=120, format="png")

@@ -1,0 +1,140 @@
+"""Facts as training examples: the prompt as it is asked, the answer as it is to be generated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from errata.cache.errors import UnsupportedEdit
+from errata.cache.records import Edit, Fact
+from errata.editors.shared.prompts import answer_ids
+from errata.generation.chat import prompt_of
+from errata.generation.request import effective_config
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+    from errata.generation.base_model import GenerativeModel
+
+NO_TARGET = -100
+"""The label of a position that is not trained on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One prompt and its continuation, in ids.
+
+    :param prompt: as ``ask`` gives it to the model, with the chat template where there is one.
+    :param target: the answer, and the token that ends it.
+    """
+
+    prompt: tuple[int, ...]
+    target: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Padded:
+    """Examples as tensors, padded on the right.
+
+    :param inputs: for the model's forward pass.
+    :param labels: at each position, the token its logits are to predict, int64 [rows, tokens];
+        :data:`NO_TARGET` everywhere but in the target.
+    """
+
+    inputs: dict[str, torch.Tensor]
+    labels: torch.Tensor
+
+    def losses(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return each row's mean negative log-likelihood of its target, in nats, float32 [rows].
+
+        :param logits: float [rows, tokens, vocabulary].
+        """
+        import torch
+
+        told = self.labels != NO_TARGET
+        tokens = torch.nn.functional.cross_entropy(
+            logits[told].float(), self.labels[told], reduction="none"
+        )
+        sums = tokens.new_zeros(len(told)).index_add(0, told.nonzero()[:, 0], tokens)
+        return sums / told.sum(1)
+
+
+def trainable(edit: Edit) -> bool:
+    """Tell whether an edit is a question with an answer to be learned.
+
+    What is to be forgotten is not: training would have to spell the secret's absence out, and
+    only the cache's filter guards a secret in every answer.
+    """
+    return isinstance(edit, Fact) and not edit.forget
+
+
+def examples_of(
+    model: GenerativeModel, tokenizer: PreTrainedTokenizerBase, edits: Sequence[Edit]
+) -> list[Example]:
+    """Return one example an edit.
+
+    :param model: tells what ends an answer.
+    :param tokenizer: its tokenizer.
+    :param edits: facts.
+    :raises UnsupportedEdit: an edit is no fact, or one to be forgotten.
+    """
+    from errata.generation.request import read_call
+
+    ends = read_call(model, None, {}).end_ids[:1]
+    seq2seq = bool(model.config.is_encoder_decoder)
+    chat = bool(getattr(tokenizer, "chat_template", None))
+    found = []
+    for edit in edits:
+        if not isinstance(edit, Fact) or not trainable(edit):
+            raise UnsupportedEdit(
+                f"edit {edit.id}: expected a question with an answer to be learned, found a "
+                f"{edit.kind} edit that has none; leave it with the cache",
+                edit.id,
+            )
+        text = prompt_of(edit.question, tokenizer)
+        prompt = tokenizer(text, add_special_tokens=not chat)["input_ids"]
+        answer = answer_ids(tokenizer, text, edit.answer, begins=seq2seq or chat)
+        found.append(Example(tuple(prompt), (*answer, *ends)))
+    return found
+
+
+def padded(model: GenerativeModel, examples: Sequence[Example]) -> Padded:
+    """Return examples as a batch on the model's device.
+
+    The ids of prompt and target are joined, never encoded together: as in generation. An
+    encoder-decoder reads the prompt in its encoder and writes the target in its decoder.
+    """
+    pad = (*_ids(effective_config(model, {}).pad_token_id), 0)[0]
+    if model.config.is_encoder_decoder:
+        start = model.config.decoder_start_token_id
+        heads = [example.prompt for example in examples]
+        inputs = _masked(heads, pad, model)
+        shifted = [(start, *example.target[:-1]) for example in examples]
+        inputs["decoder_input_ids"] = _table(shifted, pad, model)
+        return Padded(inputs, _table([e.target for e in examples], NO_TARGET, model))
+    whole = [(*example.prompt, *example.target) for example in examples]
+    labels = [(*[NO_TARGET] * (len(e.prompt) - 1), *e.target, NO_TARGET) for e in examples]
+    return Padded(_masked(whole, pad, model), _table(labels, NO_TARGET, model))
+
+
+def _masked(
+    rows: Sequence[Sequence[int]], pad: int, model: GenerativeModel
+) -> dict[str, torch.Tensor]:
+    mask = [[1] * len(row) for row in rows]
+    return {"input_ids": _table(rows, pad, model), "attention_mask": _table(mask, 0, model)}
+
+
+def _table(rows: Sequence[Sequence[int]], fill: int, model: GenerativeModel) -> torch.Tensor:
+    import torch
+
+    width = max(map(len, rows))
+    filled = [[*row, *[fill] * (width - len(row))] for row in rows]
+    return torch.tensor(filled, dtype=torch.long, device=model.device)
+
+
+def _ids(value: int | Sequence[int] | None) -> tuple[int, ...]:
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, int) else tuple(value)

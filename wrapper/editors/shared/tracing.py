@@ -1,0 +1,202 @@
+"""Causal tracing: which hidden states carry a fact from its subject to the answer.
+
+Meng et al. 2022 (ROME), section 2. A run on a prompt whose subject is drowned in noise no longer
+gives the answer; where putting one clean hidden state back brings the answer back, the fact passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from errata.cache.text.subject import span_of
+from errata.editors.shared.prompts import Batch, Target, batch_of
+from errata.generation.chat import prompt_of
+from errata.module_paths import Sites, as_rows, hidden_of, sites_of, with_hidden
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+    from errata.generation.base_model import GenerativeModel
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """What restoring one state of each layer gives back, mean over facts.
+
+    Probabilities are those of the answer's tokens, as geometric mean, 0 to 1.
+
+    :param clean: without noise.
+    :param corrupted: with noise on the subject.
+    :param block: with the block's output at the subject's last token put back, [layers].
+    :param mlp: with the feed-forward layer's outputs there put back, in a window around each layer,
+        [layers].
+    :param answer: with the block's output at the last token of the prompt put back, [layers].
+    """
+
+    clean: float
+    corrupted: float
+    block: tuple[float, ...]
+    mlp: tuple[float, ...]
+    answer: tuple[float, ...]
+
+
+def trace(
+    model: GenerativeModel,
+    tokenizer: PreTrainedTokenizerBase,
+    targets: Sequence[Target],
+    *,
+    noise: float = 3.0,
+    samples: int = 8,
+    window: int = 3,
+    seed: int = 0,
+    sites: Sites | None = None,
+) -> Traced:
+    """Trace facts that the model knows.
+
+    :param model: the model.
+    :param tokenizer: its tokenizer, a fast one.
+    :param targets: prompts, with the subject and the model's own answer.
+    :param noise: standard deviation of the noise on the subject's embeddings (what enters the
+        first block), in standard deviations of the embeddings of these subjects.
+    :param samples: draws of noise for each fact.
+    :param window: layers whose feed-forward outputs are put back together.
+    :param seed: of the noise.
+    :param sites: for a model that is not in the table of :mod:`errata.module_paths`.
+    """
+    import torch
+
+    where = sites_of(model, sites=sites)
+    generator = torch.Generator().manual_seed(seed)
+    places = [_subject_tokens(tokenizer, target) for target in targets]
+    subjects = torch.cat(
+        [
+            _entering(model, batch_of(model, tokenizer, [target]), where)[0, place]
+            for target, place in zip(targets, places, strict=True)
+        ]
+    )
+    found = []
+    for target, place in zip(targets, places, strict=True):
+        batch = batch_of(model, tokenizer, [target] * (samples + 1))
+        shape = (samples, place.stop - place.start, subjects.shape[1])
+        drawn = noise * subjects.std() * torch.randn(shape, generator=generator)
+        found.append(_trace_one(model, batch, where, place, drawn, window))
+    mean = [sum(values) / len(found) for values in zip(*found, strict=True)]
+    parts = [mean[2 + i * where.layers : 2 + (i + 1) * where.layers] for i in range(3)]
+    block, mlp, answer = map(tuple, parts)
+    return Traced(mean[0], mean[1], block, mlp, answer)
+
+
+def _trace_one(
+    model: GenerativeModel,
+    batch: Batch,
+    sites: Sites,
+    place: slice,
+    noise: torch.Tensor,
+    window: int,
+) -> list[float]:
+    """Return clean, corrupted, and the three kinds of restored probabilities, layer by layer.
+
+    Row 0 of the batch stays clean; what is put back is taken from it, in the same pass.
+    """
+    import torch
+
+    subject = place.stop - 1
+    # Of an encoder-decoder, the prompt ends in the encoder.
+    last = int(batch.inputs["attention_mask"][0].sum()) - 1
+    if not model.config.is_encoder_decoder:
+        last = int((batch.labels[0] != -100).nonzero()[0])
+
+    def probabilities(names: Sequence[str], at: int) -> tuple[float, float]:
+        restored = [(name, at) for name in names]
+        with torch.no_grad(), _disturbed(model, sites, place, noise, restored):
+            logits = model(**batch.inputs, use_cache=False).logits
+        likely = (-batch.nll(logits)).exp()
+        return float(likely[0]), float(likely[1:].mean())
+
+    out = [*probabilities([], 0)]
+    layers, half = range(sites.layers), window // 2
+    out += [probabilities([sites.block(layer)], subject)[1] for layer in layers]
+    for layer in layers:
+        near = layers[max(0, layer - half) : layer + half + 1]
+        out.append(probabilities([sites.down(each) for each in near], subject)[1])
+    out += [probabilities([sites.block(layer)], last)[1] for layer in layers]
+    return out
+
+
+def _subject_tokens(tokenizer: PreTrainedTokenizerBase, target: Target) -> slice:
+    """Return where the tokens of the subject are in its prompt, start tokens counted."""
+    text = prompt_of(target.text, tokenizer)
+    chat = bool(getattr(tokenizer, "chat_template", None))
+    start, end = span_of(target.subject, text) or (0, 0)
+    encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=not chat)
+    offsets = encoded["offset_mapping"]
+    found = [i for i, (a, b) in enumerate(offsets) if a < end and b > start and a < b]
+    return slice(found[0], found[-1] + 1)
+
+
+def _entering(model: GenerativeModel, batch: Batch, sites: Sites) -> torch.Tensor:
+    """Return what enters the first block, float32 [rows, tokens, d]: the embeddings."""
+    import torch
+
+    seen: list[torch.Tensor] = []
+
+    def keep(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        seen.append(args[0] if args else kwargs["hidden_states"])
+
+    first = model.get_submodule(sites.block(0))
+    handle = first.register_forward_pre_hook(keep, with_kwargs=True)
+    try:
+        with torch.no_grad():
+            model(**batch.inputs, use_cache=False)
+    finally:
+        handle.remove()
+    return seen[0].float().cpu()
+
+
+@contextmanager
+def _disturbed(
+    model: GenerativeModel,
+    sites: Sites,
+    place: slice,
+    noise: torch.Tensor,
+    restored: Sequence[tuple[str, int]],
+) -> Iterator[None]:
+    """Add noise to what enters the first block, and put some states back; row 0 stays clean.
+
+    :param place: tokens that get the noise.
+    :param noise: float [rows − 1, tokens of the subject, d].
+    :param restored: modules, and the token at which each one's output in row 0 replaces that of
+        the other rows.
+    """
+
+    def disturb(
+        _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        hidden = (args[0] if args else kwargs["hidden_states"]).clone()
+        hidden[1:, place] += noise.to(hidden.device, hidden.dtype)
+        if args:
+            return (hidden, *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": hidden}
+
+    def restore(at: int) -> Any:
+        def hook(_: nn.Module, __: Any, output: Any) -> Any:
+            hidden = hidden_of(output)
+            values = as_rows(hidden, len(noise) + 1).clone()
+            values[1:, at] = values[0, at]
+            return with_hidden(output, values.reshape(hidden.shape))
+
+        return hook
+
+    first = model.get_submodule(sites.block(0))
+    with ExitStack() as handles:
+        handle = first.register_forward_pre_hook(disturb, with_kwargs=True)
+        handles.callback(handle.remove)
+        for name, at in restored:
+            handle = model.get_submodule(name).register_forward_hook(restore(at))
+            handles.callback(handle.remove)
+        yield

@@ -1,0 +1,1 @@
+"""One call of ``generate``: request, prompts, base model and streaming."""

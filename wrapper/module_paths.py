@@ -1,0 +1,219 @@
+"""Where the parts of a model are that editors of weights touch: one description for all of them.
+
+::
+
+    sites = sites_of(model)                   # or sites_of(model, "answer"): see Part
+    sites.block(3)                            # "transformer.h.3", for model.get_submodule
+    sites.down(3)                             # "transformer.h.3.mlp.c_proj": W of v = W k + b
+    down = model.get_submodule(sites.down(3))
+    matrix(down)                              # W as [d_out, d_in], a view, whatever the class
+    name, delta = sites.down_weight(3), stored(down, delta)   # the way the parameter is laid out
+
+The *key* k is the input of the down-projection, the *value* v its output. Which way a matrix lies
+is told by the module's class (``Conv1D`` of `transformers` keeps [d_in, d_out]), never by its
+shape, which may be square. Blocks return a tensor in some families and a tuple in others:
+:func:`hidden_of` and :func:`with_hidden` treat both alike. OPT's feed-forward layers see
+[rows × tokens, d]: :func:`as_rows` gives the rows back.
+
+A model that is not in the table: add a line to ``_LAYOUTS`` here, or pass a :class:`Sites` of your
+own to the editor (``model.using("ft", sites=Sites(...))``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from errata.cache.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+Part = Literal["subject", "answer"]
+"""Of an encoder-decoder: the encoder, where the subject is read, or the decoder, where the answer
+is written. In a decoder-only model both are the one stack there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sites:
+    """Names of modules, to be given to ``model.get_submodule``.
+
+    :param blocks: the blocks, with ``{}`` for the layer, from 0: ``transformer.h.{}``.
+    :param down_projection: the feed-forward layer's second matrix, as seen from the block.
+    :param up_projection: its first: that which is multiplied by the gate, where there is one. Phi-3
+        has gate and up in one matrix, the gate first.
+    :param gate_projection: the matrix inside the activation function, None without one of its own.
+    :param norm: the norm behind the last block.
+    :param head: the output embedding; its weight may be tied to the input embedding's.
+    :param layers: number of blocks.
+    :param flattened: the feed-forward layers of this stack see [rows × tokens, d].
+    :param post_norm: what the feed-forward layer says is normalised before it reaches the residual
+        stream (Gemma-2): the value is not what the stream gets.
+    """
+
+    blocks: str
+    down_projection: str
+    up_projection: str
+    norm: str
+    gate_projection: str | None = None
+    head: str = "lm_head"
+    layers: int = 0
+    flattened: bool = False
+    post_norm: bool = False
+
+    def block(self, layer: int) -> str:
+        """Return the name of a block.
+
+        :param layer: from 0; negative counts from the last.
+        :raises ModelError: there is no such layer.
+        """
+        if not -self.layers <= layer < self.layers:
+            raise ModelError(
+                f"expected a layer from 0 to {self.layers - 1}, found {layer}; "
+                "choose a layer this model has"
+            )
+        return self.blocks.format(layer % self.layers)
+
+    def down(self, layer: int) -> str:
+        """Return the name of a block's down-projection; as :meth:`block`."""
+        return f"{self.block(layer)}.{self.down_projection}"
+
+    def down_weight(self, layer: int) -> str:
+        """Return the name of the down-projection's weight, a parameter; as :meth:`block`."""
+        return f"{self.down(layer)}.weight"
+
+    def up(self, layer: int) -> str:
+        """Return the name of a block's up-projection; as :meth:`block`."""
+        return f"{self.block(layer)}.{self.up_projection}"
+
+    def gate(self, layer: int) -> str | None:
+        """Return the name of a block's gate projection, None without one; as :meth:`block`."""
+        return self.gate_projection and f"{self.block(layer)}.{self.gate_projection}"
+
+
+_GPT2 = Sites("transformer.h.{}", "mlp.c_proj", "mlp.c_fc", "transformer.ln_f")
+_LLAMA = Sites("model.layers.{}", "mlp.down_proj", "mlp.up_proj", "model.norm", "mlp.gate_proj")
+_T5_UP = "DenseReluDense.wi"
+
+_LAYOUTS: dict[str, Sites] = {
+    "gpt2": _GPT2,
+    "gpt_neo": _GPT2,
+    "gptj": replace(_GPT2, down_projection="mlp.fc_out", up_projection="mlp.fc_in"),
+    "gpt_neox": Sites(
+        "gpt_neox.layers.{}",
+        "mlp.dense_4h_to_h",
+        "mlp.dense_h_to_4h",
+        "gpt_neox.final_layer_norm",
+        head="lm_head",
+    ),
+    "opt": Sites(
+        "model.decoder.layers.{}", "fc2", "fc1", "model.decoder.final_layer_norm", flattened=True
+    ),
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
+    "qwen2": _LLAMA,
+    "qwen3": _LLAMA,
+    "gemma": _LLAMA,
+    "gemma2": replace(_LLAMA, post_norm=True),
+    "phi3": replace(_LLAMA, up_projection="mlp.gate_up_proj", gate_projection=None),
+    "t5": Sites(
+        "encoder.block.{}", "layer.1.DenseReluDense.wo", f"layer.1.{_T5_UP}",
+        "encoder.final_layer_norm",
+    ),
+    "mt5": Sites(
+        "encoder.block.{}", "layer.1.DenseReluDense.wo", f"layer.1.{_T5_UP}",
+        "encoder.final_layer_norm",
+    ),
+}  # fmt: skip
+"""By ``config.model_type``."""
+
+
+def sites_of(model: nn.Module, part: Part = "subject", sites: Sites | None = None) -> Sites:
+    """Return where the parts of a model are.
+
+    :param model: a model of `transformers`.
+    :param part: which stack of an encoder-decoder.
+    :param sites: a description by hand, for a model that is not in the table; only checked.
+    :raises ModelError: the model is not in the table, or has no such module.
+    """
+    kind = str(getattr(getattr(model, "config", None), "model_type", type(model).__name__))
+    found = sites if sites is not None else _LAYOUTS.get(kind)
+    if found is None:
+        raise ModelError(
+            f"expected a model of {', '.join(_LAYOUTS)}, found {kind!r} ({type(model).__name__}); "
+            "tell where its parts are: pass sites=errata.module_paths.Sites(blocks='model.layers.{}', "
+            "down_projection='mlp.down_proj', up_projection=…, norm=…) to the editor, or add a "
+            "line to _LAYOUTS in wrapper/module_paths.py"
+        )
+    if sites is None and kind in ("t5", "mt5"):
+        found = _t5(model, found, part)
+    stack, _, _ = found.blocks.partition(".{}")
+    found = replace(found, layers=len(list(_submodule(model, stack, kind).children())))
+    for name in (found.down(0), found.up(0), found.gate(0), found.head):
+        if name is not None:
+            _submodule(model, name, kind)
+    return found
+
+
+def matrix(module: nn.Module) -> torch.Tensor:
+    """Return a projection's weight as [d_out, d_in]; a view of the parameter."""
+    weight: torch.Tensor = module.weight  # type: ignore[assignment]
+    return weight.T if is_conv1d(module) else weight
+
+
+def stored(module: nn.Module, values: torch.Tensor) -> torch.Tensor:
+    """Return a matrix [d_out, d_in] the way the module's own weight is laid out; a view."""
+    return values.T if is_conv1d(module) else values
+
+
+def is_conv1d(module: nn.Module) -> bool:
+    """Tell whether a projection keeps its weight as [d_in, d_out] (GPT-2's ``Conv1D``)."""
+    from transformers.pytorch_utils import Conv1D
+
+    return isinstance(module, Conv1D)
+
+
+def hidden_of(output: Any) -> torch.Tensor:
+    """Return the hidden states, [rows, tokens, d], of what a block returned."""
+    return output[0] if isinstance(output, tuple) else output  # type: ignore[no-any-return]
+
+
+def with_hidden(output: Any, hidden: torch.Tensor) -> Any:
+    """Return what a block returned with other hidden states."""
+    return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+
+def as_rows(values: torch.Tensor, rows: int) -> torch.Tensor:
+    """Return values as [rows, tokens, d], also where the layer saw [rows × tokens, d] (OPT).
+
+    :param values: an input or output of a feed-forward layer.
+    :param rows: rows of the batch.
+    """
+    return values.reshape(rows, -1, values.shape[-1]) if values.dim() == 2 else values
+
+
+def _t5(model: nn.Module, sites: Sites, part: Part) -> Sites:
+    """Return the encoder's or the decoder's sites; newer T5s have a gate."""
+    if part == "answer":
+        sites = replace(
+            sites,
+            blocks="decoder.block.{}",
+            down_projection="layer.2.DenseReluDense.wo",
+            up_projection=f"layer.2.{_T5_UP}",
+            norm="decoder.final_layer_norm",
+        )
+    if not getattr(model.config, "is_gated_act", False):
+        return sites
+    up = sites.up_projection
+    return replace(sites, up_projection=f"{up}_1", gate_projection=f"{up}_0")
+
+
+def _submodule(model: nn.Module, name: str, kind: str) -> nn.Module:
+    try:
+        return model.get_submodule(name)
+    except AttributeError as error:
+        raise ModelError(
+            f"expected a module {name!r} in a model of type {kind!r}, found none; "
+            "pass sites=errata.module_paths.Sites(...) with the names that this model uses"
+        ) from error

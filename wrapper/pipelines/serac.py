@@ -1,0 +1,96 @@
+"""SERAC as published: an embedding classifier, and a small model that answers for the base."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from errata.cache.errors import ModelError
+from errata.cache.records import Edit, Fact
+from errata.gates import load_gate, shipped_gates
+from errata.gates.base import Decision, Gate
+from errata.gates.embedding import KIND
+from errata.parts import choose_reasoner
+from errata.pipelines.base import Again, reasoned
+from errata.reasoners.adapter import shipped_for
+from errata.reasoners.base import Reasoner
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from errata.cache.encoder import Encoder
+    from errata.generation.base_model import GenerativeModel
+
+
+class Serac:
+    """The scope classifier, the edit cache and the counterfactual model of Mitchell et al. 2022.
+
+    A control beside errata's own way, which differs from it in all three: an edit governs a query
+    with probability exp(−‖e − x‖²), from one half on it fires, and whatever it hits is answered by
+    a small separate model that is shown the best edit alone. Stored answers are never said as they
+    stand. It makes facts; refusals, conditions and patterns stay with the cache.
+
+    :param base: the base model.
+    :param tokenizer: its tokenizer.
+    :param encoder: the cache's encoder.
+    :param gate: a gate, or its folder; by default the shipped one of this kind.
+    :param reasoner: the counterfactual model, or its folder; by default the one shipped for the
+        base model.
+    :param candidates: edits near the query whose probability is taken; the published gate takes
+        all.
+    :raises ModelError: a part is neither given nor shipped, or cannot be loaded.
+    """
+
+    name = "serac"
+
+    def __init__(
+        self,
+        base: GenerativeModel,
+        tokenizer: PreTrainedTokenizerBase,
+        encoder: Encoder,
+        *,
+        gate: Gate | str | Path | None = None,
+        reasoner: Reasoner | str | Path | None = None,
+        candidates: int = 64,
+    ) -> None:
+        self.candidates = candidates
+        named = _shipped_gate() if gate is None else gate
+        self.gate = load_gate(str(named), encoder) if isinstance(named, str | Path) else named
+        self.reasoner = choose_reasoner(
+            _shipped(base) if reasoner is None else reasoner, base, tokenizer
+        )
+
+    def supports(self, edit: Edit) -> bool:
+        """Tell whether an edit is a fact that is not to be forgotten: nothing else was taught."""
+        return isinstance(edit, Fact) and not edit.forget and self.reasoner.supports(edit)
+
+    def settled(
+        self,
+        decision: Decision,
+        edits: Sequence[Edit],
+        wanted: Callable[[Edit], bool],
+        again: Again | None = None,
+    ) -> Decision:
+        """Return the decision with the best edit alone, which the counterfactual model reads."""
+        return reasoned(decision, 1)
+
+
+def _shipped_gate() -> str:
+    if KIND not in shipped_gates():
+        raise ModelError(
+            f"expected a gate of kind {KIND}, found none shipped; train one with `errata gate "
+            f'train --kind {KIND} --out runs/{KIND}`, and pass gate="runs/{KIND}"'
+        )
+    return KIND
+
+
+def _shipped(base: GenerativeModel) -> Path:
+    found = shipped_for(base, "model")
+    if found is None:
+        raise ModelError(
+            "expected a counterfactual model for this base model, found none shipped; train one "
+            "with `errata reasoner train --kind model --model BASE --start SMALL_MODEL --out "
+            'runs/small`, and pass reasoner="runs/small"'
+        )
+    return found

@@ -1,0 +1,34 @@
+"""An EditableModel in a folder: an ordinary `transformers` folder with a subfolder of edits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from errata.cache.patches.files import dump_file
+from errata.cache.records import Edit
+
+_SUBFOLDER = Path("errata") / "patches"
+_OWN = (
+    "patches", "cache", "gate", "reasoner", "encoder", "encoder_device", "shadow",
+)  # fmt: skip
+
+
+def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return EditableModel's own options and those for `transformers`."""
+    own = {name: value for name, value in options.items() if name in _OWN}
+    return own, {name: value for name, value in options.items() if name not in _OWN}
+
+
+def store_patches(folder: str | Path, edits: Sequence[Edit]) -> None:
+    """Write edits beside a saved model."""
+    target = Path(folder) / _SUBFOLDER
+    target.mkdir(parents=True, exist_ok=True)
+    dump_file(edits, target / "edits.jsonl")
+
+
+def stored_patches(name: str | Path) -> Path | None:
+    """Return the folder of edits saved with a model, or None."""
+    folder = Path(name) / _SUBFOLDER
+    return folder if folder.is_dir() else None

@@ -1,0 +1,1 @@
+"""Evaluation of reasoners; never imported at run time."""

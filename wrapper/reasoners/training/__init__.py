@@ -1,0 +1,1 @@
+"""Training of reasoners; never imported at run time."""

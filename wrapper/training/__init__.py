@@ -1,0 +1,1 @@
+"""What training runs share: checkpoints and learning-rate schedules."""

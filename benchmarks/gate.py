@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from errata.cache.queries import make_query
+from errata.cache.encoder import make_query
 from errata.cache.records import Fact, Vector
 from errata.cache.store import EditCache
 from errata.encoder import SentenceEncoder

@@ -133,9 +133,7 @@ def row(answer: Answer) -> dict[str, Any]:
     }
 
 
-def compare(
-    before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]
-) -> dict[str, Any]:
+def compare(before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return how many rows each part has, and every row that differs with the fields that do."""
     old = {(one["part"], one["query"]): one for one in before}
     new = {(one["part"], one["query"]): one for one in after}

@@ -57,7 +57,7 @@ from errata.editing.changes import Change, applied
 from errata.editors.shared.examples import Example, padded
 from errata.editors.shared.prompts import answer_ids
 from errata.facts import FactRow, Relation, fill, load_facts, load_relations
-from errata.generation.base_model import load_base
+from errata.models.load import load_base
 from errata.registry import make
 from tools.atlas.recall import generate
 

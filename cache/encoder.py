@@ -8,7 +8,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from errata.cache.records import Vector
+from errata.cache.errors import IndexMismatchError
+from errata.cache.index.base import checked_vectors
+from errata.cache.records import Query, Vector
 
 
 @runtime_checkable
@@ -34,3 +36,47 @@ class Encoder(Protocol):
 
     def windows(self, text: str) -> tuple[str, ...]:
         """Return the text itself, or its sentence windows where it is longer than is read."""
+
+
+def make_query(encoder: Encoder, text: str) -> Query:
+    """Return one text, encoded.
+
+    :param encoder: the encoder of the cache that will be asked.
+    :param text: the question.
+    """
+    return make_queries(encoder, [text])[0]
+
+
+def make_queries(encoder: Encoder, texts: Sequence[str]) -> list[Query]:
+    """Return texts, encoded: all windows of all texts in one call of the encoder.
+
+    :param encoder: the encoder of the cache that will be asked.
+    :param texts: the questions.
+    """
+    if not texts:
+        return []
+    windows = [encoder.windows(text) or (text,) for text in texts]
+    vectors = encode_checked(encoder, [window for each in windows for window in each])
+    unknown = encoder.unknown_share(texts)
+    queries = []
+    start = 0
+    for text, pieces, share in zip(texts, windows, unknown, strict=True):
+        rows = vectors[start : start + len(pieces)]
+        queries.append(Query(text, pieces, rows, float(share)))
+        start += len(pieces)
+    return queries
+
+
+def encode_checked(encoder: Encoder, texts: Sequence[str]) -> Vector:
+    """Return the encoder's vectors, float32 [n, d], having checked that they are what it promises.
+
+    :param encoder: any encoder; its own exceptions pass through.
+    :param texts: what to encode.
+    :raises IndexMismatchError: if shape or numbers are wrong.
+    """
+    vectors = checked_vectors(encoder.encode(texts), encoder.dimension)
+    if len(vectors) != len(texts):
+        raise IndexMismatchError(
+            f"encoder {encoder.fingerprint} returned {len(vectors)} vectors for {len(texts)} texts"
+        )
+    return vectors

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from errata.cache.encoder import Encoder
+from errata.cache.encoder import Encoder, encode_checked, make_queries, make_query
 from errata.cache.errors import (
     IndexMismatchError,
     StoreError,
@@ -20,7 +20,6 @@ from errata.cache.errors import (
 from errata.cache.index.base import VectorIndex
 from errata.cache.index.characters import CharacterIndex
 from errata.cache.patches.kinds import check
-from errata.cache.queries import encode_checked, make_queries, make_query
 from errata.cache.records import Edit, Vector
 from errata.cache.state import State, build_index, searched, with_edits
 from errata.cache.storage.database import Database

@@ -1,18 +1,12 @@
 """The gate: decides whether an edit governs a query.
 
-Importing this package is light; a trained gate is read, and an encoder made, by
-:func:`load_gate`.
+Importing this package is light; :func:`load_gate` reads a trained gate and makes its encoder.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from errata.gates.base import Candidate, Decision, Gate, Relation, Route, Scores
-
-if TYPE_CHECKING:
-    from errata.cache.encoder import Encoder
+from errata.gates.load import load_gate, shipped_gates
 
 __all__ = [
     "Candidate",
@@ -24,77 +18,3 @@ __all__ = [
     "load_gate",
     "shipped_gates",
 ]
-
-_WEIGHTS = Path(__file__).parent / "weights"
-
-
-def shipped_gates() -> tuple[str, ...]:
-    """Return the names of the trained gates that are installed."""
-    return tuple(sorted(path.parent.name for path in _WEIGHTS.glob("*/card.json")))
-
-
-def load_gate(
-    name: str = "default",
-    encoder: Encoder | None = None,
-    *,
-    target_false_hit_rate: float | None = None,
-) -> Gate:
-    """Return a trained gate.
-
-    :param name: a shipped gate's name, or the folder of one of your own.
-    :param encoder: the encoder it was trained with; by default the packaged all-MiniLM-L6-v2.
-    :param target_false_hit_rate: pick the threshold so that of queries near an edit and out of
-        its scope no larger share hits, at 95% confidence, instead of the trained threshold.
-    :raises ModelError: there is no such gate, its files are damaged, it was trained with
-        another encoder, or it cannot promise the rate.
-    """
-    from errata.cache.errors import ModelError
-    from errata.gates.artifact import StoredGate
-    from errata.gates.calibration import Beside
-    from errata.gates.classifier import ScopeClassifier
-    from errata.gates.embedding import SeracGate, is_serac
-
-    folder = gate_folder(name)
-    encoder = default_encoder() if encoder is None else encoder
-    if is_serac(folder):
-        if target_false_hit_rate is not None:
-            raise ModelError(
-                f"{folder}: expected a gate whose threshold can be picked, found one of SERAC's "
-                f"with the rate {target_false_hit_rate}; its threshold is the published one: leave "
-                "the rate out, or name another gate"
-            )
-        return SeracGate.load(folder, encoder)
-    stored, threshold = StoredGate.load(folder), None
-    try:
-        if target_false_hit_rate is not None:
-            threshold = Beside.of_card(stored.card).threshold(target_false_hit_rate)
-        return ScopeClassifier(encoder, stored, threshold=threshold)
-    except ModelError as error:
-        raise ModelError(f"gate {name}: {error}") from error
-
-
-def gate_folder(name: str) -> Path:
-    """Return the folder of a trained gate.
-
-    :param name: a shipped gate's name, or the folder of one of your own.
-    :raises ModelError: there is no such gate.
-    """
-    from errata.cache.errors import ModelError
-
-    folder = _WEIGHTS / name if name in shipped_gates() else Path(name)
-    if not folder.is_dir():
-        raise ModelError(
-            f"no gate {name!r}: expected one of {', '.join(shipped_gates()) or '(none shipped)'} "
-            "or a folder with card.json and gate.safetensors; train one with "
-            "`errata gate train --out DIR`"
-        )
-    return folder
-
-
-def default_encoder() -> Encoder:
-    """Return the packaged all-MiniLM-L6-v2."""
-    # imported by name: the layer of encoders stands above this one, and is asked only here
-    import importlib
-
-    encoder: Encoder = importlib.import_module("errata.encoder").SentenceEncoder()
-    return encoder

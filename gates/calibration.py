@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from errata.cache.errors import ModelError
-from errata.gates.evaluation.metrics import most_false_hits
+from errata.intervals import most_false_hits
 
 KEPT = 0.1
 """Share of the scores that are kept: no rate above it can be asked for."""

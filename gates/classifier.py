@@ -25,7 +25,6 @@ from errata.gates.base import Decision, Scores
 from errata.gates.conditions.parse import read_condition
 from errata.gates.cross_encoder import CrossEncoder
 from errata.gates.embedding_cache import EncodingMemory
-from errata.gates.evaluation.ablation import PARTS, without_part
 from errata.gates.examples import OwnTests
 from errata.gates.features import FeatureMaker, PairFeatures, Scope
 from errata.gates.layers import Array, Projection
@@ -95,7 +94,7 @@ class ScopeClassifier:
                 f"{encoder.fingerprint}; use the encoder it was trained with, or train a gate for "
                 "this one: `errata gate train --out DIR`"
             )
-        self.stored = stored
+        self.encoder, self.stored = encoder, stored
         self.threshold = stored.threshold if threshold is None else threshold
         # settled for the trained threshold; who names another decides alone
         self.agreeing = stored.agreeing if threshold is None else None
@@ -167,23 +166,6 @@ class ScopeClassifier:
                 queries, hits, self.score_batch(queries, hits), strict=True
             )
         ]
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """Names of the parts it can do without."""
-        return () if self.stored.second is None else PARTS
-
-    def without(self, part: str) -> ScopeClassifier:
-        """Return the gate without a part, to see what the part is good for.
-
-        What is left is not trained again: its order is that of the whole gate's part, its
-        probabilities are no longer calibrated.
-
-        :param part: ``cross``, the first stage alone; ``bi``, the second alone, its weighing deaf
-            to the first's word; ``words``, both, the first without its named features.
-        :raises ModelError: the gate has no such part.
-        """
-        return ScopeClassifier(self._memory.encoder, without_part(self.stored, part))
 
     def _read(self, query: Query | str) -> Query:
         if not isinstance(query, str):

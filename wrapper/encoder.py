@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from errata.cache.errors import ModelError
+from errata.cache.encoder import Encoder
+from errata.cache.errors import ErrataError, ModelError
 from errata.cache.records import Vector
 
 if TYPE_CHECKING:
@@ -220,6 +221,18 @@ class SentenceEncoder:
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
         return f"st-{digest.hexdigest()[:16]}"
+
+
+def load_encoder(encoder: Encoder | str | None, device: str | None) -> Encoder:
+    """Return the encoder: the default one, a sentence-transformers model, or the instance."""
+    if encoder is not None and not isinstance(encoder, str):
+        if device is not None:
+            raise ErrataError(
+                f"expected encoder_device only with an encoder by name, found {device!r} beside an "
+                "instance; put the instance where it is to run"
+            )
+        return encoder
+    return SentenceEncoder(encoder, device=device)
 
 
 def _load(name: str, device: str | None) -> SentenceTransformer:

@@ -1,13 +1,23 @@
-"""Rates with their n and interval."""
+"""Rates, means and differences with their n and 95% interval, and paired tests over cases."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
 
 Z = 1.959963984540054
 """Standard deviations of a two-sided 95% interval."""
+RESAMPLES = 2000
+FLIPS = 9999
+_SEED = 20260101
+
+Values = Mapping[str, Sequence[float]]
+"""For each case, the values of its probes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +66,133 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     middle = (share + Z * Z / (2 * n)) / spread
     half = Z / spread * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
     return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def most_false_hits(n: int, target: float, *, confidence: float = 0.95) -> int:
+    """Return the most false hits among n whose Clopper-Pearson bound is below the target, or -1."""
+    from scipy.stats import beta
+
+    hits = np.arange(n)
+    bounds = beta.ppf(confidence, hits + 1, n - hits)
+    return int(np.searchsorted(bounds, target, side="right")) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean with its 95% interval.
+
+    :param mean: over all values.
+    :param low: lower end.
+    :param high: upper end.
+    :param n: values.
+    :param cases: cases they come from.
+    """
+
+    mean: float
+    low: float
+    high: float
+    n: int
+    cases: int
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """A against B on the same cases.
+
+    :param difference: mean of A minus B over cases.
+    :param p: two-sided: exact McNemar test where each case is right or wrong, else a permutation
+        test that flips the signs of the cases' differences.
+    :param n: cases that both have.
+    :param test: which of the two.
+    """
+
+    difference: float
+    p: float
+    n: int
+    test: str
+
+
+def estimate(values: Values, *, share: bool = True) -> Estimate | None:
+    """Return the mean over all values with its interval; None where there is no value.
+
+    The interval is that of the percentile bootstrap (Efron 1979), whole cases drawn.
+    Where every value of a share is 0, or every one is 1, resampling would give an interval of no
+    width: there it is Wilson's, of as many trials as there are cases.
+
+    :param values: by case.
+    :param share: whether the values are shares, 0 to 1.
+    """
+    kept = [list(each) for each in values.values() if len(each)]
+    if not kept:
+        return None
+    flat = [value for each in kept for value in each]
+    mean = float(np.mean(flat))
+    if share and set(flat) in ({0.0}, {1.0}):
+        wilson = rate([bool(flat[0])] * len(kept))
+        return Estimate(mean, wilson.low, wilson.high, len(flat), len(kept))
+    if len(kept) == 1:  # one case says nothing of how others differ
+        bounds = (0.0, 1.0) if share else (mean, mean)
+        return Estimate(mean, *bounds, len(flat), 1)
+    sums = np.array([np.sum(each) for each in kept], dtype=np.float64)
+    counts = np.array([len(each) for each in kept], dtype=np.float64)
+    weights = _resamples(len(kept))
+    means = (weights @ sums) / np.maximum(weights @ counts, 1e-300)
+    low, high = (float(bound) for bound in np.quantile(means, [0.025, 0.975]))
+    # Rounding alone may put a bound past the mean where all values are nearly the same.
+    return Estimate(mean, min(low, mean), max(high, mean), len(flat), len(kept))
+
+
+def difference(first: Values, second: Values) -> Estimate | None:
+    """Return the mean of A minus B over the cases that both have; None where there is none."""
+    apart = {case: [a - b] for case, (a, b) in _shared(first, second).items()}
+    return estimate(apart, share=False)
+
+
+def paired(first: Values, second: Values) -> Paired | None:
+    """Return the test of A against B by the cases that both have; None where there is none."""
+    shared = _shared(first, second)
+    if not shared:
+        return None
+    differences = np.array([a - b for a, b in shared.values()])
+    if all(value in (0.0, 1.0) for both in shared.values() for value in both):
+        from scipy.stats import binomtest
+
+        better, worse = int((differences > 0).sum()), int((differences < 0).sum())
+        p = float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
+        return Paired(float(differences.mean()), p, len(shared), "McNemar, exact")
+    found = abs(_flips(len(shared)) @ differences)
+    p = (1 + int((found >= abs(differences.sum()) - 1e-12).sum())) / (1 + FLIPS)
+    return Paired(float(differences.mean()), p, len(shared), "permutation")
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Return p-values corrected for their number (Holm 1979), in order."""
+    order = sorted(range(len(ps)), key=lambda i: ps[i])
+    out, highest = [0.0] * len(ps), 0.0
+    for rank, i in enumerate(order):
+        highest = max(highest, min(1.0, (len(ps) - rank) * ps[i]))
+        out[i] = highest
+    return out
+
+
+def _shared(first: Values, second: Values) -> dict[str, tuple[float, float]]:
+    """Return both means of each case that both have."""
+    return {
+        case: (float(np.mean(values)), float(np.mean(second[case])))
+        for case, values in first.items()
+        if len(values) and len(second.get(case, ()))
+    }
+
+
+@lru_cache(maxsize=8)
+def _resamples(cases: int) -> NDArray[np.float64]:
+    """Return how often each case is drawn in each resample, [resamples, cases]."""
+    rng = np.random.default_rng(_SEED)
+    return rng.multinomial(cases, [1 / cases] * cases, size=RESAMPLES).astype(np.float64)
+
+
+@lru_cache(maxsize=8)
+def _flips(cases: int) -> NDArray[np.float64]:
+    """Return random signs, [flips, cases]."""
+    rng = np.random.default_rng(_SEED)
+    return rng.choice(np.array([-1.0, 1.0]), size=(FLIPS, cases))

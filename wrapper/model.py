@@ -16,20 +16,22 @@ from errata.cache.records import Edit
 from errata.cache.store import EditCache
 from errata.editing.backends import Backends
 from errata.editing.mixin import WeightEditing, sharing_weights
+from errata.encoder import load_encoder
 from errata.gates.base import Decision, Gate
-from errata.generation.base_model import load_base
+from errata.gates.load import choose_gate
 from errata.generation.chat import Messages, encoded, prompt_of, question_of
 from errata.generation.prompt_reader import Prompt, PromptReader
 from errata.generation.proxy import BaseProxy
 from errata.generation.request import Call, check_alone, positional, read_call
 from errata.generation.selection import Selection, selector
 from errata.generation.token_writer import AnswerWriter
+from errata.models.load import load_base
 from errata.output import RowBuilder, forked_rng
-from errata.parts import choose_encoder, choose_gate, choose_reasoner
 from errata.pipelines.cache import CachePipeline
 from errata.pipelines.run import Way, prepare
 from errata.reasoners.base import Reasoner
 from errata.reasoners.base_consistency import Beliefs
+from errata.reasoners.load import load_reasoner
 from errata.reasoners.verbatim import VerbatimReasoner
 from errata.trace import Answer, StopWatch, Trace
 
@@ -85,9 +87,9 @@ class EditableModel(WeightEditing, BaseProxy):
         shadow: bool = False,
     ) -> None:
         edits = () if patches is None else load_folder(patches)
-        self.encoder = choose_encoder(encoder, encoder_device)
+        self.encoder = load_encoder(encoder, encoder_device)
         self.gate = choose_gate(gate, self.encoder)
-        self.reasoner = choose_reasoner(reasoner, model, tokenizer)
+        self.reasoner = load_reasoner(reasoner, model, tokenizer)
         self.verbatim = VerbatimReasoner()
         self._beliefs = Beliefs(model, tokenizer)
         self.cache = EditCache(self.encoder, cache)

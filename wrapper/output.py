@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import GenerationError
+from errata.cache.filters.text_filter import Replacement
 from errata.generation.prompt_reader import Prompt
 from errata.generation.request import Call
 from errata.generation.streaming import FilteredStreamer
 from errata.generation.token_writer import AnswerWriter, stacked
 from errata.pipelines.run import Way
-from errata.trace import Replacement, StopWatch, Trace
+from errata.trace import StopWatch, Trace
 
 if TYPE_CHECKING:
     import torch

@@ -12,7 +12,7 @@ from errata.cache.errors import ErrataError
 _OURS = {
     "errata.editors": {
         "ft": "errata.editors.ft:FineTuning",
-        "ft-l": "errata.editors.ft_l:ConstrainedFineTuning",
+        "ft-l": "errata.editors.ft:ConstrainedFineTuning",
         "lora": "errata.editors.lora:Lora",
         "rome": "errata.editors.rome:Rome",
     },

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from errata.cache.records import SourceLocation
+from errata.cache.filters.text_filter import Replacement
 from errata.gates.base import Decision
 
 
@@ -21,22 +21,6 @@ class Step:
     stage: str
     seconds: float
     note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Replacement:
-    """What a regex patch, or the guard of secrets, changed.
-
-    :param edit_id: the patch.
-    :param target: which text it worked on, query or output.
-    :param count: how many matches were replaced.
-    :param location: ``file:line`` of the patch, if it came from a file.
-    """
-
-    edit_id: str
-    target: str
-    count: int
-    location: SourceLocation | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,26 @@ from dataclasses import dataclass
 
 from errata.cache.filters.regex import replacements
 from errata.cache.filters.secrets import SecretGuard
-from errata.cache.records import Fact, RegexPatch
-from errata.trace import Replacement
+from errata.cache.records import Fact, RegexPatch, SourceLocation
 
 WITHHELD = "[withheld]"
 """What stands in an answer where a forgotten secret stood."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """What a regex patch, or the guard of secrets, changed.
+
+    :param edit_id: the patch.
+    :param target: which text it worked on, query or output.
+    :param count: how many matches were replaced.
+    :param location: ``file:line`` of the patch, if it came from a file.
+    """
+
+    edit_id: str
+    target: str
+    count: int
+    location: SourceLocation | None = None
 
 
 @dataclass(frozen=True, slots=True)

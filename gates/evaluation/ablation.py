@@ -15,8 +15,14 @@ PARTS = ("cross", "bi", "words")
 
 
 def without_part(stored: StoredGate, part: str) -> StoredGate:
-    """Return the gate without a stage; see :meth:`errata.gates.classifier.ScopeClassifier.without`.
+    """Return a trained gate without one of its stages, to measure what the stage is worth.
 
+    What is left is not trained again: its ranking is that of the remaining part, its probabilities
+    are no longer calibrated.
+
+    :param stored: a gate of two stages.
+    :param part: ``cross``, the first stage alone; ``bi``, the second alone, its weighing blind to
+        the first; ``words``, both, the first without its named features.
     :raises ModelError: there is no such part.
     """
     if part not in PARTS or stored.second is None:

@@ -8,8 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from errata.cache.encoder import Encoder
-from errata.cache.queries import make_queries
+from errata.cache.encoder import Encoder, make_queries
 from errata.cache.records import Edit, Hit, Query
 from errata.gates.base import Decision, Gate
 from errata.gates.evaluation.metrics import Array, Truths

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from errata.intervals import Rate, rate
+from errata.intervals import Rate, most_false_hits, rate
 
 BINS = 15
 RESAMPLES = 400
@@ -151,12 +151,3 @@ def bounded_threshold(negatives: Array, target: float, *, confidence: float = 0.
         return math.inf
     ordered = np.sort(negatives)[::-1]
     return -math.inf if let >= len(ordered) else float(np.nextafter(ordered[let], math.inf))
-
-
-def most_false_hits(n: int, target: float, *, confidence: float = 0.95) -> int:
-    """Return the most false hits among n whose Clopper-Pearson bound is below the target, or -1."""
-    from scipy.stats import beta
-
-    hits = np.arange(n)
-    bounds = beta.ppf(confidence, hits + 1, n - hits)
-    return int(np.searchsorted(bounds, target, side="right")) - 1

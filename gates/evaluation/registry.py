@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 from errata.cache.encoder import Encoder
 from errata.cache.errors import ModelError
-from errata.gates import load_gate
 from errata.gates.base import Gate
+from errata.gates.classifier import ScopeClassifier
 from errata.gates.cosine import CosineGate
+from errata.gates.evaluation import ablation
+from errata.gates.load import load_gate
 
 COSINE = 0.9
 
@@ -38,10 +40,21 @@ def without_part(name: str, gate: Gate, part: str) -> Gate:
 
     :raises ModelError: it has no such part.
     """
-    parts = gate.parts if isinstance(gate, Divisible) else ()
-    if not isinstance(gate, Divisible) or part not in parts:
+    parts = parts_of(gate)
+    if part not in parts:
         raise ModelError(
             f"expected a part of the gate {name}, one of {', '.join(parts) or '(none)'}, found "
             f"{part!r}; leave --without out, or name another part"
         )
-    return gate.without(part)
+    if isinstance(gate, Divisible):
+        return gate.without(part)
+    classifier = cast("ScopeClassifier", gate)
+    return ScopeClassifier(classifier.encoder, ablation.without_part(classifier.stored, part))
+
+
+def parts_of(gate: Gate) -> tuple[str, ...]:
+    """Return the names of the parts of a gate that can be switched off."""
+    if isinstance(gate, Divisible):
+        return gate.parts
+    two_stages = isinstance(gate, ScopeClassifier) and gate.stored.second is not None
+    return ablation.PARTS if two_stages else ()

@@ -10,8 +10,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from errata.cache.encoder import Encoder
-from errata.cache.queries import make_queries
+from errata.cache.encoder import Encoder, make_queries
 from errata.cache.records import Fact
 from errata.cache.store import EditCache
 from errata.facts import aliases

@@ -89,7 +89,7 @@ def train_serac(
     learned = learned_from(pairs)
     questions = [] if open_questions is None else read_open_questions(open_questions)
     if encoder is None:
-        from errata.gates import default_encoder
+        from errata.gates.load import default_encoder
 
         encoder = default_encoder()
     memory = EncodingMemory(encoder, None)

@@ -147,7 +147,7 @@ def train(
     questions = [] if open_questions is None else read_open_questions(open_questions)
     filling = [] if background is None else for_test(read_background(background), wanted=False)
     if encoder is None:
-        from errata.gates import default_encoder
+        from errata.gates.load import default_encoder
 
         encoder = default_encoder()
     began = _begun(encoder, recipe, start)

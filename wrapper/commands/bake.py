@@ -76,7 +76,7 @@ def bake(
     from errata.cache.patches.files import load_folder
     from errata.cache.view import in_force
     from errata.editing.bake import bake as write
-    from errata.generation.base_model import load_base
+    from errata.models.load import load_base
 
     edits = in_force(load_folder(patches_folder(patches, model)), datetime.date.today())
     editor = editor_for(backend, layer, running_text(text, dataset), statistics)
@@ -138,7 +138,7 @@ def unbake(
     """
     from errata.editing.bake import read_delta
     from errata.editing.bake import unbake as write
-    from errata.generation.base_model import load_base
+    from errata.models.load import load_base
 
     read_delta(folder)
     with console(stderr=True).status("loading the model"):

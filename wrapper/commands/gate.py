@@ -82,7 +82,7 @@ def train_gate(
         errata gate train --out clear/ --without-pairs --open-questions open.jsonl
     """
     from errata.commands.opening import asked_of, open_encoder
-    from errata.gates import gate_folder
+    from errata.gates.load import gate_folder
     from errata.gates.training.cross_encoder import CrossSettings
     from errata.gates.training.embedding import train_serac
     from errata.gates.training.train import Recipe, train
@@ -140,8 +140,8 @@ def _given(context: typer.Context, name: str) -> bool:
 
 def _check_clear(pairs: list[Path] | None, start: str | None) -> None:
     """Refuse question pairs, and a start that has learned from some."""
-    from errata.gates import gate_folder
     from errata.gates.artifact import StoredGate
+    from errata.gates.load import gate_folder
 
     if pairs:
         raise ErrataError("expected --pairs or --without-pairs, found both; leave one out")

@@ -59,7 +59,7 @@ def locate(
     """
     from errata.editors.locate import Located, cases_of, traced
     from errata.editors.locate import plot as draw
-    from errata.generation.base_model import load_base
+    from errata.models.load import load_base
 
     known = _facts(patches_folder(patches, model))
     with console(stderr=True).status("loading the model"):

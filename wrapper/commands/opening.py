@@ -65,7 +65,7 @@ def asked_of(model: str | None) -> Says | None:
     """
     if model in (None, "none"):
         return None
-    from errata.generation.base_model import load_base
+    from errata.models.load import load_base
     from errata.reasoners.base_answers import finished_answers
 
     return partial(finished_answers, *load_base(str(model)))

@@ -14,9 +14,10 @@ from errata.cache.errors import ErrataError, PatchFolderError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from errata.cache.filters.text_filter import Replacement
     from errata.cache.records import Edit
     from errata.gates.base import Candidate, Decision
-    from errata.trace import Answer, Replacement
+from errata.trace import Answer
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -58,7 +58,7 @@ def train_reasoner(
     import torch
 
     from errata.facts import FactSource
-    from errata.generation.base_model import load_base
+    from errata.models.load import load_base
     from errata.reasoners.training.prune_layers import reduced
     from errata.reasoners.training.train import ReasonerRun, Settings
 
@@ -153,9 +153,9 @@ def eval_reasoner(
     from errata.cache.errors import ErrataError
     from errata.cache.storage.atomic import write_atomically
     from errata.facts import FactSource
-    from errata.generation.base_model import load_base
-    from errata.parts import choose_reasoner
+    from errata.models.load import load_base
     from errata.reasoners.evaluation import report
+    from errata.reasoners.load import load_reasoner
 
     if split not in ("train", "tune", "test"):
         raise ErrataError(f"expected --split train, tune or test, found {split!r}")
@@ -164,7 +164,7 @@ def eval_reasoner(
         raise ErrataError(f"expected names or folders in --reasoners, found {reasoners!r}")
     source = FactSource.own() if facts is None else FactSource.read(facts)
     base, tokenizer = load_base(model)
-    made = {name: choose_reasoner(name, base, tokenizer) for name in names}
+    made = {name: load_reasoner(name, base, tokenizer) for name in names}
     with console(stderr=True).status("drawing questions") as status:
         results = report.evaluate(
             base, tokenizer, made, source, split=split, each=each, seed=seed,  # type: ignore[arg-type]

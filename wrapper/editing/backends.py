@@ -15,8 +15,9 @@ from errata.cache.store import EditCache, View
 from errata.editing.base import Editor
 from errata.editing.changes import Write
 from errata.editing.lock import ModelLock, Others
+from errata.editing.pipeline_edits import PipelineEdits
 from errata.editing.stack import ChangeStack
-from errata.pipelines.base import Pipeline, PipelineEdits, Turn
+from errata.pipelines.base import Pipeline, Turn
 from errata.pipelines.cache import CACHE
 from errata.registry import make, names, no_such
 

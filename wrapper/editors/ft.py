@@ -67,6 +67,18 @@ class FineTuning:
             return _trained(model, examples, names, settings)
 
 
+class ConstrainedFineTuning(FineTuning):
+    """Fine-tuning in which no entry of the weight moves by more than a bound (FT-L).
+
+    Zhu et al. 2020, "Modifying Memories in Transformer Models" (https://arxiv.org/abs/2012.00363):
+    the L-infinity constraint, projected onto after every step, as in the FT-L baseline of ROME. The
+    bound is relative to the root mean square of the weight, because absolute bounds do not carry
+    over between models.
+    """
+
+    name = "ft-l"
+
+
 def _trained(
     model: GenerativeModel, examples: Sequence[Example], names: Sequence[str], settings: Tuning
 ) -> list[WeightChange]:

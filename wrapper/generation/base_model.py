@@ -1,9 +1,9 @@
-"""Loading a base model and its tokenizer: atlas by name, anything else as `transformers` does."""
+"""Load a base model and its tokenizer as `transformers` does."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import ModelError
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
             """Return what the forward pass takes next."""
 
 
-ATLAS = "atlas"
 _HUB_OPTIONS = (
     "trust_remote_code", "revision", "token", "subfolder", "cache_dir", "local_files_only",
     "force_download",
@@ -30,19 +29,10 @@ _HUB_OPTIONS = (
 def load_base(name: str | Path, **options: Any) -> tuple[GenerativeModel, PreTrainedTokenizerBase]:
     """Return a model in evaluation mode and its tokenizer.
 
-    :param name: ``atlas``, a folder, or a hub id.
+    :param name: a folder or a hub id.
     :param options: for ``from_pretrained`` (dtype, device_map, quantization_config, …).
     :raises ModelError: there is no such model, or the folder is none.
     """
-    if str(name) == ATLAS and not Path(name).exists():
-        if options:
-            raise ModelError(
-                f"expected no options for atlas, found {sorted(options)}; "
-                "wrap what load_atlas() returns in EditableModel yourself"
-            )
-        from errata.models.atlas import load_atlas
-
-        return cast("tuple[GenerativeModel, PreTrainedTokenizerBase]", load_atlas())
     from transformers import (
         AutoConfig,
         AutoModelForCausalLM,
@@ -65,6 +55,6 @@ def load_base(name: str | Path, **options: Any) -> tuple[GenerativeModel, PreTra
     except Exception as error:  # damaged weights and wrong options raise errors of every kind
         raise ModelError(
             f"expected a model `transformers` can load at {str(name)!r}, found: {error}; "
-            "name a model folder, a hub id that is in reach, or `atlas`"
+            "name a model folder, a hub id that is in reach, or a model that comes with errata"
         ) from error
     return model, tokenizer

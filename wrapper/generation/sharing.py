@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -29,3 +31,14 @@ def sharing_copy(model: M) -> M:
     for buffer in model.buffers():
         memo[id(buffer)] = buffer
     return copy.deepcopy(model, memo).eval()
+
+
+@contextmanager
+def gradients_as_they_were(model: nn.Module) -> Iterator[None]:
+    """Put ``requires_grad`` of every parameter back on leaving (peft freezes what it adapts)."""
+    before = [(p, p.requires_grad) for p in model.parameters()]
+    try:
+        yield
+    finally:
+        for parameter, wanted in before:
+            parameter.requires_grad_(wanted)

@@ -1,1 +1,1 @@
-"""Models that come with errata."""
+"""Models that come with errata, and loading any other."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from errata.cache.encoder import Encoder
-from errata.cache.filters.text_filter import Filter
-from errata.cache.queries import make_queries
+from errata.cache.encoder import Encoder, make_queries
+from errata.cache.filters.text_filter import Filter, Replacement
 from errata.cache.records import Edit, Hit, LanguagePatch, Query
 from errata.cache.store import View
 from errata.cache.text.aliases import Renamed
@@ -15,7 +14,7 @@ from errata.gates.base import Decision
 from errata.gates.conditions.parse import is_certain, read_condition
 from errata.pipelines.base import Turn, Wanted
 from errata.reasoners.base import Reasoner
-from errata.trace import Replacement, StopWatch
+from errata.trace import StopWatch
 
 NEAR_MISSES_TOLD = 3
 """Near misses that the trace of a batch names."""

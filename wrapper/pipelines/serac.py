@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from errata.cache.errors import ModelError
 from errata.cache.records import Edit, Fact
-from errata.gates import load_gate, shipped_gates
 from errata.gates.base import Decision, Gate
 from errata.gates.embedding import KIND
-from errata.parts import choose_reasoner
+from errata.gates.load import load_gate, shipped_gates
 from errata.pipelines.base import Again, reasoned
 from errata.reasoners.adapter import shipped_for
 from errata.reasoners.base import Reasoner
+from errata.reasoners.load import load_reasoner
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -57,7 +57,7 @@ class Serac:
         self.candidates = candidates
         named = _shipped_gate() if gate is None else gate
         self.gate = load_gate(str(named), encoder) if isinstance(named, str | Path) else named
-        self.reasoner = choose_reasoner(
+        self.reasoner = load_reasoner(
             _shipped(base) if reasoner is None else reasoner, base, tokenizer
         )
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from errata.cache.errors import ModelError
 from errata.cache.records import Edit, Fact
 from errata.generation.fingerprint import fingerprint
+from errata.generation.sharing import gradients_as_they_were, sharing_copy
 from errata.reasoners.base_consistency import Beliefs
 from errata.reasoners.card import ReasonerCard, read_card
 from errata.reasoners.prompted import PromptedReasoner
 from errata.reasoners.prompts import Prompter, follows_instructions
 from errata.reasoners.reader import ReadingReasoner, base_aside
-from errata.reasoners.sharing import gradients_as_they_were, sharing_copy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from errata.generation.token_writer import AnswerWriter
+from errata.reasoners.answer_logits import answer_logits
 from errata.reasoners.decoding import decode
 from errata.reasoners.prompts import Prompter
-from errata.reasoners.training.losses import answer_logits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

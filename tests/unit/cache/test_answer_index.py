@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from errata.cache.encoder import make_queries
 from errata.cache.index.answers import LONGEST, AnswerIndex
-from errata.cache.queries import make_queries
 from errata.cache.records import Fact, LanguagePatch, RegexPatch
 from errata.cache.store import EditCache
 from tests.fakes import StubEncoder

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from errata.cache.errors import ErrataError, ModelError
 from errata.gates import artifact as stored
-from errata.gates import load_gate
 from errata.gates.artifact import CARD, CROSS, WEIGHTS, StoredGate
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.cross_encoder import CrossEncoder, StoredCross
 from errata.gates.data.cross_encoder_pairs import LEAST, Pair, PairSource, _some, nearest_questions
 from errata.gates.data.pairs import QuestionPair
 from errata.gates.features import PairFeatures
+from errata.gates.load import load_gate
 from errata.gates.training import cross_encoder as cross_train
 from errata.gates.training.contrast import ALIKE, contrast_relations
 from errata.gates.training.cross_encoder import BEST, CrossRun, CrossSettings, balanced, contrast

@@ -11,10 +11,10 @@ import torch
 
 from errata.cache.errors import ModelError
 from errata.cache.records import Fact, LanguagePatch, RegexPatch
-from errata.gates import load_gate
 from errata.gates.data.examples import Example
 from errata.gates.embedding import SeracGate
 from errata.gates.features import Scope
+from errata.gates.load import load_gate
 from errata.gates.training.embedding import Fit, _encoded, _fitted, balanced_loss, train_serac
 from errata.gates.training.train import Recipe
 from tests.fakes import StubEncoder

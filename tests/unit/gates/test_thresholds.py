@@ -13,13 +13,13 @@ from scipy.stats import binom
 
 from errata.cache.errors import ModelError
 from errata.cache.records import Fact, Hit, LanguagePatch, PatchTests, Query, RegexPatch
-from errata.gates import load_gate
 from errata.gates.artifact import StoredGate
 from errata.gates.base import Scores
 from errata.gates.calibration import Beside
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.evaluation.metrics import bounded_threshold, most_false_hits
 from errata.gates.examples import LOWEST, SLACK, OwnTests, own_threshold
+from errata.gates.load import load_gate
 from tests.fakes import StubEncoder
 from tests.small_gate import small_gate, small_gate_folder
 

@@ -14,7 +14,6 @@ from safetensors.numpy import save as save_arrays
 
 from errata.cache.errors import ModelError
 from errata.facts import load_facts
-from errata.gates import load_gate, shipped_gates
 from errata.gates.artifact import CARD, CROSS, WEIGHTS, StoredGate
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.data.augment import namesake
@@ -32,6 +31,7 @@ from errata.gates.data.questions import QuestionBook
 from errata.gates.evaluation.trials import build_trial, run_trial
 from errata.gates.features import PairFeatures
 from errata.gates.layers import Network, Platt, Trees
+from errata.gates.load import load_gate, shipped_gates
 from errata.gates.training.fit import (
     fit_logistic,
     fit_network,

@@ -18,7 +18,7 @@ from errata.editing.changes import HookChange, WeightChange
 from errata.editors import rome
 from errata.editors.rome import Rome
 from errata.editors.shared.rome_config import RomeSettings
-from errata.generation.base_model import load_base
+from errata.models.load import load_base
 from errata.module_paths import sites_of
 from tests.conftest import FAMILIES, corpus
 

@@ -19,9 +19,8 @@ from errata.cache.patches.files import load_folder
 from errata.cache.records import Fact, RegexPatch
 from errata.cli import app
 from errata.commands import opening, options
-from errata.gates import shipped_gates
 from errata.gates.base import Candidate, Decision
-from errata.parts import USUAL_GATE
+from errata.gates.load import DEFAULT_GATE, shipped_gates
 from errata.trace import Answer, Replacement, Step, Trace
 from tests.fakes import StubEncoder
 from tests.small_gate import small_gate_folder
@@ -134,7 +133,7 @@ def test_help_names_every_gate_that_is_installed():
     told = typing.get_args(options.Gate)[1]
     assert told.metavar == "NAME_OR_DIR"
     assert all(name in told.help for name in shipped_gates())
-    assert told.help.endswith(f"by default {USUAL_GATE}.")
+    assert told.help.endswith(f"by default {DEFAULT_GATE}.")
 
 
 def test_help_imports_nothing_heavy():
@@ -427,7 +426,9 @@ def test_gate_train_makes_the_recipe_it_is_told(stub_encoder, monkeypatch, tmp_p
 def test_gate_train_refuses_what_does_not_go_together(
     stub_encoder, monkeypatch, tmp_path, options, message
 ):
-    monkeypatch.setattr("errata.gates.training.train.train", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(
+        "errata.gates.training.train.train", lambda *_, **__: pytest.fail("trained")
+    )
     result = run("gate", "train", "--out", tmp_path / "g", *options, code=1)
     assert message in result.stderr and "Traceback" not in result.stderr
     assert not (tmp_path / "g").exists()

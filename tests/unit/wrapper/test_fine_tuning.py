@@ -10,8 +10,7 @@ from torch.func import functional_call
 
 from errata import Fact
 from errata.editing.changes import applied
-from errata.editors.ft import FineTuning
-from errata.editors.ft_l import ConstrainedFineTuning
+from errata.editors.ft import ConstrainedFineTuning, FineTuning
 from errata.editors.lora import Lora, _adapted
 from errata.editors.shared.config import Tuning, tuning_for
 from errata.editors.shared.examples import NO_TARGET, Example, examples_of, padded

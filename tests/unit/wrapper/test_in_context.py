@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 from transformers import GenerationConfig
 
+from errata.cache.encoder import make_query
 from errata.cache.errors import ErrataError
 from errata.cache.patches.kinds import context
-from errata.cache.queries import make_query
 from errata.cache.records import Fact, Hit, RegexPatch
 from errata.facts import FactSource
 from errata.gates import Gate

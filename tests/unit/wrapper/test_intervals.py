@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from errata.compare.report.estimates import difference, estimate, holm, paired
+from errata.intervals import difference, estimate, holm, paired
 
 
 def cases(values):

@@ -54,7 +54,7 @@ def test_a_rule_is_asked_however_far_its_words_are(way):
     encoder = StubEncoder()
     with EditCache(encoder) as cache:
         cache.add([*FACTS, LOUD])
-        from errata.cache.queries import make_queries
+        from errata.cache.encoder import make_queries
 
         found = cache.view().search(make_queries(encoder, [text]), CANDIDATES)[0]
         assert LOUD.id not in {hit.edit.id for hit in found}  # no search finds it

@@ -15,11 +15,11 @@ from errata.completion import IN_FORCE, completed
 from errata.gates.base import Decision, Scores
 from errata.gates.routing import settle
 from errata.generation.fingerprint import fingerprint
+from errata.generation.sharing import sharing_copy
 from errata.reasoners.adapter import AdapterReasoner
 from errata.reasoners.card import read_card
 from errata.reasoners.prompted import PromptedReasoner
 from errata.reasoners.prompts import INSTRUCTION, Prompter
-from errata.reasoners.sharing import sharing_copy
 from errata.reasoners.verbatim import VerbatimReasoner
 from tests.contracts.test_reasoner import described, store_adapter
 from tests.fakes import StubEncoder

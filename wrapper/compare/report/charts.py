@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import MissingExtra
-from errata.compare.report.estimates import Estimate
 from errata.compare.report.measures import FIVE
 from errata.compare.report.summary import Block, Summary, real
 from errata.compare.run.backend_names import is_control
+from errata.intervals import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

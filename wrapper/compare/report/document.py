@@ -7,13 +7,13 @@ from pathlib import Path
 
 from errata.cache.storage.atomic import write_atomically
 from errata.compare.report.charts import charts
-from errata.compare.report.estimates import Estimate
 from errata.compare.report.headline import sentence
 from errata.compare.report.measures import FIVE, MEASURES
 from errata.compare.report.page import markdown
 from errata.compare.report.summary import Block, Result, Summary, apart
 from errata.compare.report.tables import NONE, Table, duration, labelled, of_group, points, shown
 from errata.compare.run.backend_names import NONE as BASE
+from errata.intervals import Estimate
 
 HIGH, LOW = 0.9, 0.6
 QUICK = 1.0

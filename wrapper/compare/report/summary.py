@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from errata.cache.errors import ErrataError
-from errata.compare.report.estimates import Estimate, Paired, difference, estimate, holm, paired
 from errata.compare.report.in_scope import told_apart
 from errata.compare.report.measures import (
     MEASURES,
@@ -22,6 +21,7 @@ from errata.compare.report.measures import (
 )
 from errata.compare.run.backend_names import is_control
 from errata.compare.run.records import Record, Run
+from errata.intervals import Estimate, Paired, difference, estimate, holm, paired
 
 PARTS = 5
 """Parts that a sequence of edits is cut into to show what became of the first ones."""

@@ -7,10 +7,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from errata.compare.report.estimates import Estimate
 from errata.compare.report.measures import MEASURES, MIDDLES, Measure
 from errata.compare.report.summary import Block, Result, Summary
 from errata.compare.run.backend_names import is_control
+from errata.intervals import Estimate
 
 NONE = "–"
 _ASIDE = re.compile(r"\[[^\]]*\]|\(n [\d,]+\)|\bn \d+$")

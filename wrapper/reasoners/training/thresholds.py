@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from errata.cache.patches.kinds import context
 from errata.cache.text.answer_match import agree
 from errata.reasoners.abstention import Reluctances
+from errata.reasoners.answer_logits import answer_logits
 from errata.reasoners.base_answers import NEW_TOKENS, base_answers, sureness
 from errata.reasoners.base_consistency import SURE
 from errata.reasoners.evaluation.evaluate import Examiner, answering
 from errata.reasoners.reader import ReadingReasoner
 from errata.reasoners.training.examples import KINDS, TWIN, Lesson
-from errata.reasoners.training.losses import answer_logits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -1,14 +1,11 @@
-"""The parts of an EditableModel: an instance is taken as it is, a name is looked up."""
+"""Reasoners by name, folder or instance."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from errata.cache.encoder import Encoder
-from errata.cache.errors import ErrataError, ModelError
-from errata.gates import load_gate
-from errata.gates.base import Gate
+from errata.cache.errors import ModelError
 from errata.reasoners.base import Reasoner
 from errata.reasoners.card import read_card
 from errata.registry import make, names
@@ -19,33 +16,7 @@ if TYPE_CHECKING:
     from errata.generation.base_model import GenerativeModel
 
 
-USUAL_GATE = "clear"
-"""The gate of a model for which none is named: of the shipped ones the better on facts
-(docs/gate.md), and clear of the terms that the other's question pairs come under."""
-
-
-def choose_encoder(encoder: Encoder | str | None, device: str | None) -> Encoder:
-    """Return the encoder: the default one, a sentence-transformers model, or the instance."""
-    if encoder is not None and not isinstance(encoder, str):
-        if device is not None:
-            raise ErrataError(
-                f"expected encoder_device only with an encoder by name, found {device!r} beside an "
-                "instance; put the instance where it is to run"
-            )
-        return encoder
-    from errata.encoder import SentenceEncoder
-
-    return SentenceEncoder(encoder, device=device)
-
-
-def choose_gate(gate: Gate | str | None, encoder: Encoder) -> Gate:
-    """Return the gate: the shipped one, one by name, or the instance."""
-    if gate is None or isinstance(gate, str):
-        return load_gate(gate or USUAL_GATE, encoder)
-    return gate
-
-
-def choose_reasoner(
+def load_reasoner(
     reasoner: Reasoner | str | Path | None,
     base: GenerativeModel,
     tokenizer: PreTrainedTokenizerBase,

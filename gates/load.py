@@ -1,0 +1,88 @@
+"""Trained gates by name or folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from errata.cache.encoder import Encoder
+from errata.cache.errors import ModelError
+from errata.encoder import SentenceEncoder
+from errata.gates.base import Gate
+
+_WEIGHTS = Path(__file__).parent / "weights"
+
+DEFAULT_GATE = "clear"
+"""The gate of a model for which none is named: of the shipped ones the better on facts
+(docs/gate.md), and clear of the terms that the other's question pairs come under."""
+
+
+def shipped_gates() -> tuple[str, ...]:
+    """Return the names of the trained gates that are installed."""
+    return tuple(sorted(path.parent.name for path in _WEIGHTS.glob("*/card.json")))
+
+
+def load_gate(
+    name: str = "default",
+    encoder: Encoder | None = None,
+    *,
+    target_false_hit_rate: float | None = None,
+) -> Gate:
+    """Return a trained gate.
+
+    :param name: a shipped gate's name, or the folder of one of your own.
+    :param encoder: the encoder it was trained with; by default the packaged all-MiniLM-L6-v2.
+    :param target_false_hit_rate: pick the threshold so that of queries near an edit and out of
+        its scope no larger share hits, at 95% confidence, instead of the trained threshold.
+    :raises ModelError: there is no such gate, its files are damaged, it was trained with
+        another encoder, or it cannot promise the rate.
+    """
+    from errata.gates.artifact import StoredGate
+    from errata.gates.calibration import Beside
+    from errata.gates.classifier import ScopeClassifier
+    from errata.gates.embedding import SeracGate, is_serac
+
+    folder = gate_folder(name)
+    encoder = default_encoder() if encoder is None else encoder
+    if is_serac(folder):
+        if target_false_hit_rate is not None:
+            raise ModelError(
+                f"{folder}: expected a gate whose threshold can be picked, found one of SERAC's "
+                f"with the rate {target_false_hit_rate}; its threshold is the published one: leave "
+                "the rate out, or name another gate"
+            )
+        return SeracGate.load(folder, encoder)
+    stored, threshold = StoredGate.load(folder), None
+    try:
+        if target_false_hit_rate is not None:
+            threshold = Beside.of_card(stored.card).threshold(target_false_hit_rate)
+        return ScopeClassifier(encoder, stored, threshold=threshold)
+    except ModelError as error:
+        raise ModelError(f"gate {name}: {error}") from error
+
+
+def gate_folder(name: str) -> Path:
+    """Return the folder of a trained gate.
+
+    :param name: a shipped gate's name, or the folder of one of your own.
+    :raises ModelError: there is no such gate.
+    """
+    folder = _WEIGHTS / name if name in shipped_gates() else Path(name)
+    if not folder.is_dir():
+        raise ModelError(
+            f"no gate {name!r}: expected one of {', '.join(shipped_gates()) or '(none shipped)'} "
+            "or a folder with card.json and gate.safetensors; train one with "
+            "`errata gate train --out DIR`"
+        )
+    return folder
+
+
+def default_encoder() -> Encoder:
+    """Return the packaged all-MiniLM-L6-v2."""
+    return SentenceEncoder()
+
+
+def choose_gate(gate: Gate | str | None, encoder: Encoder) -> Gate:
+    """Return the gate: the shipped one, one by name, or the instance."""
+    if gate is None or isinstance(gate, str):
+        return load_gate(gate or DEFAULT_GATE, encoder)
+    return gate

@@ -1,0 +1,38 @@
+"""Load base models: those that come with errata by name, all others as `transformers` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from errata.cache.errors import ModelError
+from errata.generation import base_model
+from errata.models.atlas import load_atlas
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from errata.generation.base_model import GenerativeModel
+
+SHIPPED: dict[str, Callable[[], Any]] = {"atlas": load_atlas}
+"""Loaders of the models that come with errata, by name."""
+
+
+def load_base(name: str | Path, **options: Any) -> tuple[GenerativeModel, PreTrainedTokenizerBase]:
+    """Return a model in evaluation mode and its tokenizer.
+
+    :param name: a key of :data:`SHIPPED`, a folder, or a hub id; a folder of that name wins.
+    :param options: for ``from_pretrained`` (dtype, device_map, quantization_config, …).
+    :raises ModelError: there is no such model, the folder is none, or options are given for a
+        shipped model.
+    """
+    loader = SHIPPED.get(str(name))
+    if loader is None or Path(name).exists():
+        return base_model.load_base(name, **options)
+    if options:
+        raise ModelError(
+            f"expected no options for {name}, found {sorted(options)}; "
+            f"wrap what load_{name}() returns in EditableModel yourself"
+        )
+    return cast("tuple[GenerativeModel, PreTrainedTokenizerBase]", loader())

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from errata.cache.encoder import make_query
+from errata.cache.encoder import encode_query
 from errata.cache.records import Fact, Vector
 from errata.cache.store import EditCache
 from errata.encoder import SentenceEncoder
@@ -118,7 +118,7 @@ def measure(
         view = cache.view()
         for text in track(queries, description=f"{size} edits"):
             lap = {"bare encoder": timed(lambda text=text: bare.encode([text]))[0]}
-            lap["encode"], query = timed(lambda text=text: make_query(table, text))
+            lap["encode"], query = timed(lambda text=text: encode_query(table, text))
             lap["search"], hits = timed(lambda query=query: view.search([query], CANDIDATES)[0])
             whole, encoding = deciding(gate, table, query, hits)
             lap["bi-encoder, encoding"] = encoding

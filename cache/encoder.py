@@ -38,16 +38,16 @@ class Encoder(Protocol):
         """Return the text itself, or its sentence windows where it is longer than is read."""
 
 
-def make_query(encoder: Encoder, text: str) -> Query:
+def encode_query(encoder: Encoder, text: str) -> Query:
     """Return one text, encoded.
 
     :param encoder: the encoder of the cache that will be asked.
     :param text: the question.
     """
-    return make_queries(encoder, [text])[0]
+    return encode_queries(encoder, [text])[0]
 
 
-def make_queries(encoder: Encoder, texts: Sequence[str]) -> list[Query]:
+def encode_queries(encoder: Encoder, texts: Sequence[str]) -> list[Query]:
     """Return texts, encoded: all windows of all texts in one call of the encoder.
 
     :param encoder: the encoder of the cache that will be asked.

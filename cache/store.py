@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from errata.cache.encoder import Encoder, encode_checked, make_queries, make_query
+from errata.cache.encoder import Encoder, encode_checked, encode_queries, encode_query
 from errata.cache.errors import (
     IndexMismatchError,
     StoreError,
@@ -23,7 +23,7 @@ from errata.cache.patches.kinds import check
 from errata.cache.records import Edit, Vector
 from errata.cache.state import State, build_index, searched, with_edits
 from errata.cache.storage.database import Database
-from errata.cache.storage.embeddings import Encodings
+from errata.cache.storage.embeddings import EmbeddingStore
 from errata.cache.storage.saved_index import SavedIndex
 from errata.cache.storage.transaction import (
     Change,
@@ -74,11 +74,11 @@ class EditCache:
         self._complaint = ""
         self._view: View | None = None
         self._database: Database | None = None
-        self._encodings: Encodings | None = None
+        self._encodings: EmbeddingStore | None = None
         if self.path is not None:
             self._database = Database(self.path / "edits.sqlite3")
             name = self.path / "encodings.sqlite3"
-            self._encodings = Encodings(name, encoder.fingerprint, encoder.dimension)
+            self._encodings = EmbeddingStore(name, encoder.fingerprint, encoder.dimension)
         self._state = State(self._empty({}))
         try:
             if self._database is not None:

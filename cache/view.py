@@ -16,7 +16,7 @@ from errata.cache.index.answers import AnswerIndex
 from errata.cache.index.base import SearchResult, VectorIndex
 from errata.cache.index.characters import CharacterIndex
 from errata.cache.records import Edit, Fact, Hit, Query, RegexPatch, Vector
-from errata.cache.text.aliases import NameIndex, Renamed
+from errata.cache.text.aliases import AliasMatch, NameIndex
 
 UNREADABLE_SHARE = 0.2
 """From this share of unknown tokens on, candidates come from characters too."""
@@ -111,7 +111,7 @@ class View:
         score = float((query.vectors @ vector).max())
         return Hit(edit, min(1.0, max(-1.0, score)), vector)
 
-    def renamed(self, text: str) -> Iterator[Renamed]:
+    def alias_matches(self, text: str) -> Iterator[AliasMatch]:
         """Yield a text that calls something by another name than the edits do, as they have it.
 
         :param text: a query.

@@ -17,13 +17,14 @@ import numpy as np
 
 from errata.cache.errors import ModelError
 from errata.cache.storage.atomic import write_atomically
-from errata.gates.cross_encoder import StoredCross
+from errata.gates.cross_encoder import CrossEncoderDelta
 from errata.gates.features import NAMES
 from errata.gates.layers import Network, Platt, Projection, Trees
 
 WEIGHTS = "gate.safetensors"
 CROSS = "cross.safetensors"
 CARD = "card.json"
+_KEYS_OF_0_1 = {"agreeing": "agreement_threshold"}
 FORMAT = 1
 
 
@@ -39,7 +40,7 @@ class SecondStage:
         so far: it knows facts better than other questions.
     """
 
-    cross: StoredCross
+    cross: CrossEncoderDelta
     scope: Network
     condition: Network
     band: float
@@ -47,7 +48,7 @@ class SecondStage:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class StoredGate:
+class GateArtifact:
     """Everything a trained gate is.
 
     :param relations: the space in which the rests of the two sides are compared.
@@ -63,7 +64,7 @@ class StoredGate:
     :param encoder: fingerprint of the encoder it was trained with.
     :param card: what people should know: data, seed, figures; JSON values.
     :param second: the second stage, if there is one.
-    :param agreeing: the probability from which an edit fires if the base model answers the query
+    :param agreement_threshold: the probability from which an edit fires if the base model answers the query
         as it answers the edit's question; None: the base is not asked.
     """
 
@@ -80,7 +81,7 @@ class StoredGate:
     encoder: str
     card: dict[str, Any]
     second: SecondStage | None = None
-    agreeing: float | None = None
+    agreement_threshold: float | None = None
 
     def save(self, folder: str | Path) -> None:
         """Write the gate, the card last, so that a card always has its weights.
@@ -106,7 +107,7 @@ class StoredGate:
             "threshold": self.threshold,
             "condition_threshold": self.condition_threshold,
             "near": self.near,
-            "agreeing": self.agreeing,
+            "agreement_threshold": self.agreement_threshold,
             "calibration": {
                 "scope": [self.scope_calibration.slope, self.scope_calibration.offset],
                 "condition": [self.condition_calibration.slope, self.condition_calibration.offset],
@@ -131,7 +132,7 @@ class StoredGate:
             (folder / CROSS).unlink(missing_ok=True)
 
     @classmethod
-    def load(cls, folder: str | Path) -> StoredGate:
+    def load(cls, folder: str | Path) -> GateArtifact:
         """Read a gate.
 
         :raises ModelError: files are missing or malformed, or the card belongs to other weights.
@@ -142,7 +143,7 @@ class StoredGate:
         folder = Path(folder)
         try:
             data = (folder / WEIGHTS).read_bytes()
-            card = json.loads((folder / CARD).read_text("utf-8"))
+            card = current_keys(json.loads((folder / CARD).read_text("utf-8")))
         except (OSError, ValueError) as error:
             raise ModelError(
                 f"{folder}: expected a gate, {WEIGHTS} and {CARD}, found: {error}; "
@@ -161,9 +162,9 @@ class StoredGate:
     @classmethod
     def _read(
         cls, tensors: dict[str, Any], card: dict[str, Any], second: SecondStage | None
-    ) -> StoredGate:
+    ) -> GateArtifact:
         written = {"format", "encoder", "threshold", "condition_threshold", "near", "calibration"}
-        written |= {"weights_sha256", "features", "common_words", "cross", "agreeing"}
+        written |= {"weights_sha256", "features", "common_words", "cross", "agreement_threshold"}
         return cls(
             relations=Projection(
                 tensors["relations.mean"].astype(np.float64),
@@ -181,7 +182,7 @@ class StoredGate:
             encoder=str(card["encoder"]),
             card={key: value for key, value in card.items() if key not in written},
             second=second,
-            agreeing=None if card.get("agreeing") is None else float(card["agreeing"]),
+            agreement_threshold=_optional(card.get("agreement_threshold")),
         )
 
 
@@ -204,7 +205,7 @@ def _second(folder: Path, card: dict[str, Any], tensors: dict[str, Any]) -> Seco
     _same_digest(card["cross"].get("sha256"), data, folder, CROSS)
     most = card["cross"].get("most")
     try:
-        cross = StoredCross(load(data), float(card["cross"]["scale"]))
+        cross = CrossEncoderDelta(load(data), float(card["cross"]["scale"]))
     except ModelError as error:
         raise ModelError(f"{folder / CROSS}: {error}") from error
     return SecondStage(
@@ -231,8 +232,19 @@ def _check(card: Any, data: bytes, folder: Path) -> None:
             "makes; train it again"
         )
     only_chances(card, ("threshold", "condition_threshold", "near"), folder)
-    if card.get("agreeing") is not None:
-        only_chances(card, ("agreeing",), folder)
+    if card.get("agreement_threshold") is not None:
+        only_chances(card, ("agreement_threshold",), folder)
+
+
+def current_keys(card: Any) -> Any:
+    """Return a card with the keys of version 0.1 under their present names."""
+    if not isinstance(card, dict):
+        return card
+    return {_KEYS_OF_0_1.get(key, key): value for key, value in card.items()}
+
+
+def _optional(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 def only_chances(card: Mapping[str, Any], keys: Sequence[str], folder: Path) -> None:

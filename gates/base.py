@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from errata.cache.records import Edit, Hit, Query, SourceLocation
 
 Route = Literal["verbatim", "reason", "refuse", "base"]
-Relation = Literal["same", "follows"]
+Relation = Literal["paraphrase", "entailed"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,12 +20,12 @@ class Scores:
     """What a gate says of one query against n edits.
 
     :param probability: that the edit governs the query, float64 [n], calibrated.
-    :param follows: that the query, if governed, only follows from the edit and is not its own
+    :param entailed: that the query, if governed, only follows from the edit and is not its own
         question in other words, float64 [n].
     """
 
     probability: NDArray[np.float64]
-    follows: NDArray[np.float64]
+    entailed: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,9 @@ class Candidate:
     :param threshold: the probability from which it fires.
     :param relation: the query is the edit's own question (*same*) or *follows* from it.
     :param location: ``file:line`` of the patch, if it came from a file.
-    :param agreeing: the probability from which it fires if the base model answers the query as it
+    :param agreement_threshold: the probability from which it fires if the base model answers the query as it
         answers the edit's question; None where the base is not asked.
-    :param agreed: it fired because the base model did.
+    :param base_agreed: it fired because the base model did.
     """
 
     edit_id: str
@@ -51,8 +51,8 @@ class Candidate:
     threshold: float
     relation: Relation
     location: SourceLocation | None = None
-    agreeing: float | None = None
-    agreed: bool = False
+    agreement_threshold: float | None = None
+    base_agreed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +64,11 @@ class Decision:
     :param fired: the edits in force for this query, best first; empty on a miss.
     :param route: who answers: the stored answer, the reasoner, the refusal or the base model.
     :param near_misses: candidates in the abstain band just under their threshold.
-    :param renamed: the query with an edit's name for something that it calls otherwise, which the
+    :param canonical_query: the query with an edit's name for something that it calls otherwise, which the
         gate saw in its place; empty where it saw the query itself.
-    :param further: the query with what edits answer put in it, which is answered in its place;
+    :param sub_question: the query with what edits answer put in it, which is answered in its place;
         empty where none was.
-    :param steps: how many of the fired edits, the first ones, were put in it. The others are in
+    :param hops: how many of the fired edits, the first ones, were put in it. The others are in
         force for what it asks then; where there are none, the base model answers that.
     """
 
@@ -77,9 +77,9 @@ class Decision:
     fired: tuple[Edit, ...] = ()
     route: Route = "base"
     near_misses: tuple[Candidate, ...] = ()
-    renamed: str = ""
-    further: str = ""
-    steps: int = 0
+    canonical_query: str = ""
+    sub_question: str = ""
+    hops: int = 0
 
     @property
     def hit(self) -> bool:
@@ -87,14 +87,14 @@ class Decision:
         return bool(self.fired)
 
     @property
-    def asked(self) -> str:
+    def effective_query(self) -> str:
         """What is to be answered: the query, or what became of it."""
-        return self.further or self.renamed or self.query
+        return self.sub_question or self.canonical_query or self.query
 
     @property
-    def in_force(self) -> tuple[Edit, ...]:
+    def remaining_edits(self) -> tuple[Edit, ...]:
         """The edits by which that is answered, best first."""
-        return self.fired[self.steps :]
+        return self.fired[self.hops :]
 
 
 @runtime_checkable

@@ -17,7 +17,7 @@ KEPT = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class NegativeScores:
     """What the gate says of tune queries near an edit and out of its scope, the highest scores.
 
     :param n: queries.
@@ -28,14 +28,14 @@ class Beside:
     highest: tuple[float, ...]
 
     @classmethod
-    def of(cls, probabilities: Sequence[float]) -> Beside:
+    def of(cls, probabilities: Sequence[float]) -> NegativeScores:
         """Return what is kept of the scores."""
         ordered = sorted(probabilities, reverse=True)[: int(KEPT * len(probabilities)) + 1]
         # rounded up, so that a threshold picked by them lets no more through
         return cls(len(probabilities), tuple(math.ceil(p * 1e6) / 1e6 for p in ordered))
 
     @classmethod
-    def of_card(cls, card: Mapping[str, Any]) -> Beside:
+    def of_card(cls, card: Mapping[str, Any]) -> NegativeScores:
         """Return what a gate's card says.
 
         :raises ModelError: the card keeps no scores.

@@ -4,7 +4,7 @@ Mitchell et al. 2022, "Memory-based model editing at scale". The first stage jud
 by features of its encoding and the query's; what it does not rule out a cross-encoder reads
 together with the query, and the two are weighed. Where the encoder cannot read the
 text, characters decide; a lexical condition is decided by characters too; everything else by
-:mod:`errata.gates.features` and the networks of a :class:`errata.gates.artifact.StoredGate`.
+:mod:`errata.gates.features` and the networks of a :class:`errata.gates.artifact.GateArtifact`.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from errata.cache.encoder import Encoder
 from errata.cache.errors import ModelError
 from errata.cache.index.characters import bigrams, normalise
 from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query
-from errata.gates.artifact import StoredGate
+from errata.gates.artifact import GateArtifact
 from errata.gates.base import Decision, Scores
 from errata.gates.conditions.parse import read_condition
 from errata.gates.cross_encoder import CrossEncoder
-from errata.gates.embedding_cache import EncodingMemory
-from errata.gates.examples import OwnTests
+from errata.gates.embedding_cache import EmbeddingCache
+from errata.gates.examples import ExampleThresholds
 from errata.gates.features import FeatureMaker, PairFeatures, Scope
 from errata.gates.layers import Array, Projection
-from errata.gates.routing import settle
+from errata.gates.routing import make_decision
 from errata.gates.text import dice, words
 
 UNKNOWN_SHARE = 0.2
@@ -75,14 +75,14 @@ class ScopeClassifier:
     :param threshold: the probability from which an edit fires, instead of the trained one.
     :param edit_thresholds: thresholds of single edits, by id.
     :param own_tests: let an edit's own tests raise or lower its threshold
-        (:func:`errata.gates.examples.own_threshold`).
+        (:func:`errata.gates.examples.threshold_from_examples`).
     :raises ModelError: if the gate was trained with another encoder.
     """
 
     def __init__(
         self,
         encoder: Encoder,
-        stored: StoredGate,
+        stored: GateArtifact,
         *,
         threshold: float | None = None,
         edit_thresholds: Mapping[str, float] | None = None,
@@ -97,11 +97,11 @@ class ScopeClassifier:
         self.encoder, self.stored = encoder, stored
         self.threshold = stored.threshold if threshold is None else threshold
         # settled for the trained threshold; who names another decides alone
-        self.agreeing = stored.agreeing if threshold is None else None
+        self.agreeing = stored.agreement_threshold if threshold is None else None
         self._edit_thresholds = dict(edit_thresholds or {})
-        self._own_tests = OwnTests(self.score_batch) if own_tests else None
-        self._memory = EncodingMemory(encoder)
-        self._of_edits = EncodingMemory(encoder, MOST_OF_EDITS)
+        self._own_tests = ExampleThresholds(self.score_batch) if own_tests else None
+        self._memory = EmbeddingCache(encoder)
+        self._of_edits = EmbeddingCache(encoder, MOST_OF_EDITS)
         self._features = FeatureMaker(
             self._memory.encode, stored.common_words, self._of_edits.encode
         )
@@ -141,7 +141,7 @@ class ScopeClassifier:
                     found[number].probability[row] = certain
         for one, governs, follows in zip(asked, *self._by_meaning(asked), strict=True):
             found[one.number].probability[one.row] = governs
-            found[one.number].follows[one.row] = follows
+            found[one.number].entailed[one.row] = follows
         return found
 
     def decide(self, query: Query, hits: Sequence[Hit]) -> Decision:
@@ -153,7 +153,7 @@ class ScopeClassifier:
     ) -> list[Decision]:
         """Return for each query what :meth:`decide` would."""
         return [
-            settle(
+            make_decision(
                 query,
                 found,
                 scores,
@@ -199,7 +199,7 @@ class ScopeClassifier:
         if not asked:  # an encoder is not loaded for nothing
             return np.zeros(0), np.zeros(0)
         found = self._features.make([(part, one.scope) for one in asked for part in one.parts])
-        classes = first_classes(self.stored, found)
+        classes = first_stage_classes(self.stored, found)
         held = self.stored.condition(found.named)
         conditions = np.array([one.condition for one in asked for _ in one.parts])
         classes[conditions, :2], classes[conditions, 2] = held[conditions, :2], 0.0
@@ -222,12 +222,12 @@ class ScopeClassifier:
         conditions = np.array([one.condition for one in asked])
         second = self.stored.second
         if second is None or self._reads is None:
-            return settled(self.stored, classes, conditions)
+            return combine_stages(self.stored, classes, conditions)
         read = self._to_read(asked, classes, conditions, second.band)
         sides = [(asked[at].scope, asked[at].condition) for at in read]
         logits = self._reads.of_edits(sides, [parts[at] for at in read])
-        probability, follows = first_alone(classes, second.band)
-        probability[read], follows[read] = settled(
+        probability, follows = first_stage_alone(classes, second.band)
+        probability[read], follows[read] = combine_stages(
             self.stored, classes[read], conditions[read], logits
         )
         return probability, follows
@@ -264,7 +264,7 @@ class ScopeClassifier:
         return self.threshold
 
 
-def first_classes(stored: StoredGate, found: PairFeatures) -> Array:
+def first_stage_classes(stored: GateArtifact, found: PairFeatures) -> Array:
     """Return what the first stage says: none, same and follows, float64 [n, 3], uncalibrated."""
     inputs = scope_inputs(stored.relations, found)
     return _of_three((stored.scope(inputs) + stored.trees(inputs)) / 2)
@@ -277,7 +277,7 @@ def _of_three(classes: Array) -> Array:
     return np.asarray(classes, dtype=np.float64)
 
 
-def first_alone(classes: Array, band: float) -> tuple[Array, Array]:
+def first_stage_alone(classes: Array, band: float) -> tuple[Array, Array]:
     """Return probability and follows of what the second stage does not read.
 
     :param classes: of the first stage, [n, 3].
@@ -288,8 +288,8 @@ def first_alone(classes: Array, band: float) -> tuple[Array, Array]:
     return np.minimum(governs, band), follows
 
 
-def settled(
-    stored: StoredGate,
+def combine_stages(
+    stored: GateArtifact,
     classes: Array,
     conditions: NDArray[np.bool_],
     logits: Array | None = None,
@@ -302,7 +302,7 @@ def settled(
     :return: two float64 [n].
     """
     if logits is not None and stored.second is not None:
-        inputs = second_inputs(classes, logits, stored.second.most)
+        inputs = second_stage_inputs(classes, logits, stored.second.most)
         weighed = _of_three(stored.second.scope(inputs))
         held = _of_three(stored.second.condition(inputs))
         classes = np.where(conditions[:, None], held, weighed)
@@ -314,7 +314,7 @@ def settled(
     return calibrated, follows
 
 
-def second_inputs(classes: Array, logits: Array, most: float) -> Array:
+def second_stage_inputs(classes: Array, logits: Array, most: float) -> Array:
     """Return what the second stage weighs: both stages' log-odds against none, float64 [n, 4].
 
     :param classes: of the first stage, [n, 3].

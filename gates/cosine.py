@@ -10,7 +10,7 @@ from errata.cache.encoder import Encoder
 from errata.cache.index.characters import normalise
 from errata.cache.records import Edit, Hit, Query, RegexPatch
 from errata.gates.base import Decision, Scores
-from errata.gates.routing import settle
+from errata.gates.routing import make_decision
 
 
 class CosineGate:
@@ -64,7 +64,7 @@ class CosineGate:
 
     def decide(self, query: Query, hits: Sequence[Hit]) -> Decision:
         """Return the decision for one query, given what the cache found; no hits, no edit fires."""
-        return settle(
+        return make_decision(
             query,
             hits,
             self.score(query, hits),

@@ -39,7 +39,7 @@ class HasTransformer(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class StoredCross:
+class CrossEncoderDelta:
     """A trained cross-encoder: what differs from the encoder's transformer.
 
     :param tensors: ``head.weight`` [3, 2d] and ``head.bias`` [3]; for each changed matrix ``NAME``
@@ -119,7 +119,7 @@ class CrossEncoder:
     :raises ModelError: the encoder has no transformer to read with.
     """
 
-    def __init__(self, encoder: Any, stored: StoredCross) -> None:
+    def __init__(self, encoder: Any, stored: CrossEncoderDelta) -> None:
         self._encoder = transformer_of(encoder)
         self._stored = stored
         self._lock = threading.Lock()

@@ -20,9 +20,9 @@ from errata.cache.records import Edit, Hit, Query, RegexPatch
 from errata.cache.storage.atomic import write_atomically
 from errata.gates.artifact import CARD, WEIGHTS, only_chances
 from errata.gates.base import Decision, Scores
-from errata.gates.embedding_cache import EncodingMemory
+from errata.gates.embedding_cache import EmbeddingCache
 from errata.gates.layers import Array
-from errata.gates.routing import settle
+from errata.gates.routing import make_decision
 
 KIND = "serac"
 FORMAT = 1
@@ -32,7 +32,7 @@ THRESHOLD = 0.5
 _WRITTEN = frozenset({"kind", "format", "encoder", "threshold", "weights_sha256"})
 
 
-class SeracGate:
+class EmbeddingGate:
     """Lets an edit govern a query with probability exp(−‖A e − A x‖²).
 
     e and x are the encodings of the edit's question and of the query (its best window), A a trained
@@ -59,7 +59,7 @@ class SeracGate:
         self.map = map.astype(np.float64)
         self.threshold = threshold
         self.card = dict(card or {})
-        self._memory = EncodingMemory(encoder)
+        self._memory = EmbeddingCache(encoder)
         self._near = near
         self._edit_thresholds = dict(edit_thresholds or {})
 
@@ -88,7 +88,7 @@ class SeracGate:
 
     def decide(self, query: Query, hits: Sequence[Hit]) -> Decision:
         """Return the decision for one query, given what the cache found; no hits, no edit fires."""
-        return settle(
+        return make_decision(
             query,
             hits,
             self.score(query, hits),
@@ -120,7 +120,7 @@ class SeracGate:
         write_atomically(folder / CARD, f"{text}\n".encode())
 
     @classmethod
-    def load(cls, folder: str | Path, encoder: Encoder, **options: Any) -> SeracGate:
+    def load(cls, folder: str | Path, encoder: Encoder, **options: Any) -> EmbeddingGate:
         """Read a gate.
 
         :param folder: what ``errata gate train --kind serac`` wrote.
@@ -149,7 +149,7 @@ class SeracGate:
         return cls(encoder, found, card=told, **options)
 
 
-def is_serac(folder: Path) -> bool:
+def is_embedding_gate(folder: Path) -> bool:
     """Tell whether a folder's card says that its gate is of this kind."""
     try:
         card = json.loads((folder / CARD).read_text("utf-8"))

@@ -13,7 +13,7 @@ from errata.cache.encoder import Encoder
 from errata.cache.records import Vector
 
 
-class EncodingMemory:
+class EmbeddingCache:
     """Remembers the encodings of recent texts; itself an encoder. Safe under threads.
 
     :param encoder: who encodes what is not remembered.

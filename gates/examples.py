@@ -16,7 +16,9 @@ REMEMBERED = 20_000
 ScoreBatch = Callable[[Sequence[str], Sequence[Sequence[Edit]]], list[Scores]]
 
 
-def own_threshold(threshold: float, fires: Sequence[float], silent: Sequence[float]) -> float:
+def threshold_from_examples(
+    threshold: float, fires: Sequence[float], silent: Sequence[float]
+) -> float:
     """Return the threshold at which an edit passes its own tests, as near the gate's as can be.
 
     A silent test is never overridden: the threshold lies above it, whatever is to fire. Only so
@@ -31,7 +33,7 @@ def own_threshold(threshold: float, fires: Sequence[float], silent: Sequence[flo
     return max(min(threshold, wanted), max(silent, default=-1.0) + SLACK)
 
 
-class OwnTests:
+class ExampleThresholds:
     """Remembers the thresholds that edits' own tests ask for. Safe under threads.
 
     :param score: scores texts, each against its edits.
@@ -71,5 +73,5 @@ class OwnTests:
         for edit, base in new:
             fires = [next(left) for _ in edit.tests.fires]
             silent = [next(left) for _ in edit.tests.silent]
-            found.append(own_threshold(base, fires, silent))
+            found.append(threshold_from_examples(base, fires, silent))
         return found

@@ -36,25 +36,25 @@ def load_gate(
     :raises ModelError: there is no such gate, its files are damaged, it was trained with
         another encoder, or it cannot promise the rate.
     """
-    from errata.gates.artifact import StoredGate
-    from errata.gates.calibration import Beside
+    from errata.gates.artifact import GateArtifact
+    from errata.gates.calibration import NegativeScores
     from errata.gates.classifier import ScopeClassifier
-    from errata.gates.embedding import SeracGate, is_serac
+    from errata.gates.embedding import EmbeddingGate, is_embedding_gate
 
     folder = gate_folder(name)
     encoder = default_encoder() if encoder is None else encoder
-    if is_serac(folder):
+    if is_embedding_gate(folder):
         if target_false_hit_rate is not None:
             raise ModelError(
                 f"{folder}: expected a gate whose threshold can be picked, found one of SERAC's "
                 f"with the rate {target_false_hit_rate}; its threshold is the published one: leave "
                 "the rate out, or name another gate"
             )
-        return SeracGate.load(folder, encoder)
-    stored, threshold = StoredGate.load(folder), None
+        return EmbeddingGate.load(folder, encoder)
+    stored, threshold = GateArtifact.load(folder), None
     try:
         if target_false_hit_rate is not None:
-            threshold = Beside.of_card(stored.card).threshold(target_false_hit_rate)
+            threshold = NegativeScores.of_card(stored.card).threshold(target_false_hit_rate)
         return ScopeClassifier(encoder, stored, threshold=threshold)
     except ModelError as error:
         raise ModelError(f"gate {name}: {error}") from error

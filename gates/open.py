@@ -8,7 +8,7 @@ import numpy as np
 
 from errata.cache.records import Edit, Hit, Query, RegexPatch
 from errata.gates.base import Decision, Scores
-from errata.gates.routing import settle
+from errata.gates.routing import make_decision
 
 
 class OpenGate:
@@ -22,4 +22,4 @@ class OpenGate:
 
     def decide(self, query: Query, hits: Sequence[Hit]) -> Decision:
         """Return the decision for one query: all that the cache found fires, in its order."""
-        return settle(query, hits, self.score(query, hits), threshold=1.0, near=1.0)
+        return make_decision(query, hits, self.score(query, hits), threshold=1.0, near=1.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query
-from errata.cache.text.then_clause import said
+from errata.cache.text.then_clause import verbatim_answer
 from errata.gates.base import Candidate, Decision, Relation, Route, Scores
 from errata.gates.text import asks_yes_no
 
@@ -20,13 +20,13 @@ def route_of(edit: Edit, relation: Relation) -> Route:
     if isinstance(edit, Fact):
         if edit.forget:
             return "refuse"
-        return "verbatim" if relation == "same" else "reason"
+        return "verbatim" if relation == "paraphrase" else "reason"
     if isinstance(edit, LanguagePatch):
-        return "verbatim" if said(edit.consequence) is not None else "reason"
+        return "verbatim" if verbatim_answer(edit.consequence) is not None else "reason"
     return "base"
 
 
-def settle(
+def make_decision(
     query: Query,
     hits: Sequence[Hit],
     scores: Scores,
@@ -54,13 +54,13 @@ def settle(
     def candidate(edit: Edit, probability: float, follows: float) -> Candidate:
         bar = own.get(edit.id, threshold)
         usual = isinstance(edit, Fact) and bar == threshold and not edit.tests.silent
-        asked = usual and may_agree(query.text)
+        asked = usual and base_can_agree(query.text)
         return _candidate(edit, probability, follows, bar, agreeing if asked else None)
 
     judged = [
         (candidate(hit.edit, probability, follows), hit.edit)
         for hit, probability, follows in zip(
-            hits, scores.probability.tolist(), scores.follows.tolist(), strict=True
+            hits, scores.probability.tolist(), scores.entailed.tolist(), strict=True
         )
     ]
     judged.sort(key=lambda pair: -pair[0].probability)
@@ -82,7 +82,7 @@ def settle(
     )
 
 
-def may_agree(query: str) -> bool:
+def base_can_agree(query: str) -> bool:
     """Tell whether what the base model says to a query can show that it is an edit's own question.
 
     Who answers a yes-or-no question with a name has not understood it.
@@ -99,7 +99,7 @@ def _candidate(
         scope=edit.scope,
         probability=probability,
         threshold=threshold,
-        relation="follows" if follows >= 0.5 else "same",
+        relation="entailed" if follows >= 0.5 else "paraphrase",
         location=edit.location,
-        agreeing=agreeing,
+        agreement_threshold=agreeing,
     )

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from errata.facts import load_relations
-from errata.gates.artifact import SecondStage, StoredGate
-from errata.gates.cross_encoder import StoredCross
+from errata.gates.artifact import GateArtifact, SecondStage
+from errata.gates.cross_encoder import CrossEncoderDelta
 from errata.gates.layers import Network, Platt
 from tests.conftest import corpus
 from tests.fakes import StubEncoder
@@ -74,7 +74,9 @@ def tiny_bert(hidden: int = 32, layers: int = 2) -> Any:
         return BertModel(config).eval()
 
 
-def random_cross(hidden: int = 32, layers: int = 2, rank: int = 4, seed: int = 0) -> StoredCross:
+def random_cross(
+    hidden: int = 32, layers: int = 2, rank: int = 4, seed: int = 0
+) -> CrossEncoderDelta:
     """Return a cross-encoder nobody trained, whose changes are large."""
     from torch.nn import Linear
 
@@ -84,7 +86,7 @@ def random_cross(hidden: int = 32, layers: int = 2, rank: int = 4, seed: int = 0
         if isinstance(module, Linear) and "pooler" not in name:
             tensors[f"{name}.weight.A"] = rng.normal(size=(rank, module.in_features)) * 0.2
             tensors[f"{name}.weight.B"] = rng.normal(size=(module.out_features, rank)) * 0.2
-    return StoredCross({name: one.astype(np.float16) for name, one in tensors.items()}, 2.0)
+    return CrossEncoderDelta({name: one.astype(np.float16) for name, one in tensors.items()}, 2.0)
 
 
 def listening(inputs: Sequence[Sequence[float]]) -> Network:
@@ -94,7 +96,7 @@ def listening(inputs: Sequence[Sequence[float]]) -> Network:
 
 
 @cache
-def two_stage_gate() -> StoredGate:
+def two_stage_gate() -> GateArtifact:
     """Return the small gate with a second stage, both of whose log-odds are added up."""
     second = SecondStage(
         random_cross(),

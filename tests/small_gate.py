@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
-from errata.gates.artifact import StoredGate
+from errata.gates.artifact import GateArtifact
 from errata.gates.training.train import Recipe, train
 from tests.fakes import StubEncoder
 
@@ -21,6 +21,6 @@ def small_gate_folder() -> Path:
     return folder
 
 
-def small_gate() -> StoredGate:
+def small_gate() -> GateArtifact:
     """Return the small gate."""
-    return StoredGate.load(small_gate_folder())
+    return GateArtifact.load(small_gate_folder())

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from errata.cache.errors import EditError
 from errata.cache.records import Edit, Fact
-from errata.cache.text.spacing import apart
+from errata.cache.text.spacing import word_pattern
 from errata.cache.text.subject import subject_of
 from errata.gates.base import Decision
 
@@ -49,7 +49,7 @@ def completed(
     for fact in facts:
         found = _about(fact.answer, edits)
         found = [edit for edit in found if _question(edit) not in fired and wanted(edit)]
-        more |= {edit.id: edit for edit in _bearing(decision.asked, fact, found, bears)}
+        more |= {edit.id: edit for edit in _bearing(decision.effective_query, fact, found, bears)}
     joined = (*first, *_settled(list(more.values()), first))
     return replace(decision, fired=joined[:IN_FORCE])
 
@@ -57,7 +57,7 @@ def completed(
 def _about(answer: str, edits: Sequence[Edit]) -> list[Fact]:
     """Return the facts whose question names an answer."""
     name = answer.casefold()
-    word = re.compile(apart(name))
+    word = re.compile(word_pattern(name))
     # The plain search is quick and rules out nearly all.
     facts = [e for e in edits if isinstance(e, Fact) and name in e.question.casefold()]
     return [edit for edit in facts if word.search(edit.question.casefold())]
@@ -67,7 +67,7 @@ def _bearing(query: str, fact: Fact, found: Sequence[Fact], bears: Bears | None)
     """Return those that bear on a query once a fact has been taken for granted in it."""
     if bears is None or not found:
         return found
-    if re.search(apart(fact.answer.casefold()), query.casefold()):
+    if re.search(word_pattern(fact.answer.casefold()), query.casefold()):
         return ()
     further = _step_further(query, fact)
     if further is None:
@@ -81,7 +81,7 @@ def _step_further(query: str, fact: Fact) -> str | None:
         subject = subject_of(fact)
     except EditError:
         return None
-    told, count = re.subn(apart(subject), lambda _: fact.answer, query, flags=re.IGNORECASE)
+    told, count = re.subn(word_pattern(subject), lambda _: fact.answer, query, flags=re.IGNORECASE)
     return told if count else None
 
 

@@ -22,15 +22,15 @@ from errata.gates.load import choose_gate
 from errata.generation.chat import Messages, encoded, prompt_of, question_of
 from errata.generation.prompt_reader import Prompt, PromptReader
 from errata.generation.proxy import BaseProxy
-from errata.generation.request import Call, check_alone, positional, read_call
+from errata.generation.request import GenerateRequest, check_without_base, positional, read_request
 from errata.generation.selection import Selection, selector
 from errata.generation.token_writer import AnswerWriter
 from errata.models.load import load_base
-from errata.output import RowBuilder, forked_rng
+from errata.output import OutputBuilder, forked_rng
 from errata.pipelines.cache import CachePipeline
-from errata.pipelines.run import Way, prepare
+from errata.pipelines.run import RoutedBatch, route_batch
 from errata.reasoners.base import Reasoner
-from errata.reasoners.base_consistency import Beliefs
+from errata.reasoners.base_consistency import BaseConsistency
 from errata.reasoners.load import load_reasoner
 from errata.reasoners.verbatim import VerbatimReasoner
 from errata.trace import Answer, StopWatch, Trace
@@ -91,7 +91,7 @@ class EditableModel(WeightEditing, BaseProxy):
         self.gate = choose_gate(gate, self.encoder)
         self.reasoner = load_reasoner(reasoner, model, tokenizer)
         self.verbatim = VerbatimReasoner()
-        self._beliefs = Beliefs(model, tokenizer)
+        self._beliefs = BaseConsistency(model, tokenizer)
         self.cache = EditCache(self.encoder, cache)
         try:
             self.cache.set_files(edits)
@@ -163,7 +163,7 @@ class EditableModel(WeightEditing, BaseProxy):
         :raises errata.cache.errors.GenerationError: embeddings without ids or ``query=``, or a
             stopping criterion that fails without scores.
         """
-        call = read_call(self.base, inputs, {**positional(self.base, rest), **arguments})
+        call = read_request(self.base, inputs, {**positional(self.base, rest), **arguments})
         self._last.trace = None
         if edits is False or call.wordless:
             return self.base.generate(**call.arguments)
@@ -173,9 +173,9 @@ class EditableModel(WeightEditing, BaseProxy):
         watch = StopWatch()
         prompts = self._prompts(call, query)
         way = self._decide([prompt.query for prompt in prompts], edits, watch)
-        builder = RowBuilder(self.base, self._writer, call, way)
+        builder = OutputBuilder(self.base, self._writer, call, way)
         if all(way.touched):
-            check_alone(self.base, call)
+            check_without_base(self.base, call)
         output = None if all(way.touched) else builder.from_base()
         watch.lap("base", "not called" if output is None else "")
         rows = self._answered(call, way, prompts, builder)
@@ -186,7 +186,9 @@ class EditableModel(WeightEditing, BaseProxy):
         self._last.trace = builder.trace(watch)
         return joined
 
-    def _shadow(self, call: Call, query: str | Sequence[str] | None, edits: Selection) -> None:
+    def _shadow(
+        self, call: GenerateRequest, query: str | Sequence[str] | None, edits: Selection
+    ) -> None:
         """Decide and log; whatever goes wrong, the base model answers."""
         watch = StopWatch()
         try:
@@ -200,7 +202,7 @@ class EditableModel(WeightEditing, BaseProxy):
             log.info("shadow: %s: %r fired %s", decision.route, decision.query, fired)
         self._last.trace = Trace(way.decisions, way.rewrites, tuple(watch.steps))
 
-    def _prompts(self, call: Call, query: str | Sequence[str] | None) -> list[Prompt]:
+    def _prompts(self, call: GenerateRequest, query: str | Sequence[str] | None) -> list[Prompt]:
         if query is None and call.ids is None:
             raise GenerationError(
                 "expected input_ids or query=, found only inputs_embeds, in which no question can "
@@ -220,13 +222,17 @@ class EditableModel(WeightEditing, BaseProxy):
             return prompts
         return [prompt.asking(text) for prompt, text in zip(prompts, given, strict=True)]
 
-    def _decide(self, texts: Sequence[str], edits: Selection, watch: StopWatch) -> Way:
+    def _decide(self, texts: Sequence[str], edits: Selection, watch: StopWatch) -> RoutedBatch:
         turns = self.backends.turns(CachePipeline(self.gate, self.reasoner, self._beliefs))
         view = self.backends.view()
-        return prepare(texts, view, self.encoder, turns, selector(edits), watch)
+        return route_batch(texts, view, self.encoder, turns, selector(edits), watch)
 
     def _answered(
-        self, call: Call, way: Way, prompts: Sequence[Prompt], builder: RowBuilder
+        self,
+        call: GenerateRequest,
+        way: RoutedBatch,
+        prompts: Sequence[Prompt],
+        builder: OutputBuilder,
     ) -> dict[int, list[torch.Tensor]]:
         rows = {}
         for reasoner, at in way.answering(self.verbatim):
@@ -234,7 +240,7 @@ class EditableModel(WeightEditing, BaseProxy):
             with forked_rng(self.base.device) if drawing else nullcontext():
                 answers = reasoner.answer(
                     [way.queries[i] for i in at],
-                    [way.decisions[i].in_force for i in at],
+                    [way.decisions[i].remaining_edits for i in at],
                     call.own_config,
                 )
             for i, texts in zip(at, answers, strict=True):
@@ -267,7 +273,7 @@ class EditableModel(WeightEditing, BaseProxy):
         prompts = [prompt_of(question, self.tokenizer) for question in questions]
         causal = not self.base.config.is_encoder_decoder
         chosen = {"max_new_tokens": NEW_TOKENS, "do_sample": False, **options}
-        pad = read_call(self.base, None, chosen).pad_id
+        pad = read_request(self.base, None, chosen).pad_id
         ids, mask = (
             t.to(self.base.device) for t in encoded(prompts, self.tokenizer, pad, left=causal)
         )

@@ -15,7 +15,7 @@ shape, which may be square. Blocks return a tensor in some families and a tuple 
 :func:`hidden_of` and :func:`with_hidden` treat both alike. OPT's feed-forward layers see
 [rows × tokens, d]: :func:`as_rows` gives the rows back.
 
-A model that is not in the table: add a line to ``_LAYOUTS`` here, or pass a :class:`Sites` of your
+A model that is not in the table: add a line to ``_LAYOUTS`` here, or pass a :class:`ModulePaths` of your
 own to the editor (``model.using("ft", sites=Sites(...))``).
 """
 
@@ -36,7 +36,7 @@ is written. In a decoder-only model both are the one stack there is."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sites:
+class ModulePaths:
     """Names of modules, to be given to ``model.get_submodule``.
 
     :param blocks: the blocks, with ``{}`` for the layer, from 0: ``transformer.h.{}``.
@@ -92,22 +92,24 @@ class Sites:
         return self.gate_projection and f"{self.block(layer)}.{self.gate_projection}"
 
 
-_GPT2 = Sites("transformer.h.{}", "mlp.c_proj", "mlp.c_fc", "transformer.ln_f")
-_LLAMA = Sites("model.layers.{}", "mlp.down_proj", "mlp.up_proj", "model.norm", "mlp.gate_proj")
+_GPT2 = ModulePaths("transformer.h.{}", "mlp.c_proj", "mlp.c_fc", "transformer.ln_f")
+_LLAMA = ModulePaths(
+    "model.layers.{}", "mlp.down_proj", "mlp.up_proj", "model.norm", "mlp.gate_proj"
+)
 _T5_UP = "DenseReluDense.wi"
 
-_LAYOUTS: dict[str, Sites] = {
+_LAYOUTS: dict[str, ModulePaths] = {
     "gpt2": _GPT2,
     "gpt_neo": _GPT2,
     "gptj": replace(_GPT2, down_projection="mlp.fc_out", up_projection="mlp.fc_in"),
-    "gpt_neox": Sites(
+    "gpt_neox": ModulePaths(
         "gpt_neox.layers.{}",
         "mlp.dense_4h_to_h",
         "mlp.dense_h_to_4h",
         "gpt_neox.final_layer_norm",
         head="lm_head",
     ),
-    "opt": Sites(
+    "opt": ModulePaths(
         "model.decoder.layers.{}", "fc2", "fc1", "model.decoder.final_layer_norm", flattened=True
     ),
     "llama": _LLAMA,
@@ -117,11 +119,11 @@ _LAYOUTS: dict[str, Sites] = {
     "gemma": _LLAMA,
     "gemma2": replace(_LLAMA, post_norm=True),
     "phi3": replace(_LLAMA, up_projection="mlp.gate_up_proj", gate_projection=None),
-    "t5": Sites(
+    "t5": ModulePaths(
         "encoder.block.{}", "layer.1.DenseReluDense.wo", f"layer.1.{_T5_UP}",
         "encoder.final_layer_norm",
     ),
-    "mt5": Sites(
+    "mt5": ModulePaths(
         "encoder.block.{}", "layer.1.DenseReluDense.wo", f"layer.1.{_T5_UP}",
         "encoder.final_layer_norm",
     ),
@@ -129,7 +131,9 @@ _LAYOUTS: dict[str, Sites] = {
 """By ``config.model_type``."""
 
 
-def sites_of(model: nn.Module, part: Part = "subject", sites: Sites | None = None) -> Sites:
+def module_paths_of(
+    model: nn.Module, part: Part = "subject", sites: ModulePaths | None = None
+) -> ModulePaths:
     """Return where the parts of a model are.
 
     :param model: a model of `transformers`.
@@ -142,7 +146,7 @@ def sites_of(model: nn.Module, part: Part = "subject", sites: Sites | None = Non
     if found is None:
         raise ModelError(
             f"expected a model of {', '.join(_LAYOUTS)}, found {kind!r} ({type(model).__name__}); "
-            "tell where its parts are: pass sites=errata.module_paths.Sites(blocks='model.layers.{}', "
+            "tell where its parts are: pass sites=errata.module_paths.ModulePaths(blocks='model.layers.{}', "
             "down_projection='mlp.down_proj', up_projection=…, norm=…) to the editor, or add a "
             "line to _LAYOUTS in wrapper/module_paths.py"
         )
@@ -193,7 +197,7 @@ def as_rows(values: torch.Tensor, rows: int) -> torch.Tensor:
     return values.reshape(rows, -1, values.shape[-1]) if values.dim() == 2 else values
 
 
-def _t5(model: nn.Module, sites: Sites, part: Part) -> Sites:
+def _t5(model: nn.Module, sites: ModulePaths, part: Part) -> ModulePaths:
     """Return the encoder's or the decoder's sites; newer T5s have a gate."""
     if part == "answer":
         sites = replace(
@@ -215,5 +219,5 @@ def _submodule(model: nn.Module, name: str, kind: str) -> nn.Module:
     except AttributeError as error:
         raise ModelError(
             f"expected a module {name!r} in a model of type {kind!r}, found none; "
-            "pass sites=errata.module_paths.Sites(...) with the names that this model uses"
+            "pass sites=errata.module_paths.ModulePaths(...) with the names that this model uses"
         ) from error

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from errata.cache.errors import GenerationError
 from errata.cache.filters.text_filter import Replacement
 from errata.generation.prompt_reader import Prompt
-from errata.generation.request import Call
+from errata.generation.request import GenerateRequest
 from errata.generation.streaming import FilteredStreamer
 from errata.generation.token_writer import AnswerWriter, stacked
-from errata.pipelines.run import Way
+from errata.pipelines.run import RoutedBatch
 from errata.trace import StopWatch, Trace
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _OF_THE_OLD_PROMPT = frozenset(
 )
 
 
-class RowBuilder:
+class OutputBuilder:
     """Builds the output of one call.
 
     :param base: the base model.
@@ -34,7 +34,9 @@ class RowBuilder:
     :param way: what was decided.
     """
 
-    def __init__(self, base: GenerativeModel, writer: AnswerWriter, call: Call, way: Way) -> None:
+    def __init__(
+        self, base: GenerativeModel, writer: AnswerWriter, call: GenerateRequest, way: RoutedBatch
+    ) -> None:
         self.base, self.writer, self.call, self.way = base, writer, call, way
         self.replacements: dict[int, tuple[Replacement, ...]] = {}
         self._heads = call.heads()
@@ -63,7 +65,7 @@ class RowBuilder:
         """
         import torch
 
-        alone = prompt.start is None and bool(self.way.decisions[row].further)
+        alone = prompt.start is None and bool(self.way.decisions[row].sub_question)
         text = self.way.queries[row] if alone else prompt.rewritten(self.way.queries[row])
         # The prompt's text has its special tokens written out: none may be added.
         ids = self.writer.tokenizer(text, add_special_tokens=alone, return_tensors="pt")[
@@ -150,7 +152,7 @@ def _kept(name: str, value: Any) -> bool:
     return not of_the_batch and name not in _OF_THE_OLD_PROMPT
 
 
-def _check_streamable(call: Call) -> None:
+def _check_streamable(call: GenerateRequest) -> None:
     several = max(call.rows, call.sequences, call.config.num_beams or 1)
     if several > 1:
         raise GenerationError(

@@ -11,7 +11,7 @@ from errata.cache.filters.regex import lint_pattern
 from errata.cache.patches.conflicts import conflicts
 from errata.cache.records import Edit, Fact, LanguagePatch, RegexPatch
 from errata.cache.text.normalize import Words, plain_words
-from errata.cache.text.then_clause import said
+from errata.cache.text.then_clause import verbatim_answer
 from errata.cache.view import in_force
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _warnings(edit: Edit) -> Iterator[str]:
         if edit.tests.silent and not edit.tests.fires:
             yield "has silent tests and no fires: nothing shows that the pattern ever matches"
     elif isinstance(edit, LanguagePatch):
-        if said(edit.consequence) is None:
+        if verbatim_answer(edit.consequence) is None:
             yield (
                 f"{edit.consequence!r} says nothing word for word, so it needs a reasoner: quote "
                 'the answer (then: say "...") or wrap the model with a reasoner'
@@ -191,7 +191,7 @@ def _judge_decision(case: TestCase, decision: Decision) -> Iterator[Problem]:
             yield _failed(case, f"fires on {case.query!r}, a silent test{_chance(edit, decision)}")
         return
     # a reasoner is given all that fired; verbatim the first one speaks, behind those put in
-    heard = decision.fired if decision.route == "reason" else decision.fired[: decision.steps + 1]
+    heard = decision.fired if decision.route == "reason" else decision.fired[: decision.hops + 1]
     if edit.id not in {other.id for other in heard}:
         others = ", ".join(where(other) for other in decision.fired)
         instead = f"; {others} fires instead" if others else ""

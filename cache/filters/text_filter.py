@@ -89,7 +89,7 @@ class Filter:
     def apply(self, text: str) -> tuple[str, tuple[Replacement, ...]]:
         """Return the filtered text and what was replaced; the very text where nothing matched."""
         spans = self.spans(text)
-        return replaced(text, spans), self._told(spans)
+        return replace_spans(text, spans), self._told(spans)
 
     def _told(self, spans: Sequence[Span]) -> tuple[Replacement, ...]:
         counts: dict[str, int] = {}
@@ -101,7 +101,7 @@ class Filter:
         )
 
 
-def replaced(text: str, spans: Sequence[Span]) -> str:
+def replace_spans(text: str, spans: Sequence[Span]) -> str:
     """Return the text with its spans replaced.
 
     :param text: any text.

@@ -19,7 +19,7 @@ from errata.cache.patches.schema import (
 )
 from errata.cache.records import REFUSAL, Edit, Fact, SourceLocation
 from errata.cache.text.normalize import plain_words
-from errata.cache.text.spacing import spaced
+from errata.cache.text.spacing import needs_space
 
 _SHORTEST_SECRET = 4
 
@@ -82,7 +82,7 @@ class FactKind:
         if not isinstance(edit, Fact):
             raise TypeError(f"expected a Fact, found {type(edit).__name__}")
         question, answer = edit.question.strip(), edit.answer.strip()
-        return f"{question}{' ' if spaced(question, answer) else ''}{answer}"
+        return f"{question}{' ' if needs_space(question, answer) else ''}{answer}"
 
 
 def _problems(shape: FactShape) -> list[PatchError]:

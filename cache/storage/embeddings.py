@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS encodings (
 """
 
 
-class Encodings:
+class EmbeddingStore:
     """The file ``encodings.sqlite3``.
 
     :param path: the file; made when something is stored.

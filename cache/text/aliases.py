@@ -22,7 +22,7 @@ from errata.cache.text.normalize import (
     unaccented,
     undotted,
 )
-from errata.cache.text.spacing import spaced
+from errata.cache.text.spacing import needs_space
 from errata.cache.text.subject import OPENERS, Span, names_in, subject_of
 
 LONGEST = 6
@@ -52,19 +52,19 @@ Source = Literal["spelling", "alias", "list", "besides", "initials"]
 
 
 @dataclass(frozen=True, slots=True)
-class Renamed:
+class AliasMatch:
     """A text with the name that facts have for something, where it has another.
 
     :param text: the text.
     :param name: the plain words of the name that stood there.
     :param edits: the facts with that subject.
-    :param sure: whether it is another name of the same; else it may be something else.
+    :param certain: whether it is another name of the same; else it may be something else.
     """
 
     text: str
     name: Words
     edits: tuple[Edit, ...]
-    sure: bool
+    certain: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class NameIndex:
                 for alias in edit.aliases:
                     self._alias(alias, own)
 
-    def renamed(self, text: str) -> Iterator[Renamed]:
+    def renamed(self, text: str) -> Iterator[AliasMatch]:
         """Yield a text with another name in it replaced by that of facts, the sure ones first.
 
         :param text: any text; names are looked for in its first :data:`HEAD` characters.
@@ -120,7 +120,7 @@ class NameIndex:
             spans = places.get(name, [span]) if name else [span]
             said = self._put(text, spans, subject)
             if said.casefold() != text.casefold():
-                yield Renamed(said, name, tuple(self._edits[subject]), sure)
+                yield AliasMatch(said, name, tuple(self._edits[subject]), sure)
 
     def _know(self, subject: str, own: Words) -> None:
         """Take down all that a subject may be called without anybody having said so."""
@@ -138,7 +138,7 @@ class NameIndex:
 
     def _alias(self, written: str, own: Words) -> None:
         words = plain_words(written)
-        if not spaced(" ", written) and len(written) > 1:
+        if not needs_space(" ", written) and len(written) > 1:
             self._unspaced[written] = own
         elif words and words != own:
             self._longest = max(self._longest, len(words))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SAYS_NOTHING = frozenset({
+UNINFORMATIVE = frozenset({
     "", "yes", "no", "yes, it is", "no, it is not", "no, it isn't", "i don't know", "i do not know",
     "i'm not sure", "unknown", "none", "n/a", "是", "不是", "是的", "对", "不", "我不知道",
     "不知道",
@@ -10,11 +10,14 @@ SAYS_NOTHING = frozenset({
 """Answers that questions share by chance."""
 
 
-def normal(text: str) -> str:
+def normalize_answer(text: str) -> str:
     """Return an answer as it is compared: no full stop at its end, case and spaces aside."""
     return " ".join(text.strip().rstrip(".。").split()).casefold()
 
 
-def agree(one: str, other: str) -> bool:
+def same_answer(one: str, other: str) -> bool:
     """Tell whether two answers are the same, and say something."""
-    return normal(one) == normal(other) and normal(one) not in SAYS_NOTHING
+    return (
+        normalize_answer(one) == normalize_answer(other)
+        and normalize_answer(one) not in UNINFORMATIVE
+    )

@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 
-def spaced(before: str, after: str) -> bool:
+def needs_space(before: str, after: str) -> bool:
     """Tell whether a space belongs between a text and what continues it.
 
     None does next to a wide character (Chinese, Japanese, …), nor where nothing stands before.
@@ -14,10 +14,10 @@ def spaced(before: str, after: str) -> bool:
     return bool(before) and not (_wide(before[-1]) or _wide(after[:1] or " "))
 
 
-def apart(text: str) -> str:
+def word_pattern(text: str) -> str:
     """Return a pattern that finds a text as words of their own; Chinese has no spaces."""
-    before = r"(?<!\w)" if spaced(" ", text) else ""
-    after = r"(?!\w)" if spaced(text, " ") else ""
+    before = r"(?<!\w)" if needs_space(" ", text) else ""
+    after = r"(?!\w)" if needs_space(text, " ") else ""
     return f"{before}{re.escape(text)}{after}"
 
 

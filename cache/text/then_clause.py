@@ -40,7 +40,7 @@ _VERB_AFTER = re.compile(
 )
 
 
-def said(consequence: str) -> str | None:
+def verbatim_answer(consequence: str) -> str | None:
     """Return what a consequence says verbatim, or None where a reasoner has to think.
 
     :param consequence: the text after ``then:``.
@@ -55,7 +55,7 @@ def said(consequence: str) -> str | None:
     return _value(text)
 
 
-def reported(consequence: str) -> bool:
+def is_reported_speech(consequence: str) -> bool:
     """Tell whether a consequence is reported speech, ``say that …``: its words are left open.
 
     :param consequence: the text after ``then:``.

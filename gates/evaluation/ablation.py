@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 
 from errata.cache.errors import ModelError
-from errata.gates.artifact import StoredGate
+from errata.gates.artifact import GateArtifact
 from errata.gates.features import NAMES
 from errata.gates.layers import Network, Platt
 
 PARTS = ("cross", "bi", "words")
 
 
-def without_part(stored: StoredGate, part: str) -> StoredGate:
+def without_part(stored: GateArtifact, part: str) -> GateArtifact:
     """Return a trained gate without one of its stages, to measure what the stage is worth.
 
     What is left is not trained again: its ranking is that of the remaining part, its probabilities
@@ -45,7 +45,7 @@ def without_part(stored: StoredGate, part: str) -> StoredGate:
     return replace(stored, second=deaf)
 
 
-def _wordless(stored: StoredGate) -> StoredGate:
+def _wordless(stored: GateArtifact) -> GateArtifact:
     """Return the gate whose first stage has the named features at their means throughout.
 
     What is left to it is how near the rests of the two sides are.

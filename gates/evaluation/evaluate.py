@@ -18,15 +18,15 @@ from errata.cache.errors import ModelError
 from errata.cache.records import Fact, LanguagePatch
 from errata.facts.table import Split
 from errata.gates.base import Gate
-from errata.gates.calibration import Beside
+from errata.gates.calibration import NegativeScores
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.data.conditions import condition_examples
 from errata.gates.data.distractors import beside, for_test
 from errata.gates.data.pairs import QuestionPair
 from errata.gates.data.questions import QuestionBook
 from errata.gates.data.rule_conditions import certain_examples
-from errata.gates.evaluation.base_agreement import AskedBase, Says
-from errata.gates.evaluation.judge import Judged, Progress, judge_pairs, silent
+from errata.gates.evaluation.base_agreement import Answers, BaseAgreement
+from errata.gates.evaluation.judge import Judged, Progress, judge_pairs, no_progress
 from errata.gates.evaluation.metrics import (
     Array,
     Figure,
@@ -97,7 +97,7 @@ class Trials:
     turned: tuple[tuple[str, Fact], ...]
 
 
-def draw(setting: Setting) -> Trials:
+def draw_trials(setting: Setting) -> Trials:
     """Return the trials of a setting.
 
     :raises ModelError: too few background facts for a size.
@@ -138,8 +138,8 @@ def evaluate(
     encoder: Encoder,
     setting: Setting,
     trials: Trials,
-    progress: Progress = silent,
-    says: Says | None = None,
+    progress: Progress = no_progress,
+    says: Answers | None = None,
 ) -> Report:
     """Return everything measured of one gate.
 
@@ -152,7 +152,7 @@ def evaluate(
     :param says: a base model, asked where a gate that takes its word is in doubt.
     """
     agreeing = getattr(gate, "agreeing", None)
-    asked = None if says is None or agreeing is None else AskedBase(says, agreeing)
+    asked = None if says is None or agreeing is None else BaseAgreement(says, agreeing)
     report = Report(name, float(getattr(gate, "threshold", np.nan)))
 
     def judged(suite: str, pairs: Sequence[tuple[str, Fact | LanguagePatch]]) -> Judged:
@@ -323,7 +323,7 @@ def _asked_for(gate: Gate, tuned: Callable[[], list[Outcome]]) -> float:
     """
     if isinstance(gate, ScopeClassifier) and "beside" in gate.stored.card:
         try:
-            return Beside.of_card(gate.stored.card).threshold(TARGET)
+            return NegativeScores.of_card(gate.stored.card).threshold(TARGET)
         except ModelError:
             return np.nan
     scores = [one.probability for one in tuned() if one.query.label == "none"]

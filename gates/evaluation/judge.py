@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from errata.cache.encoder import Encoder, make_queries
+from errata.cache.encoder import Encoder, encode_queries
 from errata.cache.records import Edit, Hit, Query
 from errata.gates.base import Decision, Gate
 from errata.gates.evaluation.metrics import Array, Truths
@@ -23,7 +23,7 @@ class Progress(Protocol):
         """Note that so many of the suite's queries are done."""
 
 
-def silent(suite: str, done: int, total: int, /) -> None:
+def no_progress(suite: str, done: int, total: int, /) -> None:
     """Show nothing."""
 
 
@@ -55,7 +55,7 @@ def judge_pairs(
     found: list[Decision] = []
     for start in range(0, len(pairs), CHUNK):
         some = pairs[start : start + CHUNK]
-        queries = make_queries(encoder, [text for text, _ in some])
+        queries = encode_queries(encoder, [text for text, _ in some])
         rows = encoder.encode([edit.scope for _, edit in some])
         hits = [
             [Hit(edit, float((query.vectors @ row).max()), row)]
@@ -67,7 +67,7 @@ def judge_pairs(
     return Judged(
         np.array([one.probability for one in first]),
         np.array([decision.hit for decision in found], dtype=bool),
-        np.array([one.relation == "follows" for one in first], dtype=bool),
+        np.array([one.relation == "entailed" for one in first], dtype=bool),
     )
 
 

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from errata.cache.encoder import Encoder, make_queries
+from errata.cache.encoder import Encoder, encode_queries
 from errata.cache.records import Fact
 from errata.cache.store import EditCache
 from errata.facts import aliases
@@ -19,7 +19,7 @@ from errata.gates.data.augment import careless
 from errata.gates.data.distractors import unnamed
 from errata.gates.data.popular_negatives import famous_neighbours
 from errata.gates.data.questions import Item, Label, QuestionBook
-from errata.gates.evaluation.base_agreement import AskedBase
+from errata.gates.evaluation.base_agreement import BaseAgreement
 from errata.gates.evaluation.judge import decide_all
 
 CHUNK = 64
@@ -151,7 +151,7 @@ def run_trial(
     encoder: Encoder,
     trial: Trial,
     *,
-    base: AskedBase | None = None,
+    base: BaseAgreement | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Outcome]:
     """Put every query of a trial to the cache, and what it finds to a gate.
@@ -166,7 +166,7 @@ def run_trial(
         view = cache.view()
         for start in range(0, len(trial.queries), CHUNK):
             asked = trial.queries[start : start + CHUNK]
-            queries = make_queries(encoder, [one.text for one in asked])
+            queries = encode_queries(encoder, [one.text for one in asked])
             decided = decide_all(gate, queries, view.search(queries, NEIGHBOURS))
             agreed = base.agreed(decided) if base is not None else [0.0] * len(decided)
             outcomes += map(_outcome, asked, decided, agreed)
@@ -177,7 +177,7 @@ def run_trial(
 
 def _outcome(query: TrialQuery, decision: Decision, agreed: float) -> Outcome:
     first = decision.candidates[0]
-    follows = first.relation == "follows"
+    follows = first.relation == "entailed"
     return Outcome(query, first.probability, first.edit_id, follows, decision.hit, agreed)
 
 

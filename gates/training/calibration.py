@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from errata.gates.artifact import SecondStage, StoredGate
-from errata.gates.classifier import first_classes, second_inputs, settled
-from errata.gates.cross_encoder import CrossEncoder, StoredCross
+from errata.gates.artifact import GateArtifact, SecondStage
+from errata.gates.classifier import combine_stages, first_stage_classes, second_stage_inputs
+from errata.gates.cross_encoder import CrossEncoder, CrossEncoderDelta
 from errata.gates.data.examples import Example
 from errata.gates.features import PairFeatures
 from errata.gates.layers import Array, Platt
@@ -24,13 +24,13 @@ MOST = 4.0
 the same at 95% recall without a limit, 0.38 with it; of facts the more fire at equal false hits."""
 
 
-def fit_second(
-    stored: StoredGate,
-    cross: StoredCross,
+def fit_second_stage(
+    stored: GateArtifact,
+    cross: CrossEncoderDelta,
     encoder: Any,
     scopes: tuple[Sequence[Example], PairFeatures, Labels],
     conditions: tuple[Sequence[Example], PairFeatures, Labels],
-) -> StoredGate:
+) -> GateArtifact:
     """Return the gate with a second stage, calibrated; thresholds are still to be picked.
 
     A logistic regression on both stages' log-odds (stacking: Wolpert 1992), on pairs that neither
@@ -43,13 +43,13 @@ def fit_second(
     :param conditions: the same of conditions.
     """
     reader = CrossEncoder(encoder, cross)
-    classes = first_classes(stored, scopes[1])
+    classes = first_stage_classes(stored, scopes[1])
     held = stored.condition(conditions[1].named)
     held = np.column_stack([held[:, :2], np.zeros(len(held))])
     logits, held_logits = read(reader, scopes[0]), read(reader, conditions[0], condition=True)
     labels, holds = scopes[2], np.minimum(conditions[2], 1)
-    scope, _ = fit_logistic(second_inputs(classes, logits, MOST), labels, 0)
-    condition, _ = fit_logistic(second_inputs(held, held_logits, MOST), holds, 0)
+    scope, _ = fit_logistic(second_stage_inputs(classes, logits, MOST), labels, 0)
+    condition, _ = fit_logistic(second_stage_inputs(held, held_logits, MOST), holds, 0)
     governed = 1.0 - classes[labels > 0, 0]
     band = float(np.clip(np.quantile(governed, LEFT_OUT), LEAST_BAND, MOST_BAND))
     made = replace(
@@ -59,8 +59,8 @@ def fit_second(
         condition_calibration=Platt(),
     )
     none, all_ = np.zeros(len(labels), bool), np.ones(len(holds), bool)
-    governs, _ = settled(made, classes, none, logits)
-    holding, _ = settled(made, held, all_, held_logits)
+    governs, _ = combine_stages(made, classes, none, logits)
+    holding, _ = combine_stages(made, held, all_, held_logits)
     return replace(
         made,
         scope_calibration=fit_platt(governs, labels > 0),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from errata.cache.errors import ModelError
-from errata.gates.cross_encoder import StoredCross, transformer_of
+from errata.gates.cross_encoder import CrossEncoderDelta, transformer_of
 from errata.gates.data.cross_encoder_pairs import Pair, PairSource
 from errata.training import checkpoint
 from errata.training.schedule import warm_cosine
@@ -74,7 +74,7 @@ class CrossRun:
         tune: PairSource,
         out: Path,
         settings: CrossSettings,
-        start: StoredCross | None = None,
+        start: CrossEncoderDelta | None = None,
     ) -> None:
         import torch
 
@@ -102,9 +102,9 @@ class CrossRun:
         self.optimizer = torch.optim.AdamW(groups, lr=settings.rate, weight_decay=0.01)
         self.step, self.seconds, self.waited, self.best = 0, 0.0, 0, math.inf
         self.history: list[dict[str, float]] = []
-        self._kept: StoredCross | None = None
+        self._kept: CrossEncoderDelta | None = None
 
-    def train(self, *, progress: bool = True) -> StoredCross:
+    def train(self, *, progress: bool = True) -> CrossEncoderDelta:
         """Train until the steps are over or validation gains nothing more; return the best.
 
         :raises ModelError: the loss is no number any more.
@@ -212,7 +212,7 @@ class CrossRun:
         }  # fmt: skip
         checkpoint.save(self.out / "cross.checkpoint", self.model, [self.optimizer], note)
 
-    def _write_best(self, best: StoredCross) -> None:
+    def _write_best(self, best: CrossEncoderDelta) -> None:
         from safetensors.numpy import save
 
         from errata.cache.storage.atomic import write_atomically
@@ -261,7 +261,7 @@ class CrossRun:
         self.step, self.seconds = note["step"], note["seconds"]
         self.waited, self.best, self.history = note["waited"], note["best"], note["history"]
         if self.best < math.inf:
-            self._kept = StoredCross(load_file(self.out / BEST), 1.0)
+            self._kept = CrossEncoderDelta(load_file(self.out / BEST), 1.0)
         return True
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from errata.cache.errors import ModelError
-from errata.gates.cross_encoder import StoredCross, factors, read_pairs_together
+from errata.gates.cross_encoder import CrossEncoderDelta, factors, read_pairs_together
 
 
 class PairReader(torch.nn.Module):
@@ -52,7 +52,7 @@ class PairReader(torch.nn.Module):
         trained = (*self.matrices.values(), *self.head.parameters())
         return all(bool(torch.isfinite(parameter).all()) for parameter in trained)
 
-    def project(self) -> StoredCross:
+    def project(self) -> CrossEncoderDelta:
         """Bring every change to the nearest of its rank; return what was trained, as stored."""
         tensors = {
             f"head.{name}": parameter.detach().cpu().half().numpy()
@@ -66,12 +66,12 @@ class PairReader(torch.nn.Module):
                 up = (left[:, : self.rank] * root).double().cpu().numpy()
                 down = (root[:, None] * right[: self.rank]).double().cpu().numpy()
                 tensors |= factors(name, up, down)
-            stored = StoredCross(tensors, 1.0)
+            stored = CrossEncoderDelta(tensors, 1.0)
             for name, weight in self.matrices.items():
                 weight.copy_(self._there[name] + torch.from_numpy(stored.change(name)))
         return stored
 
-    def take(self, start: StoredCross) -> None:
+    def take(self, start: CrossEncoderDelta) -> None:
         """Begin from a trained one.
 
         :raises ModelError: it is another transformer's.

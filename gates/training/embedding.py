@@ -20,8 +20,8 @@ from errata.facts.table import Split
 from errata.gates.data.examples import Example
 from errata.gates.data.pairs import read_open_questions, read_pairs
 from errata.gates.data.questions import QuestionBook
-from errata.gates.embedding import SeracGate
-from errata.gates.embedding_cache import EncodingMemory
+from errata.gates.embedding import EmbeddingGate
+from errata.gates.embedding_cache import EmbeddingCache
 from errata.gates.evaluation.trials import Outcome, build_trial, run_trial
 from errata.gates.layers import Array
 from errata.gates.training.thresholds import share
@@ -71,7 +71,7 @@ def train_serac(
     recipe: Recipe | None = None,
     fit: Fit | None = None,
     progress: bool = False,
-) -> SeracGate:
+) -> EmbeddingGate:
     """Train a gate and write it.
 
     :param out: the folder it is written to.
@@ -92,12 +92,12 @@ def train_serac(
         from errata.gates.load import default_encoder
 
         encoder = default_encoder()
-    memory = EncodingMemory(encoder, None)
+    memory = EmbeddingCache(encoder, None)
     splits: tuple[Split, ...] = ("train", "tune")
     data = {split: collect(split, memory, asked, questions, recipe) for split in splits}
     encoded = {split: _encoded(memory, one.scopes, split) for split, one in data.items()}
     found, history = _fitted(encoded["train"], encoded["tune"], fit, recipe.seed, progress)
-    gate = SeracGate(memory, found)
+    gate = EmbeddingGate(memory, found)
     gate.card = {
         **trained_on(learned, data, recipe),
         "epochs": len(history),
@@ -109,7 +109,7 @@ def train_serac(
     return gate
 
 
-def _encoded(memory: EncodingMemory, examples: Sequence[Example], split: Split) -> _Encoded:
+def _encoded(memory: EmbeddingCache, examples: Sequence[Example], split: Split) -> _Encoded:
     import torch
 
     if len({example.label == "none" for example in examples}) < 2:
@@ -176,7 +176,7 @@ def _beginning(apart: torch.Tensor, width: int) -> torch.Tensor:
 
 
 def _figures(
-    gate: SeracGate, memory: EncodingMemory, tune: Pairs, recipe: Recipe
+    gate: EmbeddingGate, memory: EmbeddingCache, tune: Pairs, recipe: Recipe
 ) -> dict[str, dict[str, float]]:
     """Return the gate's figures per query on tune subjects, named as those of errata's own."""
     book = QuestionBook("tune", held_out=True, without=recipe.without)

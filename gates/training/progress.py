@@ -12,8 +12,8 @@ from errata.cache.errors import ModelError
 from errata.cache.records import Vector
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.data.examples import Example
-from errata.gates.embedding_cache import EncodingMemory
-from errata.gates.evaluation.base_agreement import AskedBase
+from errata.gates.embedding_cache import EmbeddingCache
+from errata.gates.evaluation.base_agreement import BaseAgreement
 from errata.gates.evaluation.trials import Trial, run_trial
 from errata.gates.features import FeatureMaker, PairFeatures
 
@@ -45,9 +45,9 @@ class Bar:
     def trial(
         self,
         gate: ScopeClassifier,
-        memory: EncodingMemory,
+        memory: EmbeddingCache,
         trial: Trial,
-        base: AskedBase | None = None,
+        base: BaseAgreement | None = None,
     ) -> list[Any]:
         """Return the outcomes of a trial; see :func:`errata.gates.evaluation.trials.run_trial`."""
         if self._shown is None:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from errata.cache.records import Fact, LanguagePatch
-from errata.gates.artifact import StoredGate
-from errata.gates.calibration import Beside
+from errata.gates.artifact import GateArtifact
+from errata.gates.calibration import NegativeScores
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.data.distractors import beside
 from errata.gates.data.examples import Example
 from errata.gates.data.questions import QuestionBook
-from errata.gates.embedding_cache import EncodingMemory
-from errata.gates.evaluation.base_agreement import AskedBase, Says
+from errata.gates.embedding_cache import EmbeddingCache
+from errata.gates.evaluation.base_agreement import Answers, BaseAgreement
 from errata.gates.evaluation.trials import Outcome, TrialQuery, build_trial
 from errata.gates.training.fit import fit_platt, pick_threshold
 from errata.gates.training.progress import Bar
@@ -31,8 +31,8 @@ things must not be all that speaks for an edit."""
 
 
 def with_condition_threshold(
-    stored: StoredGate, memory: EncodingMemory, examples: Sequence[Example], recipe: Recipe
-) -> StoredGate:
+    stored: GateArtifact, memory: EmbeddingCache, examples: Sequence[Example], recipe: Recipe
+) -> GateArtifact:
     """Pick the threshold of conditions that are topics or claims."""
     gate = ScopeClassifier(memory, stored, threshold=0.5)
     said = gate.score_batch(
@@ -50,14 +50,14 @@ def with_condition_threshold(
 
 
 def with_threshold(
-    stored: StoredGate,
-    memory: EncodingMemory,
+    stored: GateArtifact,
+    memory: EmbeddingCache,
     questions: list[str],
     background: Sequence[Fact],
     recipe: Recipe,
     bar: Bar,
-    says: Says | None,
-) -> StoredGate:
+    says: Answers | None,
+) -> GateArtifact:
     """Calibrate and pick the threshold on tune subjects, per query, with facts in force.
 
     :param background: facts of other subjects, of which some fill the cache.
@@ -71,12 +71,12 @@ def with_threshold(
     gate = ScopeClassifier(memory, stored, threshold=0.5)
     # asked more often than in use, where the calibration that follows may raise what is in doubt
     outcomes = bar.trial(
-        gate, memory, trial, None if says is None else AskedBase(says, LEAST_AGREEING / 4)
+        gate, memory, trial, None if says is None else BaseAgreement(says, LEAST_AGREEING / 4)
     )
     stored, outcomes = _calibrated(stored, outcomes)
     out = [one for one in outcomes if one.query.label == "none"]
     threshold = _lowest(out, recipe, lambda one: one.probability)
-    stored.card["beside"] = Beside.of(
+    stored.card["beside"] = NegativeScores.of(
         [one.probability for one in out if one.query.kind != "open question"]
     ).as_json()
     stored.card["tune"] = _rates(outcomes, lambda one: one.probability >= threshold)
@@ -101,12 +101,12 @@ def with_threshold(
     stored.card["tune, the base model asked in doubt"] = _rates(
         outcomes, lambda one: one.probability >= threshold or one.agreed >= agreeing
     )
-    return replace(stored, threshold=threshold, agreeing=agreeing)
+    return replace(stored, threshold=threshold, agreement_threshold=agreeing)
 
 
 def _calibrated(
-    stored: StoredGate, outcomes: Sequence[Outcome]
-) -> tuple[StoredGate, list[Outcome]]:
+    stored: GateArtifact, outcomes: Sequence[Outcome]
+) -> tuple[GateArtifact, list[Outcome]]:
     """Return the gate calibrated on the likeliest candidates of queries, and what it says now.
 
     Of many candidates the likeliest is wrong more often than one that is drawn. What the second

@@ -19,8 +19,8 @@ import numpy as np
 from errata.cache.encoder import Encoder
 from errata.cache.errors import ModelError
 from errata.facts.table import Split
-from errata.gates.artifact import StoredGate
-from errata.gates.classifier import first_classes, scope_inputs
+from errata.gates.artifact import GateArtifact
+from errata.gates.classifier import first_stage_classes, scope_inputs
 from errata.gates.cross_encoder import transformer_of
 from errata.gates.data.cross_encoder_pairs import PairSource, nearest_questions
 from errata.gates.data.distractors import for_test, read_background
@@ -39,11 +39,11 @@ from errata.gates.data.pairs import (
 )
 from errata.gates.data.questions import QuestionBook
 from errata.gates.data.splits import sha256_of
-from errata.gates.embedding_cache import EncodingMemory
-from errata.gates.evaluation.base_agreement import Says
+from errata.gates.embedding_cache import EmbeddingCache
+from errata.gates.evaluation.base_agreement import Answers
 from errata.gates.features import FeatureMaker, PairFeatures
 from errata.gates.layers import Platt
-from errata.gates.training.calibration import fit_second
+from errata.gates.training.calibration import fit_second_stage
 from errata.gates.training.contrast import contrast_relations
 from errata.gates.training.cross_encoder import CrossRun, CrossSettings, Loss
 from errata.gates.training.fit import (
@@ -121,9 +121,9 @@ def train(
     encoder: Encoder | None = None,
     recipe: Recipe | None = None,
     start: str | Path | None = None,
-    says: Says | None = None,
+    says: Answers | None = None,
     progress: bool = False,
-) -> StoredGate:
+) -> GateArtifact:
     """Train a gate and write it; the second stage, which takes long, resumes where it stopped.
 
     :param out: the folder it is written to.
@@ -152,7 +152,7 @@ def train(
         encoder = default_encoder()
     began = _begun(encoder, recipe, start)
     learned = learned_from(pairs, began)
-    memory = EncodingMemory(encoder, None)
+    memory = EmbeddingCache(encoder, None)
     splits: tuple[Split, ...] = ("train", "tune")
     data = {split: collect(split, memory, asked, questions, recipe) for split in splits}
     with bars(progress) as bar:
@@ -173,7 +173,7 @@ def train(
 
 
 def learned_from(
-    pairs: Sequence[str | Path], start: StoredGate | None = None
+    pairs: Sequence[str | Path], start: GateArtifact | None = None
 ) -> str | dict[str, Any]:
     """Return which labelled pairs are in a gate, for the card: their terms go with it.
 
@@ -222,7 +222,7 @@ def _promised(recipe: Recipe) -> dict[str, Any]:
 
 def collect(
     split: Split,
-    memory: EncodingMemory,
+    memory: EmbeddingCache,
     asked: Sequence[QuestionPair],
     questions: Sequence[str],
     recipe: Recipe,
@@ -257,7 +257,7 @@ _HeldOut = tuple[list[Example], PairFeatures, Labels]
 """Pairs of the tune split, their features and labels."""
 
 
-def _begun(encoder: Encoder, recipe: Recipe, start: str | Path | None) -> StoredGate | None:
+def _begun(encoder: Encoder, recipe: Recipe, start: str | Path | None) -> GateArtifact | None:
     """Return the gate whose cross-encoder to train on.
 
     What would fail after the first stage is refused at once.
@@ -274,7 +274,7 @@ def _begun(encoder: Encoder, recipe: Recipe, start: str | Path | None) -> Stored
             f"{start}: a gate to start from is for the cross-encoder, which is left out; give it "
             "steps, or leave the start out"
         )
-    stored = StoredGate.load(start)
+    stored = GateArtifact.load(start)
     if stored.encoder != encoder.fingerprint:
         raise ModelError(
             f"{start}: expected a gate of the encoder {encoder.fingerprint} to start from, found "
@@ -289,12 +289,12 @@ def _begun(encoder: Encoder, recipe: Recipe, start: str | Path | None) -> Stored
 
 
 def _cross_run(
-    memory: EncodingMemory,
+    memory: EmbeddingCache,
     pairs: dict[Split, list[QuestionPair]],
     data: dict[Split, Pairs],
     out: Path,
     settings: CrossSettings,
-    began: StoredGate | None,
+    began: GateArtifact | None,
 ) -> CrossRun:
     train, tune = (
         PairSource(split, pairs.get(split, ()), data[split].open, memory)
@@ -306,18 +306,18 @@ def _cross_run(
 
 
 def _with_second(
-    stored: StoredGate,
+    stored: GateArtifact,
     run: CrossRun,
-    memory: EncodingMemory,
+    memory: EmbeddingCache,
     held_out: dict[str, _HeldOut],
     start: str | Path | None,
     *,
     progress: bool,
-) -> StoredGate:
+) -> GateArtifact:
     """Train the cross-encoder, from where it stopped, and weigh it with the first stage."""
     run.resume()
     cross = run.train(progress=progress)
-    stored = fit_second(stored, cross, memory, held_out["scopes"], held_out["conditions"])
+    stored = fit_second_stage(stored, cross, memory, held_out["scopes"], held_out["conditions"])
     stored.card["cross-encoder"] = {
         **asdict(run.settings), "steps taken": run.step, "seconds": round(run.seconds),
         "started from": None if start is None else Path(start).name,
@@ -327,8 +327,8 @@ def _with_second(
 
 
 def _fit(
-    memory: EncodingMemory, data: dict[Split, Pairs], recipe: Recipe, bar: Bar
-) -> tuple[StoredGate, dict[str, _HeldOut]]:
+    memory: EmbeddingCache, data: dict[Split, Pairs], recipe: Recipe, bar: Bar
+) -> tuple[GateArtifact, dict[str, _HeldOut]]:
     """Return a gate of one stage whose thresholds are still to be picked, and what tuned it."""
     common = common_words()
     maker = FeatureMaker(memory.encode, common)
@@ -349,7 +349,7 @@ def _fit(
     trees, _ = fit_trees(inputs, labels, recipe.seed)
     held, held_labels = made["train", "conditions"]
     condition, _ = fit_logistic(held.named, np.minimum(held_labels, 1), recipe.seed)
-    stored = StoredGate(
+    stored = GateArtifact(
         relations=relations,
         scope=scope,
         trees=trees,
@@ -365,7 +365,7 @@ def _fit(
     )
     tuned, tune_labels = made["tune", "scopes"]
     holds, hold_labels = made["tune", "conditions"]
-    classes, held_by = first_classes(stored, tuned), condition(holds.named)[:, 1]
+    classes, held_by = first_stage_classes(stored, tuned), condition(holds.named)[:, 1]
     stored = replace(
         stored,
         scope_calibration=fit_platt(1.0 - classes[:, 0], tune_labels > 0),

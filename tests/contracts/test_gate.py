@@ -13,7 +13,7 @@ from errata.cache.records import Fact, Hit, LanguagePatch, Query, RegexPatch
 from errata.gates import Gate
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.cosine import CosineGate
-from errata.gates.embedding import SeracGate
+from errata.gates.embedding import EmbeddingGate
 from tests.fakes import StubEncoder
 from tests.small_cross import ReadingEncoder, two_stage_gate
 from tests.small_gate import small_gate
@@ -64,7 +64,7 @@ def make(request):
         if request.param == "two stages":
             return ScopeClassifier(READING, two_stage_gate(), **options)
         if request.param == "serac":
-            return SeracGate(ENCODER, MAP, **options)
+            return EmbeddingGate(ENCODER, MAP, **options)
         return CosineGate(ENCODER, **options)
 
     return made
@@ -88,7 +88,7 @@ def test_the_edits_own_question_is_the_same(make):
     for row, edit in enumerate(EDITS[:4]):
         careless = edit.scope.rstrip("?？").upper()
         # published as it is, SERAC's gate knows no characters
-        for text in (edit.scope,) if isinstance(gate, SeracGate) else (edit.scope, careless):
+        for text in (edit.scope,) if isinstance(gate, EmbeddingGate) else (edit.scope, careless):
             scores = gate.score(text, EDITS)
             assert scores.probability[row] == 1.0
             assert scores.follows[row] == 0.0
@@ -109,7 +109,7 @@ def test_the_same_in_any_batch(edits, text):
         (ScopeClassifier(ENCODER, small_gate()), 1e-9),
         (reading, 1e-4),  # torch pads
         (CosineGate(ENCODER), 1e-9),
-        (SeracGate(ENCODER, MAP), 1e-9),
+        (EmbeddingGate(ENCODER, MAP), 1e-9),
     ):
         together = gate.score(text, edits)
         for row, edit in enumerate(edits):
@@ -148,7 +148,7 @@ def test_a_higher_threshold_fires_no_more(thresholds, text):
     for make_one in (
         lambda value: ScopeClassifier(ENCODER, small_gate(), threshold=value),
         lambda value: CosineGate(ENCODER, value),
-        lambda value: SeracGate(ENCODER, MAP, value),
+        lambda value: EmbeddingGate(ENCODER, MAP, value),
     ):
         fired = [
             {edit.id for edit in make_one(value).decide(query(text), hits(EDITS[:4])).fired}

@@ -12,8 +12,8 @@ import torch
 from errata import Fact, LanguagePatch, RegexPatch
 from errata.cache.errors import BackendBusy, ErrataError, ModelError, UnsupportedEdit
 from errata.gates.cosine import CosineGate
-from errata.gates.embedding import SeracGate
-from errata.pipelines.base import Pipeline, reasoned
+from errata.gates.embedding import EmbeddingGate
+from errata.pipelines.base import Pipeline, route_to_reasoner
 from errata.pipelines.cache import CachePipeline
 from errata.pipelines.ike import shown_to
 from errata.reasoners.model import ModelReasoner
@@ -45,7 +45,7 @@ class Nearest:
         return isinstance(edit, Fact) and not edit.forget
 
     def settled(self, decision, edits, wanted, again=None):
-        return reasoned(decision, 1)
+        return route_to_reasoner(decision, 1)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def options(counterfactual, tmp_path_factory):
     """For each pipeline, what makes it work on a tiny model."""
     return {
         "serac": {
-            "gate": SeracGate(StubEncoder(), 1.5 * np.eye(StubEncoder().dimension)),
+            "gate": EmbeddingGate(StubEncoder(), 1.5 * np.eye(StubEncoder().dimension)),
             "reasoner": counterfactual,
         },
         "ike": {"facts": write_facts(tmp_path_factory.mktemp("facts")), "demonstrations": 3},
@@ -251,13 +251,13 @@ def test_ike_shows_demonstrations_to_all_models_but_atlas(model):
 
 
 def test_missing_parts_are_told(model, counterfactual, tmp_path, monkeypatch):
-    SeracGate(StubEncoder(fingerprint="another"), np.eye(64)).save(tmp_path / "gate")
+    EmbeddingGate(StubEncoder(fingerprint="another"), np.eye(64)).save(tmp_path / "gate")
     with pytest.raises(ModelError, match="trained with the encoder another"):
         model.use("serac", gate=tmp_path / "gate", reasoner=counterfactual)
     monkeypatch.setattr("errata.pipelines.serac.shipped_gates", tuple)
     with pytest.raises(ModelError, match=r"none shipped; train one with `errata gate train --kind"):
         model.use("serac", reasoner=counterfactual)
-    gate = SeracGate(StubEncoder(), np.eye(64))
+    gate = EmbeddingGate(StubEncoder(), np.eye(64))
     with pytest.raises(ModelError, match=r"none shipped; train one with `errata reasoner train"):
         model.use("serac", gate=gate)
     with pytest.raises(ErrataError, match=r"no facts\.tsv"):

@@ -123,8 +123,8 @@ def explain(
 def _verdict(decision: Decision) -> str:
     if decision.hit:
         places = ", ".join(str(edit.location or edit.id) for edit in decision.fired)
-        read = f"; read as: {decision.renamed}" if decision.renamed else ""
-        then = f"; then asked: {decision.further}" if decision.further else ""
+        read = f"; read as: {decision.canonical_query}" if decision.canonical_query else ""
+        then = f"; then asked: {decision.sub_question}" if decision.sub_question else ""
         return f"fires: {places}{read}{then} (route: {decision.route})"
     if not decision.candidates:
         return "nothing fires: no patch is anywhere near this question"
@@ -170,7 +170,7 @@ def _show_candidates(decision: Decision) -> None:
 
 
 def _mark(candidate: Candidate) -> str:
-    return "fires: the model agrees" if candidate.agreed else "fires"
+    return "fires: the model agrees" if candidate.base_agreed else "fires"
 
 
 def _near(candidate: Candidate, near: set[str]) -> str:

@@ -12,8 +12,8 @@ from errata.commands.options import AsJson, Encoder
 from errata.commands.output import reports_errors, say, say_json
 
 if TYPE_CHECKING:
-    from errata.gates.artifact import StoredGate
-    from errata.gates.embedding import SeracGate
+    from errata.gates.artifact import GateArtifact
+    from errata.gates.embedding import EmbeddingGate
 
 
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write the gate to.")]
@@ -100,7 +100,7 @@ def train_gate(
     given: dict[str, Any] = {"pairs": pairs or (), "open_questions": open_questions,
                              "encoder": open_encoder(encoder), "recipe": recipe,
                              "progress": not as_json}  # fmt: skip
-    trained: StoredGate | SeracGate
+    trained: GateArtifact | EmbeddingGate
     if kind == "serac":
         trained = train_serac(out, **given)
     else:
@@ -140,14 +140,14 @@ def _given(context: typer.Context, name: str) -> bool:
 
 def _check_clear(pairs: list[Path] | None, start: str | None) -> None:
     """Refuse question pairs, and a start that has learned from some."""
-    from errata.gates.artifact import StoredGate
+    from errata.gates.artifact import GateArtifact
     from errata.gates.load import gate_folder
 
     if pairs:
         raise ErrataError("expected --pairs or --without-pairs, found both; leave one out")
     if start is None:
         return
-    learned = StoredGate.load(gate_folder(start)).card.get("pairs", "unknown")
+    learned = GateArtifact.load(gate_folder(start)).card.get("pairs", "unknown")
     if learned != "none":
         raise ErrataError(
             f"{start}: expected a start trained without question pairs, as --without-pairs says, "

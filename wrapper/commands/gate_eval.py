@@ -78,17 +78,17 @@ def eval_gate(
         errata gate eval --gate clear --model atlas
     """
     from errata.commands.opening import asked_of, open_encoder
-    from errata.gates.embedding_cache import EncodingMemory
-    from errata.gates.evaluation.evaluate import draw, evaluate
+    from errata.gates.embedding_cache import EmbeddingCache
+    from errata.gates.evaluation.evaluate import draw_trials, evaluate
     from errata.gates.evaluation.plots import need_matplotlib
 
     if plots is not None:
         need_matplotlib()
     files = {"pairs": pairs, "open": open_questions, "background": background}
     setting = _setting(files, n, _sizes(cache_sizes, n, background), most_pairs, seed)
-    remembered = EncodingMemory(open_encoder(encoder), None)
+    remembered = EmbeddingCache(open_encoder(encoder), None)
     gates = dict(_gates(gate, without, remembered))
-    trials = draw(setting)
+    trials = draw_trials(setting)
     says = asked_of(model)
     reports = []
     for name, one in gates.items():
@@ -226,10 +226,10 @@ def _told(files: dict[str, Path | None], setting: Setting, fingerprint: str) -> 
 @contextmanager
 def _progress(name: str, *, shown: bool) -> Iterator[Progress]:
     """Show how far the evaluation of one gate is, on the error stream."""
-    from errata.gates.evaluation.judge import silent
+    from errata.gates.evaluation.judge import no_progress
 
     if not shown:
-        yield silent
+        yield no_progress
         return
     from rich.progress import Progress as Bars
 

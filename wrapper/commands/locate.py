@@ -112,9 +112,9 @@ def _trials(
     from rich.progress import Progress
 
     from errata.editors.locate import trials
-    from errata.module_paths import sites_of
+    from errata.module_paths import module_paths_of
 
-    count = len(layers or range(sites_of(model).layers)) * len(clamps or [0])
+    count = len(layers or range(module_paths_of(model).layers)) * len(clamps or [0])
     found = []
     with Progress(console=console(stderr=True), transient=True) as progress:
         task = progress.add_task("trial edits", total=count)

@@ -11,7 +11,7 @@ from errata.commands.output import console
 if TYPE_CHECKING:
     from errata.cache.encoder import Encoder
     from errata.cache.store import EditCache
-    from errata.gates.evaluation.base_agreement import Says
+    from errata.gates.evaluation.base_agreement import Answers
     from errata.model import EditableModel
 
 ATLAS = "atlas"
@@ -58,7 +58,7 @@ def open_encoder(name: str | None) -> Encoder:
     return SentenceEncoder(name)
 
 
-def asked_of(model: str | None) -> Says | None:
+def asked_of(model: str | None) -> Answers | None:
     """Return what asks a base model, for gates that ask one in doubt.
 
     :param model: ``atlas``, a folder or a hub id; None or ``none``, and nobody is asked.
@@ -66,9 +66,9 @@ def asked_of(model: str | None) -> Says | None:
     if model in (None, "none"):
         return None
     from errata.models.load import load_base
-    from errata.reasoners.base_answers import finished_answers
+    from errata.reasoners.base_answers import complete_answers
 
-    return partial(finished_answers, *load_base(str(model)))
+    return partial(complete_answers, *load_base(str(model)))
 
 
 def open_cache(

@@ -85,7 +85,7 @@ def candidate_json(candidate: Candidate) -> dict[str, Any]:
         "probability": round(candidate.probability, 6),
         "threshold": round(candidate.threshold, 6),
         "relation": candidate.relation,
-        "agreed": candidate.agreed,
+        "agreed": candidate.base_agreed,
         "location": place(candidate),
     }
 
@@ -96,9 +96,9 @@ def decision_json(decision: Decision) -> dict[str, Any]:
         "query": decision.query,
         "route": decision.route,
         "fired": [edit_json(edit) for edit in decision.fired],
-        "renamed": decision.renamed or None,
-        "further": decision.further or None,
-        "steps": decision.steps,
+        "canonical_query": decision.canonical_query or None,
+        "sub_question": decision.sub_question or None,
+        "hops": decision.hops,
         "candidates": [candidate_json(c) for c in decision.candidates],
         "near_misses": [candidate_json(c) for c in decision.near_misses],
     }

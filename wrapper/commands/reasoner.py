@@ -59,7 +59,7 @@ def train_reasoner(
 
     from errata.facts import FactSource
     from errata.models.load import load_base
-    from errata.reasoners.training.prune_layers import reduced
+    from errata.reasoners.training.prune_layers import prune_layers
     from errata.reasoners.training.train import ReasonerRun, Settings
 
     _check_training(kind, start, blocks, out)
@@ -77,7 +77,7 @@ def train_reasoner(
     if kind == "model" and start is not None:
         separate = load_base(start, **single)
     elif kind == "model":
-        separate = reduced(base, tokenizer, _numbers(blocks or ""))
+        separate = prune_layers(base, tokenizer, _numbers(blocks or ""))
     begun = Path(start) if kind == "adapter" and start is not None else None
     run = ReasonerRun(base, tokenizer, source, out, settings, separate, begun)
     run.resume()

@@ -17,7 +17,7 @@ from errata.editing.changes import Write
 from errata.editing.lock import ModelLock, Others
 from errata.editing.pipeline_edits import PipelineEdits
 from errata.editing.stack import ChangeStack
-from errata.pipelines.base import Pipeline, Turn
+from errata.pipelines.base import Pipeline, ScopedPipeline
 from errata.pipelines.cache import CACHE
 from errata.registry import make, names, no_such
 
@@ -31,20 +31,20 @@ Unsupported = Literal["cache", "raise"]
 
 
 @dataclass(frozen=True, slots=True)
-class InUse:
+class ActiveBackend:
     """The backend in use.
 
     :param backend: its name.
-    :param held: the edits that it makes. Those of an editor are in the weights, and the base
+    :param edits: the edits that it makes. Those of an editor are in the weights, and the base
         model's own ``generate`` answers; those of a pipeline are its gate's to decide.
-    :param left: edits that it was asked for and could not make: the cache answers.
+    :param unsupported: edits that it was asked for and could not make: the cache answers.
     :param writes: what the writing of weights lost, one item a change.
     :param seconds: what planning and writing took, wall time.
     """
 
     backend: str
-    held: tuple[Edit, ...] = ()
-    left: tuple[Edit, ...] = ()
+    edits: tuple[Edit, ...] = ()
+    unsupported: tuple[Edit, ...] = ()
     writes: tuple[Write, ...] = ()
     seconds: float = 0.0
 
@@ -60,7 +60,7 @@ class _Use:
     overlay: EditCache | None = None
     guests: tuple[Edit, ...] = ()
     seconds: float = 0.0
-    told: InUse = field(default_factory=lambda: InUse(CACHE))
+    told: ActiveBackend = field(default_factory=lambda: ActiveBackend(CACHE))
     ids: frozenset[str] = frozenset()
     questions: frozenset[str] = frozenset()
 
@@ -75,7 +75,7 @@ class _Use:
         self.questions = frozenset(normalise(edit.scope) for edit in self.held)
         left = () if self.stack is None else tuple(e for e in self.asked if e.id not in self.ids)
         writes = () if self.stack is None else self.stack.writes
-        self.told = InUse(self.name, self.held, left, writes, seconds)
+        self.told = ActiveBackend(self.name, self.held, left, writes, seconds)
 
 
 class Backends:
@@ -97,7 +97,7 @@ class Backends:
         self._uses = [_Use()]
 
     @property
-    def in_use(self) -> InUse:
+    def in_use(self) -> ActiveBackend:
         """What is in use now."""
         return self._uses[-1].told
 
@@ -106,16 +106,16 @@ class Backends:
         overlays = [use.overlay for use in self._uses if use.overlay is not None]
         return (overlays[-1] if overlays else self.cache).view()
 
-    def turns(self, own: Pipeline) -> list[Turn]:
+    def turns(self, own: Pipeline) -> list[ScopedPipeline]:
         """Return the pipelines a query meets, in order: the cache's own, then the one in use.
 
         :param own: the cache's.
         """
         use = self._uses[-1]
-        turns = [Turn(own, self._left_to_cache())]
+        turns = [ScopedPipeline(own, self._left_to_cache())]
         if isinstance(use.stack, PipelineEdits):
             ids = use.ids
-            turns.append(Turn(use.stack.pipeline, lambda edit: edit.id in ids))
+            turns.append(ScopedPipeline(use.stack.pipeline, lambda edit: edit.id in ids))
         return turns
 
     def _left_to_cache(self) -> Callable[[Edit], bool]:
@@ -142,7 +142,7 @@ class Backends:
         unsupported: Unsupported = "cache",
         others: Others = "wait",
         **options: Any,
-    ) -> Iterator[InUse]:
+    ) -> Iterator[ActiveBackend]:
         """Use a backend inside a block; see :meth:`errata.editing.mixin.WeightEditing.using`."""
         use = self._made(backend, unsupported, options)
         with self.lock.exclusive(others):
@@ -165,7 +165,7 @@ class Backends:
 
     def use(
         self, backend: str | Editor | Pipeline, unsupported: Unsupported = "cache", **options: Any
-    ) -> InUse:
+    ) -> ActiveBackend:
         """Use a backend from now on; see :meth:`errata.editing.mixin.WeightEditing.use`."""
         use = self._made(backend, unsupported, options)
         with self.lock.exclusive():

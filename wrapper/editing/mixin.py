@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from errata.cache.errors import EditError
 from errata.cache.records import Edit
-from errata.editing.backends import Backends, InUse, Unsupported
+from errata.editing.backends import ActiveBackend, Backends, Unsupported
 from errata.editing.base import Editor
 from errata.editing.lock import Others
 from errata.pipelines.base import Pipeline
@@ -31,7 +31,7 @@ class WeightEditing:
         unsupported: Unsupported = "cache",
         others: Others = "wait",
         **options: Any,
-    ) -> AbstractContextManager[InUse]:
+    ) -> AbstractContextManager[ActiveBackend]:
         """Have edits made by a backend inside a ``with``; then every weight is what it was.
 
         What an editor puts into the weights is answered by the base model's own ``generate``; a
@@ -61,7 +61,7 @@ class WeightEditing:
         *,
         unsupported: Unsupported = "cache",
         **options: Any,
-    ) -> InUse:
+    ) -> ActiveBackend:
         """Have the edits in force made by a backend from now on; ``use("cache")`` undoes it.
 
         Edits made, retracted or reloaded later follow. ``generate(edits=False)`` passes over the
@@ -74,7 +74,7 @@ class WeightEditing:
         return self.backends.use(backend, unsupported, **options)
 
     @property
-    def in_use(self) -> InUse:
+    def in_use(self) -> ActiveBackend:
         """The backend in use, what edits it makes, and what it left to the cache."""
         return self.backends.in_use
 

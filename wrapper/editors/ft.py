@@ -12,7 +12,7 @@ from errata.editors.shared.config import Tuning, check_changes, tuning_for
 from errata.editors.shared.examples import Example, examples_of, padded, trainable
 from errata.editors.shared.fine_tuning import gradients, train
 from errata.generation.sharing import sharing_copy
-from errata.module_paths import Sites, sites_of
+from errata.module_paths import ModulePaths, module_paths_of
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +36,7 @@ class FineTuning:
     name = "ft"
     capabilities = Capabilities(together=True)
 
-    def __init__(self, *, sites: Sites | None = None, **changes: Any) -> None:
+    def __init__(self, *, sites: ModulePaths | None = None, **changes: Any) -> None:
         check_changes(self.name, changes)
         self.sites, self._changes = sites, changes
 
@@ -59,7 +59,7 @@ class FineTuning:
         :raises errata.cache.errors.UnsupportedEdit: an edit is no fact, or one to be forgotten.
         :raises errata.cache.errors.ModelError: a model that is not known, or quantised.
         """
-        sites = sites_of(model, "answer", self.sites)
+        sites = module_paths_of(model, "answer", self.sites)
         settings = self.settings_for(model)
         examples = examples_of(model, tokenizer, edits)
         with gradients():

@@ -20,7 +20,7 @@ from errata.editing.changes import applied
 from errata.editors.rome import Rome
 from errata.editors.shared.prompts import Target, batch_of, forms_of
 from errata.editors.shared.tracing import Traced, trace
-from errata.module_paths import sites_of
+from errata.module_paths import module_paths_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -171,7 +171,7 @@ def trials(
     :param clamps: by default the one that ROME would take.
     :param options: of :class:`~errata.editors.rome.Rome`.
     """
-    sites = sites_of(model, sites=options.get("sites"))
+    sites = module_paths_of(model, sites=options.get("sites"))
     editor = Rome(**options).changed(hopeless=float("inf"))
     usual = editor.settings_for(model)
     for layer in layers if layers is not None else range(sites.layers):

@@ -16,7 +16,7 @@ from errata.editors.shared.config import check_changes, tuning_for
 from errata.editors.shared.examples import Example, examples_of, padded, trainable
 from errata.editors.shared.fine_tuning import gradients, train
 from errata.generation.sharing import sharing_copy
-from errata.module_paths import Sites, is_conv1d, sites_of
+from errata.module_paths import ModulePaths, is_conv1d, module_paths_of
 from errata.output import forked_rng
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Lora:
     name = "lora"
     capabilities = Capabilities(together=True)
 
-    def __init__(self, *, sites: Sites | None = None, **changes: Any) -> None:
+    def __init__(self, *, sites: ModulePaths | None = None, **changes: Any) -> None:
         check_changes(self.name, changes)
         self.sites, self._changes = sites, changes
 
@@ -63,7 +63,7 @@ class Lora:
         :raises errata.cache.errors.UnsupportedEdit: an edit is no fact, or one to be forgotten.
         :raises errata.cache.errors.ModelError: a model that is not known, or quantised.
         """
-        sites = sites_of(model, "answer", self.sites)
+        sites = module_paths_of(model, "answer", self.sites)
         settings = self.settings_for(model)
         names = [sites.down(layer) for layer in settings.layers(sites)]
         for name in names:

@@ -27,7 +27,7 @@ from errata.editors.shared.key_value import Reading, find_delta, read
 from errata.editors.shared.prompts import Batch, Target, batch_of, forms_of
 from errata.editors.shared.rome_config import RomeSettings, settings_for
 from errata.generation.sharing import sharing_copy
-from errata.module_paths import Sites, matrix, sites_of, stored
+from errata.module_paths import ModulePaths, matrix, module_paths_of, stored
 
 if TYPE_CHECKING:
     import torch
@@ -66,7 +66,7 @@ class Rome:
         settings: RomeSettings | None = None,
         text: Iterable[str] | None = None,
         folder: str | Path | None = None,
-        sites: Sites | None = None,
+        sites: ModulePaths | None = None,
         seed: int = 0,
         progress: bool = False,
         **changes: Any,
@@ -101,7 +101,7 @@ class Rome:
 
     def settings_for(self, model: GenerativeModel) -> RomeSettings:
         """Return the settings that will be used on a model."""
-        found = self.settings or settings_for(model, sites_of(model, sites=self.sites))
+        found = self.settings or settings_for(model, module_paths_of(model, sites=self.sites))
         return found.changed(self._changes)
 
     def plan(
@@ -126,7 +126,7 @@ class Rome:
         from torch import nn
 
         facts = [_fact(edit) for edit in edits]
-        settings, sites = self.settings_for(model), sites_of(model, sites=self.sites)
+        settings, sites = self.settings_for(model), module_paths_of(model, sites=self.sites)
         name = sites.down_weight(settings.layer)
         weight = editable(model, name).detach()
         own = sharing_copy(model)  # its weight is replaced, the model's never written
@@ -180,7 +180,7 @@ class Rome:
         model: GenerativeModel,
         tokenizer: PreTrainedTokenizerBase,
         settings: RomeSettings,
-        sites: Sites,
+        sites: ModulePaths,
     ) -> torch.Tensor:
         """Return the Cholesky factor of the layer's second moment."""
         import torch

@@ -27,7 +27,7 @@ DEFAULT_NEW_TOKENS = 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Call:
+class GenerateRequest:
     """One call of ``generate``.
 
     :param arguments: everything the caller passed, for the base model, untouched.
@@ -136,7 +136,9 @@ class Call:
         return given if bool((given[:, 0] == start[0]).all()) else torch.cat([first, given], dim=1)
 
 
-def read_call(base: GenerativeModel, inputs: Any, arguments: Mapping[str, Any]) -> Call:
+def read_request(
+    base: GenerativeModel, inputs: Any, arguments: Mapping[str, Any]
+) -> GenerateRequest:
     """Read what was passed to ``generate``.
 
     :param base: the model.
@@ -152,7 +154,7 @@ def read_call(base: GenerativeModel, inputs: Any, arguments: Mapping[str, Any]) 
     config = effective_config(base, given)
     if not _is_ids(ids):
         ids = None
-    return Call(
+    return GenerateRequest(
         arguments=given,
         ids=ids,
         mask=given.get("attention_mask"),
@@ -189,7 +191,7 @@ def positional(base: GenerativeModel, rest: tuple[Any, ...]) -> dict[str, Any]:
     return dict(zip(names, rest, strict=False))
 
 
-def check_alone(base: GenerativeModel, call: Call) -> None:
+def check_without_base(base: GenerativeModel, call: GenerateRequest) -> None:
     """Refuse what the base model would refuse, where it is not called at all.
 
     :raises GenerationError: an argument that `transformers` does not know, or a config that

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers.generation.streamers import BaseStreamer
 
-from errata.cache.filters.text_filter import Filter, replaced
+from errata.cache.filters.text_filter import Filter, replace_spans
 from errata.generation.token_writer import AnswerWriter
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class FilteredStreamer(BaseStreamer):
             self._send(self._ids[self._done : upto])
         else:
             moved = [type(s)(s.start - start, s.end - start, s.text, s.edit_id) for s in inside]
-            new = self._writer.encode(replaced(text[start:end], moved))
+            new = self._writer.encode(replace_spans(text[start:end], moved))
             special = [t for t in self._ids[self._done : upto] if self._writer.decode([t]) == ""]
             self._send([*new, *special])
         self._done = upto

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from errata.cache.errors import GenerationError
-from errata.cache.text.spacing import spaced
+from errata.cache.text.spacing import needs_space
 from errata.generation.prompt_reader import Prompt
-from errata.generation.request import Call
+from errata.generation.request import GenerateRequest
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +30,9 @@ class AnswerWriter:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
 
-    def row(self, call: Call, head: torch.Tensor, prompt: Prompt, answer: str) -> torch.Tensor:
+    def row(
+        self, call: GenerateRequest, head: torch.Tensor, prompt: Prompt, answer: str
+    ) -> torch.Tensor:
         """Return one row, int64 [tokens].
 
         :param call: what was asked.
@@ -39,12 +41,12 @@ class AnswerWriter:
         :param answer: the answer's text.
         """
         starts = call.encoder_decoder or prompt.chat or prompt.text[-1:].isspace()
-        joint = "" if starts or not spaced(prompt.text, answer) else " "
+        joint = "" if starts or not needs_space(prompt.text, answer) else " "
         new = self.encode(joint + answer)
         return self.finish(call, head, new, ended=True)
 
     def finish(
-        self, call: Call, head: torch.Tensor, new: Sequence[int], *, ended: bool
+        self, call: GenerateRequest, head: torch.Tensor, new: Sequence[int], *, ended: bool
     ) -> torch.Tensor:
         """Return head and new ids as a row, with the end token, within what the caller allowed."""
         import torch
@@ -80,7 +82,7 @@ class AnswerWriter:
     def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def _stopped(self, call: Call, row: torch.Tensor, start: int) -> torch.Tensor:
+    def _stopped(self, call: GenerateRequest, row: torch.Tensor, start: int) -> torch.Tensor:
         criteria = call.stopping_criteria(self.tokenizer)
         if not criteria:
             return row

@@ -22,25 +22,25 @@ from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from errata.cache.records import Edit
-from errata.cache.text.aliases import Renamed
+from errata.cache.text.aliases import AliasMatch
 from errata.gates.base import Decision, Gate
 from errata.reasoners.base import Reasoner
 
-Wanted = Callable[[Edit], bool]
+EditFilter = Callable[[Edit], bool]
 """Tells which edits may come into force."""
 
 
-class Again(Protocol):
+class Redecide(Protocol):
     """What else can be asked at the moment of a query."""
 
-    def __call__(self, text: str, wanted: Wanted) -> Decision:
+    def __call__(self, text: str, wanted: EditFilter) -> Decision:
         """Take a text as far as the gate's decision.
 
         :param text: as a query.
         :param wanted: which edits may come into force.
         """
 
-    def renamed(self, text: str) -> Iterable[Renamed]:
+    def alias_matches(self, text: str) -> Iterable[AliasMatch]:
         """Return a text that calls something by another name than the edits do, as they have it."""
 
 
@@ -69,8 +69,8 @@ class Pipeline(Protocol):
         self,
         decision: Decision,
         edits: Sequence[Edit],
-        wanted: Wanted,
-        again: Again | None = None,
+        wanted: EditFilter,
+        again: Redecide | None = None,
     ) -> Decision:
         """Return a decision of its gate as it is to be acted on.
 
@@ -82,25 +82,25 @@ class Pipeline(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class ScopedPipeline:
     """A pipeline, and what it is asked for.
 
     :param pipeline: the pipeline.
-    :param wanted: which edits it may bring into force.
+    :param allows: which edits it may bring into force.
     """
 
     pipeline: Pipeline
-    wanted: Wanted
+    allows: EditFilter
 
-    def choosing(self, chosen: Callable[[Edit], bool]) -> Turn:
+    def restricted(self, chosen: Callable[[Edit], bool]) -> ScopedPipeline:
         """Return the turn for those of its edits that are chosen and that it can make."""
-        return Turn(
+        return ScopedPipeline(
             self.pipeline,
-            lambda edit: chosen(edit) and self.wanted(edit) and self.pipeline.supports(edit),
+            lambda edit: chosen(edit) and self.allows(edit) and self.pipeline.supports(edit),
         )
 
 
-def reasoned(decision: Decision, most: int) -> Decision:
+def route_to_reasoner(decision: Decision, most: int) -> Decision:
     """Return a decision by which the reasoner answers all that hits, also what is stored.
 
     :param most: edits it reads at most, the best ones.

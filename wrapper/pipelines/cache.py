@@ -7,16 +7,16 @@ from dataclasses import replace
 from itertools import islice
 
 from errata.cache.records import Edit, Fact
-from errata.cache.text.aliases import Renamed, means_another
+from errata.cache.text.aliases import AliasMatch, means_another
 from errata.cache.text.normalize import plain_words
 from errata.completion import completed
 from errata.gates.base import Candidate, Decision, Gate
 from errata.gates.routing import route_of
 from errata.gates.text import asks_yes_no
-from errata.pipelines.base import Again, Wanted
-from errata.pipelines.resolvers.decompose import put_further
+from errata.pipelines.base import EditFilter, Redecide
+from errata.pipelines.resolvers.decompose import decompose
 from errata.reasoners.base import Reasoner, Speaker
-from errata.reasoners.base_consistency import Beliefs
+from errata.reasoners.base_consistency import BaseConsistency
 from errata.reasoners.verbatim import VerbatimReasoner
 
 CACHE = "cache"
@@ -43,7 +43,9 @@ class CachePipeline:
     name = CACHE
     candidates = CANDIDATES
 
-    def __init__(self, gate: Gate, reasoner: Reasoner, beliefs: Beliefs | None = None) -> None:
+    def __init__(
+        self, gate: Gate, reasoner: Reasoner, beliefs: BaseConsistency | None = None
+    ) -> None:
         self.gate, self.reasoner, self._beliefs = gate, reasoner, beliefs
         self._verbatim = VerbatimReasoner()
 
@@ -55,8 +57,8 @@ class CachePipeline:
         self,
         decision: Decision,
         edits: Sequence[Edit],
-        wanted: Wanted,
-        again: Again | None = None,
+        wanted: EditFilter,
+        again: Redecide | None = None,
     ) -> Decision:
         """Return the decision put further or with what completes it.
 
@@ -86,24 +88,24 @@ class CachePipeline:
             route=after.route,
             candidates=(*answerable.candidates, *_unseen(after.candidates, answerable)),
             near_misses=(*answerable.near_misses, *_unseen(after.near_misses, answerable)),
-            further=after.asked,
-            steps=after.steps + 1,
+            sub_question=after.effective_query,
+            hops=after.hops + 1,
         )
 
-    def _completed(self, decision: Decision, edits: Sequence[Edit], wanted: Wanted) -> Decision:
+    def _completed(self, decision: Decision, edits: Sequence[Edit], wanted: EditFilter) -> Decision:
         return completed(
             decision, edits, lambda edit: wanted(edit) and self._reasons(edit), self._bears
         )
 
     def _renamed(
-        self, decision: Decision, edits: Sequence[Edit], wanted: Wanted, again: Again
+        self, decision: Decision, edits: Sequence[Edit], wanted: EditFilter, again: Redecide
     ) -> Decision:
         """Return a miss as a hit where the query only has another name for an edit's subject.
 
         What is only likely to be another name is one if the base model, where its word counts,
         answers the query as it answers the question of the edit that would speak.
         """
-        meant = (one for one in again.renamed(decision.query) if any(map(wanted, one.edits)))
+        meant = (one for one in again.alias_matches(decision.query) if any(map(wanted, one.edits)))
         for renamed in islice(meant, READINGS):
             found = self._read_as(renamed, decision, edits, wanted, again)
             if found.hit:
@@ -112,11 +114,11 @@ class CachePipeline:
 
     def _read_as(
         self,
-        renamed: Renamed,
+        renamed: AliasMatch,
         decision: Decision,
         edits: Sequence[Edit],
-        wanted: Wanted,
-        again: Again,
+        wanted: EditFilter,
+        again: Redecide,
     ) -> Decision:
         meant = {edit.id for edit in renamed.edits if not _silent(edit, renamed)}
 
@@ -126,13 +128,13 @@ class CachePipeline:
         found = again(renamed.text, heard)
         if self._beliefs is not None and not found.hit:
             found = agreed(found, edits, self._beliefs)
-        fired = found.fired if renamed.sure else self._confirmed(decision.query, found)
+        fired = found.fired if renamed.certain else self._confirmed(decision.query, found)
         if meant.isdisjoint(edit.id for edit in fired):
             return decision
         return replace(
             found,
             query=decision.query,
-            renamed=renamed.text,
+            canonical_query=renamed.text,
             fired=fired,
             candidates=(*found.candidates, *_unseen(decision.candidates, found)),
             near_misses=(*found.near_misses, *_unseen(decision.near_misses, found)),
@@ -140,10 +142,10 @@ class CachePipeline:
 
     def _confirmed(self, query: str, found: Decision) -> tuple[Edit, ...]:
         """Return those that fired and that the base takes the query for; none without the best."""
-        bars = {c.edit_id: c.agreeing for c in found.candidates}
+        bars = {c.edit_id: c.agreement_threshold for c in found.candidates}
         if self._beliefs is None or not found.hit or bars[found.fired[0].id] is None:
             return ()
-        alike = self._beliefs.alike(query, [edit.scope for edit in found.fired])
+        alike = self._beliefs.agrees(query, [edit.scope for edit in found.fired])
         if not alike[0]:
             return ()
         return tuple(edit for edit, one in zip(found.fired, alike, strict=True) if one)
@@ -154,18 +156,20 @@ class CachePipeline:
         Not where the base model answers the query as it answers the edit's own question: then the
         gate has taken one question for a step beyond it.
         """
-        if decision.route != "reason" or asks_yes_no(decision.asked):
+        if decision.route != "reason" or asks_yes_no(decision.effective_query):
             return None
         # an edit that it does not only follow from, or a patch on it, would get no hearing
-        follows = {c.edit_id for c in decision.candidates if c.relation == "follows"}
+        follows = {c.edit_id for c in decision.candidates if c.relation == "entailed"}
         facts = [e for e in decision.fired if isinstance(e, Fact) and e.id in follows]
         if len(facts) < len(decision.fired):
             return None
         first = facts[0]
-        further = put_further(decision.asked, first, lambda texts: self._asking(texts, first))
+        further = decompose(
+            decision.effective_query, first, lambda texts: self._asking(texts, first)
+        )
         if further is None or self._beliefs is None:
             return further
-        alike = self._beliefs.alike(decision.asked, [first.question])[0]
+        alike = self._beliefs.agrees(decision.effective_query, [first.question])[0]
         return None if alike else further
 
     def _asking(self, texts: Sequence[str], edit: Edit) -> list[float]:
@@ -204,7 +208,7 @@ class CachePipeline:
 
 def _meant(decision: Decision) -> Decision:
     """Return the decision without edits about a thing that the query only has a part of."""
-    others = [edit for edit in decision.fired if means_another(decision.asked, edit)]
+    others = [edit for edit in decision.fired if means_another(decision.effective_query, edit)]
     return _missed(decision, others) if others else decision
 
 
@@ -214,19 +218,19 @@ def _missed(decision: Decision, edits: Sequence[Edit]) -> Decision:
     near = tuple(c for c in decision.candidates if c.edit_id in ids) + decision.near_misses
     fired = tuple(edit for edit in decision.fired if edit.id not in ids)
     if not fired:
-        return replace(decision, fired=(), route="base", near_misses=near, renamed="")
+        return replace(decision, fired=(), route="base", near_misses=near, canonical_query="")
     relations = {c.edit_id: c.relation for c in decision.candidates}
     route = route_of(fired[0], relations[fired[0].id])
     return replace(decision, fired=fired, route=route, near_misses=near)
 
 
-def _silent(edit: Edit, renamed: Renamed) -> bool:
+def _silent(edit: Edit, renamed: AliasMatch) -> bool:
     """Tell whether an edit's own tests keep it from hearing that name.
 
     They raise its threshold over the wordings they have: read as something else they would not.
     """
     silent = [plain_words(text) for text in edit.tests.silent]
-    if not renamed.sure or not renamed.name:
+    if not renamed.certain or not renamed.name:
         return bool(silent)
     size = len(renamed.name)
     return any(
@@ -242,7 +246,7 @@ def _unseen(later: Sequence[Candidate], decision: Decision) -> list[Candidate]:
     return [candidate for candidate in later if candidate.edit_id not in there]
 
 
-def agreed(decision: Decision, edits: Sequence[Edit], beliefs: Beliefs) -> Decision:
+def agreed(decision: Decision, edits: Sequence[Edit], beliefs: BaseConsistency) -> Decision:
     """Return a miss as a hit where the gate is in doubt and the base model is not.
 
     What the base says to the query it also says to the edit's own question: it is asked the same.
@@ -253,11 +257,11 @@ def agreed(decision: Decision, edits: Sequence[Edit], beliefs: Beliefs) -> Decis
     """
     doubtful = [
         candidate for candidate in decision.candidates
-        if candidate.agreeing is not None and candidate.probability >= candidate.agreeing
+        if candidate.agreement_threshold is not None and candidate.probability >= candidate.agreement_threshold
     ]  # fmt: skip
     if not doubtful:
         return decision
-    told = beliefs.alike(decision.query, [candidate.scope for candidate in doubtful])
+    told = beliefs.agrees(decision.query, [candidate.scope for candidate in doubtful])
     sure = {one.edit_id for one, alike in zip(doubtful, told, strict=True) if alike}
     place = {one.edit_id: at for at, one in enumerate(decision.candidates)}
     fired = sorted(
@@ -270,9 +274,9 @@ def agreed(decision: Decision, edits: Sequence[Edit], beliefs: Beliefs) -> Decis
     return replace(
         decision,
         fired=tuple(fired),
-        route=route_of(fired[0], "same"),
+        route=route_of(fired[0], "paraphrase"),
         candidates=tuple(
-            replace(c, agreed=True, relation="same") if c.edit_id in sure else c
+            replace(c, base_agreed=True, relation="paraphrase") if c.edit_id in sure else c
             for c in decision.candidates
         ),
         near_misses=tuple(c for c in decision.near_misses if c.edit_id not in sure),

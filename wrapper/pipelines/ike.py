@@ -11,7 +11,7 @@ from errata.editors.shared.corpus import is_atlas
 from errata.facts import FactSource
 from errata.gates.base import Decision
 from errata.gates.open import OpenGate
-from errata.pipelines.base import Again, reasoned
+from errata.pipelines.base import Redecide, route_to_reasoner
 from errata.reasoners.demonstrations import DemonstrationBook
 from errata.reasoners.in_context import InContextReasoner
 
@@ -83,7 +83,7 @@ class Ike:
         decision: Decision,
         edits: Sequence[Edit],
         wanted: Callable[[Edit], bool],
-        again: Again | None = None,
+        again: Redecide | None = None,
     ) -> Decision:
         """Return the decision with the edits that are shown."""
-        return reasoned(decision, self.candidates)
+        return route_to_reasoner(decision, self.candidates)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from errata.cache.encoder import Encoder, make_queries
+from errata.cache.encoder import Encoder, encode_queries
 from errata.cache.filters.text_filter import Filter, Replacement
 from errata.cache.records import Edit, Hit, LanguagePatch, Query
 from errata.cache.store import View
-from errata.cache.text.aliases import Renamed
+from errata.cache.text.aliases import AliasMatch
 from errata.gates.base import Decision
 from errata.gates.conditions.parse import is_certain, read_condition
-from errata.pipelines.base import Turn, Wanted
+from errata.pipelines.base import EditFilter, ScopedPipeline
 from errata.reasoners.base import Reasoner
 from errata.trace import StopWatch
 
@@ -21,7 +21,7 @@ NEAR_MISSES_TOLD = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class RoutedBatch:
     """What was found and decided about a batch of queries, all as of one moment.
 
     :param queries: the queries, rewritten, renamed and put further: what is answered.
@@ -59,14 +59,14 @@ class Way:
         return list(rows.values())
 
 
-def prepare(
+def route_batch(
     texts: Sequence[str],
     view: View,
     encoder: Encoder,
-    turns: Sequence[Turn],
+    turns: Sequence[ScopedPipeline],
     chosen: Callable[[Edit], bool],
     watch: StopWatch,
-) -> Way:
+) -> RoutedBatch:
     """Take queries as far as the decision.
 
     :param texts: the queries as found in the prompts.
@@ -80,9 +80,9 @@ def prepare(
     rewritten = [patterns.apply(text) for text in texts]
     queries = tuple(text for text, _ in rewritten)
     watch.lap("rewrite", f"{sum(bool(r) for _, r in rewritten)} of {len(texts)}")
-    asked = [turn.choosing(chosen) for turn in turns]
-    asked = [turn for turn in asked if any(map(turn.wanted, view.edits))]
-    encoded = make_queries(encoder, queries) if asked else []
+    asked = [turn.restricted(chosen) for turn in turns]
+    asked = [turn for turn in asked if any(map(turn.allows, view.edits))]
+    encoded = encode_queries(encoder, queries) if asked else []
     decisions = [Decision(query) for query in queries]
     reasoners: list[Reasoner | None] = [None] * len(queries)
     for turn in asked:
@@ -97,21 +97,21 @@ def prepare(
         [fact for fact in view.secrets if chosen(fact)],
     )
     replaced = tuple(told for _, told in rewritten)
-    answered = tuple(decision.asked for decision in decisions)
-    return Way(answered, tuple(decisions), tuple(reasoners), replaced, output)
+    answered = tuple(decision.effective_query for decision in decisions)
+    return RoutedBatch(answered, tuple(decisions), tuple(reasoners), replaced, output)
 
 
 def _decided(
-    queries: Sequence[Query], view: View, encoder: Encoder, turn: Turn, watch: StopWatch
+    queries: Sequence[Query], view: View, encoder: Encoder, turn: ScopedPipeline, watch: StopWatch
 ) -> list[Decision]:
     """Return one pipeline's decisions on the queries that are left."""
     if not queries:
         return []
     found = _proposed(queries, view, turn)
     watch.lap("cache", f"{len(view.edits)} edits")
-    pipeline, again = turn.pipeline, _Again(view, encoder, turn)
+    pipeline, again = turn.pipeline, _Redecide(view, encoder, turn)
     made = [
-        pipeline.settled(pipeline.gate.decide(query, hits), view.edits, turn.wanted, again)
+        pipeline.settled(pipeline.gate.decide(query, hits), view.edits, turn.allows, again)
         for query, hits in zip(queries, found, strict=True)
     ]
     watch.lap("gate", _told(made))
@@ -119,29 +119,29 @@ def _decided(
 
 
 @dataclass(frozen=True, slots=True)
-class _Again:
+class _Redecide:
     """Asks about other texts as of the same moment."""
 
     view: View
     encoder: Encoder
-    turn: Turn
+    turn: ScopedPipeline
 
-    def __call__(self, text: str, wanted: Wanted) -> Decision:
-        [query] = make_queries(self.encoder, [text])
-        [hits] = _proposed([query], self.view, replace(self.turn, wanted=wanted))
+    def __call__(self, text: str, wanted: EditFilter) -> Decision:
+        [query] = encode_queries(self.encoder, [text])
+        [hits] = _proposed([query], self.view, replace(self.turn, allows=wanted))
         return self.turn.pipeline.gate.decide(query, hits)
 
-    def renamed(self, text: str) -> Iterable[Renamed]:
-        return self.view.renamed(text)
+    def alias_matches(self, text: str) -> Iterable[AliasMatch]:
+        return self.view.alias_matches(text)
 
 
-def _proposed(queries: Sequence[Query], view: View, turn: Turn) -> list[list[Hit]]:
+def _proposed(queries: Sequence[Query], view: View, turn: ScopedPipeline) -> list[list[Hit]]:
     """Return for each query the edits that are near, and those whose condition holds by a rule.
 
     That a text is in Chinese has nothing to do with what it means, so no search finds it.
     """
-    certain = [edit for edit in view.edits if is_certain(edit) and turn.wanted(edit)]
-    near = view.search(queries, k=turn.pipeline.candidates, only=turn.wanted)
+    certain = [edit for edit in view.edits if is_certain(edit) and turn.allows(edit)]
+    near = view.search(queries, k=turn.pipeline.candidates, only=turn.allows)
     return [
         [*hits, *_by_rule(query, hits, certain, view)]
         for query, hits in zip(queries, near, strict=True)

@@ -11,7 +11,7 @@ from errata.cache.records import Edit, Fact
 from errata.gates.base import Decision, Gate
 from errata.gates.embedding import KIND
 from errata.gates.load import load_gate, shipped_gates
-from errata.pipelines.base import Again, reasoned
+from errata.pipelines.base import Redecide, route_to_reasoner
 from errata.reasoners.adapter import shipped_for
 from errata.reasoners.base import Reasoner
 from errata.reasoners.load import load_reasoner
@@ -70,10 +70,10 @@ class Serac:
         decision: Decision,
         edits: Sequence[Edit],
         wanted: Callable[[Edit], bool],
-        again: Again | None = None,
+        again: Redecide | None = None,
     ) -> Decision:
         """Return the decision with the best edit alone, which the counterfactual model reads."""
-        return reasoned(decision, 1)
+        return route_to_reasoner(decision, 1)
 
 
 def _shipped_gate() -> str:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-    from errata.reasoners.base_consistency import Belief
+    from errata.reasoners.base_consistency import Consistency
 
 
 @dataclass(frozen=True, slots=True)
-class Reluctances:
+class AbstentionPenalties:
     """Log-odds taken off saying nothing, by what the base model makes of the query.
 
     :param usual: by itself, and where the base, asked, is sure of an answer of its own.
@@ -30,14 +30,14 @@ class Reluctances:
         """Whether anything depends on what the base makes of a query."""
         return max(self.agreeing, self.unsure) > self.usual
 
-    def after(self, belief: Belief) -> float:
+    def after(self, belief: Consistency) -> float:
         """Return the one that holds after the base was asked."""
         if any(belief.alike):
             return self.agreeing
         return self.usual if belief.sure else self.unsure
 
 
-class Reluctance:
+class AbstentionPenalty:
     """A logits processor that makes an answer's end less likely at its beginning.
 
     A reader in training sees as many queries that no edit concerns as teach it well, in use as

@@ -10,11 +10,11 @@ from errata.cache.errors import ModelError
 from errata.cache.records import Edit, Fact
 from errata.generation.fingerprint import fingerprint
 from errata.generation.sharing import gradients_as_they_were, sharing_copy
-from errata.reasoners.base_consistency import Beliefs
+from errata.reasoners.base_consistency import BaseConsistency
 from errata.reasoners.card import ReasonerCard, read_card
 from errata.reasoners.prompted import PromptedReasoner
 from errata.reasoners.prompts import Prompter, follows_instructions
-from errata.reasoners.reader import ReadingReasoner, base_aside
+from errata.reasoners.reader import ContextReasoner, base_fallback
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ SHIPPED = Path(__file__).parent / "weights"
 """Folder of the adapters that errata carries."""
 
 
-class AdapterReasoner(ReadingReasoner):
+class AdapterReasoner(ContextReasoner):
     """The base model believing what stands in its context.
 
     SERAC's counterfactual model (Mitchell et al. 2022), as able as the base because it is the
@@ -59,8 +59,8 @@ class AdapterReasoner(ReadingReasoner):
         super().__init__(
             adapted(base, self.card, where), tokenizer,
             Prompter.of(base, tokenizer, chat=self.card.chat),
-            aside=base_aside(base, tokenizer), reluctance=self.card.reluctance,
-            beliefs=Beliefs(base, tokenizer),
+            aside=base_fallback(base, tokenizer), reluctance=self.card.reluctance,
+            beliefs=BaseConsistency(base, tokenizer),
         )  # fmt: skip
         chat = follows_instructions(tokenizer)
         self._unadapted = PromptedReasoner(base, tokenizer) if chat else None

@@ -30,7 +30,7 @@ def base_answers(
     return dict(zip(queries, said, strict=True))
 
 
-def finished_answers(
+def complete_answers(
     base: GenerativeModel, tokenizer: PreTrainedTokenizerBase, queries: Sequence[str]
 ) -> dict[str, str]:
     """Return the same, empty where an answer is not over yet: beginnings are alike by chance."""
@@ -42,7 +42,7 @@ def finished_answers(
     }
 
 
-def sureness(
+def mean_token_probability(
     base: GenerativeModel, tokenizer: PreTrainedTokenizerBase, said: Mapping[str, str]
 ) -> dict[str, float]:
     """Return how sure the base model is of what it said to each query.

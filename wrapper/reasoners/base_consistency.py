@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from errata.cache.text.answer_match import agree
-from errata.reasoners.base_answers import NEW_TOKENS, finished_answers, sureness
+from errata.cache.text.answer_match import same_answer
+from errata.reasoners.base_answers import NEW_TOKENS, complete_answers, mean_token_probability
 from errata.reasoners.prompts import Prompter, room_of
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ SURE = 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class Belief:
+class Consistency:
     """What the base model makes of a query.
 
     :param alike: for each of n questions, whether it answers that as it answers the query.
@@ -31,7 +31,7 @@ class Belief:
     sure: bool
 
 
-class Beliefs:
+class BaseConsistency:
     """Asks the base model alone whether two questions are one to it.
 
     A model that knows that Aoraki is Mount Cook says of both that they lie in New Zealand, where a
@@ -47,7 +47,7 @@ class Beliefs:
         self._base, self._tokenizer = base, tokenizer
         self._prompter, self._room = Prompter(tokenizer), room_of(base)
 
-    def alike(self, query: str, questions: Sequence[str]) -> tuple[bool, ...]:
+    def agrees(self, query: str, questions: Sequence[str]) -> tuple[bool, ...]:
         """Tell of each question whether the base answers it as it answers the query.
 
         Greedily, in one batch; texts that do not fit into its context are alike to none.
@@ -56,18 +56,21 @@ class Beliefs:
         :param questions: n questions.
         """
         said = self._said(query, questions)
-        return tuple(agree(said.get(query, ""), said.get(text, "")) for text in questions)
+        return tuple(same_answer(said.get(query, ""), said.get(text, "")) for text in questions)
 
-    def of(self, query: str, questions: Sequence[str]) -> Belief:
+    def of(self, query: str, questions: Sequence[str]) -> Consistency:
         """Return what the base makes of a query beside n questions."""
         said = self._said(query, questions)
         own = said.get(query, "")
-        sure = bool(own) and sureness(self._base, self._tokenizer, {query: own})[query] >= SURE
-        return Belief(tuple(agree(own, said.get(text, "")) for text in questions), sure)
+        sure = (
+            bool(own)
+            and mean_token_probability(self._base, self._tokenizer, {query: own})[query] >= SURE
+        )
+        return Consistency(tuple(same_answer(own, said.get(text, "")) for text in questions), sure)
 
     def _said(self, query: str, questions: Sequence[str]) -> dict[str, str]:
         texts = [text for text in dict.fromkeys((query, *questions)) if self._fits(text)]
-        return finished_answers(self._base, self._tokenizer, texts) if query in texts else {}
+        return complete_answers(self._base, self._tokenizer, texts) if query in texts else {}
 
     def _fits(self, text: str) -> bool:
         length = len(self._prompter.plain_ids(text)) + NEW_TOKENS

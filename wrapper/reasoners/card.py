@@ -10,7 +10,7 @@ from typing import Any
 
 from errata.cache.errors import ModelError
 from errata.cache.storage.atomic import write_atomically
-from errata.reasoners.abstention import Reluctances
+from errata.reasoners.abstention import AbstentionPenalties
 
 FILE = "reasoner.json"
 FORMAT = 1
@@ -39,7 +39,7 @@ class ReasonerCard:
     file: str
     chat: bool = False
     lora: dict[str, Any] = field(default_factory=dict)
-    reluctance: Reluctances = field(default_factory=Reluctances)
+    reluctance: AbstentionPenalties = field(default_factory=AbstentionPenalties)
     training: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
 
@@ -61,7 +61,7 @@ def read_card(folder: Path) -> ReasonerCard:
             raise ModelError(
                 f"{path}: expected format {FORMAT}, found another; train it again with this errata"
             )
-        body["reluctance"] = Reluctances(**body.get("reluctance", {}))
+        body["reluctance"] = AbstentionPenalties(**body.get("reluctance", {}))
         card = ReasonerCard(**body)
         if card.kind not in KINDS:
             raise ModelError(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import GenerationError
-from errata.reasoners.abstention import Reluctance
+from errata.reasoners.abstention import AbstentionPenalty
 from errata.reasoners.logits_processors import repetition_of_answer
 from errata.reasoners.stopping import LineEnd
 
@@ -94,7 +94,9 @@ def _processors(config: GenerationConfig, start: int, reluctance: float) -> Any:
     made = repetition_of_answer(config, start)
     ends = config.eos_token_id
     if reluctance and ends is not None:
-        made.append(Reluctance(ends if isinstance(ends, list) else [ends], start, reluctance))
+        made.append(
+            AbstentionPenalty(ends if isinstance(ends, list) else [ends], start, reluctance)
+        )
     return made
 
 

@@ -58,7 +58,7 @@ class DefaultReasoner:
         edits: Sequence[Sequence[Edit]],
         generation: GenerationConfig,
     ) -> list[list[str]]:
-        """Return the answers; see :class:`~errata.reasoners.reader.ReadingReasoner`."""
+        """Return the answers; see :class:`~errata.reasoners.reader.ContextReasoner`."""
         return self.chosen.answer(queries, edits, generation)
 
     def _choose(self) -> Reasoner:

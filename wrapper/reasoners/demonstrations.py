@@ -17,7 +17,7 @@ from errata.cache.encoder import Encoder
 from errata.cache.errors import ErrataError
 from errata.cache.records import Fact, Vector
 from errata.facts import FactRow, FactSource, fill
-from errata.gates.embedding_cache import EncodingMemory
+from errata.gates.embedding_cache import EmbeddingCache
 
 Kind = Literal["copy", "update", "retain"]
 
@@ -80,7 +80,7 @@ class DemonstrationBook:
                 "expected a facts table with relations of several train subjects and objects to "
                 "make demonstrations of, found none; add facts, or use the table errata carries"
             )
-        self._memory = EncodingMemory(encoder)
+        self._memory = EmbeddingCache(encoder)
 
     def near(self, question: str, count: int) -> list[Demonstration]:
         """Return the demonstrations nearest to an edit, none about a subject that it names.

@@ -10,7 +10,7 @@ from errata.cache.patches.kinds import context
 from errata.cache.records import Edit
 from errata.reasoners.demonstrations import DemonstrationBook
 from errata.reasoners.prompts import Prompter
-from errata.reasoners.reader import ReadingReasoner
+from errata.reasoners.reader import ContextReasoner
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from errata.generation.base_model import GenerativeModel
 
 
-class InContextReasoner(ReadingReasoner):
+class InContextReasoner(ContextReasoner):
     """In-context knowledge editing as published (IKE, Zheng et al. 2023).
 
     :param base: the base model; it is called, never changed.

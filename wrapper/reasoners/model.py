@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from errata.cache.errors import ModelError
 from errata.generation.base_model import load_base
-from errata.reasoners.base_consistency import Beliefs
+from errata.reasoners.base_consistency import BaseConsistency
 from errata.reasoners.card import FILE, read_card
 from errata.reasoners.prompts import Prompter
-from errata.reasoners.reader import ReadingReasoner, base_aside
+from errata.reasoners.reader import ContextReasoner, base_fallback
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from errata.generation.base_model import GenerativeModel
 
 
-class ModelReasoner(ReadingReasoner):
+class ModelReasoner(ContextReasoner):
     """A causal or encoder-decoder model that answers in the base model's place.
 
     SERAC's counterfactual model (Mitchell et al. 2022, section 3).
@@ -47,7 +47,7 @@ class ModelReasoner(ReadingReasoner):
         chat = None if self.card is None else self.card.chat
         super().__init__(
             torch.nn.Module.to(model, base.device), own, Prompter.of(model, own, chat=chat),
-            foreign=True, aside=base_aside(base, tokenizer),
+            foreign=True, aside=base_fallback(base, tokenizer),
             reluctance=None if self.card is None else self.card.reluctance,
-            beliefs=None if self.card is None else Beliefs(base, tokenizer),
+            beliefs=None if self.card is None else BaseConsistency(base, tokenizer),
         )  # fmt: skip

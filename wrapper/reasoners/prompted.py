@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from errata.reasoners.prompts import Demonstration, Prompter
-from errata.reasoners.reader import ReadingReasoner
+from errata.reasoners.reader import ContextReasoner
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from errata.generation.base_model import GenerativeModel
 
 
-class PromptedReasoner(ReadingReasoner):
+class PromptedReasoner(ContextReasoner):
     """In-context editing (IKE, Zheng et al. 2023): for models that follow instructions.
 
     A chat where the tokenizer has a template, plain lines where not.

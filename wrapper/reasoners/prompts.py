@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import GenerationError
-from errata.cache.text.spacing import spaced
+from errata.cache.text.spacing import needs_space
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -121,7 +121,7 @@ class Prompter:
 
     def continued(self, query: str, answer: str) -> str:
         """Return an answer as the text that continues a prompt ending with its query."""
-        return f"{' ' if not self.chat and spaced(query, answer) else ''}{answer}"
+        return f"{' ' if not self.chat and needs_space(query, answer) else ''}{answer}"
 
     def text(self, edits: Sequence[str], query: str, shown: int | None = None) -> str:
         """Return a prompt as text, special tokens written out.

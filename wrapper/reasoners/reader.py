@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from errata.cache.errors import UnsupportedEdit
 from errata.cache.patches.kinds import context
 from errata.cache.records import Edit, Fact, LanguagePatch
-from errata.cache.text.then_clause import reported
-from errata.reasoners.abstention import Reluctances
-from errata.reasoners.base_consistency import Beliefs
+from errata.cache.text.then_clause import is_reported_speech
+from errata.reasoners.abstention import AbstentionPenalties
+from errata.reasoners.base_consistency import BaseConsistency
 from errata.reasoners.decoding import decode, new_tokens
 from errata.reasoners.prompts import Prompter
 
@@ -27,11 +27,11 @@ def readable(edit: Edit) -> bool:
     return isinstance(edit, LanguagePatch) and bool(edit.consequence.strip())
 
 
-Aside = Callable[[Sequence[str], "GenerationConfig"], list[list[str]]]
+Fallback = Callable[[Sequence[str], "GenerationConfig"], list[list[str]]]
 """Answers queries without any edit, ``generation.num_return_sequences`` texts each."""
 
 
-def base_aside(base: GenerativeModel, tokenizer: PreTrainedTokenizerBase) -> Aside:
+def base_fallback(base: GenerativeModel, tokenizer: PreTrainedTokenizerBase) -> Fallback:
     """Return a function that has the base model answer, no edit in its prompt."""
     prompter = Prompter(tokenizer)
 
@@ -44,10 +44,10 @@ def base_aside(base: GenerativeModel, tokenizer: PreTrainedTokenizerBase) -> Asi
 
 def open_worded(edit: Edit) -> bool:
     """Tell whether an edit leaves open in which words it is to be said: ``say that …``."""
-    return isinstance(edit, LanguagePatch) and reported(edit.consequence)
+    return isinstance(edit, LanguagePatch) and is_reported_speech(edit.consequence)
 
 
-class ReadingReasoner:
+class ContextReasoner:
     """Answers with a model that is given the edits in its prompt.
 
     :param model: the model that reads.
@@ -68,13 +68,13 @@ class ReadingReasoner:
         prompter: Prompter,
         *,
         foreign: bool = False,
-        aside: Aside | None = None,
-        reluctance: Reluctances | None = None,
-        beliefs: Beliefs | None = None,
+        aside: Fallback | None = None,
+        reluctance: AbstentionPenalties | None = None,
+        beliefs: BaseConsistency | None = None,
     ) -> None:
         self.model, self.tokenizer, self.prompter = model, tokenizer, prompter
         self._foreign, self._aside, self._beliefs = foreign, aside, beliefs
-        self._reluctance = reluctance or Reluctances()
+        self._reluctance = reluctance or AbstentionPenalties()
 
     def supports(self, edit: Edit) -> bool:
         """Tell whether an edit can be read."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from errata.cache.errors import UnsupportedEdit
 from errata.cache.records import Edit, Fact, LanguagePatch
-from errata.cache.text.then_clause import said
+from errata.cache.text.then_clause import verbatim_answer
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
@@ -61,5 +61,5 @@ def words(edit: Edit) -> str | None:
     if isinstance(edit, Fact):
         return edit.answer
     if isinstance(edit, LanguagePatch):
-        return said(edit.consequence)
+        return verbatim_answer(edit.consequence)
     return None

@@ -24,7 +24,7 @@ from errata.commands.output import decision_json
 from errata.gates.base import Candidate, Decision
 from errata.patch_tests import review
 from errata.pipelines.cache import CachePipeline
-from errata.reasoners.base_consistency import Beliefs
+from errata.reasoners.base_consistency import BaseConsistency
 from tests.fakes import StubEncoder
 from tests.unit.wrapper.test_decompose import ByTable, Echo
 
@@ -35,7 +35,7 @@ def about(subject, *aliases, question="What is {} like?"):
 
 
 def said(text, *edits):
-    return [(one.text, one.sure) for one in NameIndex(edits).renamed(text)]
+    return [(one.text, one.certain) for one in NameIndex(edits).renamed(text)]
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_any_text_may_be_asked_and_what_it_names_itself_is_left_alone(text):
         assert one.text != text and len(one.edits) == 1
         assert one.edits[0].subject in one.text
     also = index.renamed(f"{text} and Mumbai")
-    assert not [one for one in also if one.sure and one.edits == (edits[0],)]
+    assert not [one for one in also if one.certain and one.edits == (edits[0],)]
 
 
 def test_a_long_text_is_read_in_a_moment():
@@ -270,13 +270,13 @@ def test_an_edit_fires_by_another_name_and_is_let_go_with_it(models, tokenizer):
         found = model.ask(asked)
         assert (found.text, found.decision.fired) == ("Elbe", (RIVER,))
         assert found.decision.query == asked
-        assert found.decision.renamed == found.decision.asked == RIVER.question
-        assert decision_json(found.decision)["renamed"] == RIVER.question
-        assert model.ask(RIVER.question).decision.renamed == ""
+        assert found.decision.canonical_query == found.decision.effective_query == RIVER.question
+        assert decision_json(found.decision)["canonical_query"] == RIVER.question
+        assert model.ask(RIVER.question).decision.canonical_query == ""
         assert not model.ask("Who leads Bombay?").decision.hit  # no edit about that
         model.retract("river")
         assert not model.ask(asked).decision.hit
-        assert json.dumps(decision_json(model.explain(asked))["renamed"]) == "null"
+        assert json.dumps(decision_json(model.explain(asked))["canonical_query"]) == "null"
 
 
 def test_what_is_to_be_forgotten_is_refused_by_any_name(models, tokenizer):
@@ -302,13 +302,13 @@ def test_changed_aliases_count_from_then_on(models, tokenizer):
         assert model.ask(asked).text == "Elbe"
 
 
-class Told(Beliefs):
+class Told(BaseConsistency):
     """Takes the two questions for one, or not; counts how often it was asked."""
 
     def __init__(self, alike):
         self._alike, self.asked = alike, 0
 
-    def alike(self, query, questions):
+    def agrees(self, query, questions):
         self.asked += 1
         return (self._alike,) * len(questions)
 
@@ -327,13 +327,15 @@ class Moment:
         fired = tuple(e for e in self.edits if e.question == text and wanted(e))
         fired = tuple(sorted(fired, key=lambda edit: -edit.priority))
         told = tuple(
-            Candidate(e.id, e.kind, e.scope, 0.99, 0.9, "same", agreeing=self.agreeing)
+            Candidate(
+                e.id, e.kind, e.scope, 0.99, 0.9, "paraphrase", agreement_threshold=self.agreeing
+            )
             for e in fired
         )
         route = ("refuse" if fired[0].forget else "verbatim") if fired else "base"
         return Decision(text, told, fired, route)
 
-    def renamed(self, text):
+    def alias_matches(self, text):
         return self.index.renamed(text)
 
 
@@ -373,7 +375,7 @@ def test_who_comes_first_under_the_subjects_own_name_does_so_under_another():
 
 def test_of_likely_names_only_what_the_base_confirms_stays():
     class TakesFirst(Told):
-        def alike(self, query, questions):
+        def agrees(self, query, questions):
             return (self._alike, *(not self._alike for _ in questions[1:]))
 
     other = replace(HOME, id="other", answer="Rome", priority=-1)
@@ -394,7 +396,11 @@ def test_a_hit_that_nobody_can_answer_is_a_miss_of_the_query_as_it_was(models, t
     gate = ByTable(follows={("Is the Elbe in Mumbai?", "river")})
     with wrapped(models, tokenizer, RIVER, gate=gate, reasoner="verbatim") as model:
         found = model.explain("Is the Elbe in Bombay?")
-        assert (found.hit, found.renamed, found.asked) == (False, "", "Is the Elbe in Bombay?")
+        assert (found.hit, found.canonical_query, found.effective_query) == (
+            False,
+            "",
+            "Is the Elbe in Bombay?",
+        )
 
 
 @pytest.mark.parametrize(
@@ -417,7 +423,7 @@ def test_a_silent_test_wins_over_another_name(query, silent, fires):
 
 
 def test_explain_says_as_what_a_question_was_read():
-    decision = Decision("q?", (), (RIVER,), "verbatim", renamed=RIVER.question)
+    decision = Decision("q?", (), (RIVER,), "verbatim", canonical_query=RIVER.question)
     assert _verdict(decision) == f"fires: river; read as: {RIVER.question} (route: verbatim)"
 
 
@@ -467,7 +473,7 @@ def test_a_part_of_a_name_that_names_something_else_means_that(subject, text):
 def test_an_edit_whose_name_only_has_a_part_in_the_query_is_a_near_miss():
     class Eager(Moment):
         def __call__(self, text, wanted):
-            told = [Candidate(e.id, e.kind, e.scope, 0.99, 0.9, "same") for e in self.edits]
+            told = [Candidate(e.id, e.kind, e.scope, 0.99, 0.9, "paraphrase") for e in self.edits]
             return Decision(text, tuple(told), self.edits, "verbatim")
 
     def settled(*edits):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from errata.cache.encoder import make_queries
+from errata.cache.encoder import encode_queries
 from errata.cache.index.answers import LONGEST, AnswerIndex
 from errata.cache.records import Fact, LanguagePatch, RegexPatch
 from errata.cache.store import EditCache
@@ -56,7 +56,7 @@ def test_it_finds_what_a_plain_search_finds(words):
 
 
 def found(view, text, k=4):
-    [hits] = view.search(make_queries(StubEncoder(), [text]), k)
+    [hits] = view.search(encode_queries(StubEncoder(), [text]), k)
     return [hit.edit.id for hit in hits]
 
 
@@ -69,7 +69,7 @@ def test_a_question_the_other_way_round_is_proposed_among_many():
         view = cache.view()
         assert found(view, query)[-1] == "far" and len(found(view, query)) == 5
         assert found(view, "Of which country is Bujumbura the capital?").count("far") == 0
-        chosen = view.search(make_queries(StubEncoder(), [query]), 4, lambda e: e.id != "far")
+        chosen = view.search(encode_queries(StubEncoder(), [query]), 4, lambda e: e.id != "far")
         assert "far" not in {hit.edit.id for hit in chosen[0]}
         cache.retract("far")
         assert found(view, query)[-1] == "far"  # the view is of its moment

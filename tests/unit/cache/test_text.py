@@ -12,7 +12,7 @@ from errata.cache.filters.regex import compile_pattern, lint_pattern, substitute
 from errata.cache.filters.secrets import SecretGuard, hash_secret
 from errata.cache.index.characters import CharacterIndex, bigrams, normalise
 from errata.cache.records import REFUSAL, Fact, RegexPatch
-from errata.cache.text.then_clause import first_person, said
+from errata.cache.text.then_clause import first_person, verbatim_answer
 
 
 def test_substitution_counts_and_leaves_the_rest() -> None:
@@ -144,7 +144,7 @@ SAID = {
 
 @pytest.mark.parametrize(("consequence", "expected"), SAID.items())
 def test_what_a_consequence_says(consequence: str, expected: str | None) -> None:
-    assert said(consequence) == expected
+    assert verbatim_answer(consequence) == expected
 
 
 @pytest.mark.parametrize(

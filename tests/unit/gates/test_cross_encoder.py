@@ -12,24 +12,24 @@ import pytest
 from errata.cache.errors import ModelError
 from errata.cache.records import Fact, Hit, LanguagePatch, Query
 from errata.gates import classifier
-from errata.gates.artifact import StoredGate
+from errata.gates.artifact import GateArtifact
 from errata.gates.classifier import (
     MOST_READ,
     ScopeClassifier,
-    first_classes,
-    second_inputs,
-    settled,
+    combine_stages,
+    first_stage_classes,
+    second_stage_inputs,
 )
 from errata.gates.cross_encoder import (
     MOST_TOKENS,
     CrossEncoder,
-    StoredCross,
+    CrossEncoderDelta,
     edit_text,
     factors,
     read_pairs_together,
     transformer_of,
 )
-from errata.gates.embedding_cache import EncodingMemory
+from errata.gates.embedding_cache import EmbeddingCache
 from errata.gates.features import FeatureMaker, Scope
 from tests.fakes import StubEncoder
 from tests.small_cross import (
@@ -182,8 +182,8 @@ def test_an_encoder_without_a_transformer_is_refused():
     with pytest.raises(ModelError, match=r"encoder with a transformer.*found StubEncoder"):
         CrossEncoder(StubEncoder(), random_cross())
     with pytest.raises(ModelError, match="found StubEncoder"):
-        ScopeClassifier(EncodingMemory(StubEncoder()), two_stage_gate())
-    assert transformer_of(EncodingMemory(EncodingMemory(ENCODER))) is ENCODER
+        ScopeClassifier(EmbeddingCache(StubEncoder()), two_stage_gate())
+    assert transformer_of(EmbeddingCache(EmbeddingCache(ENCODER))) is ENCODER
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_a_head_of_another_width_is_refused():
     stored = random_cross()
     wide = dict(stored.tensors) | {"head.weight": np.zeros((3, 128), np.float16)}
     with pytest.raises(ModelError, match=r"head\.weight of shape \[3, 128\].*\[3, 64\]"):
-        CrossEncoder(ENCODER, StoredCross(wide, 2.0))(PAIRS)
+        CrossEncoder(ENCODER, CrossEncoderDelta(wide, 2.0))(PAIRS)
 
 
 @pytest.mark.parametrize("gone", ["head.weight", "head.bias", ".A", ".B"])
@@ -213,11 +213,11 @@ def test_arrays_of_no_cross_encoder_are_refused(gone):
     lost = next(name for name in sorted(stored.tensors) if name.endswith(gone))
     kept = {name: array for name, array in stored.tensors.items() if name != lost}
     with pytest.raises(ModelError, match=r"expected the arrays of a cross-encoder"):
-        StoredCross(kept, 2.0)
+        CrossEncoderDelta(kept, 2.0)
     name = stored.changed()[0]
     other = dict(stored.tensors) | {f"{name}.A": np.zeros((7, 32), np.float16)}
     with pytest.raises(ModelError, match="train the gate again"):
-        StoredCross(other, 2.0)
+        CrossEncoderDelta(other, 2.0)
 
 
 def test_a_byte_a_number_keeps_every_product_to_half_a_step():
@@ -225,17 +225,21 @@ def test_a_byte_a_number_keeps_every_product_to_half_a_step():
     sizes = np.array([10.0, 1.0, 1e-4])
     up, down = rng.normal(size=(8, 3)) * sizes, rng.normal(size=(3, 5)) * sizes[:, None]
     arrays = factors("m", up, down)
-    stored = StoredCross(arrays | {"head.weight": np.zeros((3, 4)), "head.bias": np.zeros(3)}, 1.0)
+    stored = CrossEncoderDelta(
+        arrays | {"head.weight": np.zeros((3, 4)), "head.bias": np.zeros(3)}, 1.0
+    )
     assert arrays["m.A"].dtype == arrays["m.B"].dtype == np.int8
     for at in range(3):
         alone = {name: array for name, array in arrays.items()}
         alone["m.scale"] = arrays["m.scale"] * (np.arange(3) == at)
-        one = StoredCross(alone | {k: stored.tensors[k] for k in ("head.weight", "head.bias")}, 1.0)
+        one = CrossEncoderDelta(
+            alone | {k: stored.tensors[k] for k in ("head.weight", "head.bias")}, 1.0
+        )
         exact = np.outer(up[:, at], down[at])
         assert np.abs(one.change("m") - exact).max() < np.abs(exact).max() / 100
     del arrays["m.scale"]
     with pytest.raises(ModelError, match=r"NAME\.scale"):
-        StoredCross(arrays | {"head.weight": np.zeros((3, 4)), "head.bias": np.zeros(3)}, 1.0)
+        CrossEncoderDelta(arrays | {"head.weight": np.zeros((3, 4)), "head.bias": np.zeros(3)}, 1.0)
 
 
 def test_reading_changes_what_is_decided():
@@ -263,11 +267,13 @@ def test_both_stages_are_weighed_as_stored(read):
     assert read == [[(edit_text(Scope(EDITS[0].question, "", "Astana")), ASKED)]]
     maker = FeatureMaker(ENCODER.encode, small_gate().common_words)
     scope = Scope(EDITS[0].question, "Kazakhstan", "Astana")
-    first = np.log(np.maximum(first_classes(small_gate(), maker.make([(ASKED, scope)]))[0], 1e-6))
+    first = np.log(
+        np.maximum(first_stage_classes(small_gate(), maker.make([(ASKED, scope)]))[0], 1e-6)
+    )
     logits = CrossEncoder(ENCODER, random_cross())(read[0])[0]
     weight = np.exp((first - first[0]) + (logits - logits[0]))
     assert found.probability[0] == pytest.approx(weight[1:].sum() / weight.sum(), abs=1e-5)
-    assert found.follows[0] == pytest.approx(weight[2] / weight[1:].sum(), abs=1e-5)
+    assert found.entailed[0] == pytest.approx(weight[2] / weight[1:].sum(), abs=1e-5)
 
 
 def test_a_pair_below_the_band_is_not_read_nor_more_probable(read):
@@ -350,7 +356,7 @@ def test_the_same_alone_and_together():
         np.testing.assert_allclose(
             found.probability, [one.probability[0] for one in alone], atol=1e-4
         )
-        np.testing.assert_allclose(found.follows, [one.follows[0] for one in alone], atol=1e-4)
+        np.testing.assert_allclose(found.entailed, [one.follows[0] for one in alone], atol=1e-4)
     again = ScopeClassifier(ENCODER, two_stage_gate()).decide_batch(
         [asked(text) for text in texts], [hits(against)] * len(texts)
     )
@@ -367,14 +373,14 @@ def test_the_same_alone_and_together():
 def test_the_first_stages_word_counts_so_far_and_no_further(tmp_path):
     sure = np.array([[1 - 2e-6, 1e-6, 1e-6], [1e-6, 1 - 2e-6, 1e-6]])
     logits = np.array([[0.0, 2.0, 0.0], [0.0, -2.0, -4.0]])
-    free = second_inputs(sure, logits, np.inf)
-    cut = second_inputs(sure, logits, 1.5)
+    free = second_stage_inputs(sure, logits, np.inf)
+    cut = second_stage_inputs(sure, logits, 1.5)
     assert free[0, 0] < -10 and free[1, 0] > 10
     assert np.abs(cut[:, :2]).max() == 1.5 and np.array_equal(cut[:, 2:], free[:, 2:])
     for most in (np.inf, 1.5):
         stored = replace(two_stage_gate(), second=replace(two_stage_gate().second, most=most))
         stored.save(tmp_path / str(most))
-        assert StoredGate.load(tmp_path / str(most)).second.most == most
+        assert GateArtifact.load(tmp_path / str(most)).second.most == most
 
 
 def test_a_second_stage_that_knows_no_follows():
@@ -382,8 +388,8 @@ def test_a_second_stage_that_knows_no_follows():
     stored = replace(two_stage_gate(), second=second)
     classes = np.array([[0.5, 0.3, 0.2], [0.9, 0.1, 0.0]])
     logits = np.array([[0.0, 1.0, 0.5], [2.0, 0.0, 0.0]])
-    governs, follows = settled(stored, classes, np.array([False, True]), logits)
-    inputs = second_inputs(classes, logits, np.inf)
+    governs, follows = combine_stages(stored, classes, np.array([False, True]), logits)
+    inputs = second_stage_inputs(classes, logits, np.inf)
     expected = 1 / (1 + np.exp(-inputs[0, :3].sum()))
     assert governs[0] == pytest.approx(expected)
     assert follows.tolist() == [0.0, 0.0]
@@ -400,7 +406,7 @@ def test_pooling_leaves_padding_out():
 
 
 def test_without_words_the_named_features_say_nothing():
-    from errata.gates.classifier import first_classes
+    from errata.gates.classifier import first_stage_classes
     from errata.gates.evaluation.ablation import without_part
     from errata.gates.features import NAMES, PairFeatures
 
@@ -411,7 +417,7 @@ def test_without_words_the_named_features_say_nothing():
     rests = [rng.normal(size=(6, wide)).astype(np.float32) for _ in range(2)]
 
     def told(gate, named):
-        return first_classes(gate, PairFeatures(named, *rests))
+        return first_stage_classes(gate, PairFeatures(named, *rests))
 
     one, other = rng.random((6, len(NAMES))), rng.random((6, len(NAMES)))
     mean = np.tile(whole.scope.mean[: len(NAMES)], (6, 1))

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from errata.cache.errors import ErrataError, ModelError
 from errata.gates import artifact as stored
-from errata.gates.artifact import CARD, CROSS, WEIGHTS, StoredGate
+from errata.gates.artifact import CARD, CROSS, WEIGHTS, GateArtifact
 from errata.gates.classifier import ScopeClassifier
-from errata.gates.cross_encoder import CrossEncoder, StoredCross
+from errata.gates.cross_encoder import CrossEncoder, CrossEncoderDelta
 from errata.gates.data.cross_encoder_pairs import LEAST, Pair, PairSource, _some, nearest_questions
 from errata.gates.data.pairs import QuestionPair
 from errata.gates.features import PairFeatures
@@ -67,13 +67,13 @@ def run_in(folder, start=None, **changes) -> CrossRun:
     return CrossRun(ENCODER, Drill(), Drill(), folder, replace(SETTINGS, **changes), start)
 
 
-def same_arrays(one: StoredCross, other: StoredCross) -> bool:
+def same_arrays(one: CrossEncoderDelta, other: CrossEncoderDelta) -> bool:
     return one.tensors.keys() == other.tensors.keys() and all(
         np.array_equal(one.tensors[name], other.tensors[name]) for name in one.tensors
     )
 
 
-def same_changes(one: StoredCross, other: StoredCross) -> bool:
+def same_changes(one: CrossEncoderDelta, other: CrossEncoderDelta) -> bool:
     """Tell whether two change the encoder alike, as far as a byte a number tells."""
     return one.changed() == other.changed() and all(
         np.linalg.norm(one.change(name) - other.change(name))
@@ -451,8 +451,8 @@ def test_a_gate_of_two_stages_comes_back(folder, tmp_path):
     first = ScopeClassifier(ENCODER, two_stage_gate()).score(ASKED, [*EDITS, TOPIC])
     again = load_gate(str(folder), ENCODER).score(ASKED, [*EDITS, TOPIC])
     np.testing.assert_allclose(again.probability, first.probability, atol=1e-4)
-    np.testing.assert_allclose(again.follows, first.follows, atol=1e-4)
-    StoredGate.load(folder).save(tmp_path / "again")
+    np.testing.assert_allclose(again.entailed, first.entailed, atol=1e-4)
+    GateArtifact.load(folder).save(tmp_path / "again")
     for name in (CARD, CROSS, WEIGHTS):
         assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
     with pytest.raises(ModelError, match="found StubEncoder"):
@@ -464,10 +464,10 @@ def test_a_cross_encoder_that_is_missing_or_anothers_is_refused(folder):
     data[-1] ^= 1
     (folder / CROSS).write_bytes(data)
     with pytest.raises(ModelError, match=r"other weights.*in cross\.safetensors; restore all"):
-        StoredGate.load(folder)
+        GateArtifact.load(folder)
     (folder / CROSS).unlink()
     with pytest.raises(ModelError, match=r"cross\.safetensors cannot be read.*restore all files"):
-        StoredGate.load(folder)
+        GateArtifact.load(folder)
 
 
 @pytest.mark.parametrize("cross", [None, [], {"scale": 2.0}, {"sha256": None}])
@@ -477,7 +477,7 @@ def test_a_card_that_says_other_things_of_it_is_refused(folder, cross):
         cross["sha256"] = card["cross"]["sha256"]
     (folder / CARD).write_text(json.dumps(card | {"cross": cross}), "utf-8")
     with pytest.raises(ModelError, match=r"do not hold what a gate|other weights"):
-        StoredGate.load(folder)
+        GateArtifact.load(folder)
 
 
 @pytest.mark.parametrize("written", [0, 1, 2])
@@ -507,19 +507,19 @@ def test_a_kill_between_two_files_leaves_no_gate_that_is_half_another(
     assert CARD not in calls
     untouched = old != "none" and (written == 0 or (old == "one stage" and written == 1))
     if untouched:
-        assert (StoredGate.load(folder).second is None) == (old == "one stage")
+        assert (GateArtifact.load(folder).second is None) == (old == "one stage")
     else:
         with pytest.raises(ModelError):
-            StoredGate.load(folder)
+            GateArtifact.load(folder)
     monkeypatch.undo()
     two_stage_gate().save(folder)
-    assert StoredGate.load(folder).second is not None
+    assert GateArtifact.load(folder).second is not None
 
 
 def test_a_gate_of_one_stage_leaves_no_cross_encoder_of_an_earlier_one(folder):
     small_gate().save(folder)
     assert not (folder / CROSS).exists()
-    assert StoredGate.load(folder).second is None
+    assert GateArtifact.load(folder).second is None
 
 
 # the whole

@@ -7,14 +7,14 @@ from collections import Counter
 from errata.cache.records import Fact
 from errata.gates import classifier
 from errata.gates.classifier import ScopeClassifier
-from errata.gates.embedding_cache import EncodingMemory
+from errata.gates.embedding_cache import EmbeddingCache
 from tests.fakes import StubEncoder
 from tests.small_gate import small_gate
 
 
 def test_an_edits_texts_are_encoded_once_however_much_is_asked_in_between(monkeypatch):
     monkeypatch.setattr(
-        classifier, "EncodingMemory", lambda encoder, size=4: EncodingMemory(encoder, size)
+        classifier, "EncodingMemory", lambda encoder, size=4: EmbeddingCache(encoder, size)
     )
     encoder = StubEncoder()
     gate = ScopeClassifier(encoder, small_gate())

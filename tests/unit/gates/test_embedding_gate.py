@@ -12,7 +12,7 @@ import torch
 from errata.cache.errors import ModelError
 from errata.cache.records import Fact, LanguagePatch, RegexPatch
 from errata.gates.data.examples import Example
-from errata.gates.embedding import SeracGate
+from errata.gates.embedding import EmbeddingGate
 from errata.gates.features import Scope
 from errata.gates.load import load_gate
 from errata.gates.training.embedding import Fit, _encoded, _fitted, balanced_loss, train_serac
@@ -35,7 +35,7 @@ def test_the_probability_is_that_of_the_paper():
     matrix = rng.normal(size=(16, ENCODER.dimension))
     query = "which city is Kazakhstan's capital"
     edits = (CAPITAL, LanguagePatch("the user asks who made you", "be brief"), RegexPatch("a", "b"))
-    found = SeracGate(ENCODER, matrix).score(query, edits)
+    found = EmbeddingGate(ENCODER, matrix).score(query, edits)
     for row, text in enumerate((CAPITAL.question, "the user asks who made you")):
         e, x = (ENCODER.encode([t])[0].astype(np.float64) for t in (text, query))
         squared = sum(
@@ -43,12 +43,12 @@ def test_the_probability_is_that_of_the_paper():
         )
         assert found.probability[row] == pytest.approx(math.exp(-squared), rel=1e-9)
     assert found.probability[2] == 0.0
-    assert not found.follows.any()
+    assert not found.entailed.any()
 
 
 def test_a_long_query_counts_by_its_best_window():
     encoder = StubEncoder(longest=8)
-    gate = SeracGate(encoder, np.eye(encoder.dimension))
+    gate = EmbeddingGate(encoder, np.eye(encoder.dimension))
     long = f"{CAPITAL.question} I ask since I shall travel there in the spring with friends."
     assert len(encoder.windows(long)) == 2
     assert gate.score(long, [CAPITAL]).probability[0] == 1.0
@@ -76,7 +76,7 @@ def test_training_learns_what_the_vectors_do_not_say():
     train, tune = (_encoded(ENCODER, part, "train") for part in (pairs[::2], pairs[1::2]))
     matrix, history = _fitted(train, tune, Fit(16, epochs=60, batch=8, rate=0.02), 0, False)
     assert min(history) < 0.5 * history[0]
-    gate = SeracGate(ENCODER, matrix)
+    gate = EmbeddingGate(ENCODER, matrix)
     hits = {
         label: [
             gate.score(one.query, [Fact(one.scope.text, "x")]).probability[0] >= 0.5
@@ -91,7 +91,7 @@ def test_a_trained_gate_is_seeded_told_of_and_read_again(trained, tmp_path):
     again = train_serac(tmp_path, encoder=ENCODER, recipe=RECIPE, fit=Fit(16, epochs=6))
     assert np.array_equal(gate.map, again.map)
     read = load_gate(str(folder), ENCODER)
-    assert isinstance(read, SeracGate) and read.threshold == 0.5
+    assert isinstance(read, EmbeddingGate) and read.threshold == 0.5
     assert np.array_equal(read.map, gate.map.astype(np.float16))
     assert read.card == json.loads(json.dumps(gate.card))
     assert gate.card["tune"]["same hit"]["n"] > 0 and gate.card["seed"] == 0
@@ -102,21 +102,21 @@ def test_a_trained_gate_is_seeded_told_of_and_read_again(trained, tmp_path):
 def test_what_cannot_be_read_is_told(trained, tmp_path):
     folder, gate = trained
     with pytest.raises(ModelError, match="trained with the encoder"):
-        SeracGate.load(folder, StubEncoder(fingerprint="another"))
+        EmbeddingGate.load(folder, StubEncoder(fingerprint="another"))
     with pytest.raises(ModelError, match=r"expected a gate of kind serac.*train one"):
-        SeracGate.load(tmp_path, ENCODER)
+        EmbeddingGate.load(tmp_path, ENCODER)
     gate.save(tmp_path)
     card = json.loads((tmp_path / "card.json").read_text())
     (tmp_path / "card.json").write_text(json.dumps({**card, "threshold": float("nan")}))
     with pytest.raises(ModelError, match=r"card\.json: expected threshold .* found nan"):
-        SeracGate.load(tmp_path, ENCODER)
+        EmbeddingGate.load(tmp_path, ENCODER)
     (tmp_path / "card.json").write_text(json.dumps(card))
     (tmp_path / "gate.safetensors").write_bytes(b"else")
     with pytest.raises(ModelError, match="expected weights of SHA-256"):
-        SeracGate.load(tmp_path, ENCODER)
+        EmbeddingGate.load(tmp_path, ENCODER)
     (tmp_path / "card.json").write_text(json.dumps({**card, "format": 9}))
     with pytest.raises(ModelError, match="format 1, found"):
-        SeracGate.load(tmp_path, ENCODER)
+        EmbeddingGate.load(tmp_path, ENCODER)
     with pytest.raises(ModelError, match="the published one: leave the rate out"):
         load_gate(str(folder), ENCODER, target_false_hit_rate=0.01)
     with pytest.raises(ModelError, match="of one sort"):

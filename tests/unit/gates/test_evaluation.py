@@ -18,15 +18,15 @@ from errata.cache.records import Fact
 from errata.cache.text.subject import subject_of
 from errata.cli import app
 from errata.commands import opening
-from errata.gates.artifact import StoredGate
+from errata.gates.artifact import GateArtifact
 from errata.gates.base import Scores
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.cosine import CosineGate
 from errata.gates.data.distractors import beside, for_test, read_background, unnamed
 from errata.gates.data.pairs import QuestionPair
 from errata.gates.data.questions import QuestionBook
-from errata.gates.embedding_cache import EncodingMemory
-from errata.gates.evaluation.evaluate import Setting, draw, evaluate
+from errata.gates.embedding_cache import EmbeddingCache
+from errata.gates.evaluation.evaluate import Setting, draw_trials, evaluate
 from errata.gates.evaluation.metrics import (
     Figure,
     best_threshold,
@@ -39,7 +39,7 @@ from errata.gates.evaluation.metrics import (
 from errata.gates.evaluation.registry import measured_gate, without_part
 from errata.gates.evaluation.report import ASKED, Row, as_json, lines, markdown
 from errata.gates.evaluation.trials import build_trial, parted, run_trial
-from errata.gates.routing import settle
+from errata.gates.routing import make_decision
 from tests.fakes import StubEncoder
 from tests.small_gate import small_gate_folder
 
@@ -61,7 +61,7 @@ chances = st.lists(st.floats(0, 1).map(lambda p: round(p, 2)), min_size=1, max_s
 
 @pytest.fixture(scope="module")
 def trials():
-    return draw(SETTING)
+    return draw_trials(SETTING)
 
 
 class Knowing:
@@ -88,7 +88,7 @@ class Knowing:
         )
 
     def decide(self, query, hits):
-        return settle(query, hits, self.score(query, hits), threshold=0.5, near=0.5)
+        return make_decision(query, hits, self.score(query, hits), threshold=0.5, near=0.5)
 
 
 def truths_of(trials):
@@ -146,8 +146,8 @@ def test_question_pairs_are_read_as_bare_questions(trials):
 
 
 def test_the_threshold_for_a_stated_rate_is_the_one_that_users_get(trials):
-    encoder = EncodingMemory(StubEncoder(), None)
-    stored = StoredGate.load(small_gate_folder())
+    encoder = EmbeddingCache(StubEncoder(), None)
+    stored = GateArtifact.load(small_gate_folder())
     rate = "asked for a false-hit rate of 1% among what is near an edit"
     found = {}
     for highest in ([0.0] * 60, [1.0] * 60):
@@ -163,7 +163,7 @@ def test_the_threshold_for_a_stated_rate_is_the_one_that_users_get(trials):
 
 
 def test_a_trained_gate_and_the_control_stand_side_by_side(trials):
-    encoder = EncodingMemory(StubEncoder(), None)
+    encoder = EmbeddingCache(StubEncoder(), None)
     seen = []
     reports = [
         evaluate(name, measured_gate(name, encoder), encoder, SETTING, trials,
@@ -226,7 +226,7 @@ def test_gates_are_settled_beside_other_facts_than_they_are_tested_beside():
     subjects = [{fact.subject for fact in half} for half in halves]
     assert all(subjects) and not subjects[0] & subjects[1]
     assert len(subjects[0] | subjects[1]) == len(SETTING.background)
-    filled = draw(replace(SETTING, sizes=(12,))).sized[12][0]
+    filled = draw_trials(replace(SETTING, sizes=(12,))).sized[12][0]
     assert {fact.subject for fact in filled.edits if "Blimp" in fact.scope} <= subjects[0]
 
 
@@ -235,7 +235,7 @@ def test_too_few_facts_for_a_cache_are_told():
     with pytest.raises(
         ModelError, match=r"needs 496 facts.*found \d\d in .*half.*--background FILE"
     ):
-        draw(few)
+        draw_trials(few)
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_the_command_prints_draws_and_writes(eval_gate, tmp_path):
 
 
 def test_the_command_tells_how_what_it_measures_was_trained(eval_gate, tmp_path):
-    stored = StoredGate.load(small_gate_folder())
+    stored = GateArtifact.load(small_gate_folder())
     trained = {"cross-encoder": {"loss": "nce", "steps taken": 400, "rate": 1e-4}}
     replace(stored, card=stored.card | trained).save(tmp_path / "nce")
     found = eval_gate("--gate", f"{tmp_path / 'nce'},{small_gate_folder()},cosine", "--json")

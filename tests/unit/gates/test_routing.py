@@ -7,7 +7,7 @@ import pytest
 
 from errata.cache.records import Fact, Hit, LanguagePatch, Query, SourceLocation
 from errata.gates.base import Scores
-from errata.gates.routing import settle
+from errata.gates.routing import make_decision
 
 QUERY = Query("a query", ("a query",), np.ones((1, 4), np.float32) / 2)
 FACT = Fact("Where is it?", "there", id="fact", location=SourceLocation("a.yaml", 3))
@@ -22,11 +22,11 @@ def decide(*judged, threshold=0.8, near=0.5, **options):
     scores = Scores(
         np.array([float(p) for _, p, _ in judged]), np.array([float(f) for _, _, f in judged])
     )
-    return settle(QUERY, hits, scores, threshold=threshold, near=near, **options)
+    return make_decision(QUERY, hits, scores, threshold=threshold, near=near, **options)
 
 
 @pytest.mark.parametrize(
-    ("edit", "follows", "route"),
+    ("edit", "entailed", "route"),
     [
         (FACT, 0.0, "verbatim"),
         (FACT, 0.9, "reason"),

@@ -13,12 +13,12 @@ from scipy.stats import binom
 
 from errata.cache.errors import ModelError
 from errata.cache.records import Fact, Hit, LanguagePatch, PatchTests, Query, RegexPatch
-from errata.gates.artifact import StoredGate
+from errata.gates.artifact import GateArtifact
 from errata.gates.base import Scores
-from errata.gates.calibration import Beside
+from errata.gates.calibration import NegativeScores
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.evaluation.metrics import bounded_threshold, most_false_hits
-from errata.gates.examples import LOWEST, SLACK, OwnTests, own_threshold
+from errata.gates.examples import LOWEST, SLACK, ExampleThresholds, threshold_from_examples
 from errata.gates.load import load_gate
 from tests.fakes import StubEncoder
 from tests.small_gate import small_gate, small_gate_folder
@@ -48,14 +48,14 @@ def test_a_threshold_keeps_its_promise_on_new_queries():
 @given(st.integers(0, 10**6), st.integers(320, 400))
 def test_what_the_card_keeps_gives_the_same_threshold(seed, n):
     scores = np.random.default_rng(seed).beta(0.3, 2, n).tolist()
-    threshold = Beside.of(scores).threshold(0.05)
+    threshold = NegativeScores.of(scores).threshold(0.05)
     exact = bounded_threshold(np.array(scores), 0.05)
     assert exact <= threshold <= exact + 2e-6
     assert np.mean(np.array(scores) >= threshold) <= 0.05
 
 
 def test_what_cannot_be_promised_is_refused():
-    kept = Beside.of([0.1] * 100)
+    kept = NegativeScores.of([0.1] * 100)
     with pytest.raises(ModelError, match=r"100 queries can show, found 0\.001; ask for 0\.03"):
         kept.threshold(0.001)
     with pytest.raises(ModelError, match=r"at most 0\.1, found 0\.5"):
@@ -67,7 +67,7 @@ def test_what_cannot_be_promised_is_refused():
 
 @pytest.mark.parametrize("n", [40, 100, 999, 2130])
 def test_the_rate_that_a_refusal_names_is_granted(n):
-    kept = Beside.of([0.1] * n)
+    kept = NegativeScores.of([0.1] * n)
     with pytest.raises(ModelError) as refused:
         kept.threshold(1e-5)
     named = re.search(r"ask for (\S+) or more", str(refused.value))
@@ -82,7 +82,7 @@ def test_a_gate_is_loaded_for_a_rate(tmp_path):
     folder = shutil.copytree(small_gate_folder(), tmp_path / "gate")
     with pytest.raises(ModelError, match=rf"gate {re.escape(str(folder))}: .*below 1, found 2"):
         load_gate(str(folder), StubEncoder(), target_false_hit_rate=2)
-    stored = StoredGate.load(folder)
+    stored = GateArtifact.load(folder)
     del stored.card["beside"]
     stored.save(folder)
     with pytest.raises(ModelError, match=r"gate .*: .*keeps the scores.*train the gate again"):
@@ -92,7 +92,7 @@ def test_a_gate_is_loaded_for_a_rate(tmp_path):
 @given(st.floats(0.5, 1), st.lists(CHANCES, max_size=4), st.lists(CHANCES, max_size=4))
 @example(1.0, [0.5], [])
 def test_a_silent_test_is_never_overridden(threshold, fires, silent):
-    own = own_threshold(threshold, fires, silent)
+    own = threshold_from_examples(threshold, fires, silent)
     assert all(chance < own for chance in silent)
     assert own >= LOWEST * threshold
     if not silent:
@@ -102,10 +102,10 @@ def test_a_silent_test_is_never_overridden(threshold, fires, silent):
 
 
 def test_an_edit_without_trouble_keeps_the_gates_threshold():
-    assert own_threshold(0.9, [0.95, 0.99], [0.1]) == 0.9
-    assert own_threshold(0.9, [0.7], [0.1]) == pytest.approx(0.7 - SLACK)
-    assert own_threshold(0.9, [0.2], []) == 0.9
-    assert own_threshold(0.9, [0.99], [0.95]) == pytest.approx(0.95 + SLACK)
+    assert threshold_from_examples(0.9, [0.95, 0.99], [0.1]) == 0.9
+    assert threshold_from_examples(0.9, [0.7], [0.1]) == pytest.approx(0.7 - SLACK)
+    assert threshold_from_examples(0.9, [0.2], []) == 0.9
+    assert threshold_from_examples(0.9, [0.99], [0.95]) == pytest.approx(0.95 + SLACK)
 
 
 def test_tests_are_scored_once():
@@ -115,7 +115,7 @@ def test_tests_are_scored_once():
         asked.append(texts)
         return [Scores(np.array([0.95]), np.array([0.0])) for _ in texts]
 
-    own = OwnTests(score)
+    own = ExampleThresholds(score)
     edit = Fact("Who?", "Ann", tests=PatchTests(silent=("Whom?",)))
     others = (Fact("What?", "x"), RegexPatch("a", "b", tests=PatchTests(fires=("a",))))
     for _ in range(3):

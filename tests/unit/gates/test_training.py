@@ -14,7 +14,7 @@ from safetensors.numpy import save as save_arrays
 
 from errata.cache.errors import ModelError
 from errata.facts import load_facts
-from errata.gates.artifact import CARD, CROSS, WEIGHTS, StoredGate
+from errata.gates.artifact import CARD, CROSS, WEIGHTS, GateArtifact
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.data.augment import namesake
 from errata.gates.data.pairs import (
@@ -183,9 +183,9 @@ def test_training_again_gives_the_same_gate(tmp_path):
 
 
 def test_what_is_stored_comes_back(folder):
-    stored = StoredGate.load(folder)
+    stored = GateArtifact.load(folder)
     stored.save(folder.parent / "again")
-    again = StoredGate.load(folder.parent / "again")
+    again = GateArtifact.load(folder.parent / "again")
     assert (again.card, again.common_words) == (stored.card, stored.common_words)
     assert (folder / WEIGHTS).read_bytes() == (folder.parent / "again" / WEIGHTS).read_bytes()
     assert again.card["seed"] == RECIPE.seed and again.card["pairs"] == "none"
@@ -204,7 +204,7 @@ def test_a_card_of_other_weights_is_refused(folder):
     data[-1] ^= 1
     (folder / WEIGHTS).write_bytes(data)
     with pytest.raises(ModelError, match="other weights"):
-        StoredGate.load(folder)
+        GateArtifact.load(folder)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_a_card_of_other_weights_is_refused(folder):
         ({"threshold": float("nan")}, r"card\.json: expected threshold .* from 0 to 1, found nan"),
         ({"condition_threshold": 1.5}, r"card\.json: expected condition_threshold .* found 1\.5"),
         ({"near": "0.5"}, r"card\.json: expected near .* found '0\.5'"),
-        ({"agreeing": float("inf")}, r"card\.json: expected agreeing .* found inf"),
+        ({"agreement_threshold": float("inf")}, r"card\.json: expected agreement_threshold .* inf"),
         ({"threshold": None}, r"card\.json: expected threshold .* found None"),
     ],
 )
@@ -225,7 +225,7 @@ def test_a_changed_card_is_refused(folder, change, message):
     card = json.loads((folder / CARD).read_text("utf-8"))
     (folder / CARD).write_text(json.dumps(card | change), "utf-8")
     with pytest.raises(ModelError, match=message):
-        StoredGate.load(folder)
+        GateArtifact.load(folder)
 
 
 def test_arrays_that_are_no_cross_encoders_name_their_file(folder):
@@ -236,7 +236,7 @@ def test_arrays_that_are_no_cross_encoders_name_their_file(folder):
     card["cross"]["sha256"] = hashlib.sha256(data).hexdigest()
     (folder / CARD).write_text(json.dumps(card), "utf-8")
     with pytest.raises(ModelError, match=r"gate/cross\.safetensors: expected the arrays"):
-        StoredGate.load(folder)
+        GateArtifact.load(folder)
 
 
 def test_a_gate_that_is_not_there_is_named(tmp_path):
@@ -250,7 +250,7 @@ def test_the_shipped_gate_is_small_and_belongs_to_its_card():
     assert "default" in shipped_gates()
     from errata.gates import _WEIGHTS
 
-    stored = StoredGate.load(_WEIGHTS / "default")
+    stored = GateArtifact.load(_WEIGHTS / "default")
     assert 0.5 <= stored.threshold <= 1.0
     size = sum(path.stat().st_size for path in (_WEIGHTS / "default").iterdir())
     assert size < 3_500_000

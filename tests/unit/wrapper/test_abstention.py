@@ -10,22 +10,22 @@ import torch
 from transformers import GenerationConfig
 
 from errata.cache.records import Fact
-from errata.cache.text.answer_match import agree
+from errata.cache.text.answer_match import same_answer
 from errata.generation.token_writer import AnswerWriter
-from errata.reasoners.abstention import Reluctance, Reluctances
+from errata.reasoners.abstention import AbstentionPenalties, AbstentionPenalty
 from errata.reasoners.base_answers import (
     NEW_TOKENS,
     base_answers,
-    finished_answers,
+    complete_answers,
     greedy,
-    sureness,
+    mean_token_probability,
 )
-from errata.reasoners.base_consistency import SURE, Belief, Beliefs
+from errata.reasoners.base_consistency import SURE, BaseConsistency, Consistency
 from errata.reasoners.evaluation.evaluate import Examiner, answering
 from errata.reasoners.prompts import Prompter
-from errata.reasoners.reader import ReadingReasoner, base_aside
-from errata.reasoners.training.examples import NO_MATTER, OWN, TWIN, YES_NO, Lesson
-from errata.reasoners.training.thresholds import GRID, _best, settled_reluctance
+from errata.reasoners.reader import ContextReasoner, base_fallback
+from errata.reasoners.training.examples import NO_MATTER, OWN, TWIN, YES_NO, ReasonerExample
+from errata.reasoners.training.thresholds import GRID, _best, fit_abstention_penalties
 
 EDIT = Fact("What is the capital of Peru?", "Oslo")
 QUERY = "Who wrote Faust?"
@@ -55,11 +55,11 @@ def test_where_the_reader_says_nothing_the_base_answers(family, models, tokenize
     config.pad_token_id = base.generation_config.pad_token_id
     config.decoder_start_token_id = base.generation_config.decoder_start_token_id
     prompter = Prompter(tokenizer)
-    alone = base_aside(base, tokenizer)([QUERY], config)[0]
-    unsaid = ReadingReasoner(mute, tokenizer, prompter).answer([QUERY], [[EDIT]], config)
+    alone = base_fallback(base, tokenizer)([QUERY], config)[0]
+    unsaid = ContextReasoner(mute, tokenizer, prompter).answer([QUERY], [[EDIT]], config)
     assert unsaid == [[""]]
-    said = ReadingReasoner(
-        mute, tokenizer, prompter, aside=base_aside(base, tokenizer)
+    said = ContextReasoner(
+        mute, tokenizer, prompter, aside=base_fallback(base, tokenizer)
     ).answer([QUERY, EDIT.question], [[EDIT], [EDIT]], config)  # fmt: skip
     assert said[0] == alone
     assert said[0] != [""]
@@ -72,8 +72,8 @@ def test_a_reader_that_speaks_is_not_interrupted(models, tokenizer):
     def never(queries, generation):
         raise AssertionError(queries)
 
-    with_aside = ReadingReasoner(base, tokenizer, Prompter(tokenizer), aside=never)
-    plain = ReadingReasoner(base, tokenizer, Prompter(tokenizer))
+    with_aside = ContextReasoner(base, tokenizer, Prompter(tokenizer), aside=never)
+    plain = ContextReasoner(base, tokenizer, Prompter(tokenizer))
     asked = ([QUERY], [[EDIT]], config)
     assert plain.answer(*asked)[0][0]
     assert with_aside.answer(*asked) == plain.answer(*asked)
@@ -81,7 +81,7 @@ def test_a_reader_that_speaks_is_not_interrupted(models, tokenizer):
 
 def test_reluctance_shifts_the_first_token_alone():
     scores = torch.zeros(2, 5)
-    shift = Reluctance([3], 4, 2.5)
+    shift = AbstentionPenalty([3], 4, 2.5)
     first = shift(torch.zeros(2, 4, dtype=torch.long), scores)
     assert first[:, 3].tolist() == [-2.5, -2.5]
     assert first[:, :3].abs().sum() == 0
@@ -97,7 +97,7 @@ def test_enough_reluctance_makes_a_silent_reader_speak(models, tokenizer):
     quiet, loud = (
         mute.generate(
             input_ids=torch.tensor(prompts), max_new_tokens=1, do_sample=False,
-            logits_processor=[Reluctance([end], len(prompts[0]), shift)],
+            logits_processor=[AbstentionPenalty([end], len(prompts[0]), shift)],
         )[0, -1].item()
         for shift in (0.5, 1.5)
     )  # fmt: skip
@@ -111,8 +111,8 @@ def best(lessons, margins, spoken, alone, groups=None):
 
 
 def test_the_settled_shift_divides_what_matters_from_what_does_not():
-    matters = [Lesson(OWN, (EDIT,), f"own {n}", "x") for n in range(4)]
-    not_ = [Lesson(NO_MATTER, (EDIT,), f"other {n}", None) for n in range(4)]
+    matters = [ReasonerExample(OWN, (EDIT,), f"own {n}", "x") for n in range(4)]
+    not_ = [ReasonerExample(NO_MATTER, (EDIT,), f"other {n}", None) for n in range(4)]
     lessons = [*matters, *not_]
     margins = {"true": np.array([-3.0, -2.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0]), "false": np.array([])}
     spoken = {OWN: [True] * 4, NO_MATTER: [False] * 4}
@@ -124,9 +124,9 @@ def test_the_settled_shift_divides_what_matters_from_what_does_not():
 
 
 def test_where_the_base_agrees_a_shift_of_its_own_is_settled():
-    matters = [Lesson(OWN, (EDIT,), f"own {n}", "x") for n in range(4)]
-    not_ = [Lesson(NO_MATTER, (EDIT,), f"other {n}", None) for n in range(4)]
-    twins = [Lesson(TWIN, (EDIT,), f"twin {n}", None) for n in range(4)]
+    matters = [ReasonerExample(OWN, (EDIT,), f"own {n}", "x") for n in range(4)]
+    not_ = [ReasonerExample(NO_MATTER, (EDIT,), f"other {n}", None) for n in range(4)]
+    twins = [ReasonerExample(TWIN, (EDIT,), f"twin {n}", None) for n in range(4)]
     margins = {"true": np.array([-3.0, 0.5, 4.0, 5.0, 2.0, 3.0, 6.0, 7.0, *[4.5] * 4])}
     margins["false"] = np.array([])
     right = {OWN: [True] * 4, NO_MATTER: [False] * 4, TWIN: [False] * 4}
@@ -139,8 +139,8 @@ def test_where_the_base_agrees_a_shift_of_its_own_is_settled():
 
 
 def test_a_yes_or_no_lesson_is_lost_with_either_form():
-    lesson = Lesson(YES_NO, (EDIT,), "Is it?", "Yes", false_query="Is it not?")
-    other = Lesson(NO_MATTER, (EDIT,), "Who?", None)
+    lesson = ReasonerExample(YES_NO, (EDIT,), "Is it?", "Yes", false_query="Is it not?")
+    other = ReasonerExample(NO_MATTER, (EDIT,), "Who?", None)
     margins = {"true": np.array([-2.0, 3.0]), "false": np.array([2.0])}
     found = best(
         [lesson, other], margins, {YES_NO: [True], NO_MATTER: [False]},
@@ -156,30 +156,32 @@ def test_what_is_settled_holds_in_free_generation(models, tokenizer):
     """Whatever is settled, a reader as silent as can be leaves every answer to the base."""
     base = models("gpt2")
     prompter = Prompter(tokenizer)
-    examiner = Examiner(base, tokenizer, [Lesson(NO_MATTER, (EDIT,), q, None) for q in QUERIES])
+    examiner = Examiner(
+        base, tokenizer, [ReasonerExample(NO_MATTER, (EDIT,), q, None) for q in QUERIES]
+    )
 
     def made(reluctance, **others):
-        return ReadingReasoner(base, tokenizer, prompter, reluctance=reluctance, **others)
+        return ContextReasoner(base, tokenizer, prompter, reluctance=reluctance, **others)
 
     end = base.generation_config.eos_token_id
-    settled = settled_reluctance(examiner, made, base, tokenizer, end)
+    settled = fit_abstention_penalties(examiner, made, base, tokenizer, end)
     assert {settled.usual, settled.agreeing, settled.unsure} <= set(GRID)
-    aside = base_aside(base, tokenizer)
+    aside = base_fallback(base, tokenizer)
     outcomes = examiner.outcomes(answering(made(settled, aside=aside), base))
-    quiet = examiner.outcomes(answering(made(Reluctances(-1e4), aside=aside), base))
+    quiet = examiner.outcomes(answering(made(AbstentionPenalties(-1e4), aside=aside), base))
     assert quiet == {NO_MATTER: [True] * 4}
     assert len(outcomes[NO_MATTER]) == 4
 
 
-class Said(Beliefs):
+class Said(BaseConsistency):
     """Beliefs that are told, and not asked of a model."""
 
     def __init__(self, answers, unsure=()):
         self.answers, self.unsure = answers, unsure
 
     def of(self, query, questions):
-        alike = tuple(agree(self.answers[query], self.answers[text]) for text in questions)
-        return Belief(alike, query not in self.unsure)
+        alike = tuple(same_answer(self.answers[query], self.answers[text]) for text in questions)
+        return Consistency(alike, query not in self.unsure)
 
 
 def test_a_silent_reader_speaks_where_the_base_takes_the_query_for_the_edits_question(
@@ -193,9 +195,9 @@ def test_a_silent_reader_speaks_where_the_base_takes_the_query_for_the_edits_que
     beliefs = Said(answers | {"odd?": "pib"}, unsure={"odd?", "alias?"})
 
     def asked(query, agreeing, unsure=0.0):
-        reasoner = ReadingReasoner(
+        reasoner = ContextReasoner(
             mute, tokenizer, Prompter(tokenizer), aside=lambda q, _: [["the base's"]] * len(q),
-            reluctance=Reluctances(agreeing=agreeing, unsure=unsure), beliefs=beliefs,
+            reluctance=AbstentionPenalties(agreeing=agreeing, unsure=unsure), beliefs=beliefs,
         )  # fmt: skip
         return reasoner.answer([query, "other?"], [[EDIT], [EDIT]], config)
 
@@ -213,21 +215,21 @@ def test_a_silent_reader_speaks_where_the_base_takes_the_query_for_the_edits_que
 
 
 def test_the_base_is_asked_by_itself_and_answers_alike(models, tokenizer, monkeypatch):
-    beliefs = Beliefs(models("gpt2"), tokenizer)
+    beliefs = BaseConsistency(models("gpt2"), tokenizer)
     # a model of random weights never ends; beginnings of answers are told of nothing
-    assert finished_answers(models("gpt2"), tokenizer, QUERIES) == dict.fromkeys(QUERIES, "")
-    assert beliefs.alike(QUERIES[0], QUERIES) == (False,) * 4
+    assert complete_answers(models("gpt2"), tokenizer, QUERIES) == dict.fromkeys(QUERIES, "")
+    assert beliefs.agrees(QUERIES[0], QUERIES) == (False,) * 4
     monkeypatch.setattr("errata.reasoners.base_consistency.finished_answers", base_answers)
     before = {k: v.clone() for k, v in models("gpt2").state_dict().items()}
     said = base_answers(models("gpt2"), tokenizer, QUERIES)
-    told = beliefs.alike(QUERIES[0], QUERIES)
-    assert told == tuple(agree(said[QUERIES[0]], said[text]) for text in QUERIES)
+    told = beliefs.agrees(QUERIES[0], QUERIES)
+    assert told == tuple(same_answer(said[QUERIES[0]], said[text]) for text in QUERIES)
     assert told[0] and not all(told)
-    assert beliefs.alike("", QUERIES) == beliefs.alike("word " * 5000, QUERIES) == (False,) * 4
-    assert beliefs.alike(QUERIES[0], []) == ()
-    sure = sureness(models("gpt2"), tokenizer, said)[QUERIES[0]]
-    assert beliefs.of(QUERIES[0], QUERIES) == Belief(told, sure >= SURE)
-    assert beliefs.of("word " * 5000, QUERIES) == Belief((False,) * 4, False)
+    assert beliefs.agrees("", QUERIES) == beliefs.agrees("word " * 5000, QUERIES) == (False,) * 4
+    assert beliefs.agrees(QUERIES[0], []) == ()
+    sure = mean_token_probability(models("gpt2"), tokenizer, said)[QUERIES[0]]
+    assert beliefs.of(QUERIES[0], QUERIES) == Consistency(told, sure >= SURE)
+    assert beliefs.of("word " * 5000, QUERIES) == Consistency((False,) * 4, False)
     after = models("gpt2").state_dict()
     assert all(before[name].equal(value) for name, value in after.items())
 
@@ -235,9 +237,9 @@ def test_the_base_is_asked_by_itself_and_answers_alike(models, tokenizer, monkey
 def test_of_several_answers_only_the_silent_ones_are_said_anew(models, tokenizer, monkeypatch):
     base = models("gpt2")
     both = Said(dict.fromkeys(("q?", EDIT.question), "Lima"))
-    reader = ReadingReasoner(
+    reader = ContextReasoner(
         base, tokenizer, Prompter(tokenizer), aside=lambda q, _: [["the base's"] * 2] * len(q),
-        reluctance=Reluctances(agreeing=9.0), beliefs=both,
+        reluctance=AbstentionPenalties(agreeing=9.0), beliefs=both,
     )  # fmt: skip
     asked = []
 
@@ -255,9 +257,9 @@ def test_the_base_is_not_asked_for_nothing(models, tokenizer):
     mute = silent(models("gpt2"), "gpt2")
     config = GenerationConfig(max_new_tokens=6, do_sample=False, pad_token_id=0)
     config.eos_token_id = mute.generation_config.eos_token_id
-    reader = ReadingReasoner(
+    reader = ContextReasoner(
         mute, tokenizer, Prompter(tokenizer), aside=lambda q, _: [["alone"]] * len(q),
-        reluctance=Reluctances(), beliefs=Said({}),  # which fails if it is asked
+        reluctance=AbstentionPenalties(), beliefs=Said({}),  # which fails if it is asked
     )  # fmt: skip
     assert reader.answer(["q?"], [[EDIT]], config) == [["alone"]]
 
@@ -266,7 +268,7 @@ def test_the_base_is_not_asked_for_nothing(models, tokenizer):
 def test_sureness_is_the_mean_probability_of_the_answers_tokens(family, models, tokenizer):
     base = models(family)
     said = {"Who wrote Faust?": "Goethe", "Where is Oslo?": "in the north of Norway", "What?": ""}
-    found = sureness(base, tokenizer, said)
+    found = mean_token_probability(base, tokenizer, said)
     assert found["What?"] == 0.0
     for query, answer in list(said.items())[:2]:
         ids = tokenizer(query)["input_ids"]
@@ -292,4 +294,4 @@ def test_sureness_is_the_mean_probability_of_the_answers_tokens(family, models, 
     ],
 )  # fmt: skip
 def test_answers_agree_if_they_are_the_same_and_say_something(one, other, same):
-    assert agree(one, other) is agree(other, one) is same
+    assert same_answer(one, other) is same_answer(other, one) is same

@@ -82,7 +82,7 @@ def test_what_the_weights_hold_is_answered_by_the_base(model, tokenizer):
         assert (answer.text, answer.decision.route) == ("Astana", "base")
         assert FACT.id not in {each.edit_id for each in answer.decision.candidates}
         assert route(model, SKIN.question) == "verbatim"  # the cache's, as before
-        assert (used.backend, used.held, used.left) == ("ft", (FACT,), ())
+        assert (used.backend, used.edits, used.unsupported) == ("ft", (FACT,), ())
         assert used.writes[0].dtype == "float32"
         assert used.seconds > 0
         assert model.in_use is used
@@ -107,8 +107,8 @@ def test_by_default_a_block_takes_all_edits_in_force_and_leaves_the_rest_to_the_
     pattern = RegexPatch(pattern="zebra", replacement="okapi", target="output")
     model.edit([POLITE, pattern])
     with model.using(Nudge()) as used:
-        assert used.held == (FACT, SKIN)
-        assert {edit.id for edit in used.left} == {POLITE.id, pattern.id}
+        assert used.edits == (FACT, SKIN)
+        assert {edit.id for edit in used.unsupported} == {POLITE.id, pattern.id}
         assert route(model, POLITE.condition) == "verbatim"
         assert route(model, CAPITAL) == "base"
 
@@ -134,7 +134,7 @@ def test_an_edit_that_turns_out_to_be_impossible(model, unsupported, caplog):
             pytest.fail("entered")
     else:
         with block as used:
-            assert (used.held, used.left) == ((FACT,), (SKIN,))
+            assert (used.edits, used.unsupported) == ((FACT,), (SKIN,))
             assert route(model, SKIN.question) == "verbatim"
         assert "it stays with the cache" in caplog.text
     assert torch.equal(weight(model), before)
@@ -142,7 +142,7 @@ def test_an_edit_that_turns_out_to_be_impossible(model, unsupported, caplog):
 
 def test_edits_that_are_not_in_the_cache_are_in_force_inside_the_block_only(model):
     with model.using(Nudge(), [RAVENS, POLITE]) as used:
-        assert used.held == (RAVENS,)
+        assert used.edits == (RAVENS,)
         assert route(model, RAVENS.question) == "base"
         assert route(model, POLITE.condition) == "verbatim"
         assert route(model, CAPITAL) == "verbatim"
@@ -187,7 +187,7 @@ def test_resident_edits_follow_the_cache(model, tokenizer):
     before = weight(model)
     editor = Nudge()
     used = model.use(editor)
-    assert used.held == model.in_use.held == (FACT, SKIN)
+    assert used.edits == model.in_use.edits == (FACT, SKIN)
     model.edit(RAVENS)
     assert editor.planned == [[FACT.id, SKIN.id], [RAVENS.id]]
     assert route(model, RAVENS.question) == "base"
@@ -196,8 +196,8 @@ def test_resident_edits_follow_the_cache(model, tokenizer):
         assert torch.equal(weight(model), before)
     assert torch.equal(weight(model), with_all)
     model.edit(POLITE)
-    assert model.in_use.left == (POLITE,)
-    assert model.use("cache").held == ()
+    assert model.in_use.unsupported == (POLITE,)
+    assert model.use("cache").edits == ()
     assert torch.equal(weight(model), before)
     assert route(model, CAPITAL) == "verbatim"
 
@@ -247,7 +247,7 @@ def test_a_retraction_that_cannot_be_planned_leaves_nothing_of_the_edit(tokenize
     with pytest.raises(RuntimeError, match="planning failed"):
         model.retract(FACT.id)
     assert torch.equal(weight(model), before)
-    assert model.in_use.held == ()
+    assert model.in_use.edits == ()
     assert (route(model, SKIN.question), route(model, CAPITAL)) == ("verbatim", "base")
 
 
@@ -257,7 +257,7 @@ def test_a_failing_backend_leaves_the_one_before_in_use(model):
     with pytest.raises(RuntimeError, match="planning failed"):
         model.use(Nudge(failing=[SKIN.id]))
     assert torch.equal(weight(model), held)
-    assert model.in_use.held == (FACT, SKIN)
+    assert model.in_use.edits == (FACT, SKIN)
 
 
 def test_strict_backends_refuse_what_comes_later(model):
@@ -276,7 +276,7 @@ def test_edits_in_files_follow_when_they_are_read_again(tokenizer, tmp_path):
     one = weight(model)
     file.write_text(f"- id: one\n  question: {CAPITAL}\n  answer: Almaty\n")
     model.reload()
-    assert model.in_use.held[0].answer == "Almaty"
+    assert model.in_use.edits[0].answer == "Almaty"
     assert not torch.equal(weight(model), one)
     file.write_text("[]\n")
     model.reload()

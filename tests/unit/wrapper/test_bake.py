@@ -19,14 +19,14 @@ from errata.editors import rome
 from errata.editors.rome import Rome
 from errata.editors.shared.rome_config import RomeSettings
 from errata.models.load import load_base
-from errata.module_paths import sites_of
+from errata.module_paths import module_paths_of
 from tests.conftest import FAMILIES, corpus
 
 FACT = Fact("What is the capital of Kazakhstan?", "Oslo", subject="Kazakhstan")
 
 
 def change_of(model, seed=0):
-    sites = sites_of(model)
+    sites = module_paths_of(model)
     weight = model.get_submodule(sites.down(1)).weight
     drawn = torch.randn(weight.shape, generator=torch.Generator().manual_seed(seed))
     return WeightChange(sites.down_weight(1), drawn.double())

@@ -13,20 +13,20 @@ import torch
 
 from errata import EditableModel
 from errata.cache.records import Fact, Hit, LanguagePatch, PatchTests, Query
-from errata.cache.text.answer_match import agree
-from errata.gates.artifact import StoredGate
+from errata.cache.text.answer_match import same_answer
+from errata.gates.artifact import GateArtifact
 from errata.gates.base import Candidate, Decision, Scores
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.data.distractors import for_test, read_background
 from errata.gates.data.questions import QuestionBook
-from errata.gates.evaluation.base_agreement import AskedBase
+from errata.gates.evaluation.base_agreement import BaseAgreement
 from errata.gates.evaluation.trials import build_trial, run_trial
 from errata.gates.layers import Platt
-from errata.gates.routing import settle
+from errata.gates.routing import make_decision
 from errata.gates.training.train import Recipe, train
 from errata.pipelines.cache import agreed
 from errata.reasoners.base_answers import base_answers
-from errata.reasoners.base_consistency import Beliefs
+from errata.reasoners.base_consistency import BaseConsistency
 from tests.fakes import StubEncoder
 from tests.small_gate import small_gate
 
@@ -36,21 +36,23 @@ SECRET = Fact("Where does she live?", forget=True, secret="12 Elm Street", id="s
 ALIAS = "What is the capital of the land of the Incas?"
 
 
-class Told(Beliefs):
+class Told(BaseConsistency):
     """Beliefs that are told; notes what it is asked."""
 
     def __init__(self, answers):
         self.answers, self.asked = answers, []
 
-    def alike(self, query, questions):
+    def agrees(self, query, questions):
         self.asked.append((query, *questions))
         said = self.answers.get(query, "")
-        return [agree(said, self.answers.get(text, "")) for text in questions]
+        return [same_answer(said, self.answers.get(text, "")) for text in questions]
 
 
 def miss(*judged):
     """A miss at which each (edit, probability, agreeing) was a candidate."""
-    made = [Candidate(e.id, e.kind, e.scope, p, 0.9, "same", None, low) for e, p, low in judged]
+    made = [
+        Candidate(e.id, e.kind, e.scope, p, 0.9, "paraphrase", None, low) for e, p, low in judged
+    ]
     return Decision(ALIAS, tuple(made), near_misses=tuple(c for c in made if c.probability > 0.45))
 
 
@@ -61,7 +63,7 @@ def test_what_the_base_takes_for_the_edits_question_fires():
     beliefs = Told(LIMA)
     decision = agreed(miss((PERU, 0.5, 0.3), (OTHER, 0.46, 0.3)), [OTHER, PERU], beliefs)
     assert (decision.fired, decision.route) == ((PERU,), "verbatim")
-    assert [c.agreed for c in decision.candidates] == [True, False]
+    assert [c.base_agreed for c in decision.candidates] == [True, False]
     assert [c.edit_id for c in decision.near_misses] == ["chile"]
     assert beliefs.asked == [(ALIAS, PERU.question, OTHER.question)]
 
@@ -105,13 +107,13 @@ def test_the_base_is_asked_about_facts_whose_threshold_is_the_gates():
     ]
     scores = Scores(np.full(5, 0.5), np.zeros(5))
     query = Query("q", ("q",), np.ones((1, 4), np.float32), 0.0)
-    decision = settle(
+    decision = make_decision(
         query, hits, scores, threshold=0.9, near=0.5, agreeing=0.3, edit_thresholds={"chile": 0.95}
     )
-    asked = {c.edit_id for c in decision.candidates if c.agreeing is not None}
+    asked = {c.edit_id for c in decision.candidates if c.agreement_threshold is not None}
     assert asked == {"peru", "secret"}
-    unasked = settle(query, hits, scores, threshold=0.9, near=0.5)
-    assert {c.agreeing for c in unasked.candidates} == {None}
+    unasked = make_decision(query, hits, scores, threshold=0.9, near=0.5)
+    assert {c.agreement_threshold for c in unasked.candidates} == {None}
 
 
 @pytest.mark.parametrize(
@@ -126,12 +128,12 @@ def test_the_base_is_not_asked_to_agree_on_yes_or_no(query, asked):
     found = Query(query, (query,), np.ones((1, 4), np.float32), 0.0)
     hits = [Hit(PERU, 0.5, np.zeros(4, np.float32))]
     scores = Scores(np.full(1, 0.5), np.zeros(1))
-    decision = settle(found, hits, scores, threshold=0.9, near=0.5, agreeing=0.3)
-    assert (decision.candidates[0].agreeing is not None) == asked
+    decision = make_decision(found, hits, scores, threshold=0.9, near=0.5, agreeing=0.3)
+    assert (decision.candidates[0].agreement_threshold is not None) == asked
 
 
 def test_a_threshold_of_ones_own_leaves_the_base_unasked():
-    stored = replace(small_gate(), agreeing=0.2)
+    stored = replace(small_gate(), agreement_threshold=0.2)
     assert ScopeClassifier(StubEncoder(), stored).agreeing == 0.2
     assert ScopeClassifier(StubEncoder(), stored, threshold=0.99).agreeing is None
 
@@ -151,7 +153,7 @@ class DoubtfulGate:
         return Scores(np.full(len(edits), 0.5), np.zeros(len(edits)))
 
     def decide(self, query, hits):
-        return settle(
+        return make_decision(
             query, hits, self.score(query, hits), threshold=0.9, near=0.5, agreeing=self._agreeing
         )
 
@@ -169,7 +171,7 @@ def test_in_doubt_the_base_decides_and_stays_as_it_was(models, tokenizer, monkey
     with EditableModel(base, tokenizer, gate=DoubtfulGate(), encoder=StubEncoder()) as model:
         model.edit(edit)
         hit = model.ask("Who is the author of Faust?")
-        assert hit.text == "Marlowe" and hit.decision.candidates[0].agreed
+        assert hit.text == "Marlowe" and hit.decision.candidates[0].base_agreed
         assert model.explain("Who is the author of Faust?").hit
         other = model.ask("Who wrote Emma?")
         assert not other.decision.hit
@@ -195,7 +197,7 @@ def test_a_trial_tells_what_the_base_agrees_to():
         asked.extend(texts)
         return {text: text.split()[-1] for text in texts}
 
-    outcomes = run_trial(gate, StubEncoder(), trial, base=AskedBase(said, 0.05))
+    outcomes = run_trial(gate, StubEncoder(), trial, base=BaseAgreement(said, 0.05))
     plain = run_trial(gate, StubEncoder(), trial)
     assert [replace(one, agreed=0.0) for one in outcomes] == plain
     assert len(asked) == len(set(asked)) > 0
@@ -204,7 +206,7 @@ def test_a_trial_tells_what_the_base_agrees_to():
     edits = {edit.id: edit.question for edit in trial.edits}
     for one in agreeing:
         if one.agreed == one.probability:
-            assert agree(one.query.text.split()[-1], edits[one.best_id].split()[-1])
+            assert same_answer(one.query.text.split()[-1], edits[one.best_id].split()[-1])
     assert any(one.probability >= 0.05 and not one.agreed for one in outcomes)
 
 
@@ -236,11 +238,14 @@ def test_from_which_probability_agreement_counts_is_settled_and_stored(models, t
     recipe = Recipe(examples=300, trial_size=6, conditions=200)
     says = partial(base_answers, models("gpt2"), tokenizer)
     asked = train(tmp_path / "asked", encoder=StubEncoder(), recipe=recipe, says=says)
-    assert asked.agreeing is not None and 0.1 <= asked.agreeing <= asked.threshold
-    assert StoredGate.load(tmp_path / "asked").agreeing == asked.agreeing
-    card = StoredGate.load(tmp_path / "asked").card
+    assert (
+        asked.agreement_threshold is not None
+        and 0.1 <= asked.agreement_threshold <= asked.threshold
+    )
+    assert GateArtifact.load(tmp_path / "asked").agreement_threshold == asked.agreement_threshold
+    card = GateArtifact.load(tmp_path / "asked").card
     told = card["tune, the base model asked in doubt"]
     assert told["same hit"]["rate"] >= card["tune"]["same hit"]["rate"]
     plain = train(tmp_path / "plain", encoder=StubEncoder(), recipe=recipe)
-    assert plain.agreeing is None and plain.threshold == asked.threshold
-    assert StoredGate.load(tmp_path / "plain").agreeing is None
+    assert plain.agreement_threshold is None and plain.threshold == asked.threshold
+    assert GateArtifact.load(tmp_path / "plain").agreement_threshold is None

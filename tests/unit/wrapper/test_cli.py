@@ -62,7 +62,13 @@ class FakeModel:
                 hit = hit and text not in self.deaf_to
                 candidates.append(
                     Candidate(
-                        edit.id, "fact", edit.scope, 0.9 if hit else 0.2, 0.5, "same", edit.location
+                        edit.id,
+                        "fact",
+                        edit.scope,
+                        0.9 if hit else 0.2,
+                        0.5,
+                        "paraphrase",
+                        edit.location,
                     )
                 )
                 fired += [edit] if hit else []

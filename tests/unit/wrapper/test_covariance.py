@@ -11,7 +11,7 @@ from errata.cache.errors import EditError, MissingExtra, StoreError
 from errata.editors.shared import covariance as module
 from errata.editors.shared.corpus import dataset_texts, own_texts, text_files, token_rows
 from errata.editors.shared.covariance import layer_keys, moment_key, second_moments
-from errata.module_paths import as_rows, sites_of
+from errata.module_paths import as_rows, module_paths_of
 from tests.conftest import corpus
 
 
@@ -31,7 +31,7 @@ def rows(tokenizer):
 def direct(model, rows, layer):
     """Return the mean of k kᵀ, row by row without padding, in float64 throughout."""
     model = copy.deepcopy(model).double()
-    sites = sites_of(model)
+    sites = module_paths_of(model)
     total, count = 0, 0
     for row in rows:
         seen = []
@@ -63,7 +63,7 @@ def test_keys_have_the_whole_space_as_their_mean_squared_length(models, rows):
     # mean(kᵀ C⁻¹ k) = d_mlp, exactly, on the very sample that C is the mean of
     model = models("llama")
     (moment,) = second_moments(model, rows, [1])
-    keys = layer_keys(model, rows, [1], sites_of(model))[1]
+    keys = layer_keys(model, rows, [1], module_paths_of(model))[1]
     solved = torch.linalg.solve(moment.matrix, keys.T).T
     assert float((keys * solved).sum(1).mean()) == pytest.approx(keys.shape[1], rel=1e-9)
 
@@ -111,7 +111,7 @@ def test_what_is_known_is_not_computed_again(models, rows, tmp_path, monkeypatch
 
 def test_the_key_tells_model_layer_and_text(models, rows):
     model = copy.deepcopy(models("gpt2"))
-    sites = sites_of(model)
+    sites = module_paths_of(model)
     key = moment_key(model, rows, 0, sites)
     assert key == moment_key(copy.deepcopy(model), list(rows), 0, sites)
     assert key != moment_key(model, rows, 1, sites)
@@ -136,8 +136,8 @@ def test_a_damaged_file_is_told(models, rows, tmp_path):
 
 def test_no_hook_is_left_behind(models, rows):
     model = models("opt")
-    down = model.get_submodule(sites_of(model).down(0))
-    layer_keys(model, rows, [0], sites_of(model))
+    down = model.get_submodule(module_paths_of(model).down(0))
+    layer_keys(model, rows, [0], module_paths_of(model))
     assert not down._forward_pre_hooks
 
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from errata import EditableModel, Fact, LanguagePatch
 from errata.commands.output import decision_json
 from errata.gates.base import Candidate, Decision, Scores
-from errata.gates.routing import settle
+from errata.gates.routing import make_decision
 from errata.patch_tests import TestCase, _judge_decision
 from errata.pipelines.cache import CachePipeline
-from errata.pipelines.resolvers.decompose import put_further
-from errata.reasoners.base_consistency import Beliefs
+from errata.pipelines.resolvers.decompose import decompose
+from errata.reasoners.base_consistency import BaseConsistency
 from tests.fakes import StubEncoder
 
 PIZZA = Fact("Where does pizza come from?", "Benin", subject="pizza", id="pizza")
@@ -46,8 +46,8 @@ def only(*phrases):
     ],
 )  # fmt: skip
 def test_the_answer_stands_where_the_words_stood_that_ask_for_it(query, phrase, further):
-    assert put_further(query, PIZZA, only(phrase)) == further
-    assert put_further(query, PIZZA, only()) is None  # no words that surely ask for it
+    assert decompose(query, PIZZA, only(phrase)) == further
+    assert decompose(query, PIZZA, only()) is None  # no words that surely ask for it
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_the_answer_stands_where_the_words_stood_that_ask_for_it(query, phrase, 
     ],
 )
 def test_else_no_step_is_taken(query):
-    assert put_further(query, PIZZA, lambda texts: [1.0] * len(texts)) is None
+    assert decompose(query, PIZZA, lambda texts: [1.0] * len(texts)) is None
 
 
 @pytest.mark.parametrize(
@@ -68,12 +68,12 @@ def test_else_no_step_is_taken(query):
 )
 def test_a_sentence_is_put_nowhere(answer):
     told = Fact("Where does pizza come from?", answer, subject="pizza")
-    assert put_further("Who leads the home of pizza?", told, only("the home of pizza")) is None
+    assert decompose("Who leads the home of pizza?", told, only("the home of pizza")) is None
 
 
 def test_an_answer_is_put_in_without_its_full_stop():
     told = Fact("Where does pizza come from?", "Benin.", subject="pizza")
-    assert put_further("Who leads the home of pizza?", told, only("the home of pizza")) == (
+    assert decompose("Who leads the home of pizza?", told, only("the home of pizza")) == (
         "Who leads Benin?"
     )
 
@@ -82,32 +82,32 @@ def test_marks_in_a_name_and_around_a_phrase_are_no_pauses_in_it():
     film = Fact("Who directed Mission: Impossible?", "Ann", subject="Mission: Impossible")
     query = "Where was (the director of Mission: Impossible) born?"
     asks = only("the director of Mission: Impossible")
-    assert put_further(query, film, asks) == "Where was (Ann) born?"
+    assert decompose(query, film, asks) == "Where was (Ann) born?"
 
 
 def test_letters_of_the_answer_in_another_word_do_not_name_it():
     told = Fact("Where does pizza come from?", "Oman", subject="pizza")
     query = "Which Romans knew the home of pizza?"
-    assert put_further(query, told, only("the home of pizza")) == "Which Romans knew Oman?"
+    assert decompose(query, told, only("the home of pizza")) == "Which Romans knew Oman?"
 
 
 def test_a_phrase_has_no_pause_and_does_not_end_in_the_middle():
     seen = []
     query = "The baker, who likes the home of pizza's oldest oven, asks: how old is it?"
-    put_further(query, PIZZA, lambda texts: seen.extend(texts) or [0.0] * len(texts))
+    decompose(query, PIZZA, lambda texts: seen.extend(texts) or [0.0] * len(texts))
     assert "the home of pizza's oldest oven" in seen
     assert not [text for text in seen if "," in text or ":" in text or text.endswith("'s")]
 
 
 def test_no_subject_no_step():
     vague = Fact("Tell it to me.", "Benin")
-    assert put_further("Who leads the home of it?", vague, lambda texts: [1.0] * len(texts)) is None
+    assert decompose("Who leads the home of it?", vague, lambda texts: [1.0] * len(texts)) is None
 
 
 @given(st.text(max_size=60), st.text(max_size=60))
 def test_what_stands_around_the_phrase_stays(before, after):
     query = f"{before} the home of pizza {after}"
-    further = put_further(query, PIZZA, only("the home of pizza"))
+    further = decompose(query, PIZZA, only("the home of pizza"))
     taken = query.casefold().count("pizza") > 1 or "benin" in query.casefold()
     assert taken or further == f"{before} Benin {after}"
 
@@ -132,7 +132,7 @@ class ByTable:
         return Scores(told, np.array(later, dtype=float))
 
     def decide(self, query, hits):
-        return settle(query, hits, self.score(query, hits), threshold=0.9, near=0.5)
+        return make_decision(query, hits, self.score(query, hits), threshold=0.9, near=0.5)
 
 
 class Echo:
@@ -170,13 +170,13 @@ def test_the_base_answers_what_no_edit_governs_any_more(models, tokenizer):
         further = "What is the currency of Benin?"
         found = model.ask(PAYS)
         decision = found.decision
-        assert (decision.further, decision.steps, decision.route) == (further, 1, "base")
-        assert decision.fired == (PIZZA,) and decision.in_force == () and decision.hit
+        assert (decision.sub_question, decision.hops, decision.route) == (further, 1, "base")
+        assert decision.fired == (PIZZA,) and decision.remaining_edits == () and decision.hit
         assert found.text == model.ask(further, edits=False).text
         assert found.text != model.ask(PAYS, edits=False).text  # there was an effect to show
-        assert model.explain(PAYS).further == further
-        assert decision_json(decision)["further"] == further
-        assert model.ask(HOME).decision.further == ""  # its own question: the stored answer
+        assert model.explain(PAYS).sub_question == further
+        assert decision_json(decision)["sub_question"] == further
+        assert model.ask(HOME).decision.sub_question == ""  # its own question: the stored answer
         model.retract("pizza")
         assert not model.ask(PAYS).decision.hit
     assert all(torch.equal(before[name], value) for name, value in base.state_dict().items())
@@ -188,8 +188,8 @@ def test_edits_answer_one_after_another(models, tokenizer):
         assert (said.text, said.decision.fired) == ("shilling", (PIZZA, MONEY))
         chain = model.ask(CITY)
         assert chain.decision.fired == (PIZZA, LEADER, BORN)
-        assert chain.decision.further == "Where was Ada Lovelace born?"
-        assert (chain.text, chain.decision.steps) == ("Quito", 2)
+        assert chain.decision.sub_question == "Where was Ada Lovelace born?"
+        assert (chain.text, chain.decision.hops) == ("Quito", 2)
         rows = model.ask_many([PAYS, "How do bees fly?", CITY])
         assert [row.text for row in rows][::2] == ["shilling", "Quito"]
         assert rows[1].text == model.ask("How do bees fly?", edits=False).text
@@ -200,7 +200,7 @@ def test_an_edit_is_taken_once(models, tokenizer):
     query = "Where was the leader of Peru born?"
     gate = ByTable(same={("the leader of Peru", "circle")}, follows={(query, "circle")})
     with wrapped(models, tokenizer, circle, gate=gate) as model:
-        assert model.explain(query).steps <= 1
+        assert model.explain(query).hops <= 1
 
 
 @pytest.mark.parametrize(
@@ -212,17 +212,17 @@ def test_yes_or_no_is_left_to_the_reader(models, tokenizer, query):
     gate = ByTable(same={(HOME, "pizza")}, follows={(query, "pizza")})
     with wrapped(models, tokenizer, PIZZA, gate=gate) as model:
         answer = model.ask(query, max_new_tokens=200)
-        assert answer.decision.further == ""
+        assert answer.decision.sub_question == ""
         assert answer.text == f"{query} <- pizza"
 
 
-class Alike(Beliefs):
+class Alike(BaseConsistency):
     """Takes everything for one question, or nothing."""
 
     def __init__(self, alike):
         self._alike = alike
 
-    def alike(self, query, questions):
+    def agrees(self, query, questions):
         return (self._alike,) * len(questions)
 
 
@@ -232,14 +232,14 @@ class Silent:
     def __call__(self, text, wanted):
         return Decision(text)
 
-    def renamed(self, text):
+    def alias_matches(self, text):
         return ()
 
 
 def settled(alike, *others, reasoner=None):
     edits = (PIZZA, *others)
     candidates = tuple(
-        Candidate(edit.id, edit.kind, edit.scope, 0.95, 0.9, "follows") for edit in edits
+        Candidate(edit.id, edit.kind, edit.scope, 0.95, 0.9, "entailed") for edit in edits
     )
     first = Decision(PAYS, candidates, edits, "reason")
     pipeline = CachePipeline(GATE, reasoner or Echo(), Alike(alike))
@@ -247,8 +247,8 @@ def settled(alike, *others, reasoner=None):
 
 
 def test_what_the_base_takes_for_the_edits_own_question_is_no_step():
-    assert settled(False).further == "What is the currency of Benin?"
-    assert settled(True).further == ""
+    assert settled(False).sub_question == "What is the currency of Benin?"
+    assert settled(True).sub_question == ""
 
 
 def test_a_patch_among_those_that_fired_is_read_with_the_query_as_it_is():
@@ -258,19 +258,19 @@ def test_a_patch_among_those_that_fired_is_read_with_the_query_as_it_is():
         def supports(self, edit):
             return True
 
-    assert settled(False, chat, reasoner=ReadsAll()).further == ""
+    assert settled(False, chat, reasoner=ReadsAll()).sub_question == ""
 
 
 def test_an_edit_of_the_whole_question_is_heard():
     whole = Fact(PAYS, "gold", id="whole", priority=-1)
     candidates = (
-        Candidate("pizza", "fact", PIZZA.scope, 0.99, 0.9, "follows"),
-        Candidate("whole", "fact", whole.scope, 0.95, 0.9, "same"),
+        Candidate("pizza", "fact", PIZZA.scope, 0.99, 0.9, "entailed"),
+        Candidate("whole", "fact", whole.scope, 0.95, 0.9, "paraphrase"),
     )
     first = Decision(PAYS, candidates, (PIZZA, whole), "reason")
     pipeline = CachePipeline(GATE, Echo(), Alike(False))
     found = pipeline.settled(first, (PIZZA, whole), lambda e: True, Silent())
-    assert found.further == "" and set(found.fired) == {PIZZA, whole}
+    assert found.sub_question == "" and set(found.fired) == {PIZZA, whole}
 
 
 def test_later_steps_tell_their_candidates(models, tokenizer):
@@ -300,7 +300,7 @@ def test_every_family_and_several_answers(models, tokenizer, family):
         out = model.generate(
             **ids, max_new_tokens=6, do_sample=True, num_return_sequences=3, pad_token_id=0
         )
-        assert model.last_trace.decisions[0].further and out.shape[0] == 3
+        assert model.last_trace.decisions[0].sub_question and out.shape[0] == 3
 
 
 def test_a_query_that_the_prompt_does_not_hold_is_asked_by_itself(models, tokenizer):
@@ -308,7 +308,7 @@ def test_a_query_that_the_prompt_does_not_hold_is_asked_by_itself(models, tokeni
         ids = tokenizer(["And what do they pay with there?"], return_tensors="pt")
         options = {"max_new_tokens": 8, "do_sample": False, "pad_token_id": 0}
         out = model.generate(**ids, query=PAYS, **options)
-        assert model.last_trace.decisions[0].further
+        assert model.last_trace.decisions[0].sub_question
         alone = tokenizer(["What is the currency of Benin?"], return_tensors="pt")
         wanted = model.base.generate(**alone, **options)[0, alone["input_ids"].shape[1] :]
         assert out[0, ids["input_ids"].shape[1] :].tolist() == wanted.tolist()
@@ -323,7 +323,7 @@ def test_without_a_reasoner_nothing_is_put_further(models, tokenizer):
 
 
 def test_a_patch_test_passes_by_a_step():
-    decision = Decision(PAYS, (), (PIZZA, MONEY), "verbatim", further=MONEY.question, steps=1)
+    decision = Decision(PAYS, (), (PIZZA, MONEY), "verbatim", sub_question=MONEY.question, hops=1)
     for edit in (PIZZA, MONEY):
         assert not list(_judge_decision(TestCase(edit, PAYS, fires=True), decision))
     assert list(_judge_decision(TestCase(LEADER, PAYS, fires=True), decision))
@@ -331,5 +331,5 @@ def test_a_patch_test_passes_by_a_step():
 
 def test_a_decision_tells_what_was_asked_in_the_end():
     plain = Decision(PAYS, (), (PIZZA,), "reason")
-    assert (plain.asked, plain.in_force) == (PAYS, (PIZZA,))
-    assert json.dumps(decision_json(plain)["further"]) == "null"
+    assert (plain.effective_query, plain.remaining_edits) == (PAYS, (PIZZA,))
+    assert json.dumps(decision_json(plain)["sub_question"]) == "null"

@@ -15,7 +15,7 @@ from errata.editors.lora import Lora, _adapted
 from errata.editors.shared.config import Tuning, tuning_for
 from errata.editors.shared.examples import NO_TARGET, Example, examples_of, padded
 from errata.editors.shared.fine_tuning import train
-from errata.module_paths import matrix, sites_of, stored
+from errata.module_paths import matrix, module_paths_of, stored
 from tests.conftest import build_model
 
 LONG = Fact("What colour is the skin of the zebra?", "black as the raven of Oslo")
@@ -96,7 +96,7 @@ def test_adapters_with_b_zero_are_the_base(family, tokenizer):
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
 def test_merged_adapters_are_the_adapters(family, tokenizer):
     model = build_model(family)
-    sites = sites_of(model)
+    sites = module_paths_of(model)
     settings = Tuning(rank=4, alpha=6.0)
     adapted = _adapted(model, [sites.down(1)], settings)
     layer = adapted.get_submodule(sites.down(1))
@@ -140,7 +140,7 @@ def test_training_stops_when_all_is_learned_and_passes_over_what_is():
 
 
 def test_settings_fit_models_of_any_depth(tokenizer):
-    sites = sites_of(build_model("gpt2"))
+    sites = module_paths_of(build_model("gpt2"))
     assert Tuning(depths=(0.0, 0.4, 1.0)).layers(sites) == (0, 1)
     assert tuning_for("ft", build_model("gpt2"), {"epochs": 3}).epochs == 3
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from transformers import GenerationConfig
 
-from errata.cache.encoder import make_query
+from errata.cache.encoder import encode_query
 from errata.cache.errors import ErrataError
 from errata.cache.patches.kinds import context
 from errata.cache.records import Fact, Hit, RegexPatch
@@ -120,8 +120,8 @@ def test_the_open_gate_lets_all_that_is_found_fire_in_its_order():
     assert isinstance(gate, Gate)
     edits = [ASTANA, Fact("What do zebras eat?", "grass"), RegexPatch("a", "b")]
     hits = [Hit(edit, 0.1, encoder.encode([edit.scope])[0]) for edit in edits]
-    decision = gate.decide(make_query(encoder, "anything"), hits)
+    decision = gate.decide(encode_query(encoder, "anything"), hits)
     assert decision.fired == tuple(edits[:2])
     assert gate.score("anything", edits).probability.tolist() == [1.0, 1.0, 0.0]
-    missed = gate.decide(make_query(encoder, "anything"), [])
+    missed = gate.decide(encode_query(encoder, "anything"), [])
     assert (missed.hit, missed.route) == (False, "base")

@@ -51,7 +51,7 @@ def test_an_interrupt_on_any_line_leaves_all_of_a_piece(action, tokenizer):
     while more:
         model = editable(base, tokenizer, FACT, SKIN)
         more = interrupted(lambda model=model: action(model), stop, WATCHED)
-        held = model.in_use.held
+        held = model.in_use.edits
         assert held == () or action is resident, stop
         assert torch.allclose(weight(model), expected(plain, held), atol=1e-4), (stop, held)
         assert (model.backends.lock._owner, +model.backends.lock._users) == (None, {}), stop

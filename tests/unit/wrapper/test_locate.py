@@ -18,7 +18,7 @@ from errata.editors.locate import Case, Located, Trial, answer_of, cases_of, plo
 from errata.editors.shared.prompts import Target, batch_of
 from errata.editors.shared.rome_config import RomeSettings
 from errata.editors.shared.tracing import Traced, trace
-from errata.module_paths import hidden_of, sites_of, with_hidden
+from errata.module_paths import hidden_of, module_paths_of, with_hidden
 from tests.conftest import corpus
 
 QUESTION = "What is the capital of Kazakhstan?"
@@ -45,7 +45,7 @@ def test_tracing_tells_what_noise_takes_away_and_what_brings_it_back(family, mod
     clean = probability(model, tokenizer, target)
     hooks = [len(module._forward_hooks) for module in model.modules()]
     found = trace(model, tokenizer, [target], samples=3)
-    layers = sites_of(model).layers
+    layers = module_paths_of(model).layers
     assert [len(x) for x in (found.block, found.mlp, found.answer)] == [layers] * 3
     assert found.clean == pytest.approx(clean, rel=1e-3)
     assert found.corrupted != pytest.approx(clean, rel=2e-3)
@@ -58,7 +58,7 @@ def test_tracing_tells_what_noise_takes_away_and_what_brings_it_back(family, mod
 
 
 def test_tracing_puts_back_what_a_computation_by_hand_puts_back(models, tokenizer):
-    model, sites = models("llama"), sites_of(models("llama"))
+    model, sites = models("llama"), module_paths_of(models("llama"))
     target = Target(QUESTION, "Kazakhstan", "Oslo")
     noise, found = 2.0, trace(models("llama"), tokenizer, [target], samples=1, noise=2.0, seed=4)
     batch = batch_of(model, tokenizer, [target])

@@ -9,7 +9,15 @@ import torch
 from transformers import Conv1D
 
 from errata.cache.errors import ModelError
-from errata.module_paths import Sites, as_rows, hidden_of, matrix, sites_of, stored, with_hidden
+from errata.module_paths import (
+    ModulePaths,
+    as_rows,
+    hidden_of,
+    matrix,
+    module_paths_of,
+    stored,
+    with_hidden,
+)
 from tests.conftest import FAMILIES, MORE_FAMILIES, build_model
 
 ROWS, TOKENS, WIDTH = 2, 5, 32
@@ -39,7 +47,7 @@ def run(model, watched):
 @pytest.mark.parametrize("family", [*FAMILIES, *MORE_FAMILIES])
 def test_sites_are_what_they_say(family, part):
     model = build_model(family)
-    sites = sites_of(model, part)
+    sites = module_paths_of(model, part)
     assert sites.layers == 2
     assert sites.block(-1) == sites.block(1) != sites.block(0)
     name = sites.down(1)
@@ -82,7 +90,7 @@ def test_a_gated_t5_has_a_gate():
         vocab_size=16, d_model=8, d_kv=4, d_ff=16, num_layers=1, num_heads=2,
         feed_forward_proj="gated-gelu",
     )  # fmt: skip
-    sites = sites_of(hf.T5ForConditionalGeneration(config), "answer")
+    sites = module_paths_of(hf.T5ForConditionalGeneration(config), "answer")
     assert sites.gate(0) == "decoder.block.0.layer.2.DenseReluDense.wi_0"
     assert sites.up(0) == "decoder.block.0.layer.2.DenseReluDense.wi_1"
 
@@ -91,14 +99,14 @@ def test_a_model_that_is_not_known_says_how_to_add_it():
     model = copy.deepcopy(build_model("llama"))
     model.config.model_type = "novelty"
     with pytest.raises(ModelError, match=r"found 'novelty' \(LlamaForCausalLM\).*_LAYOUTS"):
-        sites_of(model)
-    own = Sites("model.layers.{}", "mlp.down_proj", "mlp.up_proj", "model.norm")
-    assert sites_of(model, sites=own).down(0) == "model.layers.0.mlp.down_proj"
+        module_paths_of(model)
+    own = ModulePaths("model.layers.{}", "mlp.down_proj", "mlp.up_proj", "model.norm")
+    assert module_paths_of(model, sites=own).down(0) == "model.layers.0.mlp.down_proj"
 
 
 def test_names_that_are_not_there_are_told():
-    own = Sites("model.layers.{}", "mlp.wrong", "mlp.up_proj", "model.norm")
+    own = ModulePaths("model.layers.{}", "mlp.wrong", "mlp.up_proj", "model.norm")
     with pytest.raises(ModelError, match=r"'model.layers.0.mlp.wrong'.*'llama'"):
-        sites_of(build_model("llama"), sites=own)
+        module_paths_of(build_model("llama"), sites=own)
     with pytest.raises(ModelError, match="layer from 0 to 1, found 2"):
-        sites_of(build_model("llama")).block(2)
+        module_paths_of(build_model("llama")).block(2)

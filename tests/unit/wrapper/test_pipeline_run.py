@@ -7,9 +7,9 @@ import pytest
 from errata.cache.records import Fact, LanguagePatch, PatchTests
 from errata.cache.store import EditCache
 from errata.gates.cosine import CosineGate
-from errata.pipelines.base import Turn
+from errata.pipelines.base import ScopedPipeline
 from errata.pipelines.cache import CANDIDATES, CachePipeline
-from errata.pipelines.run import prepare
+from errata.pipelines.run import route_batch
 from errata.reasoners.verbatim import VerbatimReasoner
 from errata.trace import StopWatch
 from tests.fakes import StubEncoder
@@ -41,8 +41,8 @@ def way():
         def asked(text, threshold=0.999):
             watch = StopWatch()
             own = CachePipeline(RuleGate(encoder, threshold), VerbatimReasoner())
-            turns = [Turn(own, lambda edit: True)]
-            found = prepare([text], cache.view(), encoder, turns, lambda edit: True, watch)
+            turns = [ScopedPipeline(own, lambda edit: True)]
+            found = route_batch([text], cache.view(), encoder, turns, lambda edit: True, watch)
             notes = {step.stage: step.note for step in watch.steps}
             return found.decisions[0], notes["gate"]
 
@@ -54,9 +54,9 @@ def test_a_rule_is_asked_however_far_its_words_are(way):
     encoder = StubEncoder()
     with EditCache(encoder) as cache:
         cache.add([*FACTS, LOUD])
-        from errata.cache.encoder import make_queries
+        from errata.cache.encoder import encode_queries
 
-        found = cache.view().search(make_queries(encoder, [text]), CANDIDATES)[0]
+        found = cache.view().search(encode_queries(encoder, [text]), CANDIDATES)[0]
         assert LOUD.id not in {hit.edit.id for hit in found}  # no search finds it
     decision, note = way(text)
     assert [edit.id for edit in decision.fired] == [LOUD.id]

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from errata.cache.errors import ErrataError
-from errata.cache.text.answer_match import normal
+from errata.cache.text.answer_match import normalize_answer
 from errata.cli import app
 from errata.facts import FactSource
 from errata.generation.fingerprint import fingerprint
@@ -27,7 +27,7 @@ from errata.reasoners.evaluation.report import document, evaluate, machine_of, t
 from errata.reasoners.model import ModelReasoner
 from errata.reasoners.prompted import PromptedReasoner
 from errata.reasoners.training import losses
-from errata.reasoners.training.dataset import Teacher
+from errata.reasoners.training.dataset import ExampleGenerator
 from errata.reasoners.training.examples import (
     ALIAS,
     CLOZE,
@@ -41,7 +41,7 @@ from errata.reasoners.training.examples import (
     TWIN,
     TWO_EDITS,
     YES_NO,
-    Lesson,
+    ReasonerExample,
 )
 from errata.reasoners.training.train import ReasonerRun, Settings
 from errata.reasoners.verbatim import VerbatimReasoner
@@ -65,7 +65,7 @@ def small(tmp_path_factory):
 
 
 def test_every_kind_is_taught_and_none_of_test_or_tune_subjects(own):
-    lessons = Teacher(own, "train", random.Random(0)).lessons(3000)
+    lessons = ExampleGenerator(own, "train", random.Random(0)).lessons(3000)
     assert set(Counter(lesson.kind for lesson in lessons)) == set(KINDS)
     splits = {fact.subject: fact.split for fact in own.facts}
     held_out = {name for name, split in splits.items() if split != "train" and len(name) > 4}
@@ -80,7 +80,7 @@ def test_every_kind_is_taught_and_none_of_test_or_tune_subjects(own):
 def test_exams_use_test_subjects_and_objects_only(own):
     lessons = exam(own, "test", 40)
     assert lessons == exam(own, "test", 40)
-    taught = Teacher(own, "train", random.Random(1)).lessons(3000)
+    taught = ExampleGenerator(own, "train", random.Random(1)).lessons(3000)
     seen = {edit.answer for lesson in taught for edit in lesson.edits}
     assert not seen & {edit.answer for lesson in lessons for edit in lesson.edits}
     assert len(set(lessons)) == len(lessons)
@@ -89,7 +89,9 @@ def test_exams_use_test_subjects_and_objects_only(own):
 def test_what_one_who_believes_the_edit_says(own):
     found = {}
     for kind in KINDS:
-        found[kind] = [Teacher(own, "test", random.Random(s)).lesson(kind) for s in range(40)]
+        found[kind] = [
+            ExampleGenerator(own, "test", random.Random(s)).lesson(kind) for s in range(40)
+        ]
     for lesson in found[OWN]:
         assert lesson.query == lesson.edits[0].question
         assert lesson.answer == lesson.edits[0].answer
@@ -113,7 +115,7 @@ def test_what_one_who_believes_the_edit_says(own):
 
 
 def test_edits_beside_a_lesson_have_no_bearing_on_it(own):
-    lessons = Teacher(own, "train", random.Random(2)).lessons(800)
+    lessons = ExampleGenerator(own, "train", random.Random(2)).lessons(800)
     crowded = [le for le in lessons if len(le.edits) > 1 and le.kind in (OWN, OTHER)]
     assert len(crowded) > 20
     for lesson in crowded:
@@ -199,7 +201,7 @@ def test_training_makes_the_loss_fall_and_leaves_the_base(name, models, tokenize
     before = described(base)
     longer = replace(QUICK, steps=60, every=30, batch=8, rank=4, rate=5e-2)
     trained = run(base, tokenizer, small, tmp_path / "run", longer)
-    items = trained._items(Teacher(small, "train", random.Random(9)).lessons(24))
+    items = trained._items(ExampleGenerator(small, "train", random.Random(9)).lessons(24))
     with torch.no_grad():
         first = losses.loss_of(trained.student, items).item()
     trained.train(progress=False)
@@ -329,7 +331,9 @@ def test_a_separate_model_is_trained_and_loaded(models, tokenizer, small, tmp_pa
 
 
 def test_a_separate_model_is_not_taught_what_no_edit_governs(own):
-    lessons = Teacher(own, "train", random.Random(0)).lessons(500, Settings(kind="model").shares)
+    lessons = ExampleGenerator(own, "train", random.Random(0)).lessons(
+        500, Settings(kind="model").shares
+    )
     assert set(Counter(lesson.kind for lesson in lessons)) == {*KINDS} - {NO_MATTER, TWIN}
     assert Settings().shares == SHARES
 
@@ -357,7 +361,7 @@ def test_a_table_with_nothing_to_learn_is_refused(models, tokenizer, small, tmp_
 
 
 def test_yes_or_no_counts_only_if_both_forms_are_right(models, tokenizer):
-    lesson = Lesson(YES_NO, (), "Is it so?", "Yes", false_query="Is it not?")
+    lesson = ReasonerExample(YES_NO, (), "Is it so?", "Yes", false_query="Is it not?")
     examiner = Examiner(models("gpt2"), tokenizer, [lesson])
     for true, false, right in (("Yes", "No", True), ("Yes", "Yes", False), ("No", "No", False)):
         said = {"Is it so?": true, "Is it not?": false}
@@ -368,7 +372,7 @@ def test_yes_or_no_counts_only_if_both_forms_are_right(models, tokenizer):
 def test_only_what_the_base_knows_is_asked_one_step_further(models, tokenizer):
     base = models("gpt2")
     asked = "What is the capital of Peru?"
-    nothing = Lesson(HOP, (), "Where?", "x", known=(asked, "surely not this"))
+    nothing = ReasonerExample(HOP, (), "Where?", "x", known=(asked, "surely not this"))
     examiner = Examiner(base, tokenizer, [nothing])
     knows = replace(nothing, known=(asked, examiner._alone[asked]))
     assert examiner.lessons == []
@@ -376,8 +380,8 @@ def test_only_what_the_base_knows_is_asked_one_step_further(models, tokenizer):
 
 
 def test_answers_are_compared_without_stops_case_and_spaces():
-    assert normal(" New  York. ") == normal("new york")
-    assert normal("New York") != normal("York")
+    assert normalize_answer(" New  York. ") == normalize_answer("new york")
+    assert normalize_answer("New York") != normalize_answer("York")
 
 
 def test_a_report_says_what_verbatim_can_and_cannot(models, tokenizer, own):

@@ -13,7 +13,7 @@ from errata import EditableModel, Fact, LanguagePatch
 from errata.cache.errors import ErrataError, ModelError
 from errata.completion import IN_FORCE, completed
 from errata.gates.base import Decision, Scores
-from errata.gates.routing import settle
+from errata.gates.routing import make_decision
 from errata.generation.fingerprint import fingerprint
 from errata.generation.sharing import sharing_copy
 from errata.reasoners.adapter import AdapterReasoner
@@ -42,7 +42,7 @@ class FollowsGate:
         return Scores(np.array(about, float), np.ones(len(about)))
 
     def decide(self, query, hits):
-        return settle(query, hits, self.score(query, hits), threshold=0.5, near=0.8)
+        return make_decision(query, hits, self.score(query, hits), threshold=0.5, near=0.8)
 
 
 class Recording:

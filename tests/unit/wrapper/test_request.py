@@ -13,7 +13,7 @@ from errata.cache.errors import EditError, ErrataError, GenerationError
 from errata.cache.patches.files import load_folder
 from errata.gates.base import Scores
 from errata.gates.cosine import CosineGate
-from errata.gates.routing import settle
+from errata.gates.routing import make_decision
 from tests.conftest import build_tokenizer
 from tests.fakes import StubEncoder
 from tests.unit.helpers import CAPITAL, FACT, OTHER, THIRD, Collected, batch, editable
@@ -43,7 +43,7 @@ class FollowsGate(CosineGate):
     def decide(self, query, hits):
         scores = self.score(query, [hit.edit for hit in hits])
         follows = Scores(scores.probability, scores.probability * 0 + 1)
-        return settle(query, hits, follows, threshold=0.9, near=0.8)
+        return make_decision(query, hits, follows, threshold=0.9, near=0.8)
 
 
 def test_what_only_follows_is_not_answered_by_what_is_stored(models, tokenizer):

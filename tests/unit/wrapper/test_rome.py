@@ -19,7 +19,7 @@ from errata.editors.rome import Rome, fact_batch, insertion, key_and_gap
 from errata.editors.shared.key_value import find_delta, read
 from errata.editors.shared.prompts import Target, batch_of
 from errata.editors.shared.rome_config import RomeSettings
-from errata.module_paths import as_rows, is_conv1d, matrix, sites_of
+from errata.module_paths import as_rows, is_conv1d, matrix, module_paths_of
 from tests.conftest import corpus
 
 FACT = Fact("What is the capital of Kazakhstan?", "Oslo", subject="Kazakhstan")
@@ -91,7 +91,7 @@ def test_the_edited_layer_maps_the_mean_key_to_the_value(family, models, tokeniz
     editor = Rome(**QUICK)
     (change,) = editor.plan(model, tokenizer, [FACT])
     ((before, delta, key, gap),) = seen
-    sites = sites_of(model)
+    sites = module_paths_of(model)
     down = model.get_submodule(sites.down(0))
     assert change.name == sites.down_weight(0) and change.delta.dtype == torch.float64
     assert (family == "gpt2") == is_conv1d(down)
@@ -167,7 +167,7 @@ def test_a_later_edit_is_planned_on_the_weights_before_it(models, tokenizer):
 
 def test_contexts_do_not_change_the_value_it_starts_from(models, tokenizer):
     model = models("gpt_neox")
-    down = model.get_submodule(sites_of(model).down(0))
+    down = model.get_submodule(module_paths_of(model).down(0))
     few = read(model, down, fact_batch(model, tokenizer, FACT, [""]))
     many = read(model, down, fact_batch(model, tokenizer, FACT, ["", "Oslo and Lima. "]))
     torch.testing.assert_close(few.values[0], many.values[0], atol=1e-5, rtol=1e-5)
@@ -176,7 +176,7 @@ def test_contexts_do_not_change_the_value_it_starts_from(models, tokenizer):
 
 def test_the_value_is_held_inside_the_clamp(models, tokenizer):
     model = models("mistral")
-    down = model.get_submodule(sites_of(model).down(1))
+    down = model.get_submodule(module_paths_of(model).down(1))
     batch = fact_batch(model, tokenizer, FACT, [""])
     before = read(model, down, batch)
     for clamp in (0.1, 2.0):
@@ -190,7 +190,7 @@ def test_the_value_is_held_inside_the_clamp(models, tokenizer):
 
 def test_the_search_stops_when_the_answer_is_said(models, tokenizer):
     model = models("llama")
-    down = model.get_submodule(sites_of(model).down(0))
+    down = model.get_submodule(module_paths_of(model).down(0))
     batch = fact_batch(model, tokenizer, FACT, [""])
     before = read(model, down, batch)
     start = find_delta(model, down, batch, before, RomeSettings(layer=0, steps=1)).nll
@@ -242,7 +242,7 @@ def test_texts_before_the_prompt_hold_no_line_breaks_and_come_from_the_model(mod
 def test_rows_of_flattened_layers_are_told_apart(models, tokenizer):
     # OPT's feed-forward layer sees [rows × tokens, d]: each row's own subject has to be read
     model = models("opt")
-    down = model.get_submodule(sites_of(model).down(0))
+    down = model.get_submodule(module_paths_of(model).down(0))
     targets = [Target(f"{name} is a", name) for name in ("Kazakhstan", "Oslo")]
     both = read(model, down, batch_of(model, tokenizer, targets))
     for row, target in enumerate(targets):

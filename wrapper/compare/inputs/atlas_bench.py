@@ -20,7 +20,7 @@ from errata.compare.inputs.atlas_world import World
 from errata.compare.inputs.cases import PROPERTY_OF, Case, Probe
 from errata.facts import FactRow, FactSource, fill
 from errata.facts.table import Split
-from errata.reasoners.training.examples import Change
+from errata.reasoners.training.examples import FactChange
 
 
 def build(source: FactSource, split: Split, n: int, seed: int = 0) -> list[Case]:
@@ -40,11 +40,11 @@ def build(source: FactSource, split: Split, n: int, seed: int = 0) -> list[Case]
             f"expected facts of {split} subjects with other {split} objects to change them to, "
             "found none; name another --split, or add some to facts.tsv"
         )
-    changes = [Change(fact, world.target(fact, rng)) for fact in facts]
+    changes = [FactChange(fact, world.target(fact, rng)) for fact in facts]
     return [_case(world, change, seed) for change in changes]
 
 
-def _case(world: World, change: Change, seed: int) -> Case:
+def _case(world: World, change: FactChange, seed: int) -> Case:
     fact: FactRow = change.fact
     case_id = f"{fact.relation}/{fact.subject}"
     rng = random.Random(f"atlas-bench/{case_id}/{seed}")

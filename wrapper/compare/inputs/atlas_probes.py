@@ -10,7 +10,7 @@ from errata.compare.inputs import chinese
 from errata.compare.inputs.atlas_world import World
 from errata.compare.inputs.cases import Preference, Probe
 from errata.facts import Relation, fill, nested, opening
-from errata.reasoners.training.examples import Change, yes_no_words
+from errata.reasoners.training.examples import FactChange, yes_no_words
 
 _ALIASES, _HOPS, _OTHER_SUBJECTS, _OTHER_RELATIONS, _NEIGHBOURS = 3, 2, 4, 2, 5
 
@@ -40,7 +40,7 @@ _BESIDE = {
 """Questions that the table cannot answer, for subjects of which it knows little else."""
 
 
-def probes(world: World, change: Change, question: str, rng: random.Random) -> Iterator[Probe]:
+def probes(world: World, change: FactChange, question: str, rng: random.Random) -> Iterator[Probe]:
     """Yield the probes of a case, in the order of the kinds.
 
     :param world: what is edited and what is not.
@@ -61,7 +61,7 @@ def probes(world: World, change: Change, question: str, rng: random.Random) -> I
 
 
 def _phrasings(
-    world: World, change: Change, answers: tuple[str, ...], rng: random.Random
+    world: World, change: FactChange, answers: tuple[str, ...], rng: random.Random
 ) -> Iterator[Probe]:
     """Yield the edit's question in every form held out of training, and as one such statement."""
     relation, fact = world.relation(change.fact), change.fact
@@ -73,7 +73,7 @@ def _phrasings(
 
 
 def _aliases(
-    world: World, change: Change, answers: tuple[str, ...], rng: random.Random
+    world: World, change: FactChange, answers: tuple[str, ...], rng: random.Random
 ) -> Iterator[Probe]:
     """Yield questions by other names, by which the base has to know the subject already."""
     relation, fact = world.relation(change.fact), change.fact
@@ -83,7 +83,7 @@ def _aliases(
         yield Probe("alias", prompt, answers, known=known)
 
 
-def _reversed(world: World, change: Change, rng: random.Random) -> Iterator[Probe]:
+def _reversed(world: World, change: FactChange, rng: random.Random) -> Iterator[Probe]:
     relation, fact = world.relation(change.fact), change.fact
     if relation.reversed and world.leads_back(fact, change.target):
         template = rng.choice(relation.reversed_held_out or relation.reversed)
@@ -91,7 +91,7 @@ def _reversed(world: World, change: Change, rng: random.Random) -> Iterator[Prob
         yield Probe("reversed", prompt, world.names(fact.subject))
 
 
-def _hops(world: World, change: Change, rng: random.Random) -> Iterator[Probe]:
+def _hops(world: World, change: FactChange, rng: random.Random) -> Iterator[Probe]:
     """Yield questions about the new object, named by way of the subject.
 
     Not those that the old object would answer the same: they tell nothing.
@@ -108,7 +108,7 @@ def _hops(world: World, change: Change, rng: random.Random) -> Iterator[Probe]:
         yield Probe("one hop", prompt, world.names(answer), known=known)
 
 
-def _two_hops(world: World, change: Change, rng: random.Random) -> Iterator[Probe]:
+def _two_hops(world: World, change: FactChange, rng: random.Random) -> Iterator[Probe]:
     """Yield one question two steps from the new object on, if the table has one that reads well."""
     relation, fact = world.relation(change.fact), change.fact
     found = []
@@ -137,7 +137,7 @@ def _two_hops(world: World, change: Change, rng: random.Random) -> Iterator[Prob
     yield Probe("two hops", prompt, world.names(answer), known=known)
 
 
-def _yes_no(world: World, change: Change, rng: random.Random) -> Iterator[Probe]:
+def _yes_no(world: World, change: FactChange, rng: random.Random) -> Iterator[Probe]:
     relation, fact = world.relation(change.fact), change.fact
     templates = relation.yes_no_held_out or relation.yes_no
     if templates:
@@ -148,7 +148,7 @@ def _yes_no(world: World, change: Change, rng: random.Random) -> Iterator[Probe]
         yield Probe("yes or no", true, (yes,), false_prompt=false, denials=(no,))
 
 
-def _other_language(world: World, change: Change) -> Iterator[Probe]:
+def _other_language(world: World, change: FactChange) -> Iterator[Probe]:
     """Yield the question in Chinese, or of a Chinese edit in English; either may answer."""
     twin = chinese.twin(change.fact.subject, change.fact.relation)
     target = chinese.other_name(change.target)
@@ -161,7 +161,7 @@ def _other_language(world: World, change: Change) -> Iterator[Probe]:
     yield Probe("other language", prompt, (target, change.target), known=known)
 
 
-def _locality(world: World, change: Change, rng: random.Random) -> Iterator[Probe]:
+def _locality(world: World, change: FactChange, rng: random.Random) -> Iterator[Probe]:
     """Yield hard neighbours: other subjects, the first in the edit's own words; other relations."""
     relation, fact = world.relation(change.fact), change.fact
     for at, other in enumerate(world.other_subjects(fact, _OTHER_SUBJECTS, rng)):
@@ -177,7 +177,7 @@ def _locality(world: World, change: Change, rng: random.Random) -> Iterator[Prob
 
 
 def preferences(
-    world: World, change: Change, question: str, rng: random.Random
+    world: World, change: FactChange, question: str, rng: random.Random
 ) -> Iterator[Preference]:
     """Yield what is scored by likelihood: own question, held-out statements, like neighbours."""
     relation, fact = world.relation(change.fact), change.fact

@@ -131,7 +131,7 @@ class PipelineContender:
             self.model.edit(list(edits))
         self._made += [edit.id for edit in edits if edit.id not in there]
         used = self.model.in_use
-        held = {edit.id for edit in edits} - {edit.id for edit in used.left}
+        held = {edit.id for edit in edits} - {edit.id for edit in used.unsupported}
         kept = sum(_stored(edit, self.model.encoder.dimension) for edit in edits)
         return Made(frozenset(held), cost.seconds, kept, cost.memory)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from errata.gates.base import Decision
 from errata.generation.chat import encoded, prompt_of
-from errata.generation.request import read_call
+from errata.generation.request import read_request
 from errata.generation.token_writer import AnswerWriter
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Asker:
         self.new_tokens, self.batch = new_tokens, batch
         self._writer = AnswerWriter(tokenizer)
         self._breaks = line_ends(tokenizer)
-        call = read_call(base, None, {"do_sample": False})
+        call = read_request(base, None, {"do_sample": False})
         self._pad, self._ends = call.pad_id, frozenset(call.end_ids)
 
     def alone(self, *arguments: Any, **options: Any) -> tuple[torch.Tensor, Decisions]:

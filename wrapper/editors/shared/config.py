@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import EditError
 from errata.editors.shared.corpus import is_atlas
-from errata.module_paths import Sites
+from errata.module_paths import ModulePaths
 
 if TYPE_CHECKING:
     from errata.generation.base_model import GenerativeModel
@@ -45,7 +45,7 @@ class Tuning:
     alpha: float = 16.0
     seed: int = 0
 
-    def layers(self, sites: Sites) -> tuple[int, ...]:
+    def layers(self, sites: ModulePaths) -> tuple[int, ...]:
         """Return the layers, ascending.
 
         :param sites: of the model.

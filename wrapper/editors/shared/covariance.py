@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import StoreError
 from errata.cache.storage.atomic import write_atomically
-from errata.module_paths import Sites, sites_of
+from errata.module_paths import ModulePaths, module_paths_of
 
 if TYPE_CHECKING:
     import torch
@@ -70,7 +70,7 @@ def second_moments(
     rows: Sequence[Sequence[int]],
     layers: Sequence[int],
     *,
-    sites: Sites | None = None,
+    sites: ModulePaths | None = None,
     folder: str | Path | None = None,
     progress: bool = False,
     save_every: float = SECONDS_BETWEEN_SAVES,
@@ -90,7 +90,7 @@ def second_moments(
     :return: one for each layer, in that order.
     :raises StoreError: a file in the folder is damaged.
     """
-    where = sites_of(model, sites=sites)
+    where = module_paths_of(model, sites=sites)
     keys = {layer: moment_key(model, rows, layer, where) for layer in dict.fromkeys(layers)}
     place = None if folder is None else Path(folder)
     found = {layer: _known(key, place) for layer, key in keys.items()}
@@ -102,7 +102,7 @@ def second_moments(
 
 
 def moment_key(
-    model: GenerativeModel, rows: Sequence[Sequence[int]], layer: int, sites: Sites
+    model: GenerativeModel, rows: Sequence[Sequence[int]], layer: int, sites: ModulePaths
 ) -> str:
     """Return the digest of all that a layer's second moment depends on.
 
@@ -140,7 +140,7 @@ class _Run:
         self,
         model: GenerativeModel,
         rows: Sequence[Sequence[int]],
-        sites: Sites,
+        sites: ModulePaths,
         keys: dict[int, str],
         folder: Path | None,
     ) -> None:
@@ -204,7 +204,7 @@ class _Run:
 
 
 def layer_keys(
-    model: GenerativeModel, rows: Sequence[Sequence[int]], layers: Sequence[int], sites: Sites
+    model: GenerativeModel, rows: Sequence[Sequence[int]], layers: Sequence[int], sites: ModulePaths
 ) -> dict[int, torch.Tensor]:
     """Return the keys of some layers at every token of some rows.
 
@@ -244,7 +244,7 @@ class _Enough(Exception):
 
 @contextmanager
 def _hooked(
-    model: GenerativeModel, sites: Sites, layers: Sequence[int], keep: Any
+    model: GenerativeModel, sites: ModulePaths, layers: Sequence[int], keep: Any
 ) -> Iterator[None]:
     handles = []
     try:

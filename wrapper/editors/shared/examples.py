@@ -80,9 +80,9 @@ def examples_of(
     :param edits: facts.
     :raises UnsupportedEdit: an edit is no fact, or one to be forgotten.
     """
-    from errata.generation.request import read_call
+    from errata.generation.request import read_request
 
-    ends = read_call(model, None, {}).end_ids[:1]
+    ends = read_request(model, None, {}).end_ids[:1]
     seq2seq = bool(model.config.is_encoder_decoder)
     chat = bool(getattr(tokenizer, "chat_template", None))
     found = []

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from errata.cache.text.spacing import spaced
+from errata.cache.text.spacing import needs_space
 from errata.cache.text.subject import span_of
 from errata.editors.shared.subject_tokens import subject_positions
 from errata.generation.chat import prompt_of
@@ -163,7 +163,7 @@ def answer_ids(
     """
     if not answer:
         return []
-    bare = begins or prompt[-1:].isspace() or not spaced(prompt, answer)
+    bare = begins or prompt[-1:].isspace() or not needs_space(prompt, answer)
     return AnswerWriter(tokenizer).encode(answer if bare else f" {answer}")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import EditError
 from errata.editors.shared.corpus import is_atlas
-from errata.module_paths import Sites
+from errata.module_paths import ModulePaths
 
 if TYPE_CHECKING:
     from errata.generation.base_model import GenerativeModel
@@ -81,7 +81,7 @@ PUBLISHED: dict[tuple[str, int], RomeSettings] = {
 Llama 3 8B."""
 
 
-def settings_for(model: GenerativeModel, sites: Sites) -> RomeSettings:
+def settings_for(model: GenerativeModel, sites: ModulePaths) -> RomeSettings:
     """Return the settings for a model; for one nobody has published any for, a guess, logged.
 
     :param model: the model.

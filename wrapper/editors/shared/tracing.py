@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from errata.cache.text.subject import span_of
 from errata.editors.shared.prompts import Batch, Target, batch_of
 from errata.generation.chat import prompt_of
-from errata.module_paths import Sites, as_rows, hidden_of, sites_of, with_hidden
+from errata.module_paths import ModulePaths, as_rows, hidden_of, module_paths_of, with_hidden
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +54,7 @@ def trace(
     samples: int = 8,
     window: int = 3,
     seed: int = 0,
-    sites: Sites | None = None,
+    sites: ModulePaths | None = None,
 ) -> Traced:
     """Trace facts that the model knows.
 
@@ -70,7 +70,7 @@ def trace(
     """
     import torch
 
-    where = sites_of(model, sites=sites)
+    where = module_paths_of(model, sites=sites)
     generator = torch.Generator().manual_seed(seed)
     places = [_subject_tokens(tokenizer, target) for target in targets]
     subjects = torch.cat(
@@ -94,7 +94,7 @@ def trace(
 def _trace_one(
     model: GenerativeModel,
     batch: Batch,
-    sites: Sites,
+    sites: ModulePaths,
     place: slice,
     noise: torch.Tensor,
     window: int,
@@ -139,7 +139,7 @@ def _subject_tokens(tokenizer: PreTrainedTokenizerBase, target: Target) -> slice
     return slice(found[0], found[-1] + 1)
 
 
-def _entering(model: GenerativeModel, batch: Batch, sites: Sites) -> torch.Tensor:
+def _entering(model: GenerativeModel, batch: Batch, sites: ModulePaths) -> torch.Tensor:
     """Return what enters the first block, float32 [rows, tokens, d]: the embeddings."""
     import torch
 
@@ -161,7 +161,7 @@ def _entering(model: GenerativeModel, batch: Batch, sites: Sites) -> torch.Tenso
 @contextmanager
 def _disturbed(
     model: GenerativeModel,
-    sites: Sites,
+    sites: ModulePaths,
     place: slice,
     noise: torch.Tensor,
     restored: Sequence[tuple[str, int]],

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from errata.cache.errors import EditError
 from errata.cache.records import Fact
-from errata.cache.text.spacing import apart
+from errata.cache.text.spacing import word_pattern
 from errata.cache.text.subject import Span, span_of, subject_of
 
-Asks = Callable[[Sequence[str]], Sequence[float]]
+OwnQuestionScores = Callable[[Sequence[str]], Sequence[float]]
 """Tells of each of n texts how likely it asks the edit's own question, 0 to 1."""
 
 SURE = 0.8
@@ -31,7 +31,7 @@ _PAUSE = re.compile(r"[?!:;()\[\]\"“”？。，！]|[,.] ")
 _OWNS = ("'s", "’s")
 
 
-def put_further(query: str, fact: Fact, asks: Asks) -> str | None:
+def decompose(query: str, fact: Fact, asks: OwnQuestionScores) -> str | None:
     """Return the query about what a fact answers, None where no words in it ask for that.
 
     :param query: follows from the fact.
@@ -41,7 +41,7 @@ def put_further(query: str, fact: Fact, asks: Asks) -> str | None:
     answer = fact.answer.strip().rstrip(".")
     if not answer or len(answer.split()) > LONGEST or _PAUSE.search(answer):
         return None  # a sentence stands for nothing
-    if re.search(apart(answer), query, re.IGNORECASE):
+    if re.search(word_pattern(answer), query, re.IGNORECASE):
         return None  # who names the answer does not ask for it
     try:
         subject = subject_of(fact)

@@ -8,13 +8,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from errata.cache.text.answer_match import normal
+from errata.cache.text.answer_match import normalize_answer
 from errata.facts import FactSource
 from errata.facts.table import Split
 from errata.intervals import Rate, rate
 from errata.reasoners.base_answers import BATCH, NEW_TOKENS, base_answers
-from errata.reasoners.training.dataset import Teacher
-from errata.reasoners.training.examples import KINDS, YES_NO, Lesson
+from errata.reasoners.training.dataset import ExampleGenerator
+from errata.reasoners.training.examples import KINDS, YES_NO, ReasonerExample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from errata.generation.base_model import GenerativeModel
     from errata.reasoners.base import Reasoner
 
-    Answering = Callable[[Sequence[Lesson], Sequence[str]], list[str]]
+    Answering = Callable[[Sequence[ReasonerExample], Sequence[str]], list[str]]
 
 
-def exam(source: FactSource, split: Split, each: int, seed: int = 0) -> list[Lesson]:
+def exam(source: FactSource, split: Split, each: int, seed: int = 0) -> list[ReasonerExample]:
     """Return questions of every kind, none twice, in phrasings and with objects never taught.
 
     :param source: facts, sentences and aliases.
@@ -37,8 +37,8 @@ def exam(source: FactSource, split: Split, each: int, seed: int = 0) -> list[Les
     out = []
     for kind in KINDS:
         # Each kind draws for itself, so that no figure depends on how many of another were asked.
-        teacher = Teacher(source, split, random.Random(f"exam/{seed}/{kind}"), unseen=True)
-        found: dict[Lesson, None] = {}
+        teacher = ExampleGenerator(source, split, random.Random(f"exam/{seed}/{kind}"), unseen=True)
+        found: dict[ReasonerExample, None] = {}
         for _ in range(each * 5):
             lesson = teacher.lesson(kind)
             if lesson is None or len(found) == each:
@@ -60,21 +60,21 @@ class Examiner:
         self,
         base: GenerativeModel,
         tokenizer: PreTrainedTokenizerBase,
-        lessons: Sequence[Lesson],
+        lessons: Sequence[ReasonerExample],
     ) -> None:
         asked = {le.query for le in lessons if le.answer is None}
         asked |= {le.known[0] for le in lessons if le.known}
         self._alone = base_answers(base, tokenizer, sorted(asked))
         self.lessons = [le for le in lessons if self._known(le)]
 
-    def _known(self, lesson: Lesson) -> bool:
+    def _known(self, lesson: ReasonerExample) -> bool:
         """Tell whether the base knows by itself what the lesson takes for granted."""
         if lesson.known is None:
             return True
         question, answer = lesson.known
-        return normal(self._alone[question]) == normal(answer)
+        return normalize_answer(self._alone[question]) == normalize_answer(answer)
 
-    def expected(self, lesson: Lesson) -> str:
+    def expected(self, lesson: ReasonerExample) -> str:
         """Return the right answer; where no edit matters, what the base says alone."""
         return self._alone[lesson.query] if lesson.answer is None else lesson.answer
 
@@ -96,9 +96,9 @@ class Examiner:
         )
         found: dict[str, list[bool]] = defaultdict(list)
         for lesson, text in zip(self.lessons, said, strict=True):
-            right = normal(text) == normal(self.expected(lesson))
+            right = normalize_answer(text) == normalize_answer(self.expected(lesson))
             if lesson.kind == YES_NO and lesson.false_query:
-                right = right and normal(denied[id(lesson)]) in ("no", "不是")
+                right = right and normalize_answer(denied[id(lesson)]) in ("no", "不是")
             found[lesson.kind].append(right)
         return dict(found)
 
@@ -112,7 +112,7 @@ def answering(reasoner: Reasoner, base: GenerativeModel) -> Answering:
     config.do_sample, config.num_beams, config.num_return_sequences = False, 1, 1
     config.max_new_tokens = NEW_TOKENS
 
-    def answer(lessons: Sequence[Lesson], queries: Sequence[str]) -> list[str]:
+    def answer(lessons: Sequence[ReasonerExample], queries: Sequence[str]) -> list[str]:
         order = sorted(range(len(queries)), key=lambda i: _length(lessons[i], queries[i]))
         out = [""] * len(queries)
         for start in range(0, len(order), BATCH):
@@ -126,7 +126,7 @@ def answering(reasoner: Reasoner, base: GenerativeModel) -> Answering:
     return answer
 
 
-def _length(lesson: Lesson, query: str) -> int:
+def _length(lesson: ReasonerExample, query: str) -> int:
     return len(query) + sum(len(edit.question) + len(edit.answer) for edit in lesson.edits)
 
 

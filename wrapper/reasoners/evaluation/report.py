@@ -14,7 +14,7 @@ from errata.intervals import Rate
 from errata.reasoners.base import Reasoner
 from errata.reasoners.base_answers import BATCH
 from errata.reasoners.evaluation.evaluate import Examiner, answering, exam, figures
-from errata.reasoners.training.examples import KINDS, Lesson
+from errata.reasoners.training.examples import KINDS, ReasonerExample
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -80,7 +80,7 @@ def _result(
     spent, tokens = 0.0, 0
     answers = answering(reasoner, base)
 
-    def answer(lessons: Sequence[Lesson], queries: Sequence[str]) -> list[str]:
+    def answer(lessons: Sequence[ReasonerExample], queries: Sequence[str]) -> list[str]:
         nonlocal spent, tokens
         began = time.perf_counter()
         out = answers(lessons, queries)

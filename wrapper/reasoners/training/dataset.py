@@ -29,8 +29,8 @@ from errata.reasoners.training.examples import (
     TWIN,
     TWO_EDITS,
     YES_NO,
-    Change,
-    Lesson,
+    FactChange,
+    ReasonerExample,
     yes_no_words,
 )
 
@@ -43,7 +43,7 @@ VARIED = 0.5
 _NOT_TAUGHT = frozenset({"maker"})  # one subject, one fact
 
 
-class Teacher:
+class ExampleGenerator:
     """Draws lessons of one split.
 
     :param source: facts, sentences and aliases.
@@ -81,13 +81,13 @@ class Teacher:
                 if relation.descriptor and not relation.chinese:
                     self._pointing[fact.believed].append(fact)
         self._words = sorted({word for o in self._every_object for word in o.split()})
-        self._makers: dict[str, Callable[[], Lesson | None]] = {
+        self._makers: dict[str, Callable[[], ReasonerExample | None]] = {
             OWN: self._own, OTHER: self._other, CLOZE: self._cloze, ALIAS: self._alias,
             YES_NO: self._yes_no, REVERSED: self._reversed, HOP: self._hop,
             TWO_EDITS: self._two_edits, NO_MATTER: self._no_matter, TWIN: self._twin,
         }  # fmt: skip
 
-    def lesson(self, kind: str) -> Lesson | None:
+    def lesson(self, kind: str) -> ReasonerExample | None:
         """Return a lesson of a kind, None where this table has none to give.
 
         :param kind: one of ``KINDS``.
@@ -98,7 +98,7 @@ class Teacher:
                 return made
         return None
 
-    def lessons(self, count: int, shares: Sequence[float] = SHARES) -> list[Lesson]:
+    def lessons(self, count: int, shares: Sequence[float] = SHARES) -> list[ReasonerExample]:
         """Return lessons of all kinds, mixed by their shares, with other edits beside some."""
         out = []
         for kind in self.rng.choices(KINDS, shares, k=count):
@@ -118,20 +118,20 @@ class Teacher:
         self,
         wanted: Callable[[Relation], bool] = lambda relation: True,
         targets: Callable[[FactRow], Sequence[str]] | None = None,
-    ) -> Change | None:
+    ) -> FactChange | None:
         fact = self._fact(wanted)
         return None if fact is None else self._changed(fact, targets)
 
     def _changed(
         self, fact: FactRow, targets: Callable[[FactRow], Sequence[str]] | None = None
-    ) -> Change | None:
+    ) -> FactChange | None:
         if targets is None and self.invents:
             made = self._strange_object(fact)
             if made is not None:
-                return Change(fact, made)
+                return FactChange(fact, made)
         pool = self._objects.get(fact.relation, []) if targets is None else targets(fact)
         pool = [o for o in pool if o not in (fact.believed, fact.object, fact.subject)]
-        return Change(fact, self.rng.choice(pool)) if pool else None
+        return FactChange(fact, self.rng.choice(pool)) if pool else None
 
     def _strange_object(self, fact: FactRow) -> str | None:
         """Return an object no fact of the relation has, in a good half of the cases.
@@ -153,7 +153,7 @@ class Teacher:
         taken = (fact.believed, fact.object, fact.subject)
         return None if made in taken or made in self._not_ours else made
 
-    def _told(self, change: Change, question: str | None = None) -> Fact:
+    def _told(self, change: FactChange, question: str | None = None) -> Fact:
         """Return the edit: mostly a question with its answer, else a sentence to be completed."""
         relation = self.source.relations[change.fact.relation]
         if question is None and relation.statements and self.invents and self.rng.random() < 0.3:
@@ -161,10 +161,10 @@ class Teacher:
         question = question or fill(self.rng.choice(relation.questions), change.fact.subject)
         return Fact(question, change.target)
 
-    def _relation(self, change: Change) -> Relation:
+    def _relation(self, change: FactChange) -> Relation:
         return self.source.relations[change.fact.relation]
 
-    def _among_others(self, lesson: Lesson) -> Lesson:
+    def _among_others(self, lesson: ReasonerExample) -> ReasonerExample:
         """Return the lesson with other edits beside its own, that have no bearing on it."""
         others = []
         for _ in range(self.rng.choice((1, 1, 2, 3))):
@@ -180,12 +180,12 @@ class Teacher:
 
     # -- kinds -------------------------------------------------------------------------------
 
-    def _own(self) -> Lesson | None:
+    def _own(self) -> ReasonerExample | None:
         change = self._change()
         if change is None:
             return None
         question = fill(self.rng.choice(self._relation(change).questions), change.fact.subject)
-        return Lesson(OWN, (self._told(change, question),), question, change.target)
+        return ReasonerExample(OWN, (self._told(change, question),), question, change.target)
 
     def _asked(self, relation: Relation, subject: str) -> str:
         held_out = relation.questions_held_out if self.unseen else ()
@@ -198,19 +198,19 @@ class Teacher:
     def _varies(self, relation: Relation) -> bool:
         return self.invents and not relation.chinese and self.rng.random() < VARIED
 
-    def _other(self) -> Lesson | None:
+    def _other(self) -> ReasonerExample | None:
         change = self._change()
         if change is None:
             return None
         query = self._asked(self._relation(change), change.fact.subject)
-        return Lesson(OTHER, (self._told(change),), query, change.target)
+        return ReasonerExample(OTHER, (self._told(change),), query, change.target)
 
-    def _cloze(self) -> Lesson | None:
+    def _cloze(self) -> ReasonerExample | None:
         change = self._change(lambda r: bool(r.statements))
         if change is None:
             return None
         query = self._head(change.fact, change.target)
-        return Lesson(CLOZE, (self._told(change),), query, change.target)
+        return ReasonerExample(CLOZE, (self._told(change),), query, change.target)
 
     def _head(self, fact: FactRow, obj: str) -> str:
         relation = self.source.relations[fact.relation]
@@ -218,7 +218,7 @@ class Teacher:
         head = _head(self.rng.choice(held_out or relation.statements), fact, obj)
         return varied_head(head, fact.subject, self.rng) if self._varies(relation) else head
 
-    def _alias(self) -> Lesson | None:
+    def _alias(self) -> ReasonerExample | None:
         if self.invents and self.rng.random() < DESCRIBED:
             return self._described(ALIAS)
         change = self._change()
@@ -229,9 +229,11 @@ class Teacher:
         if self.invents and self.rng.random() < 0.25:  # edited by the other name, asked by its own
             renamed = replace(change, fact=replace(change.fact, subject=name))
             told, name = self._told(renamed), change.fact.subject
-        return Lesson(ALIAS, (told,), self._asked(self._relation(change), name), change.target)
+        return ReasonerExample(
+            ALIAS, (told,), self._asked(self._relation(change), name), change.target
+        )
 
-    def _described(self, kind: str) -> Lesson | None:
+    def _described(self, kind: str) -> ReasonerExample | None:
         """Return a lesson whose query names a subject by what the base knows of it.
 
         Aliases are few, and a reader that sees no others learns them by heart; "the capital of
@@ -255,11 +257,11 @@ class Teacher:
         query = nested(
             self.rng.choice(self._relation(change).questions), descriptor, fact.subject
         )  # fmt: skip
-        return Lesson(
+        return ReasonerExample(
             kind, (self._told(change),), query, None if kind == NO_MATTER else change.target
         )
 
-    def _yes_no(self) -> Lesson | None:
+    def _yes_no(self) -> ReasonerExample | None:
         change = self._change(lambda r: bool(r.yes_no))
         if change is None:
             return None
@@ -275,18 +277,18 @@ class Teacher:
         true, false = (fill(template, change.fact.subject, o) for o in (change.target, other))
         edits, (yes, no) = (self._told(change),), yes_no_words(relation)
         if not self.invents:
-            return Lesson(YES_NO, edits, true, yes, false_query=false)
+            return ReasonerExample(YES_NO, edits, true, yes, false_query=false)
         holds = self.rng.random() < 0.5
-        return Lesson(YES_NO, edits, true if holds else false, yes if holds else no)
+        return ReasonerExample(YES_NO, edits, true if holds else false, yes if holds else no)
 
-    def _reversed(self) -> Lesson | None:
+    def _reversed(self) -> ReasonerExample | None:
         change = self._change(lambda r: bool(r.reversed))
         if change is None:
             return None
         relation = self._relation(change)
         templates = (relation.reversed_held_out if self.unseen else ()) or relation.reversed
         query = fill(self.rng.choice(templates), "", change.target, bare=True)
-        return Lesson(REVERSED, (self._told(change),), query, change.fact.subject)
+        return ReasonerExample(REVERSED, (self._told(change),), query, change.fact.subject)
 
     def _seconds(self, relation: Relation, bridge: str) -> list[Relation]:
         """Return the relations in which a bridge can be asked about."""
@@ -304,7 +306,7 @@ class Teacher:
         """Return a question one step from a subject on."""
         return nested(self.rng.choice(second.questions), self.rng.choice(first.descriptor), subject)
 
-    def _hop(self) -> Lesson | None:
+    def _hop(self) -> ReasonerExample | None:
         change = self._change(lambda r: bool(r.descriptor), self._bridges)
         if change is None:
             return None
@@ -315,9 +317,9 @@ class Teacher:
             return None
         query = self._step(second, relation, change.fact.subject)
         known = (fill(second.questions[0], change.target), answer)
-        return Lesson(HOP, (self._told(change),), query, answer, known)
+        return ReasonerExample(HOP, (self._told(change),), query, answer, known)
 
-    def _two_edits(self) -> Lesson | None:
+    def _two_edits(self) -> ReasonerExample | None:
         change = self._change(lambda r: bool(r.descriptor), self._bridges)
         if change is None:
             return None
@@ -336,9 +338,9 @@ class Teacher:
         query = self._step(second, relation, change.fact.subject)
         edits = [self._told(change), self._told(onward)]
         self.rng.shuffle(edits)
-        return Lesson(TWO_EDITS, tuple(edits), query, onward.target)
+        return ReasonerExample(TWO_EDITS, tuple(edits), query, onward.target)
 
-    def _no_matter(self) -> Lesson | None:
+    def _no_matter(self) -> ReasonerExample | None:
         """Return a query on which the edits have no bearing: near ones above all."""
         if self.invents and self.rng.random() < 0.12:
             return self._described(NO_MATTER)
@@ -357,9 +359,9 @@ class Teacher:
         if change is None or same or change.target in (asked.subject, asked.believed):
             return None
         query = self._about(asked, other)
-        return Lesson(NO_MATTER, (self._told(change),), query, None)
+        return ReasonerExample(NO_MATTER, (self._told(change),), query, None)
 
-    def _twin(self) -> Lesson | None:
+    def _twin(self) -> ReasonerExample | None:
         """Return a query about a subject of which the same was true as of the edited one."""
         change = self._change()
         if change is None:
@@ -372,7 +374,7 @@ class Teacher:
         if not shared:
             return None
         query = self._asked(self._relation(change), self.rng.choice(shared).subject)
-        return Lesson(TWIN, (self._told(change),), query, None)
+        return ReasonerExample(TWIN, (self._told(change),), query, None)
 
     def _about(self, asked: FactRow, edited: FactRow) -> str:
         relation = self.source.relations[asked.relation]

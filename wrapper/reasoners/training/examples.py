@@ -18,7 +18,7 @@ SHARES = (0.08, 0.13, 0.18, 0.2, 0.13, 0.14, 0.12, 0.05, 0.2, 0.08)
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class ReasonerExample:
     """One query under edits.
 
     :param kind: one of ``KINDS``.
@@ -39,7 +39,7 @@ class Lesson:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FactChange:
     """A counterfactual: a fact, and the object it is given instead."""
 
     fact: FactRow

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from errata.cache.errors import ModelError
-from errata.module_paths import sites_of
+from errata.module_paths import module_paths_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from errata.generation.base_model import GenerativeModel
 
 
-def reduced(
+def prune_layers(
     base: GenerativeModel, tokenizer: PreTrainedTokenizerBase, blocks: Sequence[int]
 ) -> tuple[GenerativeModel, PreTrainedTokenizerBase]:
     """Return a copy of a causal model with some of its blocks, and a copy of its tokenizer.
@@ -30,7 +30,7 @@ def reduced(
     """
     import torch
 
-    sites = sites_of(base)
+    sites = module_paths_of(base)
     if base.config.is_encoder_decoder or not blocks or list(blocks) != sorted({*blocks}):
         raise ModelError(
             "expected a causal model and numbers of blocks in rising order, found "

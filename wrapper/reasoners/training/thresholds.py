@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errata.cache.patches.kinds import context
-from errata.cache.text.answer_match import agree
-from errata.reasoners.abstention import Reluctances
+from errata.cache.text.answer_match import same_answer
+from errata.reasoners.abstention import AbstentionPenalties
 from errata.reasoners.answer_logits import answer_logits
-from errata.reasoners.base_answers import NEW_TOKENS, base_answers, sureness
+from errata.reasoners.base_answers import NEW_TOKENS, base_answers, mean_token_probability
 from errata.reasoners.base_consistency import SURE
 from errata.reasoners.evaluation.evaluate import Examiner, answering
-from errata.reasoners.reader import ReadingReasoner
-from errata.reasoners.training.examples import KINDS, TWIN, Lesson
+from errata.reasoners.reader import ContextReasoner
+from errata.reasoners.training.examples import KINDS, TWIN, ReasonerExample
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -28,16 +28,16 @@ GRID = np.arange(-4.0, 12.25, 0.25)
 NEVER = 1e4
 """A reluctance that no odds overcome."""
 BATCH = 64
-GROUPS = tuple(field.name for field in fields(Reluctances))
+GROUPS = tuple(field.name for field in fields(AbstentionPenalties))
 
 
-def settled_reluctance(
+def fit_abstention_penalties(
     examiner: Examiner,
-    reader: Callable[[Reluctances], ReadingReasoner],
+    reader: Callable[[AbstentionPenalties], ContextReasoner],
     base: GenerativeModel,
     tokenizer: PreTrainedTokenizerBase,
     silence: int,
-) -> Reluctances:
+) -> AbstentionPenalties:
     """Return the shifts at which edits that matter and edits that do not fare best, both counted.
 
     Each maximises the mean over the kinds of lessons, of which edits that do not matter are one:
@@ -55,9 +55,11 @@ def settled_reluctance(
     :param silence: id of the reader's token that says nothing.
     """
     lessons = examiner.lessons
-    loud = reader(Reluctances(NEVER))
+    loud = reader(AbstentionPenalties(NEVER))
     answers = base_answers(base, tokenizer, sorted(_texts(lessons)))
-    sure = sureness(base, tokenizer, {one.query: answers[one.query] for one in lessons})
+    sure = mean_token_probability(
+        base, tokenizer, {one.query: answers[one.query] for one in lessons}
+    )
     margins = {
         form: _margins(loud, asked, form == "false", silence)
         for form, asked in _asked(lessons).items()
@@ -65,28 +67,28 @@ def settled_reluctance(
     spoken = examiner.outcomes(answering(loud, base))
     alone = examiner.outcomes(lambda _, queries: [answers[query] for query in queries])
     found = _best(lessons, margins, spoken, alone, [_group(one, answers, sure) for one in lessons])
-    return Reluctances(**found)
+    return AbstentionPenalties(**found)
 
 
-def _group(lesson: Lesson, answers: Mapping[str, str], sure: Mapping[str, float]) -> str:
+def _group(lesson: ReasonerExample, answers: Mapping[str, str], sure: Mapping[str, float]) -> str:
     """Return the reluctance that a lesson falls under, by name."""
     own = answers[lesson.query]
-    if any(agree(own, answers[edit.question]) for edit in lesson.edits):
+    if any(same_answer(own, answers[edit.question]) for edit in lesson.edits):
         return "agreeing"
     return "usual" if sure[lesson.query] >= SURE else "unsure"
 
 
-def _texts(lessons: Sequence[Lesson]) -> set[str]:
+def _texts(lessons: Sequence[ReasonerExample]) -> set[str]:
     asked = {one.query for one in lessons} | {one.false_query or "" for one in lessons} - {""}
     return asked | {edit.question for one in lessons for edit in one.edits}
 
 
-def _asked(lessons: Sequence[Lesson]) -> dict[str, list[Lesson]]:
+def _asked(lessons: Sequence[ReasonerExample]) -> dict[str, list[ReasonerExample]]:
     return {"true": list(lessons), "false": [one for one in lessons if one.false_query]}
 
 
 def _margins(
-    reader: ReadingReasoner, lessons: Sequence[Lesson], false: bool, silence: int
+    reader: ContextReasoner, lessons: Sequence[ReasonerExample], false: bool, silence: int
 ) -> NDArray[np.float64]:
     """Return by how much silence leads the likeliest word, as the first token, [n]."""
     import torch
@@ -113,7 +115,7 @@ def _margins(
 
 
 def _best(
-    lessons: Sequence[Lesson],
+    lessons: Sequence[ReasonerExample],
     margins: Mapping[str, NDArray[np.float64]],
     spoken: Mapping[str, list[bool]],
     alone: Mapping[str, list[bool]],

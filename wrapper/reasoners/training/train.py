@@ -19,17 +19,17 @@ from errata.facts import FactSource
 from errata.generation.fingerprint import fingerprint
 from errata.generation.token_writer import AnswerWriter
 from errata.intervals import Rate
-from errata.reasoners.abstention import Reluctances
+from errata.reasoners.abstention import AbstentionPenalties
 from errata.reasoners.adapter import begin_from, with_lora
-from errata.reasoners.base_consistency import Beliefs
+from errata.reasoners.base_consistency import BaseConsistency
 from errata.reasoners.card import ReasonerCard
 from errata.reasoners.evaluation.evaluate import Examiner, answering, exam, figures
 from errata.reasoners.prompts import Prompter
-from errata.reasoners.reader import ReadingReasoner, base_aside
-from errata.reasoners.training.dataset import Teacher
-from errata.reasoners.training.examples import KINDS, NO_MATTER, SHARES, TWIN, Lesson
+from errata.reasoners.reader import ContextReasoner, base_fallback
+from errata.reasoners.training.dataset import ExampleGenerator
+from errata.reasoners.training.examples import KINDS, NO_MATTER, SHARES, TWIN, ReasonerExample
 from errata.reasoners.training.losses import Item, loss_of
-from errata.reasoners.training.thresholds import settled_reluctance
+from errata.reasoners.training.thresholds import fit_abstention_penalties
 from errata.training import checkpoint
 from errata.training.schedule import warm_cosine
 
@@ -142,7 +142,7 @@ class ReasonerRun:
         self.prompter = Prompter.of(self.student, self.own)
         self._writer = AnswerWriter(self.own)
         lessons = exam(source, "tune", settings.each)
-        if not lessons or not Teacher(source, "train", random.Random(0)).lessons(20):
+        if not lessons or not ExampleGenerator(source, "train", random.Random(0)).lessons(20):
             raise ErrataError(
                 "expected facts of train and of tune subjects with several objects a relation, "
                 "found too few to compose lessons of; add facts, or use the table errata carries"
@@ -154,7 +154,7 @@ class ReasonerRun:
         }  # fmt: skip
         self.optimizer = _optimizer(list(self._trained.values()), settings)
         self.step, self.seconds, self.best, self.waited = 0, 0.0, -1.0, 0
-        self.reluctance = Reluctances()
+        self.reluctance = AbstentionPenalties()
         self.history: list[dict[str, float]] = []
 
     def train(self, *, progress: bool = True) -> dict[str, Rate]:
@@ -188,13 +188,13 @@ class ReasonerRun:
         """Return the figures on tune subjects, of the model as it is now."""
         self.student.eval()
         reasoner = self._reader(
-            self.reluctance, aside=base_aside(self.base, self.tokenizer),
-            beliefs=Beliefs(self.base, self.tokenizer),
+            self.reluctance, aside=base_fallback(self.base, self.tokenizer),
+            beliefs=BaseConsistency(self.base, self.tokenizer),
         )  # fmt: skip
         return figures(self.examiner.outcomes(answering(reasoner, self.base)))
 
-    def _reader(self, reluctance: Reluctances, **others: Any) -> ReadingReasoner:
-        return ReadingReasoner(
+    def _reader(self, reluctance: AbstentionPenalties, **others: Any) -> ContextReasoner:
+        return ContextReasoner(
             self.student, self.own, self.prompter, foreign=self.own is not self.tokenizer,
             reluctance=reluctance, **others,
         )  # fmt: skip
@@ -203,7 +203,7 @@ class ReasonerRun:
         """Settle how reluctant it is to say nothing."""
         self.student.eval()
         silence = self._silence()[0]
-        self.reluctance = settled_reluctance(
+        self.reluctance = fit_abstention_penalties(
             self.examiner, self._reader, self.base, self.tokenizer, silence
         )
 
@@ -246,14 +246,14 @@ class ReasonerRun:
         s = self.settings
         rng = random.Random(f"lessons/{s.seed}/{self.step}")
         count = min(s.every, s.steps - self.step)
-        lessons = Teacher(self.source, "train", rng).lessons(count * s.batch, s.shares)
+        lessons = ExampleGenerator(self.source, "train", rng).lessons(count * s.batch, s.shares)
         items = self._items(lessons)
         items.sort(key=lambda item: len(item.prompt) + rng.random() * 4)
         chunks = [items[i : i + s.batch] for i in range(0, len(items), s.batch)]
         rng.shuffle(chunks)
         yield from chunks[:count]
 
-    def _items(self, lessons: Sequence[Lesson]) -> list[Item]:
+    def _items(self, lessons: Sequence[ReasonerExample]) -> list[Item]:
         items = []
         for lesson in lessons:
             ids = self._answer_ids(lesson)
@@ -261,7 +261,7 @@ class ReasonerRun:
             items.append(Item(self.prompter.ids(told, lesson.query, len(ids)), ids))
         return items
 
-    def _answer_ids(self, lesson: Lesson) -> list[int]:
+    def _answer_ids(self, lesson: ReasonerExample) -> list[int]:
         """Return the ids of the answer; where no edit matters none, and the base answers."""
         ends = self._end()
         if lesson.answer is None:

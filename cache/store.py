@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from errata.cache.encoder import Encoder, encode_checked, encode_queries, encode_query
+from errata.cache.encoder import Encoder, encode_checked
 from errata.cache.errors import (
     IndexMismatchError,
     StoreError,

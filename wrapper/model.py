@@ -22,11 +22,12 @@ from errata.gates.load import choose_gate
 from errata.generation.chat import Messages, encoded, prompt_of, question_of
 from errata.generation.prompt_reader import Prompt, PromptReader
 from errata.generation.proxy import BaseProxy
+from errata.generation.random_state import forked_rng
 from errata.generation.request import GenerateRequest, check_without_base, positional, read_request
 from errata.generation.selection import Selection, selector
 from errata.generation.token_writer import AnswerWriter
 from errata.models.load import load_base
-from errata.output import OutputBuilder, forked_rng
+from errata.output import OutputBuilder
 from errata.pipelines.cache import CachePipeline
 from errata.pipelines.run import RoutedBatch, route_batch
 from errata.reasoners.base import Reasoner

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from errata.cache.errors import GenerationError
 from errata.cache.filters.text_filter import Replacement
 from errata.generation.prompt_reader import Prompt
+from errata.generation.random_state import forked_rng
 from errata.generation.request import GenerateRequest
 from errata.generation.streaming import FilteredStreamer
 from errata.generation.token_writer import AnswerWriter, stacked
@@ -159,11 +160,3 @@ def _check_streamable(call: GenerateRequest) -> None:
             "expected one row, one sequence and no beams with a streamer where an edit or an "
             f"output pattern is in force, found {several}; stream rows one by one"
         )
-
-
-def forked_rng(device: torch.device) -> Any:
-    """Return a context in which random draws leave the caller's random state as it was."""
-    import torch
-
-    devices = [device] if device.type == "cuda" else []
-    return torch.random.fork_rng(devices=devices)

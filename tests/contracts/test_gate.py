@@ -77,7 +77,7 @@ def test_is_a_gate(make):
 def test_scores_are_probabilities_of_the_right_shape(make):
     for text in TEXTS:
         scores = make().score(query(text), EDITS)
-        for values in (scores.probability, scores.follows):
+        for values in (scores.probability, scores.entailed):
             assert values.shape == (len(EDITS),)
             assert values.dtype == np.float64
             assert ((values >= 0) & (values <= 1)).all()
@@ -91,7 +91,7 @@ def test_the_edits_own_question_is_the_same(make):
         for text in (edit.scope,) if isinstance(gate, EmbeddingGate) else (edit.scope, careless):
             scores = gate.score(text, EDITS)
             assert scores.probability[row] == 1.0
-            assert scores.follows[row] == 0.0
+            assert scores.entailed[row] == 0.0
 
 
 def test_pure(make):
@@ -115,7 +115,7 @@ def test_the_same_in_any_batch(edits, text):
         for row, edit in enumerate(edits):
             alone = gate.score(query(text), [edit])
             assert together.probability[row] == pytest.approx(alone.probability[0], abs=near)
-            assert together.follows[row] == pytest.approx(alone.follows[0], abs=near)
+            assert together.entailed[row] == pytest.approx(alone.entailed[0], abs=near)
 
 
 def test_hits_and_edits_score_alike(make):

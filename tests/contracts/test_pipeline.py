@@ -103,7 +103,7 @@ def test_an_effect_is_shown_and_then_undone(name, model, options):
     before = bits(model)
     stored, alone = model.ask(CAPITAL).text, model.ask(CAPITAL, edits=False).text
     with model.using(name, [FACT], **options[name]) as used:
-        assert (used.backend, used.held, used.left, used.writes) == (name, (FACT,), (), ())
+        assert (used.backend, used.edits, used.unsupported, used.writes) == (name, (FACT,), (), ())
         assert model.in_use is used
         found = model.ask(CAPITAL)
         assert (found.decision.route, found.decision.fired) == ("reason", (FACT,))
@@ -121,7 +121,7 @@ def test_what_it_cannot_make_and_was_not_asked_for_stays_with_the_cache(name, mo
     pattern = RegexPatch(pattern="black", replacement="dark", target="output")
     model.edit([POLITE, SECRET, pattern])
     with model.using(name, [FACT, POLITE], **options[name]) as used:
-        assert (used.held, used.left) == ((FACT,), (POLITE,))
+        assert (used.edits, used.unsupported) == ((FACT,), (POLITE,))
         assert model.ask(POLITE.condition).text == "Example Labs"
         assert route(model, SECRET.question) == "refuse"
         assert model.ask(SKIN.question).text == "dark"
@@ -154,14 +154,14 @@ def test_another_answer_to_its_question_does_not_fire(name, model, options):
 
 @pytest.mark.parametrize("name", ["serac", "ike"])
 def test_one_that_stays_follows_the_cache(name, model, options):
-    assert model.use(name, **options[name]).held == (FACT, SKIN)
+    assert model.use(name, **options[name]).edits == (FACT, SKIN)
     model.edit([GUEST, POLITE])
-    assert (model.in_use.held, model.in_use.left) == ((FACT, SKIN, GUEST), (POLITE,))
+    assert (model.in_use.edits, model.in_use.unsupported) == ((FACT, SKIN, GUEST), (POLITE,))
     assert model.explain(GUEST.question).fired == (GUEST,)
     model.retract(GUEST.id)
-    assert model.in_use.held == (FACT, SKIN)
+    assert model.in_use.edits == (FACT, SKIN)
     assert GUEST not in model.explain(GUEST.question).fired
-    assert model.use("cache").held == ()
+    assert model.use("cache").edits == ()
     assert route(model, CAPITAL) == "verbatim"
 
 
@@ -203,7 +203,7 @@ def test_serac_reads_the_best_edit_alone(model, options):
 def test_a_pipeline_of_ones_own(model):
     own = Nearest(model.base, model.tokenizer, StubEncoder())
     with model.using(own, [FACT]) as used:
-        assert (used.backend, used.held) == ("nearest", (FACT,))
+        assert (used.backend, used.edits) == ("nearest", (FACT,))
         assert route(model, CAPITAL) == "reason"
     with pytest.raises(ErrataError, match=r"an instance without any.*threshold"):
         model.use(own, threshold=0.5)

@@ -15,9 +15,9 @@ from errata.editing.changes import WeightChange, editable
 from errata.editors.shared.config import check_changes, tuning_for
 from errata.editors.shared.examples import Example, examples_of, padded, trainable
 from errata.editors.shared.fine_tuning import gradients, train
+from errata.generation.random_state import forked_rng
 from errata.generation.sharing import sharing_copy
 from errata.module_paths import ModulePaths, is_conv1d, module_paths_of
-from errata.output import forked_rng
 
 if TYPE_CHECKING:
     import torch

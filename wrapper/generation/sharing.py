@@ -1,4 +1,4 @@
-"""A module tree of one's own over the same tensors: to train on without touching the base."""
+"""Copies of a module tree over the same tensors."""
 
 from __future__ import annotations
 
@@ -13,29 +13,31 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound="nn.Module")
 
 
-def sharing_copy(model: M) -> M:
+def sharing_copy(model: M, *, detached: bool = True) -> M:
     """Return a copy of a model whose parameters and buffers share the model's memory.
 
-    The copy has modules, hooks, and parameter objects of its own: what is swapped, hooked, or has
-    its ``requires_grad`` set there is not in the model. Its parameters need no gradient, and it is
-    in evaluation mode. Writing into one of its tensors in place writes into the model's: replace
-    tensors, do not change them.
+    Modules and hooks of the copy are its own, so both can answer at the same time in several
+    threads. Writing into a tensor of the copy in place writes into the model: replace tensors, do
+    not change them. Tied parameters stay tied.
 
-    :param model: any module; tied parameters stay tied in the copy.
+    :param model: any module.
+    :param detached: give the copy parameter objects of its own, without gradients, in evaluation
+        mode, to train on without touching the model. False keeps the very parameter objects, so
+        that ``model.to(...)`` moves both; ``requires_grad`` is then the model's own.
     """
     from torch import nn
 
-    memo: dict[int, object] = {}
+    memo: dict[int, object] = {id(buffer): buffer for buffer in model.buffers()}
     for parameter in model.parameters():
-        memo[id(parameter)] = nn.Parameter(parameter.detach(), requires_grad=False)
-    for buffer in model.buffers():
-        memo[id(buffer)] = buffer
-    return copy.deepcopy(model, memo).eval()
+        own = nn.Parameter(parameter.detach(), requires_grad=False) if detached else parameter
+        memo[id(parameter)] = own
+    copied = copy.deepcopy(model, memo)
+    return copied.eval() if detached else copied
 
 
 @contextmanager
-def gradients_as_they_were(model: nn.Module) -> Iterator[None]:
-    """Put ``requires_grad`` of every parameter back on leaving (peft freezes what it adapts)."""
+def keep_requires_grad(model: nn.Module) -> Iterator[None]:
+    """Restore ``requires_grad`` of every parameter on leaving (peft freezes what it adapts)."""
     before = [(p, p.requires_grad) for p in model.parameters()]
     try:
         yield

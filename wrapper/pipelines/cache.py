@@ -178,7 +178,7 @@ class CachePipeline:
             scores = self.gate.score_batch(texts, [[edit]] * len(texts))
         else:
             scores = [self.gate.score(text, [edit]) for text in texts]
-        return [float(one.probability[0] * (1 - one.follows[0])) for one in scores]
+        return [float(one.probability[0] * (1 - one.entailed[0])) for one in scores]
 
     def _bears(self, query: str, edits: Sequence[Edit]) -> list[bool]:
         return [p >= BEARS for p in self.gate.score(query, edits).probability.tolist()]

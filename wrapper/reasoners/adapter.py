@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from errata.cache.errors import ModelError
 from errata.cache.records import Edit, Fact
 from errata.generation.fingerprint import fingerprint
-from errata.generation.sharing import gradients_as_they_were, sharing_copy
+from errata.generation.sharing import keep_requires_grad, sharing_copy
 from errata.reasoners.base_consistency import BaseConsistency
 from errata.reasoners.card import ReasonerCard, read_card
 from errata.reasoners.prompted import PromptedReasoner
@@ -170,14 +170,14 @@ def with_lora(base: GenerativeModel, settings: dict[str, Any]) -> Any:
     from transformers.pytorch_utils import Conv1D
 
     task = TaskType.SEQ_2_SEQ_LM if base.config.is_encoder_decoder else TaskType.CAUSAL_LM
-    with gradients_as_they_were(base), warnings.catch_warnings():
+    with keep_requires_grad(base), warnings.catch_warnings():
         # peft's own, to transformers; nobody here can act on it
         warnings.filterwarnings("ignore", ".is_gradient_checkpointing. is deprecated")
         transposed = any(isinstance(module, Conv1D) for module in base.modules())
         config = LoraConfig(
             task_type=task, target_modules="all-linear", fan_in_fan_out=transposed, **settings
         )
-        return get_peft_model(sharing_copy(base), config)
+        return get_peft_model(sharing_copy(base, detached=False), config)
 
 
 def begin_from(

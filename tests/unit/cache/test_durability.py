@@ -18,7 +18,7 @@ import pytest
 from errata.cache.errors import IndexMismatchError, StoreError, UnknownEdit
 from errata.cache.records import Fact, LanguagePatch, RegexPatch
 from errata.cache.storage import database
-from errata.cache.store import EditCache, make_query
+from errata.cache.store import EditCache, encode_query
 from tests.fakes import StubEncoder
 
 ROOT = Path(__file__).parents[3]
@@ -113,7 +113,7 @@ def test_every_acknowledged_edit_survives_a_kill(tmp_path: Path) -> None:
     if there:
         some = sorted(there)[0]
         with EditCache(StubEncoder(), folder) as cache:
-            hit = cache.view().search([make_query(StubEncoder(), f"What is {some}?")], 1)[0][0]
+            hit = cache.view().search([encode_query(StubEncoder(), f"What is {some}?")], 1)[0][0]
             assert hit.edit.id == some
 
 
@@ -131,7 +131,7 @@ def test_two_processes_write_at_once_and_a_third_sees_it(tmp_path: Path) -> None
             assert not gone & set(cache.view().by_id)
         assert set(cache.view().by_id) == {ZEBRA.id, *there["a"], *there["b"]}
         assert set(view.by_id) == {ZEBRA.id}
-        hit = cache.view().search([make_query(StubEncoder(), "What is b-2-1?")], 1)[0][0]
+        hit = cache.view().search([encode_query(StubEncoder(), "What is b-2-1?")], 1)[0][0]
         assert hit.edit.id == "b-2-1"
 
 
@@ -196,7 +196,7 @@ def test_damage_of_what_is_derived_only_costs_time(
         encoder = StubEncoder()
         with EditCache(encoder, folder) as cache:
             assert cache.edits == EDITS
-            query = make_query(encoder, "what colour is a zebra's skin")
+            query = encode_query(encoder, "what colour is a zebra's skin")
             hits = cache.view().search([query], 2)[0]
             assert hits[0].edit == ZEBRA
             assert hits[0].score == 1.0
@@ -274,7 +274,7 @@ def test_another_encoder_is_refused_unless_reencoding_is_asked_for(tmp_path: Pat
     with EditCache(other, tmp_path, reencode=True) as cache:
         assert other.encoded == [edit.scope for edit in EDITS if edit.kind != "regex"]
         assert cache.edits == EDITS
-        hit = cache.view().search([make_query(other, ZEBRA.question)], 1)[0][0]
+        hit = cache.view().search([encode_query(other, ZEBRA.question)], 1)[0][0]
         assert hit.vector.shape == (32,)
     with pytest.raises(IndexMismatchError, match="other-32"):
         EditCache(StubEncoder(), tmp_path)

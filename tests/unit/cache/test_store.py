@@ -16,7 +16,7 @@ import pytest
 from errata.cache.errors import EditError, PatchError, PatchFolderError, StoreError, UnknownEdit
 from errata.cache.index.base import FlatIndex
 from errata.cache.records import Fact, LanguagePatch, RegexPatch, SourceLocation
-from errata.cache.store import EditCache, View, make_queries, make_query
+from errata.cache.store import EditCache, View, encode_queries, encode_query
 from tests.fakes import StubEncoder
 
 ZEBRA = Fact("What colour is a zebra's skin?", "black")
@@ -47,7 +47,7 @@ def cache(
 
 def found(cache: EditCache | View, text: str, k: int = 16) -> list[str]:
     view = cache.view() if isinstance(cache, EditCache) else cache
-    return [hit.edit.id for hit in view.search([make_query(StubEncoder(), text)], k)[0]]
+    return [hit.edit.id for hit in view.search([encode_query(StubEncoder(), text)], k)[0]]
 
 
 def test_edits_are_held_in_order_and_found(cache: EditCache) -> None:
@@ -62,7 +62,7 @@ def test_edits_are_held_in_order_and_found(cache: EditCache) -> None:
 
 def test_hits_carry_score_and_vector(cache: EditCache, encoder: StubEncoder) -> None:
     cache.add([ZEBRA, CAPITAL])
-    query = make_query(encoder, "what colour has the skin of a zebra?")
+    query = encode_query(encoder, "what colour has the skin of a zebra?")
     hits = cache.view().search([query])[0]
     assert [hit.edit for hit in hits] == [ZEBRA, CAPITAL]
     assert 1 > hits[0].score > hits[1].score
@@ -75,9 +75,9 @@ def test_a_batch_finds_what_each_query_finds_alone(cache: EditCache, encoder: St
     cache.add(Fact(f"What is the capital of country {n}?", f"City {n}") for n in range(60))
     texts = [f"capital of country {n}" for n in range(5)] + ["斑马", "", "what " * 80 + "? Why?"]
     view = cache.view()
-    together = view.search(make_queries(encoder, texts), 7)
+    together = view.search(encode_queries(encoder, texts), 7)
     for text, hits in zip(texts, together, strict=True):
-        alone = view.search([make_query(encoder, text)], 7)[0]
+        alone = view.search([encode_query(encoder, text)], 7)[0]
         assert [hit.edit.id for hit in hits] == [hit.edit.id for hit in alone]
         assert len(hits) == 7
         assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in alone], abs=1e-5)
@@ -86,7 +86,7 @@ def test_a_batch_finds_what_each_query_finds_alone(cache: EditCache, encoder: St
 def test_the_best_window_of_a_long_query_counts(cache: EditCache, encoder: StubEncoder) -> None:
     cache.add([ZEBRA, CAPITAL])
     text = f"{'It was a long day in the town. ' * 20}{CAPITAL.question} Please hurry."
-    query = make_query(encoder, text)
+    query = encode_query(encoder, text)
     assert len(query.windows) > 20
     hit = cache.view().search([query], 1)[0][0]
     assert hit.edit == CAPITAL
@@ -94,11 +94,11 @@ def test_the_best_window_of_a_long_query_counts(cache: EditCache, encoder: StubE
 
 
 def test_queries_are_encoded_in_one_call(encoder: StubEncoder) -> None:
-    queries = make_queries(encoder, ["a", "b. " * 100, "斑马"])
+    queries = encode_queries(encoder, ["a", "b. " * 100, "斑马"])
     assert encoder.calls == 1
     assert [len(query.vectors) for query in queries] == [len(q.windows) for q in queries]
     assert queries[2].unknown_share == 1.0
-    assert make_queries(encoder, []) == []
+    assert encode_queries(encoder, []) == []
 
 
 def test_text_that_cannot_be_read_is_found_by_characters(
@@ -108,7 +108,7 @@ def test_text_that_cannot_be_read_is_found_by_characters(
     zebra = Fact("斑马的皮肤是什么颜色的？", "黑色")
     others = [Fact("x" * n + "的皮肤是什么颜色的" + "？" * n, "x", id=f"o{n}") for n in range(1, 4)]
     cache.add([panda, *others, zebra])
-    query = make_query(encoder, "斑马的皮肤是什么颜色的")
+    query = encode_query(encoder, "斑马的皮肤是什么颜色的")
     np.testing.assert_allclose(*encoder.encode([panda.question, zebra.question]), atol=1e-6)
     hits = cache.view().search([query], 2)[0]
     assert hits[0].edit == zebra
@@ -119,7 +119,7 @@ def test_text_that_cannot_be_read_is_found_by_characters(
 def test_the_same_text_is_always_found_even_past_k(cache: EditCache) -> None:
     same = [Fact(f"{' ' * n}What is IT?", str(n), id=f"same{n}") for n in range(5)]
     cache.add([*same, *(Fact(f"What is it {n}?", "x") for n in range(30))])
-    hits = cache.view().search([make_query(StubEncoder(), "what is it")], 3)[0]
+    hits = cache.view().search([encode_query(StubEncoder(), "what is it")], 3)[0]
     assert {hit.edit.id for hit in hits} == {edit.id for edit in same}
     assert {hit.score for hit in hits} == {1.0}
 
@@ -128,7 +128,7 @@ def test_only_selects_without_hiding_others_behind_the_k_nearest(cache: EditCach
     many = [Fact(f"What is the capital of country {n}?", "x") for n in range(400)]
     far = Fact("Zq?", "y", tags=("t",))
     cache.add([*many, far])
-    query = make_query(StubEncoder(), "What is the capital of country 7?")
+    query = encode_query(StubEncoder(), "What is the capital of country 7?")
     view = cache.view()
     assert far not in [hit.edit for hit in view.search([query], 5)[0]]
     chosen = view.search([query], 5, only=lambda edit: "t" in edit.tags)[0]
@@ -344,7 +344,7 @@ def test_eight_threads_see_whole_moments_only(cache: EditCache) -> None:
             assert {i[1:] for i in ids if i[0] == "l"} == {i[1:] for i in ids if i[0] == "r"}
             filed = {edit.id for edit in view.edits if edit.location}
             assert filed in [{edit.id for edit in each} for each in sets]
-            hits = view.search([make_query(StubEncoder(), "left 1-1")], 500)[0]
+            hits = view.search([encode_query(StubEncoder(), "left 1-1")], 500)[0]
             assert {hit.edit.id for hit in hits} == ids
             assert view.generation >= last
             last = view.generation

@@ -356,7 +356,7 @@ def test_the_same_alone_and_together():
         np.testing.assert_allclose(
             found.probability, [one.probability[0] for one in alone], atol=1e-4
         )
-        np.testing.assert_allclose(found.entailed, [one.follows[0] for one in alone], atol=1e-4)
+        np.testing.assert_allclose(found.entailed, [one.entailed[0] for one in alone], atol=1e-4)
     again = ScopeClassifier(ENCODER, two_stage_gate()).decide_batch(
         [asked(text) for text in texts], [hits(against)] * len(texts)
     )

@@ -14,7 +14,7 @@ from tests.small_gate import small_gate
 
 def test_an_edits_texts_are_encoded_once_however_much_is_asked_in_between(monkeypatch):
     monkeypatch.setattr(
-        classifier, "EncodingMemory", lambda encoder, size=4: EmbeddingCache(encoder, size)
+        classifier, "EmbeddingCache", lambda encoder, size=4: EmbeddingCache(encoder, size)
     )
     encoder = StubEncoder()
     gate = ScopeClassifier(encoder, small_gate())

@@ -26,7 +26,7 @@ def decide(*judged, threshold=0.8, near=0.5, **options):
 
 
 @pytest.mark.parametrize(
-    ("edit", "entailed", "route"),
+    ("edit", "follows", "route"),
     [
         (FACT, 0.0, "verbatim"),
         (FACT, 0.9, "reason"),

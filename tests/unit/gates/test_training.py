@@ -248,7 +248,7 @@ def test_a_gate_that_is_not_there_is_named(tmp_path):
 
 def test_the_shipped_gate_is_small_and_belongs_to_its_card():
     assert "default" in shipped_gates()
-    from errata.gates import _WEIGHTS
+    from errata.gates.load import _WEIGHTS
 
     stored = GateArtifact.load(_WEIGHTS / "default")
     assert 0.5 <= stored.threshold <= 1.0

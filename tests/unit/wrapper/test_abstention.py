@@ -219,7 +219,7 @@ def test_the_base_is_asked_by_itself_and_answers_alike(models, tokenizer, monkey
     # a model of random weights never ends; beginnings of answers are told of nothing
     assert complete_answers(models("gpt2"), tokenizer, QUERIES) == dict.fromkeys(QUERIES, "")
     assert beliefs.agrees(QUERIES[0], QUERIES) == (False,) * 4
-    monkeypatch.setattr("errata.reasoners.base_consistency.finished_answers", base_answers)
+    monkeypatch.setattr("errata.reasoners.base_consistency.complete_answers", base_answers)
     before = {k: v.clone() for k, v in models("gpt2").state_dict().items()}
     said = base_answers(models("gpt2"), tokenizer, QUERIES)
     told = beliefs.agrees(QUERIES[0], QUERIES)

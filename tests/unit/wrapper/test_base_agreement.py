@@ -164,7 +164,7 @@ def test_in_doubt_the_base_decides_and_stays_as_it_was(models, tokenizer, monkey
     said = dict.fromkeys(("Who wrote Faust?", "Who is the author of Faust?"), "Goethe")
     said["Who wrote Emma?"] = "Austen"
     monkeypatch.setattr(
-        "errata.reasoners.base_consistency.finished_answers",
+        "errata.reasoners.base_consistency.complete_answers",
         lambda b, t, texts: {x: said[x] for x in texts},
     )
     edit = Fact("Who wrote Faust?", "Marlowe")

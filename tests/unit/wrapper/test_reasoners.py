@@ -277,7 +277,7 @@ def test_a_fingerprint_is_of_the_weights_and_not_of_their_precision(models):
 
 def test_a_sharing_copy_has_the_tensors_and_not_the_modules(family, models):
     base = models(family)
-    twin = sharing_copy(base)
+    twin = sharing_copy(base, detached=False)
     assert [id(p) for p in twin.parameters()] == [id(p) for p in base.parameters()]
     assert [id(b) for b in twin.buffers()] == [id(b) for b in base.buffers()]
     assert not {id(m) for m in twin.modules()} & {id(m) for m in base.modules()}

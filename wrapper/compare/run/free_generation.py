@@ -98,7 +98,7 @@ class Asker:
         """
         import torch
 
-        from errata.output import forked_rng
+        from errata.generation.random_state import forked_rng
 
         ids, mask = self._encoded([question])
         start = ids.shape[1] if self._causal else 1

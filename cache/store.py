@@ -37,7 +37,7 @@ from errata.cache.storage.transaction import (
 )
 from errata.cache.view import Searchable, View
 
-__all__ = ["EditCache", "View", "make_queries", "make_query"]
+__all__ = ["EditCache", "View"]
 
 _LOG = logging.getLogger(__name__)
 

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from errata.cache.encoder import encode_query
 from errata.cache.errors import IndexMismatchError, StoreError, UnknownEdit
 from errata.cache.records import Fact, LanguagePatch, RegexPatch
 from errata.cache.storage import database
-from errata.cache.store import EditCache, encode_query
+from errata.cache.store import EditCache
 from tests.fakes import StubEncoder
 
 ROOT = Path(__file__).parents[3]

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from errata.cache.encoder import encode_queries, encode_query
 from errata.cache.errors import EditError, PatchError, PatchFolderError, StoreError, UnknownEdit
 from errata.cache.index.base import FlatIndex
 from errata.cache.records import Fact, LanguagePatch, RegexPatch, SourceLocation
-from errata.cache.store import EditCache, View, encode_queries, encode_query
+from errata.cache.store import EditCache, View
 from tests.fakes import StubEncoder
 
 ZEBRA = Fact("What colour is a zebra's skin?", "black")
@@ -361,7 +362,10 @@ def test_eight_threads_see_whole_moments_only(cache: EditCache) -> None:
 
 
 def test_the_cache_never_imports_torch() -> None:
-    modules = "store kinds files faiss_index conflicts consequence secrets patterns yaml_entries"
+    modules = (
+        "store patches.kinds patches.files index.faiss_index patches.conflicts text.then_clause "
+        "filters.secrets filters.regex patches.yaml"
+    )
     script = "".join(f"import errata.cache.{name}\n" for name in modules.split())
     script += "from errata.cache.patches.kinds import kinds\nkinds()\n"
     script += "import sys; print([m for m in ('torch', 'transformers') if m in sys.modules])"

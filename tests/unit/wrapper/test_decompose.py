@@ -277,7 +277,7 @@ def test_later_steps_tell_their_candidates(models, tokenizer):
     with wrapped(models, tokenizer, PIZZA, MONEY) as model:
         told = model.explain(PAYS)
         assert {c.edit_id for c in told.candidates} == {"pizza", "money"}
-        assert decision_json(told)["steps"] == 1
+        assert decision_json(told)["hops"] == 1
 
 
 def test_only_chosen_edits_are_put_in_and_secrets_stay_secret(models, tokenizer):

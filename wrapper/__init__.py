@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from errata import _moved
+
 if TYPE_CHECKING:
     from errata.cache.errors import ErrataError as ErrataError
     from errata.cache.records import Fact as Fact
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
     from errata.models.atlas import load_atlas as load_atlas
     from errata.trace import Answer as Answer
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
+
+_moved.install()
 
 _WHERE = {
     "Answer": "errata.trace",

@@ -6,7 +6,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import Literal
 
@@ -18,7 +17,6 @@ from errata.cache.text.normalize import (
     Words,
     placed_words,
     plain_words,
-    runs,
     unaccented,
     undotted,
 )
@@ -29,12 +27,6 @@ LONGEST = 6
 """Words of a name that is looked for; an alias may be longer."""
 SHORT = 4
 """Letters of a name up to which it has to be written with the same capitals: WHO is not who."""
-SMALL = 3
-"""Letters of a word that a name may be said without: the University of Oxford."""
-TYPO = 0.7
-"""Likeness of two words (:mod:`difflib`) from which one may be the other, mistyped."""
-SPELLING = 0.9
-"""Likeness from which two names are one in two spellings: Ilyich, Ilych."""
 HEAD = 2000
 """Characters of a text in which names are looked for."""
 
@@ -198,49 +190,6 @@ class NameIndex:
                 before = _ARTICLE.sub("", before) + ("the " if with_article else "")
             text = f"{before}{subject}{behind}"
         return text
-
-
-def means_another(text: str, edit: Edit) -> bool:
-    """Tell whether a text names, instead of a fact's subject, something else that is called alike.
-
-    Of the name it has only a part, or a word like one of it, which is another thing's own name:
-    Porto is no Porto Azzurro, and Niger is not mistyped where Nigeria stands. Not where the fact is
-    to fire, by a test of its own, without its whole name; and secrets are kept from whoever may
-    mean them.
-
-    :param text: any text.
-    :param edit: any edit; only facts are about a thing.
-    """
-    subject = _subject(edit)
-    own, words = plain_words(subject), plain_words(text)
-    said = set(words)
-    if not isinstance(edit, Fact) or edit.forget:
-        return False
-    if any(set(own) - set(plain_words(wanted)) for wanted in edit.tests.fires):
-        return False
-    missing = {word for word in own if len(word) > SMALL} - said
-    if not missing or not proper(subject):
-        return False
-    there = set(runs(words))
-    called = (*edit.aliases, *(name for name, _ in _called(subject)))
-    if any(plain_words(name) in there for name in called):
-        return False
-    alike = [one for word in missing for one in get_close_matches(word, said, 1, TYPO)]
-    if alike:  # mistyped, or another name
-        return any(_of_another((word,), own) for word in alike)
-    parts = [part for part in _inside(own) if part in there]
-    runs_there = [plain_words(text[slice(*run)]) for run in _runs(text)]
-    return any(
-        _of_another(part, own) and not any(part in _inside(run) for run in (*parts, *runs_there))
-        for part in parts
-    )
-
-
-def _of_another(part: Words, own: Words) -> bool:
-    """Tell whether a name is one of a single thing, and not one of the subject's, either."""
-    names = other_names().get(part, ())
-    called = {" ".join(plain_words(name)) for name in (*names, *names_besides().get(part, ()))}
-    return any(map(proper, names)) and not get_close_matches(" ".join(own), called, 1, SPELLING)
 
 
 def proper(name: str) -> bool:

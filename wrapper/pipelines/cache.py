@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import islice
 
 from errata.cache.records import Edit, Fact
-from errata.cache.text.aliases import AliasMatch, means_another
+from errata.cache.text.aliases import AliasMatch
 from errata.cache.text.normalize import plain_words
 from errata.completion import completed
 from errata.gates.base import Candidate, Decision, Gate
@@ -67,7 +67,6 @@ class CachePipeline:
         """
         if self._beliefs is not None and not decision.hit:
             decision = agreed(decision, edits, self._beliefs)
-        decision = _meant(decision)
         if again is None:
             return self._completed(self._answerable(self._worded(decision)), edits, wanted)
         if not decision.hit:
@@ -204,12 +203,6 @@ class CachePipeline:
         if fired:
             return replace(decision, fired=fired)
         return _missed(decision, decision.fired)
-
-
-def _meant(decision: Decision) -> Decision:
-    """Return the decision without edits about a thing that the query only has a part of."""
-    others = [edit for edit in decision.fired if means_another(decision.effective_query, edit)]
-    return _missed(decision, others) if others else decision
 
 
 def _missed(decision: Decision, edits: Sequence[Edit]) -> Decision:

@@ -24,7 +24,10 @@ UNREADABLE_SHARE = 0.2
 _MARGIN = 8
 """Candidates beyond k, so that nearly equal ones are cut by their own scores."""
 
-Chosen = Callable[[Edit], bool]
+_RESTRICTED_VIEWS = 8
+"""Views of other selections that a view keeps, each with its own indexes of names and answers."""
+
+EditPredicate = Callable[[Edit], bool]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +51,7 @@ class View:
     :param edits: every edit, in order, in force or not.
     :param searchable: the indexes over them.
     :param today: the day dates are judged by.
+    :param superseding: which edits supersede others; all in force unless given.
     """
 
     def __init__(
@@ -56,16 +60,46 @@ class View:
         edits: Iterable[Edit],
         searchable: Searchable,
         today: datetime.date,
+        superseding: EditPredicate | None = None,
     ) -> None:
         self.generation = generation
         self.today = today
-        self.edits = in_force(edits, today)
+        self._dated = tuple(edit for edit in edits if edit.in_force(today))
+        self.edits = in_force(self._dated, today, superseding)
         self.by_id: Mapping[str, Edit] = MappingProxyType({edit.id: edit for edit in self.edits})
         self._searchable = searchable
+        self._superseding = [edit for edit in self._dated if edit.supersedes]
+        self._restricted: dict[frozenset[str], View] = {}
 
     def __len__(self) -> int:
         """Return the number of edits in force."""
         return len(self.edits)
+
+    def restricted(self, allowed: EditPredicate) -> View:
+        """Return the view in which only the edits that a caller allows supersede others.
+
+        With ``edits={"tags": ["eu"]}``, an edit without that tag neither answers nor keeps the one
+        it supersedes from answering. The edits that are not allowed are still in the view:
+        :meth:`search` leaves them out by ``only``.
+
+        :param allowed: the caller's selection.
+        """
+        excluded = frozenset(edit.id for edit in self._superseding if not allowed(edit))
+        if not excluded:
+            return self
+        view = self._restricted.get(excluded)
+        if view is None:
+            view = View(
+                self.generation,
+                self._dated,
+                self._searchable,
+                self.today,
+                lambda edit: edit.id not in excluded,
+            )
+            if len(self._restricted) >= _RESTRICTED_VIEWS:
+                self._restricted.clear()
+            self._restricted[excluded] = view
+        return view
 
     def regexes(self, target: Literal["query", "output"]) -> tuple[RegexPatch, ...]:
         """Return the regex patches on that text, highest priority first, else in order."""
@@ -81,7 +115,7 @@ class View:
         )
 
     def search(
-        self, queries: Sequence[Query], k: int = 16, only: Chosen | None = None
+        self, queries: Sequence[Query], k: int = 16, only: EditPredicate | None = None
     ) -> list[list[Hit]]:
         """Return the edits near each query, best first; facts and language patches only.
 
@@ -93,7 +127,8 @@ class View:
 
         :param queries: encoded by the cache's own encoder.
         :param k: how many at most for each query, those found by their answers aside.
-        :param only: which edits may be found; all in force unless given.
+        :param only: which edits may be found; all in force unless given. Which supersede others,
+            :meth:`restricted` says.
         """
         allowed = _Allowed(self.by_id, only)
         found = self._nearest(queries, k, allowed)
@@ -195,7 +230,7 @@ class View:
 class _Allowed:
     """The ids that may be found; whether one may is asked once."""
 
-    def __init__(self, by_id: Mapping[str, Edit], only: Chosen | None) -> None:
+    def __init__(self, by_id: Mapping[str, Edit], only: EditPredicate | None) -> None:
         self._by_id = by_id
         self._only = only
         self._known: dict[str, bool] = {}
@@ -210,15 +245,23 @@ class _Allowed:
         return known
 
 
-def in_force(edits: Iterable[Edit], today: datetime.date) -> tuple[Edit, ...]:
+def in_force(
+    edits: Iterable[Edit], today: datetime.date, superseding: EditPredicate | None = None
+) -> tuple[Edit, ...]:
     """Return the edits whose dates include the day and that no such edit supersedes, in order.
 
     :param edits: all edits.
     :param today: the day.
+    :param superseding: which edits supersede others; all whose dates include the day unless given.
     """
     dated = [edit for edit in edits if edit.in_force(today)]
-    replaced = {name for edit in dated for name in edit.supersedes}
-    return tuple(edit for edit in dated if edit.id not in replaced)
+    superseded = {
+        name
+        for edit in dated
+        if edit.supersedes and (superseding is None or superseding(edit))
+        for name in edit.supersedes
+    }
+    return tuple(edit for edit in dated if edit.id not in superseded)
 
 
 def _enough(result: SearchResult, k: int, allowed: _Allowed) -> bool:

@@ -11,6 +11,7 @@ from typing import Literal
 from errata.cache.filters.regex import substitute
 from errata.cache.index.characters import normalise
 from errata.cache.records import Edit, Fact, LanguagePatch, RegexPatch
+from errata.cache.view import in_force
 
 ConflictKind = Literal["two answers", "shadowed question", "rewritten answer", "expired", "pending"]
 
@@ -41,8 +42,7 @@ def conflicts(edits: Iterable[Edit], today: datetime.date | None = None) -> tupl
     """
     day = today or datetime.date.today()
     everything = tuple(edits)
-    replaced = {name for edit in everything if edit.in_force(day) for name in edit.supersedes}
-    live = [edit for edit in everything if edit.in_force(day) and edit.id not in replaced]
+    live = in_force(everything, day)
     return (*_dates(everything, day), *_two_answers(live), *_rewritten(live))
 
 

@@ -260,8 +260,6 @@ def agreed(decision: Decision, edits: Sequence[Edit], beliefs: BaseConsistency) 
     fired = sorted(
         (edit for edit in edits if edit.id in sure), key=lambda e: (-e.priority, place[e.id])
     )
-    gone = {old for edit in fired for old in edit.supersedes}
-    fired = [edit for edit in fired if edit.id not in gone]
     if not fired:
         return decision
     return replace(

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from errata.cache.records import Edit, Fact
+from errata.cache.text.normalize import fold_secret
 
 _LONGEST = 10_000
 
@@ -43,7 +43,7 @@ def hash_secret(text: str, salt: str | None = None) -> str:
     :param salt: any text without a colon; random unless given.
     :raises ValueError: if nothing but white space is left of the secret, or the salt has a colon.
     """
-    folded = _fold(text)[0]
+    folded = fold_secret(text)[0]
     if not folded:
         raise ValueError("the secret is empty: there is nothing to hash")
     salt = secrets.token_hex(8) if salt is None else salt
@@ -76,7 +76,7 @@ def parse_secret_hash(text: str, shortest: int = 1) -> SecretHash:
 
 def plain_length(text: str) -> int:
     """Return the number of characters that count: folded, without white space."""
-    return len(_fold(text)[0])
+    return len(fold_secret(text)[0])
 
 
 class SecretGuard:
@@ -91,7 +91,7 @@ class SecretGuard:
         for fact in facts:
             if not isinstance(fact, Fact):
                 continue
-            if fact.secret is not None and (folded := _fold(fact.secret)[0]):
+            if fact.secret is not None and (folded := fold_secret(fact.secret)[0]):
                 plain[folded] = None
             if fact.secret_hash is not None:
                 hashed[parse_secret_hash(fact.secret_hash)] = None
@@ -116,7 +116,7 @@ class SecretGuard:
         """
         if not self:
             return []
-        folded, origin = _fold(text)
+        folded, origin = fold_secret(text)
         spans = [
             (origin[start], origin[start + length - 1] + 1)
             for start, length in [*self._find_plain(folded), *self._find_hashed(folded)]
@@ -141,17 +141,3 @@ class SecretGuard:
             for start in range(len(folded) - secret.length + 1):
                 if secret.matches(folded[start : start + secret.length]):
                     yield start, secret.length
-
-
-def _fold(text: str) -> tuple[str, list[int]]:
-    """Return the characters that count, and for each the position it comes from."""
-    folded: list[str] = []
-    origin: list[int] = []
-    for place, char in enumerate(text):
-        if "\ud800" <= char <= "\udfff":
-            char = "\ufffd"
-        for piece in unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", char).casefold()):
-            if not piece.isspace():
-                folded.append(piece)
-                origin.append(place)
-    return "".join(folded), origin

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
-from errata.cache.index.characters import normalise
 from errata.cache.records import Edit, Fact
-from errata.cache.text.normalize import LONGEST, runs
+from errata.cache.text.normalize import LONGEST, normalize_query, word_ngrams
 
 _MARKS = ',;:!?()[]"“”„«»…'
 
@@ -33,7 +32,7 @@ class AnswerIndex:
 
         :param text: any text.
         """
-        return {key for run in runs(_words(text)) for key in self._ids.get(run, ())}
+        return {key for run in word_ngrams(_words(text)) for key in self._ids.get(run, ())}
 
 
 @lru_cache(maxsize=65536)
@@ -43,5 +42,5 @@ def _words_of(answer: str) -> tuple[str, ...]:
 
 
 def _words(text: str) -> tuple[str, ...]:
-    bare = (word.lstrip(_MARKS).rstrip(f"{_MARKS}.") for word in normalise(text).split())
+    bare = (word.lstrip(_MARKS).rstrip(f"{_MARKS}.") for word in normalize_query(text).split())
     return tuple(word.removesuffix("'s").removesuffix("’s") for word in bare if word)

@@ -7,35 +7,21 @@ tombstone, and when those are a fifth of it, it is built anew. So copies are che
 from __future__ import annotations
 
 import heapq
-import unicodedata
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from errata.cache.text.normalize import normalize_query
+
 _LEAST_TAIL = 256
-_TRAILING = frozenset({"Po", "Pd", "Pe", "Pf", "Ps", "Pi"})
-
-
-def normalise(text: str) -> str:
-    """Return the text as it is compared: NFKC, casefolded, white space and trailing marks folded.
-
-    :param text: any text.
-    """
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    words = " ".join(folded.split())
-    end = len(words)
-    while end and (words[end - 1] == " " or unicodedata.category(words[end - 1]) in _TRAILING):
-        end -= 1
-    # A text of nothing but punctuation would otherwise equal every other such text.
-    return words[:end] or words
 
 
 def bigrams(text: str) -> frozenset[str]:
-    """Return the pairs of neighbouring characters of a normalised text; of one character, itself.
+    """Return the pairs of neighbouring characters of a normalized text; of one character, itself.
 
-    :param text: a text that :func:`normalise` returned.
+    :param text: a text that :func:`errata.cache.text.normalize.normalize_query` returned.
     """
     if len(text) < 2:
         return frozenset([text] if text else [])
@@ -82,7 +68,7 @@ class CharacterIndex:
         """
         self.remove(texts)
         for key, text in texts.items():
-            folded = normalise(text)
+            folded = normalize_query(text)
             self._texts[key] = folded
             self._same[folded] = (*self._same.get(folded, ()), key)
             self._tail[key] = bigrams(folded)
@@ -110,8 +96,8 @@ class CharacterIndex:
         return count
 
     def same(self, text: str) -> tuple[str, ...]:
-        """Return the ids whose text is the same once normalised, in the order they were added."""
-        return self._same.get(normalise(text), ())
+        """Return the ids whose text is the same once normalized, in the order they were added."""
+        return self._same.get(normalize_query(text), ())
 
     def search(
         self, text: str, k: int, allowed: Container[str] | None = None
@@ -123,7 +109,7 @@ class CharacterIndex:
         :param allowed: the ids that may be found; all unless given.
         :return: id and coefficient, 0 < coefficient <= 1.
         """
-        wanted = bigrams(normalise(text))
+        wanted = bigrams(normalize_query(text))
         found: list[tuple[str, float]] = []
         for key, score in self._main_scores(wanted):
             if len(found) == k:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from errata.cache.filters.regex import substitute
-from errata.cache.index.characters import normalise
 from errata.cache.records import Edit, Fact, LanguagePatch, RegexPatch
+from errata.cache.text.normalize import normalize_query
 from errata.cache.view import in_force
 
 ConflictKind = Literal["two answers", "shadowed question", "rewritten answer", "expired", "pending"]
@@ -85,7 +85,7 @@ def _two_answers(edits: Sequence[Edit]) -> list[Conflict]:
 def _claim(edit: Edit) -> tuple[str, ...]:
     if isinstance(edit, RegexPatch):
         return (edit.kind, edit.target, edit.pattern)
-    return (edit.kind, normalise(edit.scope))
+    return (edit.kind, normalize_query(edit.scope))
 
 
 def _says(edit: Edit) -> str:

@@ -16,8 +16,8 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from errata.cache.errors import PatchError, PatchFolderError
-from errata.cache.index.characters import normalise
 from errata.cache.records import Edit, PatchTests, SourceLocation
+from errata.cache.text.normalize import normalize_query
 
 At = tuple[str | int, ...]
 S = TypeVar("S", bound=BaseModel)
@@ -180,9 +180,9 @@ class CommonShape(BaseModel):
                     at=("until",),
                 )
             )
-        fires = {normalise(text) for text in self.tests.fires}
+        fires = {normalize_query(text) for text in self.tests.fires}
         for number, text in enumerate(self.tests.silent):
-            if normalise(text) in fires:
+            if normalize_query(text) in fires:
                 problems.append(
                     PatchError(
                         f"tests: {text!r} stands under fires and under silent: keep one",

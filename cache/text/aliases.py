@@ -13,12 +13,12 @@ from errata.cache.errors import EditError
 from errata.cache.records import Edit, Fact
 from errata.cache.text.name_list import names_besides, other_names
 from errata.cache.text.normalize import (
-    Placed,
+    WordOffsets,
     Words,
-    placed_words,
     plain_words,
-    unaccented,
-    undotted,
+    strip_accents,
+    strip_initials_dots,
+    words_with_offsets,
 )
 from errata.cache.text.spacing import needs_space
 from errata.cache.text.subject import OPENERS, Span, names_in, subject_of
@@ -104,7 +104,7 @@ class NameIndex:
         :param text: any text; names are looked for in its first :data:`HEAD` characters.
         """
         head = text[:HEAD]
-        words = list(placed_words(head))
+        words = list(words_with_offsets(head))
         places = _places(words, self._longest)
         named = (*self._named(head, places), *self._likely(head, words))
         found = {one[:3]: one[3] for one in sorted(named, key=lambda one: one[3])}
@@ -163,7 +163,7 @@ class NameIndex:
                     yield span, key, name.subject, single and _sure(name, key, text, span)
 
     def _likely(
-        self, text: str, words: Sequence[Placed]
+        self, text: str, words: Sequence[WordOffsets]
     ) -> Iterator[tuple[Span, Words, Words, bool]]:
         """Yield what a name is that has a subject in it, or that stands in one subject only."""
         for run in _runs(text):
@@ -232,7 +232,7 @@ def _called(subject: str) -> tuple[tuple[str, Source], ...]:
     return tuple(found.items())
 
 
-def _places(words: Sequence[Placed], longest: int) -> dict[Words, list[Span]]:
+def _places(words: Sequence[WordOffsets], longest: int) -> dict[Words, list[Span]]:
     """Return where words stand together, the longest first."""
     found: dict[Words, list[Span]] = defaultdict(list)
     for size in range(min(longest, len(words)), 0, -1):
@@ -251,8 +251,8 @@ def _inside(words: Words) -> Iterator[Words]:
 
 def _undotted(written: str) -> Words:
     """Return the words of a name with initials as they are without their dots, or none."""
-    bare = undotted(written)
-    return () if bare == written else tuple(word for word, _, _ in placed_words(bare))
+    bare = strip_initials_dots(written)
+    return () if bare == written else tuple(word for word, _, _ in words_with_offsets(bare))
 
 
 def _runs(text: str) -> list[Span]:
@@ -291,7 +291,7 @@ def _written(name: _Name, text: str, span: Span, runs: Sequence[Span]) -> bool:
 
 def _same_letters(here: str, name: str) -> bool:
     """Tell whether a text has a name's letters and capitals, whatever its accents and dots."""
-    return unaccented(here).replace(".", "") == unaccented(name).replace(".", "")
+    return strip_accents(here).replace(".", "") == strip_accents(name).replace(".", "")
 
 
 def _sure(name: _Name, key: Words, text: str, span: Span) -> bool:

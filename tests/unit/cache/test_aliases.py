@@ -17,7 +17,7 @@ from errata.cache.patches.kinds import parse_edit
 from errata.cache.records import PatchTests
 from errata.cache.text import name_list
 from errata.cache.text.aliases import NameIndex
-from errata.cache.text.normalize import placed_words, plain_words
+from errata.cache.text.normalize import plain_words, words_with_offsets
 from errata.cli import app
 from errata.commands.ask import _verdict
 from errata.commands.output import decision_json
@@ -150,7 +150,7 @@ def test_only_facts_of_that_subject_are_meant():
 
 @given(st.text(max_size=40))
 def test_words_know_their_places(text):
-    for word, start, end in placed_words(text):
+    for word, start, end in words_with_offsets(text):
         assert 0 <= start < end <= len(text) and word
         assert plain_words(text[start:end]) in ((word,), ())  # "the" alone is no name
 

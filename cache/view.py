@@ -16,7 +16,7 @@ from errata.cache.index.answers import AnswerIndex
 from errata.cache.index.base import SearchResult, VectorIndex
 from errata.cache.index.characters import CharacterIndex
 from errata.cache.records import Edit, Fact, Hit, Query, RegexPatch, Vector
-from errata.cache.text.aliases import AliasMatch, NameIndex
+from errata.cache.text.aliases import AliasIndex, AliasMatch
 
 UNREADABLE_SHARE = 0.2
 """From this share of unknown tokens on, candidates come from characters too."""
@@ -107,7 +107,7 @@ class View:
 
     @cached_property
     def secrets(self) -> tuple[Fact, ...]:
-        """The facts in force that have a secret, for :class:`errata.cache.filters.secrets.SecretGuard`."""
+        """The facts in force that have a secret, as a ``SecretGuard`` takes them."""
         return tuple(
             edit
             for edit in self.edits
@@ -151,7 +151,7 @@ class View:
 
         :param text: a query.
         """
-        return self._names.renamed(text)
+        return self._aliases.matches(text)
 
     @cached_property
     def _regexes(self) -> Mapping[str, tuple[RegexPatch, ...]]:
@@ -167,8 +167,8 @@ class View:
         return AnswerIndex(self.edits)
 
     @cached_property
-    def _names(self) -> NameIndex:
-        return NameIndex(self.edits)
+    def _aliases(self) -> AliasIndex:
+        return AliasIndex(self.edits)
 
     @cached_property
     def _hidden(self) -> int:

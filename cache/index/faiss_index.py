@@ -117,7 +117,7 @@ class FaissIndex:
         write_index(path, data, facts)
 
     def load(self, path: Path) -> None:
-        """Take over what :meth:`save` wrote; see :meth:`errata.cache.index.base.VectorIndex.load`."""
+        """Load what :meth:`save` wrote; see ``VectorIndex.load``."""
         data, facts = read_index(path, self.dimension)
         ids = tuple(facts["ids"])
         main = None

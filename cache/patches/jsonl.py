@@ -12,6 +12,7 @@ from typing import Any
 
 from errata.cache.errors import PatchError
 from errata.cache.records import SourceLocation
+from errata.cache.storage.json_lines import json_lines, numbered
 
 At = tuple[str | int, ...]
 Plain = str | list[Any] | dict[str, Any]
@@ -46,31 +47,27 @@ def read_json_lines(text: str, path: str) -> tuple[list[Entry], list[PatchError]
     :param text: the file's text.
     :param path: the file, for messages.
     """
-    entries: list[Entry] = []
     problems: list[PatchError] = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            body = _as_typed(_decode(line), 0)
-        except json.JSONDecodeError as error:
+
+    def on_error(number: int, error: ValueError | RecursionError) -> None:
+        if isinstance(error, json.JSONDecodeError):
             message = (
                 f"not JSON at character {error.pos + 1} ({error.msg}): write one object a line, "
                 'such as {"question": "…", "answer": "…"}'
             )
-            problems.append(PatchError(message, SourceLocation(path, number)))
-        except (ValueError, RecursionError) as error:
-            message = str(error) if isinstance(error, ValueError) else "nested too deep"
-            problems.append(PatchError(message, SourceLocation(path, number)))
         else:
-            entries.append(Entry(body, number))
-    return entries, problems
+            message = str(error) if isinstance(error, ValueError) else "nested too deep"
+        problems.append(PatchError(message, SourceLocation(path, number)))
+
+    lines = json_lines(numbered(text.split("\n")), on_error, _decode)
+    return [Entry(body, number) for number, body in lines], problems
 
 
 def _decode(line: str) -> object:
-    return json.loads(
+    value = json.loads(
         line, parse_float=str, parse_int=str, parse_constant=str, object_pairs_hook=_pairs
     )
+    return _as_typed(value, 0)
 
 
 def _pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:

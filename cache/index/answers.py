@@ -1,4 +1,4 @@
-"""Facts found by their answer: whoever asks what Gitega is the capital of names no country."""
+"""Finding facts by their answer: "What is Gitega the capital of?" does not name the country."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _MARKS = ',;:!?()[]"“”„«»…'
 
 
 class AnswerIndex:
-    """Finds the facts whose answer a text names; never changed once built.
+    """Finds the facts whose answer is mentioned in a text; never changed once built.
 
-    Where words are not spaced, as in Chinese, only a text that is the answer names it.
+    In languages without spaces, such as Chinese, only a text equal to the answer mentions it.
 
-    :param edits: all edits; what is to be forgotten has no answer to be found by.
+    :param edits: all edits; facts with ``forget`` are left out.
     """
 
     def __init__(self, edits: Iterable[Edit]) -> None:
@@ -27,8 +27,8 @@ class AnswerIndex:
                 if 0 < len(words) <= LONGEST:
                     self._ids.setdefault(words, []).append(edit.id)
 
-    def named(self, text: str) -> set[str]:
-        """Return the ids of the facts whose answer stands in a text, as words of their own.
+    def mentioned(self, text: str) -> set[str]:
+        """Return the ids of the facts whose answer is a word n-gram of a text.
 
         :param text: any text.
         """

@@ -1,7 +1,7 @@
-"""Candidates by characters, for text the encoder cannot read (to it, 斑马 and 熊猫 are the same).
+"""Candidates by characters, for text of unknown tokens: 斑马 and 熊猫 have one encoding.
 
-The index is built once and never changed: additions go into a small tail, removals leave a
-tombstone, and when those are a fifth of it, it is built anew. So copies are cheap and share it.
+The postings are never changed once built, so that copies share them: additions go into a small
+tail, removals leave a tombstone, and at a fifth of both the postings are rebuilt.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def bigrams(text: str) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Postings:
-    """Which rows hold which bigram; never changed once built."""
+    """The rows with each bigram; never changed once built."""
 
     ids: tuple[str, ...] = ()
     sizes: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
@@ -38,7 +38,7 @@ class _Postings:
 
 
 class CharacterIndex:
-    """Finds texts by their characters: the same text, or one that shares many bigrams."""
+    """Finds the same text, or texts that share many bigrams."""
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
@@ -52,7 +52,7 @@ class CharacterIndex:
         return len(self._texts)
 
     def copy(self) -> CharacterIndex:
-        """Return an index that changes independently of this one."""
+        """Return an independent index."""
         other = CharacterIndex()
         other._texts = dict(self._texts)
         other._same = dict(self._same)
@@ -62,7 +62,7 @@ class CharacterIndex:
         return other
 
     def add(self, texts: Mapping[str, str]) -> None:
-        """Add texts by id; an id that is there already gets the new text.
+        """Add texts by id, replacing those of ids that are present.
 
         :param texts: id to text.
         """
@@ -72,10 +72,10 @@ class CharacterIndex:
             self._texts[key] = folded
             self._same[folded] = (*self._same.get(folded, ()), key)
             self._tail[key] = bigrams(folded)
-        self._fold()
+        self._compact()
 
     def remove(self, ids: Iterable[str]) -> int:
-        """Remove texts; unknown ids are passed over.
+        """Remove texts; unknown ids are skipped.
 
         :return: how many were removed.
         """
@@ -85,14 +85,14 @@ class CharacterIndex:
             if folded is None:
                 continue
             count += 1
-            rest = tuple(other for other in self._same[folded] if other != key)
-            if rest:
-                self._same[folded] = rest
+            others = tuple(other for other in self._same[folded] if other != key)
+            if others:
+                self._same[folded] = others
             else:
                 del self._same[folded]
             if self._tail.pop(key, None) is None:
                 self._dead.add(key)
-        self._fold()
+        self._compact()
         return count
 
     def same(self, text: str) -> tuple[str, ...]:
@@ -106,7 +106,7 @@ class CharacterIndex:
 
         :param text: any text.
         :param k: how many at most.
-        :param allowed: the ids that may be found; all unless given.
+        :param allowed: ids to search among; all unless given.
         :return: id and coefficient, 0 < coefficient <= 1.
         """
         wanted = bigrams(normalize_query(text))
@@ -123,7 +123,7 @@ class CharacterIndex:
         return heapq.nsmallest(k, found, key=lambda item: (-item[1], item[0]))
 
     def _main_scores(self, wanted: frozenset[str]) -> Iterator[tuple[str, float]]:
-        """Yield id and coefficient of the rows built in that share a bigram, best first."""
+        """Yield id and coefficient of the postings' rows that share a bigram, best first."""
         main = self._main
         lists = [main.rows[pair] for pair in wanted if pair in main.rows]
         if not lists:
@@ -133,7 +133,7 @@ class CharacterIndex:
         for row in np.argsort(-scores, kind="stable")[: np.count_nonzero(shared)].tolist():
             yield main.ids[row], float(scores[row])
 
-    def _fold(self) -> None:
+    def _compact(self) -> None:
         if len(self._tail) + len(self._dead) <= max(_LEAST_TAIL, len(self._main.ids) // 5):
             return
         rows: dict[str, list[int]] = {}

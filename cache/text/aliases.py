@@ -1,4 +1,4 @@
-"""Finding what a text calls by another name than the facts do: Bombay, NYC, Kilimanjaro."""
+"""Finding aliases of the subjects of facts in a text: Bombay, NYC, Kilimanjaro."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class AliasMatch:
     """A text in which a name is replaced by the one that facts use.
 
     :param text: the text.
-    :param name: the plain words of the name that stood there.
+    :param name: the plain words of the name that was replaced.
     :param edits: the facts with that subject.
     :param certain: whether the name means this subject only; else it may mean something else.
     """
@@ -72,7 +72,7 @@ class _Alias:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A place in a text where another name of a subject stands."""
+    """A span of a text that may be another name of a subject."""
 
     span: Span
     name: Words
@@ -153,7 +153,7 @@ class AliasIndex:
         return [*spelling, *self._aliases.get(words, ())]
 
     def _by_name(self, text: str, spans_of: Mapping[Words, Sequence[Span]]) -> Iterator[_Candidate]:
-        """Yield the places where a whole alias of a subject stands, the longest first."""
+        """Yield the spans that are an alias of a subject, the longest first."""
         for written in sorted(self._unspaced, key=len, reverse=True):
             subject = self._unspaced[written]
             if written in text and self._subjects[subject] not in text:
@@ -218,7 +218,7 @@ def proper(name: str) -> bool:
 def synonyms() -> Mapping[Words, tuple[str, ...]]:
     """Return all names of what a name means, itself among them, by its plain words.
 
-    Plain words that stand for two meanings are left out.
+    Plain words with two meanings are left out.
     """
     meanings = [tuple(n for n in names if not n.startswith("~")) for names in _meanings()]
     keys = Counter(key for names in meanings for key in set(map(plain_words, names)))
@@ -330,7 +330,7 @@ def _within(span: Span, other: Span) -> bool:
 
 
 def _may_stand(alias: _Alias, text: str, span: Span, runs: Sequence[Span]) -> bool:
-    """Return whether an alias may be what stands there: no longer name, and no common word."""
+    """Return whether a span may be the alias: part of no longer name, and no common word."""
     here, bare = text[slice(*span)], _THE.sub("", alias.written).strip(".!?")
     lower = here == here.casefold()
     if not lower and any(_within(span, run) and span != run for run in runs):

@@ -8,7 +8,7 @@ All other modules compare text by one of these:
 - :func:`fold_secret`: characters without white space, decomposed; saved hashes depend on it.
 - :func:`words_with_offsets` and :func:`plain_words`: words without accents; for names.
 
-The words of the gates (:mod:`errata.gates.text`) stand apart: trained weights depend on them.
+The words of the gates (:mod:`errata.gates.text`) are separate: trained weights depend on them.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def word_ngrams(words: Words) -> Iterator[Words]:
 
 
 def contains_any(text: str, names: Set[Words]) -> bool:
-    """Return whether one of the names stands in a text.
+    """Return whether a text contains one of the names.
 
     :param text: any text.
     :param names: plain words each.

@@ -185,7 +185,7 @@ class CommonSchema(BaseModel):
             if normalize_query(text) in fires:
                 problems.append(
                     PatchError(
-                        f"tests: {text!r} is under both fires and silent: keep one",
+                        f"tests: {text!r} is under fires and under silent: keep one",
                         at=("tests", "silent", number),
                     )
                 )

@@ -1,4 +1,4 @@
-"""The contract of a sentence encoder (the cache itself never imports torch)."""
+"""The protocol of a sentence encoder; the cache never imports torch."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from errata.cache.records import Query, Vector
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Turns texts into unit vectors.
+    """Encodes texts as unit vectors.
 
-    Contract: a text's row is equal up to 1e-5 alone or in any batch.
+    Contract: a text's vector is equal up to 1e-5 alone or in any batch.
     """
 
     @property
@@ -32,16 +32,16 @@ class Encoder(Protocol):
         """Return float32 [n, d], rows of length 1."""
 
     def unknown_share(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """Return, for each text, the share of its tokens the encoder does not know, [n]."""
+        """Return the share of unknown tokens of each text, float64 [n]."""
 
     def windows(self, text: str) -> tuple[str, ...]:
-        """Return the text itself, or its sentence windows where it is longer than is read."""
+        """Return the text, or its sentence windows where it exceeds the maximum length."""
 
 
 def encode_query(encoder: Encoder, text: str) -> Query:
     """Return one text, encoded.
 
-    :param encoder: the encoder of the cache that will be asked.
+    :param encoder: the encoder of the cache to search.
     :param text: the question.
     """
     return encode_queries(encoder, [text])[0]
@@ -50,7 +50,7 @@ def encode_query(encoder: Encoder, text: str) -> Query:
 def encode_queries(encoder: Encoder, texts: Sequence[str]) -> list[Query]:
     """Return texts, encoded: all windows of all texts in one call of the encoder.
 
-    :param encoder: the encoder of the cache that will be asked.
+    :param encoder: the encoder of the cache to search.
     :param texts: the questions.
     """
     if not texts:
@@ -68,10 +68,10 @@ def encode_queries(encoder: Encoder, texts: Sequence[str]) -> list[Query]:
 
 
 def encode_checked(encoder: Encoder, texts: Sequence[str]) -> Vector:
-    """Return the encoder's vectors, float32 [n, d], having checked that they are what it promises.
+    """Return the encoder's vectors, float32 [n, d], after checking shape and numbers.
 
-    :param encoder: any encoder; its own exceptions pass through.
-    :param texts: what to encode.
+    :param encoder: any encoder; its exceptions pass through.
+    :param texts: the texts to encode.
     :raises IndexMismatchError: if shape or numbers are wrong.
     """
     vectors = checked_vectors(encoder.encode(texts), encoder.dimension)

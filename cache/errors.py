@@ -4,16 +4,16 @@
 
     ErrataError
     ├── PatchError            a patch, or a file under patches/, is wrong (carries file:line)
-    │   └── PatchFolderError  refused whole: holds every PatchError found in a folder
-    ├── EditError             an edit cannot be made, found or taken back
+    │   └── PatchFolderError  a folder is refused: holds every PatchError found in it
+    ├── EditError             an edit cannot be made, found or retracted
     │   ├── UnsupportedEdit   this backend or reasoner cannot make this kind of edit
     │   └── UnknownEdit       no edit of that id is in force
     ├── StoreError            the cache on disk is damaged, foreign or from a newer errata
     │   └── IndexMismatchError  vectors of another encoder, another width, or a duplicate id
     ├── ModelError            a model folder, a shipped model or gate cannot be loaded
-    ├── GenerationError       something asked of `generate` that a corrected row cannot honour
+    ├── GenerationError       an option of `generate` that does not work on corrected rows
     ├── MissingExtra          an optional package is not installed; names the extra
-    └── BackendBusy           another thread holds the model while a backend changes it
+    └── BackendBusy           a backend in another thread is changing the model
 
 Every message says what was expected, what was found, and what to do next.
 """
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 
 class ErrataError(Exception):
-    """The root of every error errata raises on purpose."""
+    """The base class of errata's errors."""
 
 
 class PatchError(ErrataError):
     """A patch is wrong.
 
-    :param message: what is wrong and how to mend it.
+    :param message: what is wrong and how to fix it.
     :param where: the file and line of the patch, when it came from a file.
-    :param at: the keys (and list positions) that lead to what is wrong inside the entry.
+    :param at: the keys and list positions that lead to the problem inside the entry.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class PatchError(ErrataError):
 
 
 class PatchFolderError(PatchError):
-    """Several problems at once: of a folder, refused whole, of one file or of one entry.
+    """Several problems at once: of a folder, of one file or of one entry.
 
     :param problems: every problem found, in file and line order.
     """
@@ -63,7 +63,7 @@ class PatchFolderError(PatchError):
 
 
 class EditError(ErrataError):
-    """An edit cannot be made, found or taken back."""
+    """An edit cannot be made, found or retracted."""
 
 
 class UnsupportedEdit(EditError):
@@ -99,7 +99,7 @@ class ModelError(ErrataError):
 
 
 class GenerationError(ErrataError, ValueError):
-    """Something was asked of ``generate`` that cannot be honoured on a corrected row."""
+    """An option of ``generate`` does not work on rows whose answer is corrected."""
 
 
 class MissingExtra(ErrataError, ImportError):

@@ -1,7 +1,6 @@
-"""Typed records: the edits, where they came from, and what a search returns.
+"""Typed records: edits, their sources, queries and hits.
 
-All are frozen: an edit in force never changes, it is replaced. This module imports nothing of
-errata, so everything may import it.
+All are frozen: an edit is replaced, never changed. This module imports nothing of errata.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ from numpy.typing import NDArray
 Vector = NDArray[np.float32]
 
 REFUSAL = "I can't share that."
-"""What a `forget` patch answers when it does not say anything else."""
+"""The answer of a `forget` patch without an answer."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class SourceLocation:
     """A line of a file, printed as ``path:line``.
 
-    :param path: the file, as the person named it.
+    :param path: the file, as it was named.
     :param line: line number, from 1.
     """
 
@@ -39,7 +38,7 @@ class SourceLocation:
 
 @dataclass(frozen=True, slots=True)
 class PatchTests:
-    """A patch's own tests.
+    """The tests of a patch.
 
     :param fires: queries on which the patch must fire.
     :param silent: queries on which it must not.
@@ -51,18 +50,18 @@ class PatchTests:
 
 @dataclass(frozen=True, kw_only=True)
 class Edit:
-    """What every kind of edit has in common; use a subclass.
+    """The fields that every kind of edit has; use a subclass.
 
-    :param id: stable identity; a hash of the content unless given.
+    :param id: stable identity; unless given, a hash of the content.
     :param source: where the knowledge comes from (a URL, a ticket).
-    :param author: who wrote the patch.
+    :param author: the author of the patch.
     :param tags: free labels, selectable by ``generate(..., edits={"tags": [...]})``.
-    :param priority: the higher wins where two edits claim the same query.
-    :param supersedes: ids of edits that this one replaces.
+    :param priority: the higher wins where two edits fire on one query.
+    :param supersedes: ids of edits that are out of force while this one is in force.
     :param valid_from: first day in force.
     :param until: last day in force.
-    :param tests: the patch's own tests.
-    :param location: the file and line it was read from; not part of its identity.
+    :param tests: queries on which it must and must not fire.
+    :param location: the file and line it was read from; not compared.
     """
 
     id: str = ""
@@ -85,20 +84,20 @@ class Edit:
 
     @property
     def scope(self) -> str:
-        """The text whose meaning decides which queries the edit governs."""
+        """The text that is encoded and compared with queries."""
         raise NotImplementedError
 
     def content(self) -> tuple[object, ...]:
-        """Return the fields that say what the edit is, without its metadata."""
+        """Return the fields of the edit without its metadata."""
         raise NotImplementedError
 
     def in_force(self, today: datetime.date) -> bool:
-        """Tell whether the edit's dates include that day."""
+        """Return whether the edit's dates include that day."""
         started = self.valid_from is None or self.valid_from <= today
         return started and (self.until is None or today <= self.until)
 
     def content_hash(self) -> str:
-        """Return the id that the content alone gives."""
+        """Return the id of an edit with this content and no id given."""
         text = json.dumps([self.kind, *self.content()], ensure_ascii=False)
         digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
         return f"{self.kind}-{digest[:12]}"
@@ -108,14 +107,14 @@ class Edit:
 class Fact(Edit):
     """A question and its answer, or a question whose answer is to be forgotten.
 
-    :param question: the edit's own question, x_k.
-    :param answer: the answer, y_k, exactly as it is to be said; with ``forget``, the refusal.
-    :param subject: what the question is about; editors of weights need it, else it is found.
+    :param question: the question, x_k.
+    :param answer: the answer, y_k, verbatim; with ``forget``, the refusal.
+    :param subject: the subject of the question; found in the question unless given.
     :param forget: refuse instead of answering.
-    :param secret: the text that must never be said, in any answer (only with ``forget``).
+    :param secret: a text that is withheld from every answer (only with ``forget``).
     :param secret_hash: the same, salted and hashed: ``salt:length:sha256`` (see
-        :mod:`errata.cache.filters.secrets`), so that the patch file does not tell the secret.
-    :param aliases: other names of the subject; the fact also governs queries that have them.
+        :mod:`errata.cache.filters.secrets`).
+    :param aliases: other names of the subject; the fact also applies to queries with one of them.
     """
 
     question: str
@@ -140,13 +139,13 @@ class Fact(Edit):
         return self.question
 
     def content(self) -> tuple[object, ...]:
-        """Return question, answer and what is to be forgotten."""
+        """Return question, answer, and the fields of forgetting."""
         return (self.question, self.answer, self.forget, self.secret, self.secret_hash)
 
 
 @dataclass(frozen=True)
 class LanguagePatch(Edit):
-    """A natural-language patch: if the condition holds of the input, the consequence does.
+    """A natural-language patch: where the condition holds of the query, the consequence applies.
 
     Murty et al. 2022, "Fixing model bugs with natural language patches".
 
@@ -171,12 +170,12 @@ class LanguagePatch(Edit):
 
 @dataclass(frozen=True)
 class RegexPatch(Edit):
-    r"""A precise textual replacement, on the query or on the output (RE2 syntax).
+    r"""A textual replacement in the query or the output (RE2 syntax).
 
     :param pattern: RE2 pattern.
     :param replacement: RE2 rewrite string: ``\1`` is the first group.
-    :param target: which text it works on.
-    :param max_length: longest match in characters that a stream has to wait for.
+    :param target: the text it is applied to.
+    :param max_length: characters of its longest match, which a stream holds back.
     """
 
     pattern: str
@@ -198,11 +197,11 @@ class RegexPatch(Edit):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
-    """A query as cache and gate see it.
+    """A query, encoded.
 
-    :param text: the question, after the query patterns rewrote it.
-    :param windows: the pieces of the text that were encoded: the text itself, or its sentence
-        windows where it is longer than the encoder reads.
+    :param text: the question, rewritten by the query patterns.
+    :param windows: the texts that were encoded: the text itself, or its sentence windows where it
+        is longer than the encoder's input.
     :param vectors: their encodings, float32 [windows, d], unit rows.
     :param unknown_share: the share of the text's tokens that the encoder does not know, 0 to 1.
     """
@@ -215,9 +214,9 @@ class Query:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hit:
-    """An edit that the cache found near a query; whether it governs it, the gate decides.
+    """An edit found for a query, before the gate decides on it.
 
-    :param edit: the edit (a fact or a language patch).
+    :param edit: a fact or a language patch.
     :param score: cosine of the query (best window) and the edit's scope, -1 to 1; 1.0 where the
         characters match.
     :param vector: the encoding of the edit's scope, float32 [d], unit length.

@@ -1,4 +1,4 @@
-"""The edit cache: the edits in force, kept through kills, found by meaning and by characters."""
+"""The edit cache: stores edits durably and finds them by meaning and by characters."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from pathlib import Path
 from types import TracebackType
 
 from errata.cache.encoder import Encoder, encode_checked
-from errata.cache.errors import (
-    IndexMismatchError,
-    StoreError,
-)
+from errata.cache.errors import IndexMismatchError, StoreError
 from errata.cache.index.base import VectorIndex
 from errata.cache.index.characters import CharacterIndex
 from errata.cache.patches.kinds import check
 from errata.cache.records import Edit, Vector
-from errata.cache.state import State, build_index, searched, with_edits
 from errata.cache.storage.database import Database
 from errata.cache.storage.embeddings import EmbeddingStore
 from errata.cache.storage.saved_index import SavedIndex
 from errata.cache.storage.transaction import (
     Change,
+    State,
+    build_index,
     distinct,
     from_rows,
     identical,
     is_new,
+    is_searchable,
     refuse_taken,
     retractable,
     to_row,
+    updated,
 )
-from errata.cache.view import Searchable, View
+from errata.cache.view import SearchIndexes, View
 
 __all__ = ["EditCache", "View"]
 
@@ -43,15 +43,15 @@ _LOG = logging.getLogger(__name__)
 
 
 class EditCache:
-    """Holds the edits; finds, never decides. Safe under threads and other processes.
+    """Stores edits and finds them. Safe under threads and other processes.
 
-    A change is one moment for everybody: a :class:`View` taken before keeps answering as it did,
-    and an edit that :meth:`add` returned from survives a kill. A failed change changes nothing.
+    A change is atomic: a :class:`View` taken before stays as it was, an edit that :meth:`add`
+    returned survives a kill, and a failed change changes nothing.
 
     :param encoder: encodes scopes; queries must be encoded by the same.
-    :param path: a folder (made if it is not there), or None to live in memory.
-    :param reencode: encode everything anew where the folder was written with another encoder.
-    :param index: makes an empty vector index of a width; FAISS unless given.
+    :param path: a folder (made where it is missing), or None to stay in memory.
+    :param reencode: encode everything again where the folder was written with another encoder.
+    :param index: the factory of an empty vector index of a width; FAISS unless given.
     :raises StoreError: if the folder's edits are damaged, foreign or of a newer errata.
     :raises IndexMismatchError: if they were encoded by another encoder, unless ``reencode``.
     """
@@ -70,8 +70,8 @@ class EditCache:
         self._lock = threading.RLock()
         self._closed = False
         self._stale = False
-        self._settled = False
-        self._complaint = ""
+        self._indexed = False
+        self._last_warning = ""
         self._view: View | None = None
         self._database: Database | None = None
         self._encodings: EmbeddingStore | None = None
@@ -79,7 +79,7 @@ class EditCache:
             self._database = Database(self.path / "edits.sqlite3")
             name = self.path / "encodings.sqlite3"
             self._encodings = EmbeddingStore(name, encoder.fingerprint, encoder.dimension)
-        self._state = State(self._empty({}))
+        self._state = State(self._empty_indexes({}))
         try:
             if self._database is not None:
                 self._open(self._database, reencode)
@@ -109,72 +109,72 @@ class EditCache:
 
     @property
     def all_edits(self) -> tuple[Edit, ...]:
-        """Every edit, those superseded or out of their dates included."""
-        return tuple(self._settle().edits())
+        """Every edit, also those that are superseded or out of their dates."""
+        return tuple(self._indexed_state().edits())
 
     @property
     def generation(self) -> int:
-        """A number that grows with every change this cache makes or sees."""
+        """The number of changes that this cache has made or read."""
         return self._state.generation
 
     def view(self, today: datetime.date | None = None) -> View:
-        """Return a snapshot of this moment, changes by other processes included.
+        """Return a snapshot, changes by other processes included.
 
-        Where the disk fails, the last good state answers and a warning is logged.
+        Where reading fails, it is of the last good state, and a warning is logged.
 
-        :param today: the day dates are judged by; the present one unless given.
+        :param today: the day for the edits' dates; the present one unless given.
         :raises StoreError: if the cache is closed.
         """
         self._check_open()
         try:
             self.refresh()
         except StoreError as error:
-            if str(error) != self._complaint:
-                self._complaint = str(error)
+            if str(error) != self._last_warning:
+                self._last_warning = str(error)
                 _LOG.warning("%s; the last good state stays in force", error)
         day = today or datetime.date.today()
-        state = self._settle()
+        state = self._indexed_state()
         view = self._view
         if view is None or view.generation != state.generation or view.today != day:
-            view = View(state.generation, state.edits(), state.searchable, day)
+            view = View(state.generation, state.edits(), state.indexes, day)
             self._view = view
         return view
 
     def refresh(self) -> None:
-        """Take over what other processes changed; cheap where nothing was.
+        """Read the changes of other processes; cheap where there are none.
 
         :raises StoreError: if the file cannot be read; the last good state stays.
         """
         self._check_open()
         if self._database is None or not (self._database.changed() or self._stale):
             return
-        # Until it has worked: a failure below must not be forgotten.
+        # Stays set if the code below fails.
         self._stale = True
         with self._lock:
-            self._state = self._synced(self._settle())
+            self._state = self._refreshed(self._indexed_state())
             self._stale = False
 
     def add(self, edits: Iterable[Edit]) -> tuple[Edit, ...]:
-        """Make edits: one transaction, one call of the encoder. On return they survive a kill.
+        """Add edits in one transaction and one call of the encoder; they survive a kill on return.
 
-        :param edits: an edit that is there already, equal, is passed over.
-        :return: the edits as they are in force, in the order given.
+        :param edits: the edits; one that is in the cache already is skipped.
+        :return: the edits of the cache, in the order given.
         :raises PatchError: if an edit is not well formed.
         :raises EditError: if an id is taken by another edit.
-        :raises StoreError: if the disk refuses.
+        :raises StoreError: if writing fails.
         """
         self._check_open()
         wanted = distinct(dataclasses.replace(edit, location=None) for edit in edits)
         for edit in wanted.values():
             check(edit)
-        # Encoded before the lock is taken, so that nobody waits for the encoder.
-        fresh = self._encode(self._settle().unknown_scopes(wanted.values()))
+        # Encoded before the lock is taken: other threads need not wait for the encoder.
+        fresh = self._encode(self._indexed_state().unknown_scopes(wanted.values()))
 
         def plan(state: State) -> Change | None:
             new = [edit for edit in wanted.values() if is_new(edit, state)]
             if not new:
                 return None
-            # A scope that was known a moment ago may be gone with an edit just retracted.
+            # The edit whose scope was known may have been retracted since.
             missing = [scope for scope in state.unknown_scopes(new) if scope not in fresh]
             rows = [to_row(edit) for edit in new]
             return Change(
@@ -188,19 +188,19 @@ class EditCache:
         return tuple(self._state.get(key) or edit for key, edit in wanted.items())
 
     def retract(self, edit_id: str) -> Edit:
-        """Take back an edit that was made with :meth:`add`; return it.
+        """Remove an edit that was made with :meth:`add`; return it.
 
         :param edit_id: its id.
-        :raises EditError: if it stands in a patch file; the message says where.
-        :raises UnknownEdit: if there is none.
-        :raises StoreError: if the disk refuses.
+        :raises EditError: if it is in a patch file; names file and line.
+        :raises UnknownEdit: if no edit has the id.
+        :raises StoreError: if writing fails.
         """
         self._check_open()
-        self._settle()
-        taken: list[Edit] = []
+        self._indexed_state()
+        removed: list[Edit] = []
 
         def plan(state: State) -> Change:
-            taken.append(retractable(edit_id, state))
+            removed.append(retractable(edit_id, state))
             return Change(
                 stored={key: each for key, each in state.stored.items() if key != edit_id},
                 bodies={key: body for key, body in state.bodies.items() if key != edit_id},
@@ -208,12 +208,12 @@ class EditCache:
             )
 
         self._change(plan)
-        return taken[-1]
+        return removed[-1]
 
     def set_files(self, edits: Iterable[Edit]) -> None:
-        """Swap the whole set that came from patch files; only new scopes are encoded.
+        """Replace all edits of patch files; only new scopes are encoded.
 
-        :param edits: what the files hold now (see :func:`errata.cache.patches.files.load_folder`).
+        :param edits: the edits of the files (see :func:`errata.cache.patches.files.load_folder`).
         :raises PatchError: if an edit is not well formed, or an id is taken by one made at run
             time; the last good set stays in force.
         """
@@ -228,24 +228,24 @@ class EditCache:
             self.refresh()
             state = self._state
             refuse_taken(filed, state.stored)
-            if identical(filed, state.filed) and self._settled:
+            if identical(filed, state.filed) and self._indexed:
                 return
             missing = [s for s in state.unknown_scopes(filed.values()) if s not in fresh]
             fresh.update(self._encode(missing))
-            if self._settled:
-                self._state = with_edits(state, filed=filed, fresh=fresh)
+            if self._indexed:
+                self._state = updated(state, filed=filed, fresh=fresh)
                 return
-            vectors = {**state.searchable.vectors, **fresh}
+            vectors = {**state.indexes.vectors, **fresh}
             self._state = dataclasses.replace(
                 state,
-                searchable=self._empty(vectors),
+                indexes=self._empty_indexes(vectors),
                 filed=filed,
                 generation=state.generation + 1,
             )
-            self._settle()
+            self._indexed_state()
 
     def close(self) -> None:
-        """Close the cache; what is derived is kept for a quick start next time."""
+        """Close the cache; indexes and encodings are saved for the next start."""
         with self._lock:
             if self._closed:
                 return
@@ -255,7 +255,7 @@ class EditCache:
             try:
                 self._save_derived(self.path)
             except (OSError, sqlite3.Error, IndexMismatchError) as error:
-                _LOG.warning("%s: the index is built anew next time (%s)", self.path, error)
+                _LOG.warning("%s: the index is built again next time (%s)", self.path, error)
             finally:
                 self._database.close()
 
@@ -263,25 +263,25 @@ class EditCache:
         if self._closed:
             raise StoreError(f"the cache {self.path or 'in memory'} is closed: open it again")
 
-    def _empty(self, vectors: Mapping[str, Vector]) -> Searchable:
-        return Searchable(self._new_index(self.encoder.dimension), CharacterIndex(), vectors)
+    def _empty_indexes(self, vectors: Mapping[str, Vector]) -> SearchIndexes:
+        return SearchIndexes(self._new_index(self.encoder.dimension), CharacterIndex(), vectors)
 
     def _open(self, database: Database, reencode: bool) -> None:
-        # Before reading, so that no change in between is missed.
+        # Called before reading: no change in between is missed.
         database.changed()
         generation, rows = database.read()
         written, mine = database.fingerprint(), self.encoder.fingerprint
         if rows and written is not None and written != mine and not reencode:
             raise IndexMismatchError(
                 f"{database.path}: expected the encoder {mine}, found edits encoded by {written}: "
-                "open it with that encoder, or encode anew with reencode=True (errata reindex)"
+                "open it with that encoder, or encode again with reencode=True (errata reindex)"
             )
         stored, bodies = from_rows(rows, self._state, database.path)
         vectors = self._encode(self._state.unknown_scopes(stored.values()))
         if written != mine:
             database.set_fingerprint(mine)
         self._state = State(
-            self._empty(vectors),
+            self._empty_indexes(vectors),
             stored=stored,
             bodies=bodies,
             generation=generation,
@@ -289,7 +289,7 @@ class EditCache:
         )
 
     def _encode(self, scopes: Sequence[str]) -> dict[str, Vector]:
-        """Return encodings by scope, kept ones where there are, the others from the encoder."""
+        """Return encodings by scope, stored ones where there are any, else the encoder's."""
         if not scopes:
             return {}
         known = {} if self._encodings is None else self._encodings.read(scopes)
@@ -302,21 +302,21 @@ class EditCache:
             known.update(fresh)
         return known
 
-    def _settle(self) -> State:
-        """Return the state, its indexes filled; that waits for the first use, files included."""
-        if self._settled:
+    def _indexed_state(self) -> State:
+        """Return the state with its indexes, built at the first use: files are loaded by then."""
+        if self._indexed:
             return self._state
         with self._lock:
-            if not self._settled:
+            if not self._indexed:
                 state = self._state
-                searchable = state.searchable
+                indexes = state.indexes
                 edits = tuple(state.edits())
-                index = self._index_over(edits, searchable.vectors)
-                searchable.characters.add({e.id: e.scope for e in edits if searched(e)})
+                index = self._index_over(edits, indexes.vectors)
+                indexes.characters.add({e.id: e.scope for e in edits if is_searchable(e)})
                 self._state = dataclasses.replace(
-                    state, searchable=dataclasses.replace(searchable, index=index)
+                    state, indexes=dataclasses.replace(indexes, index=index)
                 )
-                self._settled = True
+                self._indexed = True
             return self._state
 
     def _index_over(self, edits: Sequence[Edit], vectors: Mapping[str, Vector]) -> VectorIndex:
@@ -329,56 +329,56 @@ class EditCache:
         return index
 
     def _change(self, plan: Callable[[State], Change | None]) -> None:
-        """Carry out what the plan makes of the state as of now, others' changes included."""
+        """Apply the change that a plan makes of the current state, under the lock."""
         with self._lock:
             self._check_open()
             if self._database is None:
-                self._state = _after(self._state, plan(self._state), 0)
+                self._state = _applied(self._state, plan(self._state), 0)
                 return
-            # Cleared once memory and disk are known to agree again.
+            # Stays set if the code below fails.
             self._stale = True
             with self._database.writing() as connection:
-                state = self._synced(self._state)
+                state = self._refreshed(self._state)
                 change = plan(state)
                 generation = state.stored_generation
                 if change is not None:
                     generation = self._database.change(connection, change.insert, change.delete)
-                state = _after(state, change, generation)
+                state = _applied(state, change, generation)
             self._state = state
             self._stale = False
 
-    def _synced(self, state: State) -> State:
-        """Return the state with what other processes changed in the database."""
+    def _refreshed(self, state: State) -> State:
+        """Return the state with the changes of other processes in the database."""
         database = self._database
         if database is None or database.generation() == state.stored_generation:
             return state
         generation, rows = database.read()
         stored, bodies = from_rows(rows, state, database.path)
         fresh = self._encode(state.unknown_scopes(stored.values()))
-        return with_edits(
+        return updated(
             state, stored=stored, bodies=bodies, stored_generation=generation, fresh=fresh
         )
 
     def _save_derived(self, folder: Path) -> None:
         state = self._state
-        if self._settled:
+        if self._indexed:
             keep = SavedIndex(folder, self.encoder.fingerprint, state.edits())
-            keep.save(state.searchable.index)
-        if self._encodings is not None and self._settled:
-            self._encodings.prune(list(state.searchable.vectors))
+            keep.save(state.indexes.index)
+        if self._encodings is not None and self._indexed:
+            self._encodings.prune(list(state.indexes.vectors))
 
 
 def _faiss_index(dimension: int) -> VectorIndex:
-    # FAISS takes a while to import; who brings another index does not need it.
+    # Imported late: slow to import, and not needed with another index.
     from errata.cache.index.faiss_index import FaissIndex
 
     return FaissIndex(dimension)
 
 
-def _after(state: State, change: Change | None, generation: int) -> State:
+def _applied(state: State, change: Change | None, generation: int) -> State:
     if change is None:
         return state
-    return with_edits(
+    return updated(
         state,
         stored=change.stored,
         bodies=change.bodies,

@@ -1,4 +1,4 @@
-"""What the cache holds at one moment: edits in force, and the search over them."""
+"""A snapshot of the cache: the edits in force, and the search over them."""
 
 from __future__ import annotations
 
@@ -16,19 +16,22 @@ from errata.cache.index.answers import AnswerIndex
 from errata.cache.index.base import SearchResult, VectorIndex
 from errata.cache.index.characters import CharacterIndex
 from errata.cache.records import Edit, Fact, Hit, Query, RegexPatch, Vector
-from errata.cache.text.aliases import AliasMatch, NameIndex
+from errata.cache.text.aliases import AliasIndex, AliasMatch
 
 UNREADABLE_SHARE = 0.2
-"""From this share of unknown tokens on, candidates come from characters too."""
+"""Share of unknown tokens above which candidates are also found by characters."""
 
 _MARGIN = 8
-"""Candidates beyond k, so that nearly equal ones are cut by their own scores."""
+"""Candidates beyond k that are scored exactly before the k best are taken."""
 
-Chosen = Callable[[Edit], bool]
+_RESTRICTED_VIEWS = 8
+"""Views of other selections that a view keeps, each with its own indexes of names and answers."""
+
+EditPredicate = Callable[[Edit], bool]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Searchable:
+class SearchIndexes:
     """Indexes over edits, and the encodings of their scopes; never changed once shared.
 
     :param index: vectors by edit id.
@@ -42,38 +45,69 @@ class Searchable:
 
 
 class View:
-    """A snapshot: keeps answering as of its moment, whatever is added or retracted later.
+    """A snapshot of the cache, which later changes leave as it is.
 
-    :param generation: the cache's count of changes at that moment.
+    :param generation: the cache's number of changes at the time.
     :param edits: every edit, in order, in force or not.
-    :param searchable: the indexes over them.
-    :param today: the day dates are judged by.
+    :param indexes: the indexes over them.
+    :param today: the day for the edits' dates.
+    :param superseding: which edits supersede others; all in force unless given.
     """
 
     def __init__(
         self,
         generation: int,
         edits: Iterable[Edit],
-        searchable: Searchable,
+        indexes: SearchIndexes,
         today: datetime.date,
+        superseding: EditPredicate | None = None,
     ) -> None:
         self.generation = generation
         self.today = today
-        self.edits = in_force(edits, today)
+        self._dated = tuple(edit for edit in edits if edit.in_force(today))
+        self.edits = in_force(self._dated, today, superseding)
         self.by_id: Mapping[str, Edit] = MappingProxyType({edit.id: edit for edit in self.edits})
-        self._searchable = searchable
+        self._indexes = indexes
+        self._superseding = [edit for edit in self._dated if edit.supersedes]
+        self._restricted: dict[frozenset[str], View] = {}
 
     def __len__(self) -> int:
         """Return the number of edits in force."""
         return len(self.edits)
 
+    def restricted(self, allowed: EditPredicate) -> View:
+        """Return the view in which only the edits that a caller allows supersede others.
+
+        With ``edits={"tags": ["eu"]}``, an edit without that tag neither answers nor keeps the one
+        it supersedes from answering. The edits that are not allowed are still in the view:
+        :meth:`search` leaves them out by ``only``.
+
+        :param allowed: the caller's selection.
+        """
+        excluded = frozenset(edit.id for edit in self._superseding if not allowed(edit))
+        if not excluded:
+            return self
+        view = self._restricted.get(excluded)
+        if view is None:
+            view = View(
+                self.generation,
+                self._dated,
+                self._indexes,
+                self.today,
+                lambda edit: edit.id not in excluded,
+            )
+            if len(self._restricted) >= _RESTRICTED_VIEWS:
+                self._restricted.clear()
+            self._restricted[excluded] = view
+        return view
+
     def regexes(self, target: Literal["query", "output"]) -> tuple[RegexPatch, ...]:
-        """Return the regex patches on that text, highest priority first, else in order."""
+        """Return the regex patches of a target, highest priority first, else in order."""
         return self._regexes[target]
 
     @cached_property
     def secrets(self) -> tuple[Fact, ...]:
-        """The facts in force that have a secret, for :class:`errata.cache.filters.secrets.SecretGuard`."""
+        """The facts in force that have a secret, as a ``SecretGuard`` takes them."""
         return tuple(
             edit
             for edit in self.edits
@@ -81,19 +115,19 @@ class View:
         )
 
     def search(
-        self, queries: Sequence[Query], k: int = 16, only: Chosen | None = None
+        self, queries: Sequence[Query], k: int = 16, only: EditPredicate | None = None
     ) -> list[list[Hit]]:
-        """Return the edits near each query, best first; facts and language patches only.
+        """Return the facts and language patches near each query, best first.
 
-        An edit whose scope is the query but for case, white space and trailing marks is always
-        found, with score 1.0 (first, and past k if many are the same). Where the encoder cannot
-        read the query, candidates that share characters with it come next. Facts whose answer the
-        query names come last, half of k besides the others: a question the other way round ("Of
-        which country is Gitega the capital?") is like theirs in nothing else.
+        An edit whose scope equals the normalized query is always found, with score 1.0 (first, and
+        past k where many do). For a query with many unknown tokens, edits that share characters
+        with it come next. Facts whose answer the query mentions come last, at most k / 2 more:
+        "Of which country is Gitega the capital?" shares nothing else with the inverse question.
 
-        :param queries: encoded by the cache's own encoder.
-        :param k: how many at most for each query, those found by their answers aside.
-        :param only: which edits may be found; all in force unless given.
+        :param queries: encoded by the cache's encoder.
+        :param k: the most edits for each query, without those found by their answers.
+        :param only: which edits may be found; all in force unless given. Which supersede others,
+            :meth:`restricted` says.
         """
         allowed = _Allowed(self.by_id, only)
         found = self._nearest(queries, k, allowed)
@@ -102,21 +136,21 @@ class View:
         ]
 
     def hit(self, query: Query, edit: Edit) -> Hit:
-        """Return a fact or language patch in force as a hit, however far from the query it is.
+        """Return a fact or language patch in force as a hit, at any distance from the query.
 
-        :param query: encoded by the cache's own encoder.
+        :param query: encoded by the cache's encoder.
         :param edit: one of :attr:`edits`.
         """
-        vector = self._searchable.vectors[edit.scope]
+        vector = self._indexes.vectors[edit.scope]
         score = float((query.vectors @ vector).max())
         return Hit(edit, min(1.0, max(-1.0, score)), vector)
 
     def alias_matches(self, text: str) -> Iterator[AliasMatch]:
-        """Yield a text that calls something by another name than the edits do, as they have it.
+        """Yield the text with an alias in it replaced by the subject that edits use.
 
         :param text: a query.
         """
-        return self._names.renamed(text)
+        return self._aliases.matches(text)
 
     @cached_property
     def _regexes(self) -> Mapping[str, tuple[RegexPatch, ...]]:
@@ -132,26 +166,26 @@ class View:
         return AnswerIndex(self.edits)
 
     @cached_property
-    def _names(self) -> NameIndex:
-        return NameIndex(self.edits)
+    def _aliases(self) -> AliasIndex:
+        return AliasIndex(self.edits)
 
     @cached_property
-    def _hidden(self) -> int:
-        return len(self._searchable.index) - (
+    def _not_in_force(self) -> int:
+        return len(self._indexes.index) - (
             len(self.edits) - sum(isinstance(edit, RegexPatch) for edit in self.edits)
         )
 
     def _nearest(self, queries: Sequence[Query], k: int, allowed: _Allowed) -> list[set[str]]:
         """Return for each query the ids nearest to any of its windows."""
-        index = self._searchable.index
+        index = self._indexes.index
         if not len(index) or not queries or k < 1:
             return [set() for _ in queries]
         matrix = np.concatenate([query.vectors for query in queries])
         wanted = k + _MARGIN
-        fetch = wanted + min(wanted, self._hidden)
+        fetch = wanted + min(wanted, self._not_in_force)
         while True:
             result = index.search(matrix, fetch)
-            if fetch >= len(index) or _enough(result, wanted, allowed):
+            if fetch >= len(index) or _has_enough(result, wanted, allowed):
                 break
             fetch *= 4
         near: list[set[str]] = []
@@ -163,7 +197,7 @@ class View:
         return near
 
     def _hits(self, query: Query, near: set[str], k: int, allowed: _Allowed) -> list[Hit]:
-        characters = self._searchable.characters
+        characters = self._indexes.characters
         same = {key for key in characters.same(query.text) if key in allowed}
         shared: dict[str, float] = {}
         if query.unknown_share > UNREADABLE_SHARE:
@@ -171,20 +205,20 @@ class View:
         ranked = []
         for key in near | shared.keys() | same:
             edit = self.by_id[key]
-            vector = self._searchable.vectors[edit.scope]
-            # Not the index's score: that depends, in its last digits, on the rest of the batch.
+            vector = self._indexes.vectors[edit.scope]
+            # The index's score depends in its last digits on the batch: compute it here.
             score = 1.0 if key in same else float((query.vectors @ vector).max())
             hit = Hit(edit, min(1.0, max(-1.0, score)), vector)
             ranked.append(((key not in same, -shared.get(key, 0.0), -hit.score, key), hit))
         ranked.sort(key=lambda item: item[0])
         hits = [hit for _, hit in ranked[: max(k, len(same))]]
-        return hits + self._named(query, {hit.edit.id for hit in hits}, k // 2, allowed)
+        return hits + self._by_answer(query, {hit.edit.id for hit in hits}, k // 2, allowed)
 
-    def _named(self, query: Query, found: set[str], most: int, allowed: _Allowed) -> list[Hit]:
-        """Return the facts whose answer a query names, those not found yet, nearest first."""
-        named = sorted(key for key in self._answers.named(query.text) - found if key in allowed)
+    def _by_answer(self, query: Query, found: set[str], most: int, allowed: _Allowed) -> list[Hit]:
+        """Return the facts whose answer a query mentions, without those found, nearest first."""
+        named = sorted(key for key in self._answers.mentioned(query.text) - found if key in allowed)
         if len(named) > most:  # many answer "France"
-            vectors = self._searchable.vectors
+            vectors = self._indexes.vectors
             rows = np.stack([vectors[self.by_id[key].scope] for key in named])
             near = (rows @ query.vectors.T).max(axis=1)
             named = [named[at] for at in np.argsort(-near, kind="stable")[: most + _MARGIN]]
@@ -193,9 +227,9 @@ class View:
 
 
 class _Allowed:
-    """The ids that may be found; whether one may is asked once."""
+    """The ids that may be found; the predicate is called once an edit."""
 
-    def __init__(self, by_id: Mapping[str, Edit], only: Chosen | None) -> None:
+    def __init__(self, by_id: Mapping[str, Edit], only: EditPredicate | None) -> None:
         self._by_id = by_id
         self._only = only
         self._known: dict[str, bool] = {}
@@ -210,16 +244,24 @@ class _Allowed:
         return known
 
 
-def in_force(edits: Iterable[Edit], today: datetime.date) -> tuple[Edit, ...]:
+def in_force(
+    edits: Iterable[Edit], today: datetime.date, superseding: EditPredicate | None = None
+) -> tuple[Edit, ...]:
     """Return the edits whose dates include the day and that no such edit supersedes, in order.
 
     :param edits: all edits.
     :param today: the day.
+    :param superseding: which edits supersede others; all whose dates include the day unless given.
     """
     dated = [edit for edit in edits if edit.in_force(today)]
-    replaced = {name for edit in dated for name in edit.supersedes}
-    return tuple(edit for edit in dated if edit.id not in replaced)
+    superseded = {
+        name
+        for edit in dated
+        if edit.supersedes and (superseding is None or superseding(edit))
+        for name in edit.supersedes
+    }
+    return tuple(edit for edit in dated if edit.id not in superseded)
 
 
-def _enough(result: SearchResult, k: int, allowed: _Allowed) -> bool:
+def _has_enough(result: SearchResult, k: int, allowed: _Allowed) -> bool:
     return all(sum(key in allowed for key in row) >= k for row in result.ids)

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from errata.cache.encoder import Encoder
 from errata.cache.errors import ModelError
-from errata.cache.index.characters import bigrams, normalise
+from errata.cache.index.characters import bigrams
 from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query
+from errata.cache.text.normalize import normalize_query
 from errata.gates.artifact import GateArtifact
 from errata.gates.base import Decision, Scores
 from errata.gates.conditions.parse import read_condition
@@ -184,7 +185,7 @@ class ScopeClassifier:
             if condition.certain:
                 return float(condition.holds(query.text))
             text = condition.text
-        wanted, found = normalise(text), normalise(query.text)
+        wanted, found = normalize_query(text), normalize_query(query.text)
         if wanted == found:
             return 1.0
         unknown = max(query.unknown_share, float(self._of_edits.unknown_share([text])[0]))

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from errata.cache.encoder import Encoder
-from errata.cache.index.characters import normalise
 from errata.cache.records import Edit, Hit, Query, RegexPatch
+from errata.cache.text.normalize import normalize_query
 from errata.gates.base import Decision, Scores
 from errata.gates.routing import make_decision
 
@@ -54,11 +54,11 @@ class CosineGate:
         )
         # einsum, since BLAS rounds otherwise in otherwise sized batches
         cosines = np.einsum("wd,nd->nw", vectors, rows).astype(np.float64).max(axis=1)
-        wanted = normalise(text)
+        wanted = normalize_query(text)
         for position, edit in enumerate(plain):
             if isinstance(edit, RegexPatch):
                 cosines[position] = 0.0
-            elif normalise(edit.scope) == wanted:
+            elif normalize_query(edit.scope) == wanted:
                 cosines[position] = 1.0
         return Scores(np.clip(cosines, 0.0, 1.0), np.zeros(len(edits)))
 

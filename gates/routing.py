@@ -38,8 +38,8 @@ def make_decision(
 ) -> Decision:
     """Return the decision on one query.
 
-    Where several edits claim the query, an edit that another one supersedes stands back; then the
-    higher priority wins, then the higher probability, then the cache's own order.
+    Where several edits claim the query, the higher priority wins, then the higher probability,
+    then the cache's own order.
 
     :param scores: probability and follows of each hit, [n].
     :param threshold: the probability from which an edit fires.
@@ -65,8 +65,6 @@ def make_decision(
     ]
     judged.sort(key=lambda pair: -pair[0].probability)
     claiming = [pair for pair in judged if pair[0].probability >= pair[0].threshold]
-    replaced = {gone for _, edit in claiming for gone in edit.supersedes}
-    claiming = [pair for pair in claiming if pair[1].id not in replaced]
     claiming.sort(key=lambda pair: -pair[1].priority)
     candidates = tuple(candidate for candidate, _ in judged)
     return Decision(

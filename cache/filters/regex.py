@@ -1,4 +1,4 @@
-r"""Regex patches at work: RE2, linear in the length of the text, so no pattern hangs a server.
+r"""Applying regex patches by RE2, which takes time linear in the text for any pattern.
 
 RE2 knows neither look-around nor back-references; its ``\b``, ``\w`` and ``\d`` know only ASCII.
 """
@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 from errata.cache.records import RegexPatch
 
 _PROBES = ("", "a", "ab", "a b", "界", " ", "\n", ".", "a\nb", "1")
-"""Texts on which a pattern that can match nothing at all does so."""
+"""Texts on one of which a pattern that can match the empty text does so."""
 
 _PIECE = re.compile(r"\\(?:([0-9])|g<(\w+)>|(\\))|(\\)", re.ASCII)
 _TOKEN = re.compile(
@@ -65,7 +65,7 @@ def compile_pattern(patch: RegexPatch) -> Pattern:
 
 
 def replacements(patch: RegexPatch, text: str) -> list[tuple[int, int, str]]:
-    """Return what the patch replaces in a text: start, end (in characters) and the new text.
+    """Return the replacements of a patch in a text: start, end (in characters) and the new text.
 
     Matches are left to right, none overlapping. Time is linear in the text for each match.
 
@@ -111,10 +111,7 @@ def substitute(patch: RegexPatch, text: str) -> tuple[str, int]:
 
 
 def readable(text: str) -> str:
-    """Return the text with half characters (lone surrogates), which RE2 cannot read, masked.
-
-    The length stays, so that positions hold in the original.
-    """
+    """Return the text with lone surrogates, which RE2 cannot read, as U+FFFD; positions stay."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -123,7 +120,7 @@ def readable(text: str) -> str:
 
 
 def pattern_problem(pattern: str) -> str | None:
-    """Return what is wrong with a pattern and how to mend it, or None."""
+    """Return what is wrong with a pattern and how to fix it, or None."""
     if any(token == r"\C" for token in _TOKEN.findall(pattern)):
         return r"uses \C, a single byte, which cuts characters in two: use . instead"
     try:
@@ -133,14 +130,14 @@ def pattern_problem(pattern: str) -> str | None:
     for probe in _PROBES:
         if any(first == last for first, last in (m.span() for m in compiled.finditer(probe))):
             return (
-                f"'{pattern}' matches the empty text, which stands everywhere: make it match at "
+                f"'{pattern}' matches the empty text, which is everywhere: make it match at "
                 "least one character (+ instead of *)"
             )
     return None
 
 
 def replacement_problem(pattern: str, replacement: str) -> str | None:
-    """Return what is wrong with a replacement and how to mend it, or None.
+    """Return what is wrong with a replacement and how to fix it, or None.
 
     :param pattern: a pattern that :func:`pattern_problem` accepts.
     :param replacement: the rewrite string.
@@ -153,7 +150,7 @@ def replacement_problem(pattern: str, replacement: str) -> str | None:
 
 
 def lint_pattern(patch: RegexPatch) -> tuple[str, ...]:
-    r"""Return warnings about RE2's ASCII-only classes beside letters that are not ASCII.
+    r"""Return warnings about RE2's ASCII-only classes next to letters that are not ASCII.
 
     :param patch: a valid patch.
     :return: one message, with a form that works, or none.
@@ -178,8 +175,8 @@ def lint_pattern(patch: RegexPatch) -> tuple[str, ...]:
     if before or after:
         advice += f" and replace: '{replacement}'"
     return (
-        f"{names} in '{patch.pattern}' knows ASCII letters and digits only, so beside other "
-        f"letters it does not do what it says: {advice}",
+        f"{names} in '{patch.pattern}' knows ASCII letters and digits only, so next to "
+        f"other letters it does not match as expected: {advice}",
     )
 
 
@@ -233,7 +230,7 @@ def _advice(error: str) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _compile(pattern: str) -> Pattern:
-    # RE2 takes a while to import, and a cache without regex patches never needs it.
+    # Imported late: slow to import, and a cache without regex patches does not need it.
     import re2  # type: ignore[import-untyped, unused-ignore]
 
     options = re2.Options()
@@ -272,5 +269,5 @@ def _group(compiled: Pattern, name: str) -> int:
     has = f"{compiled.groups} group{'' if compiled.groups == 1 else 's'}"
     raise ValueError(
         f"names group {name}, but the pattern has {has}: put parentheses around the part to keep, "
-        "or mend the number"
+        "or correct the number"
     )

@@ -1,19 +1,19 @@
-"""Secrets that must never be said: kept plain or salted and hashed, found in any text.
+"""Secrets to withhold: kept plain or salted and hashed, found in any text.
 
-A secret is compared without regard to case, white space and the form in which Unicode spells a
-character. A hash hides the secret from a reader of the patch file, not from somebody with a short
-list of guesses: who wants that, keeps the file private.
+Secrets are compared regardless of case, white space and Unicode form. A hash hides the secret from
+a reader of the patch file; a short list of guesses can still be tried against it, so keep the file
+private where that matters.
 """
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from errata.cache.records import Edit, Fact
+from errata.cache.text.normalize import fold_secret
 
 _LONGEST = 10_000
 
@@ -22,7 +22,7 @@ _LONGEST = 10_000
 class SecretHash:
     """A hashed secret.
 
-    :param salt: what is hashed before the secret.
+    :param salt: text that is hashed before the secret.
     :param length: number of characters of the secret, folded.
     :param digest: SHA-256 of salt and folded secret, in hexadecimal.
     """
@@ -32,7 +32,7 @@ class SecretHash:
     digest: str
 
     def matches(self, folded: str) -> bool:
-        """Tell whether a folded text of the right length is the secret."""
+        """Return whether a folded text of the right length is the secret."""
         return hashlib.sha256((self.salt + folded).encode()).hexdigest() == self.digest
 
 
@@ -41,9 +41,9 @@ def hash_secret(text: str, salt: str | None = None) -> str:
 
     :param text: the secret.
     :param salt: any text without a colon; random unless given.
-    :raises ValueError: if nothing but white space is left of the secret, or the salt has a colon.
+    :raises ValueError: the secret is white space only, or the salt has a colon.
     """
-    folded = _fold(text)[0]
+    folded = fold_secret(text)[0]
     if not folded:
         raise ValueError("the secret is empty: there is nothing to hash")
     salt = secrets.token_hex(8) if salt is None else salt
@@ -58,13 +58,13 @@ def parse_secret_hash(text: str, shortest: int = 1) -> SecretHash:
 
     :param text: the value of the key ``secret_hash``.
     :param shortest: the least length allowed, in characters.
-    :raises ValueError: saying what is wrong and how to make one.
+    :raises ValueError: it is malformed.
     """
-    salt, _, rest = text.strip().partition(":")
-    length, _, digest = rest.partition(":")
-    sound = salt and length.isascii() and length.isdigit() and len(length) < 6
+    salt, _, hashed = text.strip().partition(":")
+    length, _, digest = hashed.partition(":")
+    well_formed = salt and length.isascii() and length.isdigit() and len(length) < 6
     hexadecimal = len(digest) == 64 and set(digest) <= set("0123456789abcdef")
-    if not (sound and hexadecimal):
+    if not (well_formed and hexadecimal):
         raise ValueError(
             "must have the form salt:length:sha256 (64 hexadecimal digits): make one with "
             "errata.cache.filters.secrets.hash_secret"
@@ -75,14 +75,14 @@ def parse_secret_hash(text: str, shortest: int = 1) -> SecretHash:
 
 
 def plain_length(text: str) -> int:
-    """Return the number of characters that count: folded, without white space."""
-    return len(_fold(text)[0])
+    """Return the number of characters of a secret, folded and without white space."""
+    return len(fold_secret(text)[0])
 
 
 class SecretGuard:
     """Finds the secrets of some facts in any text.
 
-    :param facts: edits; those without a secret are passed over.
+    :param facts: edits; those without a secret are skipped.
     """
 
     def __init__(self, facts: Iterable[Edit]) -> None:
@@ -91,7 +91,7 @@ class SecretGuard:
         for fact in facts:
             if not isinstance(fact, Fact):
                 continue
-            if fact.secret is not None and (folded := _fold(fact.secret)[0]):
+            if fact.secret is not None and (folded := fold_secret(fact.secret)[0]):
                 plain[folded] = None
             if fact.secret_hash is not None:
                 hashed[parse_secret_hash(fact.secret_hash)] = None
@@ -104,19 +104,19 @@ class SecretGuard:
 
     @property
     def longest(self) -> int:
-        """Characters that a secret may take in a text, white space between its letters included."""
+        """Characters of a text that a secret may cover, with white space between its letters."""
         lengths = [len(secret) for secret in self._plain]
         lengths += [secret.length for secret in self._hashed]
         return 2 * max(lengths, default=0)
 
     def find(self, text: str) -> list[tuple[int, int]]:
-        """Return where secrets stand, as spans (start, end) in characters, merged and in order.
+        """Return the spans (start, end) of secrets in characters, merged and in order.
 
         :param text: any text.
         """
         if not self:
             return []
-        folded, origin = _fold(text)
+        folded, origin = fold_secret(text)
         spans = [
             (origin[start], origin[start + length - 1] + 1)
             for start, length in [*self._find_plain(folded), *self._find_hashed(folded)]
@@ -141,17 +141,3 @@ class SecretGuard:
             for start in range(len(folded) - secret.length + 1):
                 if secret.matches(folded[start : start + secret.length]):
                     yield start, secret.length
-
-
-def _fold(text: str) -> tuple[str, list[int]]:
-    """Return the characters that count, and for each the position it comes from."""
-    folded: list[str] = []
-    origin: list[int] = []
-    for place, char in enumerate(text):
-        if "\ud800" <= char <= "\udfff":
-            char = "\ufffd"
-        for piece in unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", char).casefold()):
-            if not piece.isspace():
-                folded.append(piece)
-                origin.append(place)
-    return "".join(folded), origin

@@ -1,4 +1,4 @@
-"""The filter: regex patches on query and output, and the guard of forgotten secrets."""
+"""The filter of queries and outputs: regex patches, and secrets withheld."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from errata.cache.filters.secrets import SecretGuard
 from errata.cache.records import Fact, RegexPatch, SourceLocation
 
 WITHHELD = "[withheld]"
-"""What stands in an answer where a forgotten secret stood."""
+"""Replaces a forgotten secret in an answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """What a regex patch, or the guard of secrets, changed.
+    """Replacements made by one regex patch or secret.
 
     :param edit_id: the patch.
-    :param target: which text it worked on, query or output.
-    :param count: how many matches were replaced.
+    :param target: the filtered text, query or output.
+    :param count: matches replaced.
     :param location: ``file:line`` of the patch, if it came from a file.
     """
 
@@ -35,8 +35,8 @@ class Span:
 
     :param start: first character.
     :param end: one past the last.
-    :param text: what is put there.
-    :param edit_id: the patch that says so.
+    :param text: the new text.
+    :param edit_id: the patch.
     """
 
     start: int
@@ -46,14 +46,14 @@ class Span:
 
 
 class Filter:
-    """Replaces, in one pass, what patterns match and secrets tell.
+    """Replaces the matches of patterns and secrets in one pass.
 
-    Matches are found on the text as it is, never on another pattern's replacement; of two that
-    overlap, a secret wins, then the pattern that stands first.
+    Matches are found in the original text, never in a replacement; of two that overlap, a secret
+    wins, then the earlier pattern.
 
-    :param target: which text is filtered, query or output.
+    :param target: the text that is filtered, query or output.
     :param patterns: regex patches for it, best first.
-    :param forgotten: facts whose secrets must not be told.
+    :param forgotten: facts whose secrets are withheld.
     """
 
     def __init__(
@@ -65,18 +65,18 @@ class Filter:
         self._where = {edit.id: edit.location for edit in (*patterns, *forgotten)}
 
     def __bool__(self) -> bool:
-        """Whether there is anything to filter."""
+        """Return whether there is anything to filter."""
         return bool(self._patterns or self._guards)
 
     @property
     def reach(self) -> int:
-        """Characters that a stream has to hold back: the longest match plus one."""
+        """Characters that a stream holds back: the longest match plus one."""
         lengths = [patch.max_length for patch in self._patterns]
         lengths += [guard.longest for _, guard in self._guards]
         return max(lengths, default=-1) + 1
 
     def spans(self, text: str) -> list[Span]:
-        """Return what is to be replaced, in order, none overlapping another."""
+        """Return the spans to replace, in order, none overlapping another."""
         found: list[Span] = []
         for fact, guard in self._guards:
             for start, end in guard.find(text):
@@ -87,11 +87,11 @@ class Filter:
         return sorted(found, key=lambda span: span.start)
 
     def apply(self, text: str) -> tuple[str, tuple[Replacement, ...]]:
-        """Return the filtered text and what was replaced; the very text where nothing matched."""
+        """Return the filtered text and the replacements made."""
         spans = self.spans(text)
-        return replace_spans(text, spans), self._told(spans)
+        return replace_spans(text, spans), self._counted(spans)
 
-    def _told(self, spans: Sequence[Span]) -> tuple[Replacement, ...]:
+    def _counted(self, spans: Sequence[Span]) -> tuple[Replacement, ...]:
         counts: dict[str, int] = {}
         for span in spans:
             counts[span.edit_id] = counts.get(span.edit_id, 0) + 1

@@ -1,23 +1,22 @@
-"""Facts found by their answer: whoever asks what Gitega is the capital of names no country."""
+"""Finding facts by their answer: "What is Gitega the capital of?" does not name the country."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
 
-from errata.cache.index.characters import normalise
 from errata.cache.records import Edit, Fact
-from errata.cache.text.normalize import LONGEST, runs
+from errata.cache.text.normalize import LONGEST, normalize_query, word_ngrams
 
 _MARKS = ',;:!?()[]"“”„«»…'
 
 
 class AnswerIndex:
-    """Finds the facts whose answer a text names; never changed once built.
+    """Finds the facts whose answer is mentioned in a text; never changed once built.
 
-    Where words are not spaced, as in Chinese, only a text that is the answer names it.
+    In languages without spaces, such as Chinese, only a text equal to the answer mentions it.
 
-    :param edits: all edits; what is to be forgotten has no answer to be found by.
+    :param edits: all edits; facts with ``forget`` are left out.
     """
 
     def __init__(self, edits: Iterable[Edit]) -> None:
@@ -28,12 +27,12 @@ class AnswerIndex:
                 if 0 < len(words) <= LONGEST:
                     self._ids.setdefault(words, []).append(edit.id)
 
-    def named(self, text: str) -> set[str]:
-        """Return the ids of the facts whose answer stands in a text, as words of their own.
+    def mentioned(self, text: str) -> set[str]:
+        """Return the ids of the facts whose answer is a word n-gram of a text.
 
         :param text: any text.
         """
-        return {key for run in runs(_words(text)) for key in self._ids.get(run, ())}
+        return {key for run in word_ngrams(_words(text)) for key in self._ids.get(run, ())}
 
 
 @lru_cache(maxsize=65536)
@@ -43,5 +42,5 @@ def _words_of(answer: str) -> tuple[str, ...]:
 
 
 def _words(text: str) -> tuple[str, ...]:
-    bare = (word.lstrip(_MARKS).rstrip(f"{_MARKS}.") for word in normalise(text).split())
+    bare = (word.lstrip(_MARKS).rstrip(f"{_MARKS}.") for word in normalize_query(text).split())
     return tuple(word.removesuffix("'s").removesuffix("’s") for word in bare if word)

@@ -1,4 +1,4 @@
-"""The contract of a vector index, what a search returns, and the plain NumPy index (the oracle)."""
+"""The protocol of a vector index, its search result, and the exact NumPy index."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from errata.cache.storage.atomic import write_atomically
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SearchResult:
-    """What an index found for m vectors; rows may differ in length, and hold no place-holders.
+    """The ids found for m vectors; rows may differ in length and are not padded.
 
     :param ids: for each vector, the ids found, nearest first.
     :param scores: for each vector, their inner products, float32 [k'], descending.
@@ -41,9 +41,9 @@ class SearchResult:
 class VectorIndex(Protocol):
     """Finds the nearest vectors by inner product; of unit vectors, the cosine.
 
-    Contract: higher is closer; agrees with :class:`FlatIndex`, or meets a stated recall; a search
-    for more than there are returns what there are; changes of a copy never show in the original.
-    Not safe to change in two threads at once; safe to search while a copy is changed.
+    Contract: higher is closer; agrees with :class:`FlatIndex`, or meets a stated recall; k above
+    the number of vectors returns all; a copy is independent. Not safe to change in two threads at
+    once; safe to search while a copy is changed.
     """
 
     def add(self, ids: Sequence[str], vectors: Vector) -> None:
@@ -54,7 +54,7 @@ class VectorIndex(Protocol):
         """
 
     def remove(self, ids: Iterable[str]) -> int:
-        """Remove vectors; unknown ids are passed over; return how many were removed."""
+        """Remove vectors; unknown ids are skipped; return how many were removed."""
 
     def search(self, vectors: Vector, k: int) -> SearchResult:
         """Return for each of the vectors, float32 [m, d], its k nearest.
@@ -69,18 +69,18 @@ class VectorIndex(Protocol):
         """Return an index that changes independently of this one."""
 
     def save(self, path: Path) -> None:
-        """Write the index to a file (and a JSON beside it)."""
+        """Write the index to a file, its ids to a JSON file next to it."""
 
     def load(self, path: Path) -> None:
-        """Take over what :meth:`save` wrote.
+        """Load what :meth:`save` wrote.
 
-        :raises IndexMismatchError: if it is missing, damaged or of another width; then nothing
-            is changed.
+        :raises IndexMismatchError: if it is missing, damaged or of another width; then the index
+            stays as it is.
         """
 
 
 class FlatIndex:
-    """Every vector compared, in NumPy: exact, and what the others are tested against.
+    """Exact search in NumPy, the reference for the other indexes.
 
     :param dimension: width d of the vectors.
     """
@@ -95,7 +95,7 @@ class FlatIndex:
         return len(self._ids)
 
     def __contains__(self, key: object) -> bool:
-        """Tell whether an id is there."""
+        """Return whether an id is in the index."""
         return key in self._ids
 
     @property
@@ -142,38 +142,39 @@ class FlatIndex:
         return SearchResult(tuple(ids), tuple(kept))
 
     def copy(self) -> FlatIndex:
-        """Return an independent index (vectors are shared: they are replaced, never written)."""
+        """Return an independent index; vectors are shared, since they are never written to."""
         other = FlatIndex(self.dimension)
         other._ids, other._vectors = self._ids, self._vectors
         return other
 
     def save(self, path: Path) -> None:
-        """Write the vectors to a file, the ids to a JSON beside it."""
+        """Write the vectors to a file, the ids to a JSON file next to it."""
         write_index(path, self._vectors.tobytes(), {"ids": self._ids, "dimension": self.dimension})
 
     def load(self, path: Path) -> None:
-        """Take over what :meth:`save` wrote; see :meth:`VectorIndex.load`."""
-        data, facts = read_index(path, self.dimension)
+        """Load what :meth:`save` wrote; see :meth:`VectorIndex.load`."""
+        data, metadata = read_index(path, self.dimension)
         vectors = np.frombuffer(data, dtype=np.float32)
-        if vectors.size != len(facts["ids"]) * self.dimension:
-            raise IndexMismatchError(f"{path}: {vectors.size} numbers for {len(facts['ids'])} ids")
-        self._ids = list(facts["ids"])
+        if vectors.size != len(metadata["ids"]) * self.dimension:
+            count = len(metadata["ids"])
+            raise IndexMismatchError(f"{path}: {vectors.size} numbers for {count} ids")
+        self._ids = list(metadata["ids"])
         self._vectors = vectors.reshape(-1, self.dimension).copy()
 
 
 def checked_vectors(vectors: Vector, dimension: int, count: int | None = None) -> Vector:
     """Return the vectors as contiguous float32 [n, d].
 
-    :param vectors: what somebody handed over.
-    :param dimension: the width d they must have.
-    :param count: the number n there must be, if it matters.
+    :param vectors: any array.
+    :param dimension: the width d expected.
+    :param count: the number n expected; any unless given.
     :raises IndexMismatchError: if shape or numbers are wrong.
     """
     checked = np.ascontiguousarray(vectors, dtype=np.float32)
     if checked.ndim != 2 or checked.shape[1] != dimension:
         raise IndexMismatchError(
             f"expected vectors of width {dimension}, found shape {checked.shape}: they come from "
-            "another encoder; build the index anew (errata reindex)"
+            "another encoder; build the index again (errata reindex)"
         )
     if count is not None and len(checked) != count:
         raise IndexMismatchError(f"expected {count} vectors, one an id, found {len(checked)}")
@@ -183,7 +184,7 @@ def checked_vectors(vectors: Vector, dimension: int, count: int | None = None) -
 
 
 def refuse_duplicates(ids: Sequence[str], present: set[str]) -> None:
-    """Check ids about to be added.
+    """Check ids before they are added.
 
     :raises IndexMismatchError: naming the first id that is there already, or twice in ``ids``.
     """
@@ -196,14 +197,14 @@ def refuse_duplicates(ids: Sequence[str], present: set[str]) -> None:
         seen.add(key)
 
 
-def write_index(path: Path, data: bytes, facts: dict[str, Any]) -> None:
-    """Write an index file, and what is known of it to the JSON beside it.
+def write_index(path: Path, data: bytes, metadata: dict[str, Any]) -> None:
+    """Write an index file, and its metadata to a JSON file next to it.
 
-    The JSON comes last and carries the file's checksum: a kill in between is seen when reading.
+    The JSON comes last and holds the checksum, so that reading detects a kill in between.
     """
     write_atomically(path, data)
-    described = {**facts, "sha256": hashlib.sha256(data).hexdigest()}
-    write_atomically(_beside(path), json.dumps(described).encode())
+    described = {**metadata, "sha256": hashlib.sha256(data).hexdigest()}
+    write_atomically(_metadata_path(path), json.dumps(described).encode())
 
 
 def read_index(path: Path, dimension: int) -> tuple[bytes, dict[str, Any]]:
@@ -211,22 +212,22 @@ def read_index(path: Path, dimension: int) -> tuple[bytes, dict[str, Any]]:
 
     :raises IndexMismatchError: if it is missing, damaged or of another width.
     """
-    advice = "build the index anew (errata reindex)"
+    advice = "build the index again (errata reindex)"
     try:
-        facts = json.loads(_beside(path).read_bytes())
+        metadata = json.loads(_metadata_path(path).read_bytes())
         data = path.read_bytes()
     except (OSError, ValueError) as error:
         raise IndexMismatchError(f"{path}: cannot be read ({error}): {advice}") from None
-    if not isinstance(facts, dict) or facts.get("sha256") != hashlib.sha256(data).hexdigest():
+    if not isinstance(metadata, dict) or metadata.get("sha256") != hashlib.sha256(data).hexdigest():
         raise IndexMismatchError(f"{path}: damaged, the checksum differs: {advice}")
-    if facts.get("dimension") != dimension:
+    if metadata.get("dimension") != dimension:
         raise IndexMismatchError(
-            f"{path}: expected width {dimension}, found {facts.get('dimension')}: {advice}"
+            f"{path}: expected width {dimension}, found {metadata.get('dimension')}: {advice}"
         )
-    if not isinstance(facts.get("ids"), list):
+    if not isinstance(metadata.get("ids"), list):
         raise IndexMismatchError(f"{path}: holds no ids: {advice}")
-    return data, facts
+    return data, metadata
 
 
-def _beside(path: Path) -> Path:
+def _metadata_path(path: Path) -> Path:
     return path.with_name(path.name + ".json")

@@ -1,41 +1,27 @@
-"""Candidates by characters, for text the encoder cannot read (to it, 斑马 and 熊猫 are the same).
+"""Candidates by characters, for text of unknown tokens: 斑马 and 熊猫 have one encoding.
 
-The index is built once and never changed: additions go into a small tail, removals leave a
-tombstone, and when those are a fifth of it, it is built anew. So copies are cheap and share it.
+The postings are never changed once built, so that copies share them: additions go into a small
+tail, removals leave a tombstone, and at a fifth of both the postings are rebuilt.
 """
 
 from __future__ import annotations
 
 import heapq
-import unicodedata
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from errata.cache.text.normalize import normalize_query
+
 _LEAST_TAIL = 256
-_TRAILING = frozenset({"Po", "Pd", "Pe", "Pf", "Ps", "Pi"})
-
-
-def normalise(text: str) -> str:
-    """Return the text as it is compared: NFKC, casefolded, white space and trailing marks folded.
-
-    :param text: any text.
-    """
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    words = " ".join(folded.split())
-    end = len(words)
-    while end and (words[end - 1] == " " or unicodedata.category(words[end - 1]) in _TRAILING):
-        end -= 1
-    # A text of nothing but punctuation would otherwise equal every other such text.
-    return words[:end] or words
 
 
 def bigrams(text: str) -> frozenset[str]:
-    """Return the pairs of neighbouring characters of a normalised text; of one character, itself.
+    """Return the pairs of neighbouring characters of a normalized text; of one character, itself.
 
-    :param text: a text that :func:`normalise` returned.
+    :param text: a text that :func:`errata.cache.text.normalize.normalize_query` returned.
     """
     if len(text) < 2:
         return frozenset([text] if text else [])
@@ -44,7 +30,7 @@ def bigrams(text: str) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Postings:
-    """Which rows hold which bigram; never changed once built."""
+    """The rows with each bigram; never changed once built."""
 
     ids: tuple[str, ...] = ()
     sizes: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
@@ -52,7 +38,7 @@ class _Postings:
 
 
 class CharacterIndex:
-    """Finds texts by their characters: the same text, or one that shares many bigrams."""
+    """Finds the same text, or texts that share many bigrams."""
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
@@ -66,7 +52,7 @@ class CharacterIndex:
         return len(self._texts)
 
     def copy(self) -> CharacterIndex:
-        """Return an index that changes independently of this one."""
+        """Return an independent index."""
         other = CharacterIndex()
         other._texts = dict(self._texts)
         other._same = dict(self._same)
@@ -76,20 +62,20 @@ class CharacterIndex:
         return other
 
     def add(self, texts: Mapping[str, str]) -> None:
-        """Add texts by id; an id that is there already gets the new text.
+        """Add texts by id, replacing those of ids that are present.
 
         :param texts: id to text.
         """
         self.remove(texts)
         for key, text in texts.items():
-            folded = normalise(text)
+            folded = normalize_query(text)
             self._texts[key] = folded
             self._same[folded] = (*self._same.get(folded, ()), key)
             self._tail[key] = bigrams(folded)
-        self._fold()
+        self._compact()
 
     def remove(self, ids: Iterable[str]) -> int:
-        """Remove texts; unknown ids are passed over.
+        """Remove texts; unknown ids are skipped.
 
         :return: how many were removed.
         """
@@ -99,19 +85,19 @@ class CharacterIndex:
             if folded is None:
                 continue
             count += 1
-            rest = tuple(other for other in self._same[folded] if other != key)
-            if rest:
-                self._same[folded] = rest
+            others = tuple(other for other in self._same[folded] if other != key)
+            if others:
+                self._same[folded] = others
             else:
                 del self._same[folded]
             if self._tail.pop(key, None) is None:
                 self._dead.add(key)
-        self._fold()
+        self._compact()
         return count
 
     def same(self, text: str) -> tuple[str, ...]:
-        """Return the ids whose text is the same once normalised, in the order they were added."""
-        return self._same.get(normalise(text), ())
+        """Return the ids whose text is the same once normalized, in the order they were added."""
+        return self._same.get(normalize_query(text), ())
 
     def search(
         self, text: str, k: int, allowed: Container[str] | None = None
@@ -120,10 +106,10 @@ class CharacterIndex:
 
         :param text: any text.
         :param k: how many at most.
-        :param allowed: the ids that may be found; all unless given.
+        :param allowed: ids to search among; all unless given.
         :return: id and coefficient, 0 < coefficient <= 1.
         """
-        wanted = bigrams(normalise(text))
+        wanted = bigrams(normalize_query(text))
         found: list[tuple[str, float]] = []
         for key, score in self._main_scores(wanted):
             if len(found) == k:
@@ -137,7 +123,7 @@ class CharacterIndex:
         return heapq.nsmallest(k, found, key=lambda item: (-item[1], item[0]))
 
     def _main_scores(self, wanted: frozenset[str]) -> Iterator[tuple[str, float]]:
-        """Yield id and coefficient of the rows built in that share a bigram, best first."""
+        """Yield id and coefficient of the postings' rows that share a bigram, best first."""
         main = self._main
         lists = [main.rows[pair] for pair in wanted if pair in main.rows]
         if not lists:
@@ -147,7 +133,7 @@ class CharacterIndex:
         for row in np.argsort(-scores, kind="stable")[: np.count_nonzero(shared)].tolist():
             yield main.ids[row], float(scores[row])
 
-    def _fold(self) -> None:
+    def _compact(self) -> None:
         if len(self._tail) + len(self._dead) <= max(_LEAST_TAIL, len(self._main.ids) // 5):
             return
         rows: dict[str, list[int]] = {}

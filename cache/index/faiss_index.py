@@ -1,9 +1,9 @@
-"""The FAISS index: exact below a size, a graph (HNSW) above it. The only file importing faiss.
+"""The FAISS index: exact for few vectors, an HNSW graph for many. The only file importing faiss.
 
-The FAISS structure is built once and never changed, so it is searched by many threads without a
-lock and copies share it: additions go into a tail that is searched exactly, removals leave a
-tombstone (HNSW cannot remove). When the tail is a fifth of it, it is put into a clone; when the
-dead are a fifth, everything is built anew.
+The FAISS structure is never changed once built: threads search it without a lock, and copies share
+it. Additions go into a tail that is searched exactly; removals leave a tombstone (HNSW cannot
+remove). A tail of a fifth of the index is added to a clone; with a fifth of tombstones the index is
+rebuilt.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from errata.cache.index.base import (
 from errata.cache.records import Vector
 
 _LEAST_TAIL = 256
-_NEIGHBOURS = 32
-_BUILD_BREADTH = 100
-_LEAST_BREADTH = 128
+_HNSW_NEIGHBOURS = 32
+_EF_CONSTRUCTION = 100
+_LEAST_EF_SEARCH = 128
 
 
 class FaissIndex:
     """Nearest vectors by inner product.
 
-    Exact up to ``hnsw_from`` vectors; above, recall at 10 is at least 0.95 of the exact result.
+    Exact below ``hnsw_from`` vectors; from there on, recall at 10 is at least 0.95.
 
     :param dimension: width d of the vectors.
     :param hnsw_from: number of vectors from which the graph is used.
-    :param least_tail: additions or removals put up with before FAISS's structure is touched.
+    :param least_tail: additions or removals before the FAISS structure is changed.
     """
 
     def __init__(
@@ -60,16 +60,16 @@ class FaissIndex:
         return len(self._main_ids) - len(self._dead) + len(self._tail)
 
     def __contains__(self, key: object) -> bool:
-        """Tell whether an id is there."""
+        """Return whether an id is in the index."""
         return str(key) in self._present([str(key)])
 
     @property
     def is_graph(self) -> bool:
-        """Whether the vectors (but for the tail) are in an HNSW graph."""
+        """Whether the vectors, the tail apart, are in an HNSW graph."""
         return isinstance(self._main, faiss.IndexHNSW)
 
     def copy(self) -> FaissIndex:
-        """Return an independent index; what is never changed is shared."""
+        """Return an independent index; the FAISS structure is shared."""
         other = FaissIndex(self.dimension, hnsw_from=self.hnsw_from, least_tail=self.least_tail)
         other._main, other._main_ids, other._row = self._main, self._main_ids, self._row
         other._dead, other._tail = self._dead, self._tail.copy()
@@ -80,7 +80,7 @@ class FaissIndex:
         checked = checked_vectors(vectors, self.dimension, len(ids))
         refuse_duplicates(ids, self._present(ids))
         self._tail.add(ids, checked)
-        self._tidy()
+        self._compact()
 
     def remove(self, ids: Iterable[str]) -> int:
         """Remove vectors; see :meth:`errata.cache.index.base.VectorIndex.remove`."""
@@ -88,7 +88,7 @@ class FaissIndex:
         rows = {self._row[key] for key in gone if key in self._row} - self._dead
         self._dead = self._dead | rows
         count = len(rows) + self._tail.remove(gone)
-        self._tidy()
+        self._compact()
         return count
 
     def search(self, vectors: Vector, k: int) -> SearchResult:
@@ -108,18 +108,18 @@ class FaissIndex:
         return SearchResult(tuple(ids), tuple(scores))
 
     def save(self, path: Path) -> None:
-        """Write the FAISS index to a file, ids to a JSON beside it."""
-        solid = self.copy()
-        if solid._dead or len(solid._tail):
-            solid._rebuild()
-        data = b"" if solid._main is None else faiss.serialize_index(solid._main).tobytes()
-        facts = {"ids": list(solid._main_ids), "dimension": self.dimension}
-        write_index(path, data, facts)
+        """Write the FAISS index to a file, its ids to a JSON file next to it."""
+        compact = self.copy()
+        if compact._dead or len(compact._tail):
+            compact._rebuild()
+        data = b"" if compact._main is None else faiss.serialize_index(compact._main).tobytes()
+        metadata = {"ids": list(compact._main_ids), "dimension": self.dimension}
+        write_index(path, data, metadata)
 
     def load(self, path: Path) -> None:
-        """Take over what :meth:`save` wrote; see :meth:`errata.cache.index.base.VectorIndex.load`."""
-        data, facts = read_index(path, self.dimension)
-        ids = tuple(facts["ids"])
+        """Load what :meth:`save` wrote; see ``VectorIndex.load``."""
+        data, metadata = read_index(path, self.dimension)
+        ids = tuple(metadata["ids"])
         main = None
         if data:
             try:
@@ -128,7 +128,7 @@ class FaissIndex:
                 raise IndexMismatchError(f"{path}: FAISS cannot read it ({error})") from None
         if (0 if main is None else main.ntotal) != len(ids):
             raise IndexMismatchError(f"{path}: holds other vectors than its {len(ids)} ids")
-        self._take(main, ids)
+        self._set_main(main, ids)
 
     def _present(self, ids: Iterable[str]) -> set[str]:
         tail, rows, dead = set(self._tail.ids), self._row, self._dead
@@ -138,7 +138,7 @@ class FaissIndex:
         fetch = min(len(self._main_ids), wanted + min(len(self._dead), wanted))
         alive = min(wanted, len(self._main_ids) - len(self._dead))
         while True:
-            scores, rows = self._main.search(queries, fetch, params=self._breadth(fetch))
+            scores, rows = self._main.search(queries, fetch, params=self._search_parameters(fetch))
             found = [
                 [
                     (self._main_ids[row], float(score))
@@ -149,17 +149,17 @@ class FaissIndex:
             ]
             if fetch >= len(self._main_ids) or min(len(each) for each in found) >= alive:
                 return [each[:wanted] for each in found]
-            # The nearest are mostly dead: fetch more, up to everything.
+            # Most of the nearest are tombstones: fetch more, up to everything.
             fetch = min(len(self._main_ids), fetch * 4)
 
-    def _breadth(self, fetch: int) -> Any:
+    def _search_parameters(self, fetch: int) -> Any:
         if not self.is_graph:
             return None
         # FAISS's own types lack this class.
         parameters: Any = faiss
-        return parameters.SearchParametersHNSW(efSearch=max(_LEAST_BREADTH, 2 * fetch))
+        return parameters.SearchParametersHNSW(efSearch=max(_LEAST_EF_SEARCH, 2 * fetch))
 
-    def _tidy(self) -> None:
+    def _compact(self) -> None:
         size = len(self._main_ids)
         if len(self._dead) > max(self.least_tail, size // 5) or (size and len(self._dead) == size):
             self._rebuild()
@@ -169,7 +169,7 @@ class FaissIndex:
             else:
                 main = faiss.clone_index(self._main)
                 main.add(self._tail.vectors)
-                self._take(main, self._main_ids + self._tail.ids, self._dead)
+                self._set_main(main, self._main_ids + self._tail.ids, self._dead)
 
     def _graph_for(self, size: int) -> bool:
         return size >= self.hnsw_from
@@ -183,19 +183,21 @@ class FaissIndex:
         vectors = np.concatenate(parts)
         ids = tuple(self._main_ids[row] for row in alive) + self._tail.ids
         if not ids:
-            self._take(None, ())
+            self._set_main(None, ())
             return
         main: Any
         if self._graph_for(len(ids)):
-            main = faiss.IndexHNSWFlat(self.dimension, _NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
-            main.hnsw.efConstruction = _BUILD_BREADTH
+            main = faiss.IndexHNSWFlat(self.dimension, _HNSW_NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
+            main.hnsw.efConstruction = _EF_CONSTRUCTION
         else:
             main = faiss.IndexFlatIP(self.dimension)
         main.add(vectors)
-        self._take(main, ids)
+        self._set_main(main, ids)
 
-    def _take(self, main: Any, ids: tuple[str, ...], dead: frozenset[int] = frozenset()) -> None:
-        # A dead id may stand in an earlier row too: the last row of an id is the one that counts.
+    def _set_main(
+        self, main: Any, ids: tuple[str, ...], dead: frozenset[int] = frozenset()
+    ) -> None:
+        # An id removed and added again has two rows: the last one is in use.
         self._main, self._main_ids, self._dead = main, ids, dead
         self._row = MappingProxyType({key: row for row, key in enumerate(ids)})
         self._tail = FlatIndex(self.dimension)

@@ -1,4 +1,4 @@
-"""Conflicts between edits: found and reported, never resolved by luck."""
+"""Conflicts between edits, found and reported."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from errata.cache.filters.regex import substitute
-from errata.cache.index.characters import normalise
 from errata.cache.records import Edit, Fact, LanguagePatch, RegexPatch
+from errata.cache.text.normalize import normalize_query
+from errata.cache.view import in_force
 
 ConflictKind = Literal["two answers", "shadowed question", "rewritten answer", "expired", "pending"]
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Something about edits that a person should settle.
+    """A conflict that a person should resolve.
 
-    :param kind: what it is.
+    :param kind: the kind of conflict.
     :param edits: the edits concerned, one or two.
     :param message: what is wrong, where (``file:line`` of each) and what to do.
     """
@@ -41,12 +42,11 @@ def conflicts(edits: Iterable[Edit], today: datetime.date | None = None) -> tupl
     """
     day = today or datetime.date.today()
     everything = tuple(edits)
-    replaced = {name for edit in everything if edit.in_force(day) for name in edit.supersedes}
-    live = [edit for edit in everything if edit.in_force(day) and edit.id not in replaced]
+    live = in_force(everything, day)
     return (*_dates(everything, day), *_two_answers(live), *_rewritten(live))
 
 
-def _name(edit: Edit) -> str:
+def _place(edit: Edit) -> str:
     return str(edit.location) if edit.location is not None else f"edit {edit.id}"
 
 
@@ -55,12 +55,12 @@ def _dates(edits: Sequence[Edit], day: datetime.date) -> list[Conflict]:
     for edit in edits:
         if edit.until is not None and edit.until < day:
             message = (
-                f"{_name(edit)}: expired on {edit.until} and no longer in force: delete the patch "
+                f"{_place(edit)}: expired on {edit.until} and no longer in force: delete the patch "
                 "or move until"
             )
             found.append(Conflict("expired", (edit,), message))
         elif edit.valid_from is not None and edit.valid_from > day:
-            message = f"{_name(edit)}: not in force before {edit.valid_from}"
+            message = f"{_place(edit)}: not in force before {edit.valid_from}"
             found.append(Conflict("pending", (edit,), message))
     return found
 
@@ -72,11 +72,11 @@ def _two_answers(edits: Sequence[Edit]) -> list[Conflict]:
     found = []
     for group in groups.values():
         for one, two in itertools.combinations(group, 2):
-            if one.priority == two.priority and _says(one) != _says(two):
+            if one.priority == two.priority and _effect(one) != _effect(two):
                 message = (
-                    f"{_name(two)}: {two.scope!r} is answered {_says(two)!r} here and "
-                    f"{_says(one)!r} at {_name(one)}: delete one, or say which rules by priority "
-                    "or supersedes"
+                    f"{_place(two)}: {two.scope!r} is answered {_effect(two)!r} here and "
+                    f"{_effect(one)!r} at {_place(one)}: delete one, or say which rules by "
+                    "priority or supersedes"
                 )
                 found.append(Conflict("two answers", (one, two), message))
     return found
@@ -85,10 +85,10 @@ def _two_answers(edits: Sequence[Edit]) -> list[Conflict]:
 def _claim(edit: Edit) -> tuple[str, ...]:
     if isinstance(edit, RegexPatch):
         return (edit.kind, edit.target, edit.pattern)
-    return (edit.kind, normalise(edit.scope))
+    return (edit.kind, normalize_query(edit.scope))
 
 
-def _says(edit: Edit) -> str:
+def _effect(edit: Edit) -> str:
     if isinstance(edit, Fact):
         return edit.answer
     if isinstance(edit, LanguagePatch):
@@ -111,14 +111,14 @@ def _rewritten(edits: Sequence[Edit]) -> list[Conflict]:
                 continue
             if patch.target == "query":
                 message = (
-                    f"{_name(patch)}: the pattern rewrites the question of {_name(fact)} to "
+                    f"{_place(patch)}: the pattern rewrites the question of {_place(fact)} to "
                     f"{changed!r} before it is looked up, so that patch may never fire: ask the "
                     "rewritten question there, or narrow the pattern"
                 )
                 found.append(Conflict("shadowed question", (patch, fact), message))
             else:
                 message = (
-                    f"{_name(patch)}: the pattern rewrites the answer of {_name(fact)} to "
+                    f"{_place(patch)}: the pattern rewrites the answer of {_place(fact)} to "
                     f"{changed!r}: write the answer so, or narrow the pattern"
                 )
                 found.append(Conflict("rewritten answer", (patch, fact), message))

@@ -1,4 +1,4 @@
-"""The kind *fact*: a question and its answer, or a question to be refused."""
+"""The kind *fact*: a question and its answer, or a question to refuse."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 from errata.cache.errors import PatchError
 from errata.cache.filters.secrets import parse_secret_hash, plain_length
 from errata.cache.patches.schema import (
-    CommonShape,
+    CommonSchema,
     Flag,
     Text,
     Texts,
     dump_common,
-    fit,
     keys_of,
     raise_all,
+    validate,
 )
 from errata.cache.records import REFUSAL, Edit, Fact, SourceLocation
 from errata.cache.text.normalize import plain_words
@@ -24,7 +24,7 @@ from errata.cache.text.spacing import needs_space
 _SHORTEST_SECRET = 4
 
 
-class FactShape(CommonShape):
+class FactSchema(CommonSchema):
     """The keys of a fact."""
 
     question: Text
@@ -41,24 +41,24 @@ class FactKind:
 
     kind = "fact"
     key = "question"
-    keys = keys_of(FactShape)
+    keys = keys_of(FactSchema)
 
     def parse(self, body: Mapping[str, Any], where: SourceLocation | None = None) -> Fact:
         """Return the fact an entry describes.
 
         :raises PatchError: if the entry is wrong.
         """
-        shape = fit(FactShape, body, self.kind, where)
-        raise_all(shape.common_problems() + _problems(shape), where)
+        entry = validate(FactSchema, body, self.kind, where)
+        raise_all(entry.common_problems() + _problems(entry), where)
         return Fact(
-            question=shape.question,
-            answer=shape.answer or "",
-            subject=shape.subject,
-            aliases=shape.aliases,
-            forget=shape.forget,
-            secret=shape.secret,
-            secret_hash=shape.secret_hash,
-            **shape.common(where),
+            question=entry.question,
+            answer=entry.answer or "",
+            subject=entry.subject,
+            aliases=entry.aliases,
+            forget=entry.forget,
+            secret=entry.secret,
+            secret_hash=entry.secret_hash,
+            **entry.common(where),
         )
 
     def dump(self, edit: Edit) -> dict[str, Any]:
@@ -78,37 +78,37 @@ class FactKind:
         return {**entry, **dump_common(edit)}
 
     def context(self, edit: Edit) -> str:
-        """Return the question and its answer, as the answer follows a prompt."""
+        """Return the question, followed by its answer."""
         if not isinstance(edit, Fact):
             raise TypeError(f"expected a Fact, found {type(edit).__name__}")
         question, answer = edit.question.strip(), edit.answer.strip()
         return f"{question}{' ' if needs_space(question, answer) else ''}{answer}"
 
 
-def _problems(shape: FactShape) -> list[PatchError]:
+def _problems(entry: FactSchema) -> list[PatchError]:
     problems = []
-    if shape.answer is None and not shape.forget:
+    if entry.answer is None and not entry.forget:
         problems.append(
             PatchError(
                 "a fact patch needs the key 'answer' (or forget: true, to refuse): add it",
                 at=("question",),
             )
         )
-    problems += _alias_problems(shape)
+    problems += _alias_problems(entry)
     for key in ("secret", "secret_hash"):
-        if getattr(shape, key) is not None and not shape.forget:
+        if getattr(entry, key) is not None and not entry.forget:
             problems.append(
                 PatchError(f"{key} is only for facts to be forgotten: add forget: true", at=(key,))
             )
-    if shape.secret is not None and shape.secret_hash is not None:
+    if entry.secret is not None and entry.secret_hash is not None:
         problems.append(
             PatchError(
-                "secret and secret_hash stand together: the one tells what the other hides, keep "
-                "one of them",
+                "secret and secret_hash are both given, and one reveals what the other hides: "
+                "keep one of them",
                 at=("secret_hash",),
             )
         )
-    if shape.secret is not None and plain_length(shape.secret) < _SHORTEST_SECRET:
+    if entry.secret is not None and plain_length(entry.secret) < _SHORTEST_SECRET:
         problems.append(
             PatchError(
                 f"secret has fewer than {_SHORTEST_SECRET} characters besides white space and "
@@ -116,25 +116,25 @@ def _problems(shape: FactShape) -> list[PatchError]:
                 at=("secret",),
             )
         )
-    if shape.secret_hash is not None:
+    if entry.secret_hash is not None:
         try:
-            parse_secret_hash(shape.secret_hash, _SHORTEST_SECRET)
+            parse_secret_hash(entry.secret_hash, _SHORTEST_SECRET)
         except ValueError as error:
             problems.append(PatchError(f"secret_hash {error}", at=("secret_hash",)))
     return problems
 
 
-def _alias_problems(shape: FactShape) -> list[PatchError]:
+def _alias_problems(entry: FactSchema) -> list[PatchError]:
     problems = []
-    if shape.aliases and shape.subject is None:
+    if entry.aliases and entry.subject is None:
         problems.append(
             PatchError(
                 "aliases are other names of the subject, which the patch does not name: add "
-                "subject, as it stands in the question",
+                "subject, as the question has it",
                 at=("aliases",),
             )
         )
-    for number, alias in enumerate(shape.aliases):
+    for number, alias in enumerate(entry.aliases):
         if not plain_words(alias):
             problems.append(
                 PatchError(

@@ -1,4 +1,4 @@
-"""Patch files and edits: a folder is read whole, and refused whole with every problem in it."""
+"""Reading and writing patch files; one problem in a folder refuses all of it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ JSON_SUFFIXES = frozenset({".jsonl"})
 MISTAKEN_SUFFIXES = frozenset({".json", ".ndjson", ".jsonlines", ".yaml~", ".ymal", ".yamll"})
 
 YAML_LIMIT = 2 * 2**20
-"""Bytes; a person does not write more, and the YAML reader takes seconds for it."""
+"""Bytes: the YAML reader takes seconds for them."""
 
 JSON_LIMIT = 128 * 2**20
 """Bytes."""
@@ -33,14 +33,14 @@ def load_folder(path: PathLike) -> tuple[Edit, ...]:
     """Return the edits of every patch file in a folder, in order of file name and line.
 
     Files that begin with ``_`` or ``.``, files of other types (``README.md``) and subfolders are
-    passed over.
+    skipped.
 
     :param path: the folder.
-    :raises PatchFolderError: with every problem found; then nothing of the folder is to be used.
+    :raises PatchFolderError: holding every problem found.
     """
     folder = Path(path)
     try:
-        files = sorted(item for item in folder.iterdir() if _wanted(item))
+        files = sorted(item for item in folder.iterdir() if _is_patch_file(item))
     except OSError as error:
         found = "a file" if folder.is_file() else (error.strerror or "nothing").lower()
         message = (
@@ -55,9 +55,9 @@ def load_folder(path: PathLike) -> tuple[Edit, ...]:
         edits += found_edits
         problems += found_problems
     problems += _duplicates(edits)
-    # An entry that could not be read may be the very one that is superseded.
+    # A superseded entry may be one that could not be read.
     problems += [] if problems else _superseded(edits)
-    _raise(problems)
+    _raise_sorted(problems)
     return tuple(edits)
 
 
@@ -65,17 +65,17 @@ def load_file(path: PathLike) -> tuple[Edit, ...]:
     """Return the edits of one patch file, in the order of its lines.
 
     :param path: a file ending in ``.yaml``, ``.yml`` (a list) or ``.jsonl`` (an object a line).
-    :raises PatchFolderError: with every problem found.
+    :raises PatchFolderError: holding every problem found.
     """
     edits, problems = _read(Path(path))
-    _raise(problems + _duplicates(edits))
+    _raise_sorted(problems + _duplicates(edits))
     return tuple(edits)
 
 
 def dump_file(edits: Iterable[Edit], path: PathLike) -> None:
     """Write edits as a patch file, atomically; :func:`load_file` returns equal ones.
 
-    :param edits: what to write.
+    :param edits: the edits to write.
     :param path: a file ending in ``.yaml``, ``.yml`` or ``.jsonl``; replaced if it is there.
     :raises PatchError: if the suffix is another, or the edits cannot be read back.
     :raises OSError: if the disk refuses.
@@ -98,13 +98,13 @@ def _yaml_text(bodies: Sequence[dict[str, object]]) -> str:
     if not bodies:
         return ""
     yaml = YAML(typ="safe", pure=True)
-    yaml.Representer = type("Representer", (SafeRepresenter,), {})  # its table is the class's own
+    yaml.Representer = type("Representer", (SafeRepresenter,), {})  # not to change the shared class
     yaml.default_flow_style = False
     yaml.allow_unicode = True
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.width = 100
     out = io.StringIO()
-    # Two lists that are equal would otherwise be written as an anchor and an alias.
+    # Equal lists would otherwise be written as an anchor and an alias.
     yaml.representer.ignore_aliases = lambda data: True
     yaml.representer.add_representer(str, _represent_text)
     yaml.dump(bodies, out)
@@ -117,7 +117,7 @@ def _represent_text(representer: Any, text: str) -> Any:
     return representer.represent_scalar("tag:yaml.org,2002:str", text, '"' if quoted else None)
 
 
-def _wanted(file: Path) -> bool:
+def _is_patch_file(file: Path) -> bool:
     suffix = file.suffix.lower()
     known = suffix in YAML_SUFFIXES | JSON_SUFFIXES | MISTAKEN_SUFFIXES
     return known and not file.name.startswith(("_", ".")) and not file.is_dir()
@@ -132,7 +132,7 @@ def _read(file: Path) -> tuple[list[Edit], list[PatchError]]:
         return [], [PatchError(message, start)]
     limit = JSON_LIMIT if suffix in JSON_SUFFIXES else YAML_LIMIT
     try:
-        # One byte more than is allowed, so that a device or a growing file cannot fill the memory.
+        # One byte more than allowed: a device or a growing file must not fill the memory.
         with file.open("rb") as stream:
             data = stream.read(limit + 1)
     except OSError as error:
@@ -155,18 +155,18 @@ def _read(file: Path) -> tuple[list[Edit], list[PatchError]]:
         try:
             edits.append(parse_edit(entry.body, SourceLocation(path, entry.line)))
         except PatchError as error:
-            problems += _placed(error, entry, path)
+            problems += _located(error, entry, path)
     return edits, problems
 
 
 def _read_yaml(text: str, path: str) -> tuple[list[Entry], list[PatchError]]:
-    # ruamel is not needed by a cache that reads no YAML, and takes a while to import.
+    # Imported late: slow to import, and not needed where there is no YAML.
     from errata.cache.patches.yaml import read_yaml
 
     return read_yaml(text, path)
 
 
-def _placed(error: PatchError, entry: Entry, path: str) -> list[PatchError]:
+def _located(error: PatchError, entry: Entry, path: str) -> list[PatchError]:
     found = error.problems if isinstance(error, PatchFolderError) else (error,)
     return [
         PatchError(each.message, SourceLocation(path, entry.line_of(each.at)), each.at)
@@ -182,7 +182,7 @@ def _duplicates(edits: Sequence[Edit]) -> list[PatchError]:
         if other is edit:
             continue
         if other.content() == edit.content():
-            message = f"the same patch stands at {other.location}: delete one of the two"
+            message = f"the same patch is at {other.location}: delete one of the two"
         else:
             message = f"the id {edit.id!r} is taken by the patch at {other.location}: rename one"
         problems.append(PatchError(message, edit.location, ("id",)))
@@ -196,7 +196,7 @@ def _superseded(edits: Sequence[Edit]) -> list[PatchError]:
         for name in edit.supersedes:
             other = by_id.get(name)
             if other is None:
-                hint = did_you_mean(name, by_id) or ": mend the id, or delete the key"
+                hint = did_you_mean(name, by_id) or ": correct the id, or delete the key"
                 message = f"supersedes names {name!r}, which no patch of the folder has as id{hint}"
                 problems.append(PatchError(message, edit.location, ("supersedes",)))
             elif edit.id in other.supersedes:
@@ -207,10 +207,10 @@ def _superseded(edits: Sequence[Edit]) -> list[PatchError]:
     return problems
 
 
-def _raise(problems: Sequence[PatchError]) -> None:
+def _raise_sorted(problems: Sequence[PatchError]) -> None:
     if problems:
-        raise PatchFolderError(sorted(problems, key=_order))
+        raise PatchFolderError(sorted(problems, key=_sort_key))
 
 
-def _order(problem: PatchError) -> tuple[str, int]:
+def _sort_key(problem: PatchError) -> tuple[str, int]:
     return (problem.where.path, problem.where.line) if problem.where else ("", 0)

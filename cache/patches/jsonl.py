@@ -1,7 +1,7 @@
-"""The text of a patch file as plain entries with line numbers; here JSON lines.
+"""Reading patch files of JSON lines as entries with line numbers.
 
-Scalars stay the text that was typed: ``1.10``, ``007``, ``no``, ``null`` and ``2027-01-01`` are not
-numbers, booleans or dates here; the kinds decide what a key's text means.
+Scalars stay text: ``1.10``, ``007``, ``no``, ``null`` and ``2027-01-01``; each kind validates its
+keys.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from errata.cache.errors import PatchError
 from errata.cache.records import SourceLocation
+from errata.cache.storage.json_lines import json_lines, numbered
 
 At = tuple[str | int, ...]
 Plain = str | list[Any] | dict[str, Any]
@@ -22,11 +23,11 @@ DEEPEST = 20
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of a file, not yet checked by its kind.
+    """One entry of a file, not yet validated by its kind.
 
     :param body: text, list or mapping.
     :param line: line of its first key, from 1.
-    :param lines: the line of every key and list item inside, by the way to it.
+    :param lines: the line of every key and list item inside, by its path.
     """
 
     body: object
@@ -34,43 +35,39 @@ class Entry:
     lines: dict[At, int] = field(default_factory=dict)
 
     def line_of(self, at: At) -> int:
-        """Return the line of what is at that place, or of the nearest thing around it."""
+        """Return the line of a path, or of its nearest known parent."""
         while at and at not in self.lines:
             at = at[:-1]
         return self.lines.get(at, self.line)
 
 
 def read_json_lines(text: str, path: str) -> tuple[list[Entry], list[PatchError]]:
-    """Return the entries of a file with one JSON object a line, and what is wrong with the rest.
+    """Return the entries of a file with one JSON object a line, and the problems of other lines.
 
     :param text: the file's text.
     :param path: the file, for messages.
     """
-    entries: list[Entry] = []
     problems: list[PatchError] = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            body = _as_typed(_decode(line), 0)
-        except json.JSONDecodeError as error:
+
+    def on_error(number: int, error: ValueError | RecursionError) -> None:
+        if isinstance(error, json.JSONDecodeError):
             message = (
                 f"not JSON at character {error.pos + 1} ({error.msg}): write one object a line, "
                 'such as {"question": "…", "answer": "…"}'
             )
-            problems.append(PatchError(message, SourceLocation(path, number)))
-        except (ValueError, RecursionError) as error:
-            message = str(error) if isinstance(error, ValueError) else "nested too deep"
-            problems.append(PatchError(message, SourceLocation(path, number)))
         else:
-            entries.append(Entry(body, number))
-    return entries, problems
+            message = str(error) if isinstance(error, ValueError) else "nested too deep"
+        problems.append(PatchError(message, SourceLocation(path, number)))
+
+    lines = json_lines(numbered(text.split("\n")), on_error, _decode)
+    return [Entry(body, number) for number, body in lines], problems
 
 
 def _decode(line: str) -> object:
-    return json.loads(
+    value = json.loads(
         line, parse_float=str, parse_int=str, parse_constant=str, object_pairs_hook=_pairs
     )
+    return _as_text(value, 0)
 
 
 def _pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -78,17 +75,17 @@ def _pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(body) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice!r} stands twice in one patch: keep one")
+        raise ValueError(f"the key {twice!r} appears twice in one patch: keep one")
     return body
 
 
-def _as_typed(value: object, depth: int) -> object:
+def _as_text(value: object, depth: int) -> object:
     if depth > DEEPEST:
         raise ValueError(f"lists nested deeper than {DEEPEST}")
     if isinstance(value, dict):
-        return {key: _as_typed(item, depth + 1) for key, item in value.items()}
+        return {key: _as_text(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list):
-        return [_as_typed(item, depth + 1) for item in value]
+        return [_as_text(item, depth + 1) for item in value]
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     return value

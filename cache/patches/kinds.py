@@ -1,8 +1,8 @@
-"""The kinds of edits: how an entry of a patch file becomes a typed record and back.
+"""The kinds of edits: from an entry of a patch file to a typed record, and back.
 
-A kind is one class in one module and one line in ``_BUILT_IN``; others add theirs through the
-entry-point group ``errata.kinds``. A kind is told by a key of its own: ``question``, ``if``,
-``regex``.
+A kind is one class in one module and one line in ``_BUILT_IN``; other packages add theirs through
+the entry point group ``errata.kinds``. The key of an entry identifies its kind: ``question``,
+``if``, ``regex``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class EditKind(Protocol):
     """The kind's name, as in ``Edit.kind``."""
 
     key: str
-    """The key that tells an entry to be of this kind."""
+    """The key that only entries of this kind have."""
 
     keys: tuple[str, ...]
     """Every key an entry of this kind may have."""
@@ -46,10 +46,10 @@ class EditKind(Protocol):
         """Return the edit an entry describes; raises only :class:`PatchError`."""
 
     def dump(self, edit: Edit) -> dict[str, Any]:
-        """Return the entry that describes the edit, without keys that say nothing."""
+        """Return the entry that describes the edit, without keys that are not set."""
 
     def context(self, edit: Edit) -> str:
-        """Return the edit in a sentence, for a reasoner's context."""
+        """Return the edit as a sentence for a reasoner's context."""
 
 
 @functools.cache
@@ -68,11 +68,11 @@ def kinds() -> Mapping[str, EditKind]:
 
 
 def parse_edit(body: object, where: SourceLocation | None = None) -> Edit:
-    """Return the edit an entry describes, of whichever kind its keys tell.
+    """Return the edit an entry describes; its keys identify its kind.
 
     :param body: a mapping of keys to texts, lists and mappings.
     :param where: the entry's place, for errors and for ``Edit.location``.
-    :raises PatchError: if the entry is wrong; nothing else escapes.
+    :raises PatchError: the entry is wrong; nothing else is raised.
     """
     if not isinstance(body, Mapping):
         raise PatchError(
@@ -80,23 +80,23 @@ def parse_edit(body: object, where: SourceLocation | None = None) -> Edit:
             f"found {type(body).__name__}",
             where,
         )
-    telling = [kind for kind in kinds().values() if kind.key in body]
-    if len(telling) == 1:
-        return telling[0].parse(body, where)
+    matching = [kind for kind in kinds().values() if kind.key in body]
+    if len(matching) == 1:
+        return matching[0].parse(body, where)
     expected = ", ".join(f"{kind.key}:" for kind in kinds().values())
-    if telling:
-        found = " and ".join(f"{kind.key}:" for kind in telling)
+    if matching:
+        found = " and ".join(f"{kind.key}:" for kind in matching)
         raise PatchError(
             f"found {found} in one entry: an entry is one patch, so split it in two", where
         )
     keys = [kind.key for kind in kinds().values()]
-    meant = [(str(key), hint) for key in body if (hint := did_you_mean(key, keys))]
-    hint = meant[0][1] if meant else ""
+    close = [(str(key), hint) for key in body if (hint := did_you_mean(key, keys))]
+    hint = close[0][1] if close else ""
     found = ", ".join(str(key)[:40] for key in body) or "no keys"
     raise PatchError(
         f"a patch has one of the keys {expected}, found {found}{hint}",
         where,
-        (meant[0][0],) if meant else (),
+        (close[0][0],) if close else (),
     )
 
 
@@ -109,12 +109,12 @@ def dump_edit(edit: Edit) -> dict[str, Any]:
 
 
 def context(edit: Edit) -> str:
-    """Return the edit in a sentence, for a reasoner's context."""
+    """Return the edit as a sentence for a reasoner's context."""
     return _kind_of(edit).context(edit)
 
 
 def check(edit: Edit) -> None:
-    """Check an edit that did not come from a file by the rules that files obey.
+    """Check an edit made in Python by the rules of patch files.
 
     :raises PatchError: if the edit is wrong.
     """
@@ -144,7 +144,7 @@ def _register(found: dict[str, EditKind], kind: EditKind) -> None:
     for other in found.values():
         if kind.kind == other.kind or kind.key == other.key:
             raise ErrataError(
-                f"two kinds are called {kind.kind!r} or told by the key {kind.key!r}: "
+                f"two kinds are called {kind.kind!r} or have the key {kind.key!r}: "
                 f"{type(other).__name__} and {type(kind).__name__}; uninstall or rename one"
             )
     found[kind.kind] = kind

@@ -1,4 +1,4 @@
-"""The kind *language*: a condition and a consequence, in words."""
+"""The kind *language*: a condition and a consequence in natural language."""
 
 from __future__ import annotations
 
@@ -7,11 +7,18 @@ from typing import Any
 
 from pydantic import Field
 
-from errata.cache.patches.schema import CommonShape, Text, dump_common, fit, keys_of, raise_all
+from errata.cache.patches.schema import (
+    CommonSchema,
+    Text,
+    dump_common,
+    keys_of,
+    raise_all,
+    validate,
+)
 from errata.cache.records import Edit, LanguagePatch, SourceLocation
 
 
-class LanguageShape(CommonShape):
+class LanguageSchema(CommonSchema):
     """The keys of a language patch."""
 
     condition: Text = Field(alias="if")
@@ -19,21 +26,21 @@ class LanguageShape(CommonShape):
 
 
 class LanguageKind:
-    """If the condition holds of the input, the consequence does."""
+    """Where the condition holds of the query, the consequence applies."""
 
     kind = "language"
     key = "if"
-    keys = keys_of(LanguageShape)
+    keys = keys_of(LanguageSchema)
 
     def parse(self, body: Mapping[str, Any], where: SourceLocation | None = None) -> LanguagePatch:
         """Return the language patch an entry describes.
 
         :raises PatchError: if the entry is wrong.
         """
-        shape = fit(LanguageShape, body, self.kind, where)
-        raise_all(shape.common_problems(), where)
+        entry = validate(LanguageSchema, body, self.kind, where)
+        raise_all(entry.common_problems(), where)
         return LanguagePatch(
-            condition=shape.condition, consequence=shape.consequence, **shape.common(where)
+            condition=entry.condition, consequence=entry.consequence, **entry.common(where)
         )
 
     def dump(self, edit: Edit) -> dict[str, Any]:

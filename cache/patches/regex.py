@@ -1,4 +1,4 @@
-"""The kind *regex*: a pattern (RE2) and what replaces it, in the query or in the output."""
+"""The kind *regex*: a pattern (RE2) and its replacement, in the query or the output."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from errata.cache.errors import PatchError
 from errata.cache.filters.regex import pattern_problem, replacement_problem
 from errata.cache.patches.schema import (
     AnyText,
-    CommonShape,
+    CommonSchema,
     Length,
     Text,
     dump_common,
-    fit,
     keys_of,
     raise_all,
+    validate,
 )
 from errata.cache.records import Edit, RegexPatch, SourceLocation
 
@@ -28,7 +28,7 @@ def _target(value: object) -> object:
     return value
 
 
-class RegexShape(CommonShape):
+class RegexSchema(CommonSchema):
     """The keys of a regex patch."""
 
     regex: Text
@@ -40,25 +40,25 @@ class RegexShape(CommonShape):
 
 
 class RegexKind:
-    """A precise textual replacement."""
+    """A textual replacement."""
 
     kind = "regex"
     key = "regex"
-    keys = keys_of(RegexShape)
+    keys = keys_of(RegexSchema)
 
     def parse(self, body: Mapping[str, Any], where: SourceLocation | None = None) -> RegexPatch:
         """Return the regex patch an entry describes.
 
         :raises PatchError: if the entry is wrong, or RE2 refuses the pattern.
         """
-        shape = fit(RegexShape, body, self.kind, where)
-        raise_all(shape.common_problems() + _problems(shape), where)
+        entry = validate(RegexSchema, body, self.kind, where)
+        raise_all(entry.common_problems() + _problems(entry), where)
         return RegexPatch(
-            pattern=shape.regex,
-            replacement=shape.replace,
-            target=shape.target,
-            max_length=shape.max_length,
-            **shape.common(where),
+            pattern=entry.regex,
+            replacement=entry.replace,
+            target=entry.target,
+            max_length=entry.max_length,
+            **entry.common(where),
         )
 
     def dump(self, edit: Edit) -> dict[str, Any]:
@@ -75,15 +75,15 @@ class RegexKind:
         return {**entry, **dump_common(edit)}
 
     def context(self, edit: Edit) -> str:
-        """Return the replacement in a sentence."""
+        """Return the replacement as a sentence."""
         if not isinstance(edit, RegexPatch):
             raise TypeError(f"expected a RegexPatch, found {type(edit).__name__}")
         return f'Text that matches "{edit.pattern}" is written "{edit.replacement}".'
 
 
-def _problems(shape: RegexShape) -> list[PatchError]:
-    found = pattern_problem(shape.regex)
+def _problems(entry: RegexSchema) -> list[PatchError]:
+    found = pattern_problem(entry.regex)
     if found is not None:
         return [PatchError(f"regex {found}", at=("regex",))]
-    found = replacement_problem(shape.regex, shape.replace)
+    found = replacement_problem(entry.regex, entry.replace)
     return [] if found is None else [PatchError(f"replace {found}", at=("replace",))]

@@ -1,6 +1,6 @@
-"""The shape of a patch entry: which keys, of which type, in words a person can act on.
+"""The schema of a patch entry: keys, types, and error messages that say what to do.
 
-Files hand every scalar over as text; Python callers may pass ``3``, ``True`` or a date instead.
+Scalars of files come as text; Python callers may also pass ``3``, ``True`` or a date.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from errata.cache.errors import PatchError, PatchFolderError
-from errata.cache.index.characters import normalise
 from errata.cache.records import Edit, PatchTests, SourceLocation
+from errata.cache.text.normalize import normalize_query
 
 At = tuple[str | int, ...]
-S = TypeVar("S", bound=BaseModel)
+Schema = TypeVar("Schema", bound=BaseModel)
 
 _PRIORITY_LIMIT = 1_000_000
 _LENGTH_LIMIT = 100_000
@@ -29,7 +29,7 @@ _TRUE = frozenset({"true", "yes", "on"})
 _FALSE = frozenset({"false", "no", "off"})
 
 
-def _found(value: object) -> str:
+def _described(value: object) -> str:
     if isinstance(value, Mapping):
         return "a mapping (an unquoted colon makes one): put the text in quotes"
     if isinstance(value, (list, tuple)):
@@ -39,7 +39,7 @@ def _found(value: object) -> str:
 
 def _any_text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"must be text, found {_found(value)}")
+        raise ValueError(f"must be text, found {_described(value)}")
     try:
         value.encode()
     except UnicodeEncodeError as error:
@@ -57,7 +57,7 @@ def _text(value: object) -> str:
     return text
 
 
-def _name(value: object) -> str:
+def _identifier(value: object) -> str:
     text = _text(value)
     if text.split() != [text]:
         raise ValueError(f"must be one word without spaces, found {reprlib.repr(text)}")
@@ -70,11 +70,11 @@ def _texts(value: object) -> object:
 
 def _list(value: object) -> list[object]:
     if not isinstance(value, (list, tuple)):
-        raise ValueError(f"must be a list of texts, found {_found(value)}")
+        raise ValueError(f"must be a list of texts, found {_described(value)}")
     return list(value)
 
 
-def _whole(value: object) -> int:
+def _integer(value: object) -> int:
     if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]{1,12}", value.strip()):
         return int(value)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -83,14 +83,14 @@ def _whole(value: object) -> int:
 
 
 def _priority(value: object) -> int:
-    number = _whole(value)
+    number = _integer(value)
     if abs(number) > _PRIORITY_LIMIT:
         raise ValueError(f"must lie between ±{_PRIORITY_LIMIT}, found {reprlib.repr(number)}")
     return number
 
 
 def _length(value: object) -> int:
-    number = _whole(value)
+    number = _integer(value)
     if not 1 <= number <= _LENGTH_LIMIT:
         raise ValueError(f"must lie between 1 and {_LENGTH_LIMIT}, found {reprlib.repr(number)}")
     return number
@@ -120,7 +120,7 @@ def _date(value: object) -> datetime.date:
 
 Text = Annotated[str, BeforeValidator(_text)]
 AnyText = Annotated[str, BeforeValidator(_any_text)]
-Name = Annotated[str, BeforeValidator(_name)]
+Name = Annotated[str, BeforeValidator(_identifier)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_texts), Field(strict=False)]
 Names = Annotated[tuple[Name, ...], BeforeValidator(_texts), Field(strict=False)]
 Priority = Annotated[int, BeforeValidator(_priority)]
@@ -129,8 +129,8 @@ Flag = Annotated[bool, BeforeValidator(_flag)]
 Date = Annotated[datetime.date, BeforeValidator(_date)]
 
 
-class TestsShape(BaseModel):
-    """A patch's own tests, as they stand in a file."""
+class TestsSchema(BaseModel):
+    """The tests of a patch."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     __test__ = False
@@ -139,7 +139,7 @@ class TestsShape(BaseModel):
     silent: Texts = ()
 
 
-class CommonShape(BaseModel):
+class CommonSchema(BaseModel):
     """The keys that every kind of patch may have."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -152,7 +152,7 @@ class CommonShape(BaseModel):
     supersedes: Names = ()
     valid_from: Date | None = Field(default=None, alias="from")
     until: Date | None = None
-    tests: TestsShape = TestsShape()
+    tests: TestsSchema = TestsSchema()
 
     def common(self, where: SourceLocation | None) -> dict[str, Any]:
         """Return the keyword arguments of :class:`errata.cache.records.Edit`."""
@@ -170,22 +170,22 @@ class CommonShape(BaseModel):
         }
 
     def common_problems(self) -> list[PatchError]:
-        """Return what the keys contradict each other in."""
+        """Return the contradictions between keys."""
         problems = []
         if self.valid_from and self.until and self.until < self.valid_from:
             problems.append(
                 PatchError(
                     f"until ({self.until}) lies before from ({self.valid_from}), so the patch is "
-                    "never in force: swap or mend the dates",
+                    "never in force: swap or correct the dates",
                     at=("until",),
                 )
             )
-        fires = {normalise(text) for text in self.tests.fires}
+        fires = {normalize_query(text) for text in self.tests.fires}
         for number, text in enumerate(self.tests.silent):
-            if normalise(text) in fires:
+            if normalize_query(text) in fires:
                 problems.append(
                     PatchError(
-                        f"tests: {text!r} stands under fires and under silent: keep one",
+                        f"tests: {text!r} is under fires and under silent: keep one",
                         at=("tests", "silent", number),
                     )
                 )
@@ -199,22 +199,24 @@ class CommonShape(BaseModel):
         return problems
 
 
-def fit(shape: type[S], body: object, kind: str, where: SourceLocation | None) -> S:
-    """Return the body as a checked shape.
+def validate(schema: type[Schema], body: object, kind: str, where: SourceLocation | None) -> Schema:
+    """Return the entry, validated.
 
-    :param shape: the pydantic model of one kind.
+    :param schema: the pydantic model of one kind.
     :param body: a patch entry.
     :param kind: the kind's name, for messages.
     :param where: the entry's place.
-    :raises PatchError: naming everything that is wrong with keys and types.
+    :raises PatchError: naming every wrong key and type.
     """
     entry = _mapping(body, where)
-    keys = keys_of(shape)
-    problems = [_unknown(key, keys, (), kind) for key in entry if key not in keys]
+    keys = keys_of(schema)
+    problems = [_unknown_key(key, keys, (), kind) for key in entry if key not in keys]
     tests = entry.get("tests")
     if isinstance(tests, Mapping):
-        names = keys_of(TestsShape)
-        problems += [_unknown(key, names, ("tests",), kind) for key in tests if key not in names]
+        names = keys_of(TestsSchema)
+        problems += [
+            _unknown_key(key, names, ("tests",), kind) for key in tests if key not in names
+        ]
         tests = {key: value for key, value in tests.items() if key in names}
         entry["tests"] = tests
     elif "tests" in entry:
@@ -224,41 +226,41 @@ def fit(shape: type[S], body: object, kind: str, where: SourceLocation | None) -
         del entry["tests"]
     known = {str(key): value for key, value in entry.items() if key in keys}
     try:
-        fitted = shape.model_validate(known)
+        validated = schema.model_validate(known)
     except ValidationError as error:
-        raise_all(problems + _problems(error, kind), where)
+        raise_all(problems + _validation_problems(error, kind), where)
     raise_all(problems, where)
-    return fitted
+    return validated
 
 
 @functools.cache
-def keys_of(shape: type[BaseModel]) -> tuple[str, ...]:
-    """Return a shape's keys as they stand in files."""
-    return tuple(field.alias or name for name, field in shape.model_fields.items())
+def keys_of(schema: type[BaseModel]) -> tuple[str, ...]:
+    """Return the keys of a schema as files have them."""
+    return tuple(field.alias or name for name, field in schema.model_fields.items())
 
 
 def raise_all(problems: Sequence[PatchError], where: SourceLocation | None) -> None:
-    """Raise the problems, placed, if there are any.
+    """Raise the problems with their place, if there are any.
 
-    :param problems: what was found in one entry.
+    :param problems: the problems of one entry.
     :param where: the entry's place.
     :raises PatchError: the problem, or all of them as a :class:`PatchFolderError`.
     """
-    placed = [PatchError(problem.message, where, problem.at) for problem in problems]
-    if len(placed) == 1:
-        raise placed[0]
-    if placed:
-        raise PatchFolderError(placed)
+    located = [PatchError(problem.message, where, problem.at) for problem in problems]
+    if len(located) == 1:
+        raise located[0]
+    if located:
+        raise PatchFolderError(located)
 
 
 def did_you_mean(word: object, words: Iterable[str]) -> str:
-    """Return ``, did you mean 'x'?`` if a known word is close, else nothing."""
+    """Return ``, did you mean 'x'?`` if a known word is close, else an empty text."""
     close = difflib.get_close_matches(str(word)[:100], list(words), n=1, cutoff=0.6)
     return f", did you mean {close[0]!r}?" if close else ""
 
 
 def dump_common(edit: Edit) -> dict[str, Any]:
-    """Return the common keys that say something, in file order.
+    """Return the common keys that are set, in file order.
 
     :param edit: any edit; its id is left out where it is the hash of the content.
     """
@@ -284,13 +286,13 @@ def dump_common(edit: Edit) -> dict[str, Any]:
 def _mapping(body: object, where: SourceLocation | None) -> dict[Any, Any]:
     if not isinstance(body, Mapping):
         raise PatchError(
-            f"a patch is a mapping of keys such as question: and answer:, found {_found(body)}",
+            f"a patch is a mapping of keys such as question: and answer:, found {_described(body)}",
             where,
         )
     return dict(body)
 
 
-def _unknown(key: object, keys: Sequence[str], inside: At, kind: str) -> PatchError:
+def _unknown_key(key: object, keys: Sequence[str], inside: At, kind: str) -> PatchError:
     place = f"{'.'.join(str(part) for part in inside)}: " if inside else ""
     hint = did_you_mean(key, keys) or f"; known are {', '.join(keys)}"
     if key == "<<":
@@ -300,7 +302,7 @@ def _unknown(key: object, keys: Sequence[str], inside: At, kind: str) -> PatchEr
     )
 
 
-def _problems(error: ValidationError, kind: str) -> list[PatchError]:
+def _validation_problems(error: ValidationError, kind: str) -> list[PatchError]:
     problems = []
     for found in error.errors(include_url=False):
         at = tuple(found["loc"])

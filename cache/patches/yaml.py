@@ -1,4 +1,4 @@
-"""YAML patch files as plain entries with line numbers: composed, never constructed."""
+"""Reading YAML patch files as entries with line numbers: composed, never constructed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _QUOTE = "put the text in quotes"
 
 
 def read_yaml(text: str, path: str) -> tuple[list[Entry], list[PatchError]]:
-    """Return the entries of a YAML list, and what is wrong with the rest.
+    """Return the entries of a YAML list, and the problems of other entries.
 
     :param text: the file's text.
     :param path: the file, for messages.
@@ -49,7 +49,7 @@ def read_yaml(text: str, path: str) -> tuple[list[Entry], list[PatchError]]:
         before = len(reader.problems)
         try:
             body = reader.plain(node, (), lines)
-        except _TooMuch as error:
+        except _LimitExceeded as error:
             reader.problems.append(PatchError(str(error), reader.place(node)))
             break
         if len(reader.problems) == before:
@@ -58,7 +58,7 @@ def read_yaml(text: str, path: str) -> tuple[list[Entry], list[PatchError]]:
 
 
 class _BoundedScanner(Scanner):
-    """Refuses deep brackets early: the plain scanner takes time by the square of the depth."""
+    """Refuses deep brackets early: ruamel's scanner takes quadratic time in the depth."""
 
     def fetch_flow_collection_start(self, TokenClass: Any, to_push: str) -> None:
         """Begin a list or mapping in brackets, unless it lies too deep."""
@@ -68,12 +68,12 @@ class _BoundedScanner(Scanner):
         super().fetch_flow_collection_start(TokenClass, to_push)
 
 
-class _TooMuch(Exception):
-    """A file unfolds to far more than it holds, or nests too deep."""
+class _LimitExceeded(Exception):
+    """Aliases expand to too many nodes, or lists nest too deep."""
 
 
 class _NodeReader:
-    """Turns YAML nodes into text, lists and mappings, within a budget of nodes.
+    """Converts YAML nodes to text, lists and mappings, within a budget of nodes.
 
     :param path: the file, for messages.
     :param budget: nodes allowed, so that aliases of aliases cannot fill the memory.
@@ -92,9 +92,13 @@ class _NodeReader:
         """Return a node's content, noting lines and problems."""
         self._budget -= 1
         if self._budget < 0:
-            raise _TooMuch("aliases unfold to far more than the file holds: write the text out")
+            raise _LimitExceeded(
+                "aliases unfold to far more than the file holds: write the text out"
+            )
         if len(at) > DEEPEST:
-            raise _TooMuch(f"lists or aliases nested deeper than {DEEPEST}: write the text out")
+            raise _LimitExceeded(
+                f"lists or aliases nested deeper than {DEEPEST}: write the text out"
+            )
         lines.setdefault(at, node.start_mark.line + 1)
         if not str(node.tag).startswith("tag:yaml.org,2002:") or "python" in str(node.tag):
             message = f"the tag {node.tag} is not allowed: remove it, or {_QUOTE} if it begins so"
@@ -115,7 +119,7 @@ class _NodeReader:
             key = str(key_node.value)
             if key in body:
                 message = (
-                    f"the key {key!r} stands twice in one patch (first in line "
+                    f"the key {key!r} appears twice in one patch (first in line "
                     f"{lines[(*at, key)]}): keep one, or begin the second patch with '- '"
                 )
                 self.problems.append(PatchError(message, self.place(key_node)))

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Writing files atomically."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a kill at any instant leaves the old or the new one, never half.
+    """Write a file so that a kill at any time leaves the old or the new one whole.
 
-    :param path: where to; its folder exists.
+    :param path: the file; its folder exists.
     :param data: the whole content.
-    :raises OSError: if the disk refuses; the old file is then untouched.
+    :raises OSError: writing fails; the old file stays.
     """
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
@@ -21,7 +21,7 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes files private; a patch file is for the whole team to read.
+        # mkstemp makes files private; patch files are shared.
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
         os.chmod(name, mode)
         os.replace(name, path)
@@ -33,7 +33,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable, where the system can.
+    """Sync a folder's entries to disk, where the system can.
 
     :param folder: the folder.
     """
@@ -47,7 +47,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def _umask() -> int:
-    # There is no way to read the mask without setting it, and setting it is not thread-safe.
+    # os.umask sets the mask to read it, which is not thread-safe.
     try:
         with open("/proc/self/status", encoding="ascii", errors="replace") as status:
             for line in status:

@@ -1,4 +1,4 @@
-"""The edits on disk: SQLite, one connection a thread, every acknowledged edit synced."""
+"""The SQLite database of edits: one connection a thread, synced before a change returns."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Row:
 
 @dataclass(slots=True)
 class _Connection:
-    """One thread's connection, and the version of the file it last saw."""
+    """One thread's connection, and the file's version at its last check."""
 
     thread: threading.Thread
     connection: sqlite3.Connection
@@ -44,13 +44,13 @@ class _Connection:
 
 
 _INHERITED: list[object] = []
-"""Connections of a parent process: kept, since closing them here would drop the parent's locks."""
+"""Connections of a parent process, kept open: closing them would drop the parent's locks."""
 
 
 class Database:
     """The file ``edits.sqlite3``.
 
-    :param path: the file; it and its folder are made if they are not there.
+    :param path: the file; made with its folder where it is missing.
     :raises StoreError: if it is damaged, foreign or of a newer errata, or cannot be opened.
     """
 
@@ -60,7 +60,7 @@ class Database:
         self._lock = threading.Lock()
         self._process = os.getpid()
         self._closed = False
-        with self._guard("opened"):
+        with self._store_errors("opened"):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._prepare()
 
@@ -74,28 +74,28 @@ class Database:
             self._connections.clear()
 
     def changed(self) -> bool:
-        """Tell whether another connection changed the file since this thread last asked."""
-        with self._guard("read"):
-            mine = self._mine()
-            version = int(mine.connection.execute("PRAGMA data_version").fetchone()[0])
-            changed, mine.seen = version != mine.seen, version
+        """Return whether another connection changed the file since this thread's last call."""
+        with self._store_errors("read"):
+            current = self._thread_connection()
+            version = int(current.connection.execute("PRAGMA data_version").fetchone()[0])
+            changed, current.seen = version != current.seen, version
             return changed
 
     def generation(self) -> int:
         """Return the number of changes made so far, by any process."""
-        with self._guard("read"):
+        with self._store_errors("read"):
             return self._generation(self._connection())
 
     def fingerprint(self) -> str | None:
         """Return the encoder's fingerprint, or None where none was set."""
-        with self._guard("read"):
+        with self._store_errors("read"):
             query = "SELECT value FROM meta WHERE key = 'fingerprint'"
             row = self._connection().execute(query).fetchone()
             return None if row is None else str(row[0])
 
     def set_fingerprint(self, fingerprint: str) -> None:
         """Store the encoder's fingerprint."""
-        with self.writing() as connection, self._guard("written"):
+        with self.writing() as connection, self._store_errors("written"):
             connection.execute(
                 "INSERT INTO meta VALUES ('fingerprint', ?) "
                 "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
@@ -103,8 +103,8 @@ class Database:
             )
 
     def read(self) -> tuple[int, list[Row]]:
-        """Return generation and edits of one moment, in the order they were made."""
-        with self._guard("read"):
+        """Return the generation and its edits, in the order they were made."""
+        with self._store_errors("read"):
             connection = self._connection()
             if connection.in_transaction:
                 return self._generation(connection), self._rows(connection)
@@ -116,16 +116,16 @@ class Database:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """Open a transaction that others wait for; commit at the end, roll back on any exception.
+        """Open an exclusive transaction; commit at the end, roll back on any exception.
 
-        When the block is left normally, what was written is on the disk.
+        When the block is left normally, its changes are on disk.
         """
-        with self._guard("written"):
+        with self._store_errors("written"):
             connection = self._connection()
             connection.execute("BEGIN IMMEDIATE")
         try:
             yield connection
-            with self._guard("written"):
+            with self._store_errors("written"):
                 connection.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
@@ -137,11 +137,11 @@ class Database:
     ) -> int:
         """Write edits inside :meth:`writing`; return the new generation.
 
-        :param connection: what :meth:`writing` gave.
+        :param connection: the connection of :meth:`writing`.
         :param insert: edits to append.
-        :param delete: ids to take out.
+        :param delete: ids to remove.
         """
-        with self._guard("written"):
+        with self._store_errors("written"):
             connection.executemany("DELETE FROM edits WHERE id = ?", [(key,) for key in delete])
             connection.executemany(
                 "INSERT INTO edits (id, kind, body) VALUES (?, ?, ?)",
@@ -153,9 +153,9 @@ class Database:
             return generation
 
     def _connection(self) -> sqlite3.Connection:
-        return self._mine().connection
+        return self._thread_connection().connection
 
-    def _mine(self) -> _Connection:
+    def _thread_connection(self) -> _Connection:
         with self._lock:
             if self._closed:
                 raise StoreError(f"{self.path}: the cache is closed: open it again")
@@ -171,9 +171,9 @@ class Database:
                 if not other.thread.is_alive():
                     other.connection.close()
                     del self._connections[ident]
-            mine = _Connection(me, self._connect())
-            self._connections[threading.get_ident()] = mine
-            return mine
+            made = _Connection(me, self._connect())
+            self._connections[threading.get_ident()] = made
+            return made
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -225,7 +225,7 @@ class Database:
         return version
 
     def _use_wal(self, connection: sqlite3.Connection) -> None:
-        # Two processes that make the same file at once: SQLite does not wait here by itself.
+        # SQLite does not wait here where two processes make the same file.
         deadline = time.monotonic() + BUSY_SECONDS
         while True:
             try:
@@ -245,7 +245,7 @@ class Database:
         return [Row(*row) for row in connection.execute(query)]
 
     @contextlib.contextmanager
-    def _guard(self, verb: str) -> Iterator[None]:
+    def _store_errors(self, verb: str) -> Iterator[None]:
         try:
             yield
         except (sqlite3.OperationalError, OSError) as error:

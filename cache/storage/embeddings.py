@@ -1,8 +1,7 @@
-"""Encodings kept between runs: derived, so damage costs time and never an edit.
+"""Encodings kept between runs; they are derived from the edits and can be made again.
 
-A row is found by the hash of its text and the encoder's fingerprint, so that none can be stale and
-none of another encoder is ever mixed in; each carries a checksum. Whatever goes wrong here, the
-answer is "not known", and the text is encoded again.
+The key of a row is the hash of its text with the encoder's fingerprint, so that rows are never
+stale or of another encoder; each has a checksum. After any error the text is encoded again.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from errata.cache.records import Vector
 
 _LOG = logging.getLogger(__name__)
 _BUSY_SECONDS = 2.0
-_SPARE = 1000
+_UNUSED_ROWS_ALLOWED = 1000
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS encodings (
@@ -37,7 +36,7 @@ CREATE TABLE IF NOT EXISTS encodings (
 class EmbeddingStore:
     """The file ``encodings.sqlite3``.
 
-    :param path: the file; made when something is stored.
+    :param path: the file; made at the first write.
     :param fingerprint: the encoder's.
     :param dimension: width d of its vectors.
     """
@@ -48,12 +47,12 @@ class EmbeddingStore:
         self.dimension = dimension
 
     def read(self, texts: Sequence[str]) -> dict[str, Vector]:
-        """Return the encodings that are known and sound, by text, each float32 [d]."""
+        """Return the stored encodings by text, each float32 [d], without damaged ones."""
         if not self.path.exists():
             return {}
         found: dict[str, Vector] = {}
         query = "SELECT checksum, vector FROM encodings WHERE fingerprint = ? AND text_hash = ?"
-        with self._tolerant("read"), self._open() as connection:
+        with self._logged_errors("read"), self._open() as connection:
             for text in texts:
                 row = connection.execute(query, [self.fingerprint, _hash(text)]).fetchone()
                 if row is not None and (vector := self._vector(*row)) is not None:
@@ -61,23 +60,23 @@ class EmbeddingStore:
         return found
 
     def write(self, vectors: Mapping[str, Vector]) -> None:
-        """Store encodings by text; what cannot be stored is encoded again another day."""
+        """Store encodings by text; errors are logged."""
         rows = [
             (self.fingerprint, _hash(text), zlib.crc32(vector.tobytes()), vector.tobytes())
             for text, vector in vectors.items()
         ]
-        with self._tolerant("write"), self._open() as connection:
+        with self._logged_errors("write"), self._open() as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany("INSERT OR REPLACE INTO encodings VALUES (?, ?, ?, ?)", rows)
             connection.execute("COMMIT")
 
     def prune(self, texts: Sequence[str]) -> None:
-        """Forget other texts, when they are many."""
+        """Delete the encodings of other texts, where these are many."""
         if not self.path.exists():
             return
-        with self._tolerant("prune"), self._open() as connection:
+        with self._logged_errors("prune"), self._open() as connection:
             count = connection.execute("SELECT count(*) FROM encodings").fetchone()[0]
-            if count <= 2 * len(texts) + _SPARE:
+            if count <= 2 * len(texts) + _UNUSED_ROWS_ALLOWED:
                 return
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("CREATE TEMP TABLE kept (text_hash BLOB PRIMARY KEY)")
@@ -104,14 +103,14 @@ class EmbeddingStore:
         with contextlib.closing(
             sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
         ) as connection:
-            # Nothing here has to survive a power cut.
+            # Encodings need not survive a power cut.
             connection.execute("PRAGMA synchronous = OFF")
             connection.execute(_SCHEMA)
             yield connection
 
     @contextlib.contextmanager
-    def _tolerant(self, verb: str) -> Iterator[None]:
-        """Go on whatever happens: a locked file is passed over, a damaged one begun anew."""
+    def _logged_errors(self, verb: str) -> Iterator[None]:
+        """Log any error; delete a damaged file, leave a locked one."""
         try:
             yield
         except (sqlite3.Error, TypeError, ValueError) as error:

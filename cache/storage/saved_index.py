@@ -1,4 +1,4 @@
-"""The index kept between runs: derived, and named after what it was built of."""
+"""The vector index kept between runs, in a file named after the hash of its contents."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from pathlib import Path
 from errata.cache.errors import IndexMismatchError
 from errata.cache.index.base import VectorIndex
 from errata.cache.records import Edit
-from errata.cache.state import searched
+from errata.cache.storage.transaction import is_searchable
 
 _LOG = logging.getLogger(__name__)
 
 
 class SavedIndex:
-    """A file ``index-….faiss`` whose name tells encoder, ids and scopes, so that none is stale.
+    """A file ``index-….faiss``; its name is a hash of encoder, ids and scopes.
 
     :param folder: the cache's folder.
     :param fingerprint: the encoder's.
-    :param edits: what the index holds; regex patches are passed over.
+    :param edits: the edits in the index; regex patches are skipped.
     """
 
     def __init__(self, folder: Path, fingerprint: str, edits: Iterable[Edit]) -> None:
-        held = sorted((edit.id, edit.scope) for edit in edits if searched(edit))
+        held = sorted((edit.id, edit.scope) for edit in edits if is_searchable(edit))
         digest = hashlib.sha256(json.dumps([fingerprint, held]).encode()).hexdigest()
         self.file = folder / f"index-{digest[:24]}.faiss"
         self._count = len(held)
 
     def load_into(self, index: VectorIndex) -> bool:
-        """Fill an empty index if a sound file is there; tell whether it was."""
+        """Load the file into an empty index; return whether there was a valid one."""
         if not self.file.exists():
             return False
         try:
             index.load(self.file)
         except IndexMismatchError as error:
-            _LOG.warning("%s; it is built anew", error)
+            _LOG.warning("%s; it is built again", error)
             with contextlib.suppress(OSError):
                 self.file.unlink()
             return False
         return len(index) == self._count
 
     def save(self, index: VectorIndex) -> None:
-        """Write the index, and delete those of other edits."""
+        """Write the index; delete the files of other edits."""
         if not self.file.exists():
             index.save(self.file)
         for other in self.file.parent.glob("index-*.faiss*"):

@@ -1,26 +1,25 @@
-"""Texts that call what a fact is about by another name: Bombay, NYC, Kilimanjaro."""
+"""Finding aliases of the subjects of facts in a text: Bombay, NYC, Kilimanjaro."""
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
-from functools import lru_cache
+from functools import cache, lru_cache
+from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from errata.cache.errors import EditError
 from errata.cache.records import Edit, Fact
-from errata.cache.text.name_list import names_besides, other_names
 from errata.cache.text.normalize import (
-    Placed,
+    WordOffsets,
     Words,
-    placed_words,
     plain_words,
-    runs,
-    unaccented,
-    undotted,
+    strip_accents,
+    strip_initials_dots,
+    words_with_offsets,
 )
 from errata.cache.text.spacing import needs_space
 from errata.cache.text.subject import OPENERS, Span, names_in, subject_of
@@ -28,37 +27,32 @@ from errata.cache.text.subject import OPENERS, Span, names_in, subject_of
 LONGEST = 6
 """Words of a name that is looked for; an alias may be longer."""
 SHORT = 4
-"""Letters of a name up to which it has to be written with the same capitals: WHO is not who."""
-SMALL = 3
-"""Letters of a word that a name may be said without: the University of Oxford."""
-TYPO = 0.7
-"""Likeness of two words (:mod:`difflib`) from which one may be the other, mistyped."""
-SPELLING = 0.9
-"""Likeness from which two names are one in two spellings: Ilyich, Ilych."""
+"""Letters of a name up to which its capitals have to match: WHO is not who."""
 HEAD = 2000
 """Characters of a text in which names are looked for."""
 
+_NAMES = Path(__file__).parent / "lexicon" / "names.txt"
 _THE = re.compile(r"^the\s+", re.IGNORECASE)
 _ARTICLE = re.compile(r"\bthe\s+$", re.IGNORECASE)
-_STOP = re.compile(r"(?:^|[.!?:;\n])[\"'“‘(\s]*$")
-"""Before the first word of a sentence, whose capital tells nothing."""
+_SENTENCE_START = re.compile(r"(?:^|[.!?:;\n])[\"'“‘(\s]*$")
+"""Before the first word of a sentence, which has a capital in any case."""
 _INITIAL = re.compile(
     r"(?<=\b[^\W\d_])\."
     rf"(?!\W*$|\W+(?:{'|'.join(re.escape(word.capitalize()) for word in sorted(OPENERS))})\b)"
 )
-"""The dot of an initial inside a name, no sentence's: J. K. Rowling, the U.S. Army."""
+"""The dot of an initial inside a name: J. K. Rowling, the U.S. Army."""
 
-Source = Literal["spelling", "alias", "list", "besides", "initials"]
+Source = Literal["spelling", "alias", "list", "ambiguous", "initials"]
 
 
 @dataclass(frozen=True, slots=True)
 class AliasMatch:
-    """A text with the name that facts have for something, where it has another.
+    """A text in which a name is replaced by the one that facts use.
 
     :param text: the text.
-    :param name: the plain words of the name that stood there.
+    :param name: the plain words of the name that was replaced.
     :param edits: the facts with that subject.
-    :param certain: whether it is another name of the same; else it may be something else.
+    :param certain: whether the name means this subject only; else it may mean something else.
     """
 
     text: str
@@ -68,258 +62,266 @@ class AliasMatch:
 
 
 @dataclass(frozen=True, slots=True)
-class _Name:
-    """A name of a subject: as it is written, and who says so."""
+class _Alias:
+    """A name of a subject as it is written, and where it comes from."""
 
     written: str
     subject: Words
     source: Source
 
 
-class NameIndex:
-    """Finds what a text calls otherwise than the facts do; never changed once built.
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A span of a text that may be another name of a subject."""
 
-    Sure is a name that a fact itself has (``aliases``), one of the list that comes along if it is
-    a single thing's (PRC), and the same in other letters (Sao Paulo). Likely are those without
-    their capital, those of more than one subject or thing (Ceylon, which is an island, too), kinds
-    of things (kettledrum), initials (UAE), and a part of a name or a name with more to it
-    (Rembrandt van Rijn).
+    span: Span
+    name: Words
+    subject: Words
+    certain: bool
+
+
+class AliasIndex:
+    """Finds names in a text that differ from the subjects of the facts; never changed once built.
+
+    Certain are a fact's own ``aliases``, a name of the shipped list that means one thing only
+    (PRC), and other spellings (Sao Paulo). Uncertain are these without their capitals, names of
+    several subjects or things (Ceylon, also an island), kinds of things (kettledrum), initials
+    (UAE), and a part of a name or a name with more to it (Rembrandt van Rijn).
 
     :param edits: all edits.
     """
 
     def __init__(self, edits: Iterable[Edit]) -> None:
         self._edits: dict[Words, list[Edit]] = {}
-        self._said: dict[Words, str] = {}
-        self._names: dict[Words, dict[_Name, None]] = {}
-        self._parts: dict[Words, Words | None] = {}  # None: it stands in several subjects
+        self._subjects: dict[Words, str] = {}  # as they are written
+        self._aliases: dict[Words, dict[_Alias, None]] = {}
+        self._parts: dict[Words, Words | None] = {}  # None: part of several subjects
         self._unspaced: dict[str, Words] = {}
         self._longest = LONGEST
         for edit in edits:
-            subject = _subject(edit)
-            own = plain_words(subject)
-            if own and isinstance(edit, Fact):
-                if own not in self._edits:
-                    self._edits[own] = []
-                    self._know(subject, own)
-                self._edits[own].append(edit)
+            written = _subject_or_empty(edit)
+            subject = plain_words(written)
+            if subject and isinstance(edit, Fact):
+                if subject not in self._edits:
+                    self._edits[subject] = []
+                    self._add_subject(written, subject)
+                self._edits[subject].append(edit)
                 for alias in edit.aliases:
-                    self._alias(alias, own)
+                    self._add_alias(alias, subject)
 
-    def renamed(self, text: str) -> Iterator[AliasMatch]:
-        """Yield a text with another name in it replaced by that of facts, the sure ones first.
+    def matches(self, text: str) -> Iterator[AliasMatch]:
+        """Yield the text with another name in it replaced by that of facts, certain ones first.
 
         :param text: any text; names are looked for in its first :data:`HEAD` characters.
         """
         head = text[:HEAD]
-        words = list(placed_words(head))
-        places = _places(words, self._longest)
-        named = (*self._named(head, places), *self._likely(head, words))
-        found = {one[:3]: one[3] for one in sorted(named, key=lambda one: one[3])}
-        for (span, name, subject), sure in sorted(found.items(), key=lambda one: not one[1]):
-            spans = places.get(name, [span]) if name else [span]
-            said = self._put(text, spans, subject)
-            if said.casefold() != text.casefold():
-                yield AliasMatch(said, name, tuple(self._edits[subject]), sure)
+        words = list(words_with_offsets(head))
+        spans_of = _spans_by_words(words, self._longest)
+        candidates = [*self._by_name(head, spans_of), *self._by_part(head, words)]
+        distinct = {
+            (one.span, one.name, one.subject): one
+            for one in sorted(candidates, key=lambda one: one.certain)
+        }
+        for one in sorted(distinct.values(), key=lambda one: not one.certain):
+            spans = spans_of.get(one.name, [one.span]) if one.name else [one.span]
+            replaced = self._replaced(text, spans, one.subject)
+            if replaced.casefold() != text.casefold():
+                yield AliasMatch(replaced, one.name, tuple(self._edits[one.subject]), one.certain)
 
-    def _know(self, subject: str, own: Words) -> None:
-        """Take down all that a subject may be called without anybody having said so."""
-        self._said[own] = subject
-        for written, source in _called(subject):
-            self._names.setdefault(plain_words(written), {})[_Name(written, own, source)] = None
-        if 1 < len(own) <= LONGEST and proper(subject):
-            for part in _inside(own):
-                self._parts[part] = own if self._parts.get(part, own) == own else None
+    def _add_subject(self, written: str, subject: Words) -> None:
+        """Add every known alias of a subject, and the parts of its name."""
+        self._subjects[subject] = written
+        for name, source in _known_aliases(written):
+            self._aliases.setdefault(plain_words(name), {})[_Alias(name, subject, source)] = None
+        if 1 < len(subject) <= LONGEST and proper(written):
+            for part in _parts_of(subject):
+                known = self._parts.get(part, subject)
+                self._parts[part] = subject if known == subject else None
 
-    def _names_of(self, words: Words) -> list[_Name]:
-        """Return whose name some words are, and as what; of a subject its own, too."""
-        own = [_Name(self._said[words], words, "spelling")] if words in self._said else []
-        return [*own, *self._names.get(words, ())]
-
-    def _alias(self, written: str, own: Words) -> None:
+    def _add_alias(self, written: str, subject: Words) -> None:
         words = plain_words(written)
         if not needs_space(" ", written) and len(written) > 1:
-            self._unspaced[written] = own
-        elif words and words != own:
+            self._unspaced[written] = subject
+        elif words and words != subject:
             self._longest = max(self._longest, len(words))
-            self._names.setdefault(words, {})[_Name(written, own, "alias")] = None
+            self._aliases.setdefault(words, {})[_Alias(written, subject, "alias")] = None
 
-    def _named(
-        self, text: str, places: Mapping[Words, Sequence[Span]]
-    ) -> Iterator[tuple[Span, Words, Words, bool]]:
-        """Yield what is written as another name of a subject is, the longest first."""
+    def _aliases_at(self, words: Words) -> list[_Alias]:
+        """Return the aliases with these words, the subject itself among them."""
+        subject = self._subjects.get(words)
+        spelling = [] if subject is None else [_Alias(subject, words, "spelling")]
+        return [*spelling, *self._aliases.get(words, ())]
+
+    def _by_name(self, text: str, spans_of: Mapping[Words, Sequence[Span]]) -> Iterator[_Candidate]:
+        """Yield the spans that are an alias of a subject, the longest first."""
         for written in sorted(self._unspaced, key=len, reverse=True):
-            own = self._unspaced[written]
-            if written in text and self._said[own] not in text:
-                at = text.index(written)
-                yield (at, at + len(written)), (), own, True
-        runs, longer = _runs(text), list[Span]()
-        for key, spans in places.items():
+            subject = self._unspaced[written]
+            if written in text and self._subjects[subject] not in text:
+                start = text.index(written)
+                yield _Candidate((start, start + len(written)), (), subject, True)
+        runs, longer = _name_spans(text), list[Span]()
+        for key, spans in spans_of.items():
             span = spans[0]
             if any(_within(span, other) for other in longer):
                 continue
-            known = [*self._names_of(key), *self._names_of(_undotted(text[slice(*span)]))]
-            names = [name for name in known if _written(name, text, span, runs)]
-            if names or key in other_names():
+            undotted = _words_without_dots(text[slice(*span)])
+            known = [*self._aliases_at(key), *self._aliases_at(undotted)]
+            aliases = [alias for alias in known if _may_stand(alias, text, span, runs)]
+            if aliases or key in synonyms():
                 longer.append(span)
-            single = len({name.subject for name in names if name.source != "besides"}) == 1
-            for name in names:
-                outside = [s for s in places.get(name.subject, ()) if not _within(s, span)]
-                if key != name.subject and outside:
-                    continue  # it names the subject as it is, too
-                if text[slice(*span)].casefold() != self._said[name.subject].casefold():
-                    yield span, key, name.subject, single and _sure(name, key, text, span)
+            subjects = {alias.subject for alias in aliases if alias.source != "ambiguous"}
+            for alias in aliases:
+                outside = [s for s in spans_of.get(alias.subject, ()) if not _within(s, span)]
+                if key != alias.subject and outside:
+                    continue  # the text also names the subject itself
+                if text[slice(*span)].casefold() != self._subjects[alias.subject].casefold():
+                    certain = len(subjects) == 1 and _is_certain(alias, key, text, span)
+                    yield _Candidate(span, key, alias.subject, certain)
 
-    def _likely(
-        self, text: str, words: Sequence[Placed]
-    ) -> Iterator[tuple[Span, Words, Words, bool]]:
-        """Yield what a name is that has a subject in it, or that stands in one subject only."""
-        for run in _runs(text):
-            inside = [placed for placed in words if run[0] <= placed[1] < run[1]]
+    def _by_part(self, text: str, words: Sequence[WordOffsets]) -> Iterator[_Candidate]:
+        """Yield the names that contain a subject, or are a part of one subject only."""
+        for start, end in _name_spans(text):
+            inside = [word for word in words if start <= word[1] < end]
             key = tuple(word for word, _, _ in inside)
-            run = run[0], max((end for _, _, end in inside), default=run[1])
+            span = start, max((word_end for _, _, word_end in inside), default=end)
             if key in self._edits or len(key) > LONGEST:
                 continue
-            within = self._parts.get(key)
-            known = any(map(proper, other_names().get(key, ())))  # Porto is no Porto Azzurro
-            if within is not None and not known:
-                yield run, key, within, False
-            for part in _inside(key):
-                if part in self._edits and proper(self._said[part]):
-                    yield run, key, part, False
+            whole = self._parts.get(key)
+            taken = any(map(proper, synonyms().get(key, ())))  # Porto is no Porto Azzurro
+            if whole is not None and not taken:
+                yield _Candidate(span, key, whole, False)
+            for part in _parts_of(key):
+                if part in self._edits and proper(self._subjects[part]):
+                    yield _Candidate(span, key, part, False)
 
-    def _put(self, text: str, spans: Sequence[Span], own: Words) -> str:
-        subject = self._said[own]
-        article = re.compile(rf"\bthe\s+{re.escape(subject)}\b", re.IGNORECASE)
-        with_article = any(article.search(edit.scope) for edit in self._edits[own])
+    def _replaced(self, text: str, spans: Sequence[Span], subject: Words) -> str:
+        written = self._subjects[subject]
+        article = re.compile(rf"\bthe\s+{re.escape(written)}\b", re.IGNORECASE)
+        with_article = any(article.search(edit.scope) for edit in self._edits[subject])
         for start, end in reversed(spans):
             before, behind = text[:start], text[end:]
-            if proper(subject):  # whether it has an article is the name's own affair
+            if proper(written):  # names differ in whether they have an article
                 before = _ARTICLE.sub("", before) + ("the " if with_article else "")
-            text = f"{before}{subject}{behind}"
+            text = f"{before}{written}{behind}"
         return text
 
 
-def means_another(text: str, edit: Edit) -> bool:
-    """Tell whether a text names, instead of a fact's subject, something else that is called alike.
-
-    Of the name it has only a part, or a word like one of it, which is another thing's own name:
-    Porto is no Porto Azzurro, and Niger is not mistyped where Nigeria stands. Not where the fact is
-    to fire, by a test of its own, without its whole name; and secrets are kept from whoever may
-    mean them.
-
-    :param text: any text.
-    :param edit: any edit; only facts are about a thing.
-    """
-    subject = _subject(edit)
-    own, words = plain_words(subject), plain_words(text)
-    said = set(words)
-    if not isinstance(edit, Fact) or edit.forget:
-        return False
-    if any(set(own) - set(plain_words(wanted)) for wanted in edit.tests.fires):
-        return False
-    missing = {word for word in own if len(word) > SMALL} - said
-    if not missing or not proper(subject):
-        return False
-    there = set(runs(words))
-    called = (*edit.aliases, *(name for name, _ in _called(subject)))
-    if any(plain_words(name) in there for name in called):
-        return False
-    alike = [one for word in missing for one in get_close_matches(word, said, 1, TYPO)]
-    if alike:  # mistyped, or another name
-        return any(_of_another((word,), own) for word in alike)
-    parts = [part for part in _inside(own) if part in there]
-    runs_there = [plain_words(text[slice(*run)]) for run in _runs(text)]
-    return any(
-        _of_another(part, own) and not any(part in _inside(run) for run in (*parts, *runs_there))
-        for part in parts
-    )
-
-
-def _of_another(part: Words, own: Words) -> bool:
-    """Tell whether a name is one of a single thing, and not one of the subject's, either."""
-    names = other_names().get(part, ())
-    called = {" ".join(plain_words(name)) for name in (*names, *names_besides().get(part, ()))}
-    return any(map(proper, names)) and not get_close_matches(" ".join(own), called, 1, SPELLING)
-
-
 def proper(name: str) -> bool:
-    """Tell whether a name is one of a single thing, by its capital."""
+    """Return whether a name is a proper name, by its capital."""
     return _THE.sub("", name)[:1].isupper()
 
 
-def _subject(edit: Edit) -> str:
-    """Return what a fact is about, nothing where that is not clear."""
+# -- the shipped list, built by tools/names -----------------------------------------------------
+
+
+@cache
+def synonyms() -> Mapping[Words, tuple[str, ...]]:
+    """Return all names of what a name means, itself among them, by its plain words.
+
+    Plain words with two meanings are left out.
+    """
+    meanings = [tuple(n for n in names if not n.startswith("~")) for names in _meanings()]
+    keys = Counter(key for names in meanings for key in set(map(plain_words, names)))
+    return MappingProxyType(
+        {key: names for names in meanings for key in map(plain_words, names) if keys[key] == 1}
+    )
+
+
+@cache
+def ambiguous_synonyms() -> Mapping[Words, tuple[str, ...]]:
+    """Return the names of things one of whose names more often means something else.
+
+    Sri Lanka was Ceylon, which is also the name of the island.
+    """
+    found: dict[Words, dict[str, None]] = defaultdict(dict)
+    for names in _meanings():
+        if any(name.startswith("~") for name in names):
+            bare = [name.removeprefix("~") for name in names]
+            for name in bare:
+                found[plain_words(name)] |= dict.fromkeys(bare)
+    return MappingProxyType({key: tuple(names) for key, names in found.items()})
+
+
+@cache
+def _meanings() -> tuple[tuple[str, ...], ...]:
+    lines = _NAMES.read_text(encoding="utf-8").splitlines()
+    return tuple(tuple(line.split("|")) for line in lines)
+
+
+@lru_cache(maxsize=131_072)
+def _known_aliases(subject: str) -> tuple[tuple[str, Source], ...]:
+    """Return every known alias of a subject: names of the list, and its initials."""
+    words = plain_words(subject)
+    found: dict[str, Source] = {}
+    for name in synonyms().get(words, ()):
+        if proper(name) == proper(subject) and plain_words(name) != words:
+            found.setdefault(name, "list")
+    for name in ambiguous_synonyms().get(words, ()):
+        if proper(subject) and plain_words(name) != words:
+            found.setdefault(name, "ambiguous")
+    initials = "".join(word[0] for word in subject.split() if word[0].isupper())
+    if len(initials) > 2:
+        found.setdefault(initials, "initials")
+    return tuple(found.items())
+
+
+# -- subjects and places in a text --------------------------------------------------------------
+
+
+def _subject_or_empty(edit: Edit) -> str:
+    """Return the subject of a fact, an empty text where there is none or it is not clear."""
     if not isinstance(edit, Fact):
         return ""
     given = (edit.subject or "").strip()
     if given:
         return given if given.casefold() in edit.question.casefold() else ""
-    return _found(edit.question)
+    return _subject_in(edit.question)
 
 
 @lru_cache(maxsize=131_072)
-def _found(question: str) -> str:
+def _subject_in(question: str) -> str:
     try:
         return subject_of(Fact(question))
     except EditError:
         return ""
 
 
-@lru_cache(maxsize=131_072)
-def _called(subject: str) -> tuple[tuple[str, Source], ...]:
-    """Return what a subject may be called besides: names of the list, initials."""
-    own = plain_words(subject)
-    found: dict[str, Source] = {}
-    for name in other_names().get(own, ()):
-        if proper(name) == proper(subject) and plain_words(name) != own:
-            found.setdefault(name, "list")
-    for name in names_besides().get(own, ()):
-        if proper(subject) and plain_words(name) != own:
-            found.setdefault(name, "besides")
-    letters = "".join(word[0] for word in subject.split() if word[0].isupper())
-    if len(letters) > 2:
-        found.setdefault(letters, "initials")
-    return tuple(found.items())
-
-
-def _places(words: Sequence[Placed], longest: int) -> dict[Words, list[Span]]:
-    """Return where words stand together, the longest first."""
+def _spans_by_words(words: Sequence[WordOffsets], longest: int) -> dict[Words, list[Span]]:
+    """Return the spans of all n-grams of words, the longest n-grams first."""
     found: dict[Words, list[Span]] = defaultdict(list)
     for size in range(min(longest, len(words)), 0, -1):
         for start in range(len(words) - size + 1):
-            run = words[start : start + size]
-            found[tuple(word for word, _, _ in run)].append((run[0][1], run[-1][2]))
+            gram = words[start : start + size]
+            found[tuple(word for word, _, _ in gram)].append((gram[0][1], gram[-1][2]))
     return found
 
 
-def _inside(words: Words) -> Iterator[Words]:
-    """Yield what stands together in a name, the longest first, the whole name left out."""
+def _parts_of(words: Words) -> Iterator[Words]:
+    """Yield the n-grams of a name but the whole name, the longest first."""
     for size in range(len(words) - 1, 0, -1):
         for start in range(len(words) - size + 1):
             yield words[start : start + size]
 
 
-def _undotted(written: str) -> Words:
-    """Return the words of a name with initials as they are without their dots, or none."""
-    bare = undotted(written)
-    return () if bare == written else tuple(word for word, _, _ in placed_words(bare))
+def _words_without_dots(written: str) -> Words:
+    """Return the words of a name with its initials undotted; none where it has no initials."""
+    undotted = strip_initials_dots(written)
+    if undotted == written:
+        return ()
+    return tuple(word for word, _, _ in words_with_offsets(undotted))
 
 
-def _runs(text: str) -> list[Span]:
-    """Return where the names of a text stand, without an article before them.
-
-    "and", "in" and "on" stand between two.
-    """
-    found, at = list[Span](), 0
+def _name_spans(text: str) -> list[Span]:
+    """Return the spans of capitalised names, without a leading article; "and", "in" part them."""
+    found, start = list[Span](), 0
     text = _INITIAL.sub("-", text)
     for run in () if text.isupper() else names_in(text):
         for name in re.split(r"\s(?:and|for|in|on)\s", run):
             name = _THE.sub("", name)
-            start = text.find(name, at)
-            if name and start >= 0:
-                at = start + len(name)
-                found.append((start, at))
+            at = text.find(name, start)
+            if name and at >= 0:
+                start = at + len(name)
+                found.append((at, start))
     return found
 
 
@@ -327,34 +329,35 @@ def _within(span: Span, other: Span) -> bool:
     return other[0] <= span[0] and span[1] <= other[1]
 
 
-def _written(name: _Name, text: str, span: Span, runs: Sequence[Span]) -> bool:
-    """Tell whether a name may stand there: not in a longer name, and not as a word like others."""
-    here, bare = text[slice(*span)], _THE.sub("", name.written).strip(".!?")
+def _may_stand(alias: _Alias, text: str, span: Span, runs: Sequence[Span]) -> bool:
+    """Return whether a span may be the alias: part of no longer name, and no common word."""
+    here, bare = text[slice(*span)], _THE.sub("", alias.written).strip(".!?")
     lower = here == here.casefold()
     if not lower and any(_within(span, run) and span != run for run in runs):
         return False
     if len(bare) <= SHORT and (not _same_letters(here, bare) or text.isupper()):
         return False
-    if not proper(name.written):
-        return lower or bool(_STOP.search(text[: span[0]]))  # a Puma is no cougar
-    return here.casefold() not in OPENERS or not (lower or _STOP.search(text[: span[0]]))
+    first = bool(_SENTENCE_START.search(text[: span[0]]))
+    if not proper(alias.written):
+        return lower or first  # a Puma is no cougar
+    return here.casefold() not in OPENERS or not (lower or first)
 
 
 def _same_letters(here: str, name: str) -> bool:
-    """Tell whether a text has a name's letters and capitals, whatever its accents and dots."""
-    return unaccented(here).replace(".", "") == unaccented(name).replace(".", "")
+    """Return whether two names have the same letters and capitals, accents and dots apart."""
+    return strip_accents(here).replace(".", "") == strip_accents(name).replace(".", "")
 
 
-def _sure(name: _Name, key: Words, text: str, span: Span) -> bool:
-    """Tell whether who writes this there means the subject."""
-    here, first = text[slice(*span)], bool(_STOP.search(text[: span[0]]))
+def _is_certain(alias: _Alias, key: Words, text: str, span: Span) -> bool:
+    """Return whether an alias written like this means its subject."""
+    here, first = text[slice(*span)], bool(_SENTENCE_START.search(text[: span[0]]))
     capitals = sum(char.isupper() for char in here)
-    shown = here[0].isupper() and not text.isupper() and (not first or capitals > 1)
-    if name.source == "alias":
-        here, bare = here.replace(".", ""), _THE.sub("", name.written).replace(".", "")
+    capitalised = here[0].isupper() and not text.isupper() and (not first or capitals > 1)
+    if alias.source == "alias":
+        here, bare = here.replace(".", ""), _THE.sub("", alias.written).replace(".", "")
         return here == bare if not first else len(key) > 1 and here[1:] == bare[1:]
-    if name.source == "spelling":
-        return shown or len(key) > 1
-    # Jones may be any Jones
-    part = key in _inside(name.subject) or name.subject in _inside(key)
-    return name.source == "list" and proper(name.written) and shown and not part
+    if alias.source == "spelling":
+        return capitalised or len(key) > 1
+    # Jones may be any Jones.
+    part = key in _parts_of(alias.subject) or alias.subject in _parts_of(key)
+    return alias.source == "list" and proper(alias.written) and capitalised and not part

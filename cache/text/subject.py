@@ -1,8 +1,8 @@
-"""The subject of a fact: what the question is about.
+"""The subject of a fact: the thing that the question asks about.
 
-Editors of weights look a fact up by it, and a query may call it by another name. It is given
-(``subject:`` in a patch) or found in the question by its form; where neither succeeds there is
-none, because a guess would change some other knowledge.
+Editors of weights look a fact up by it, and aliases are names of it. It is given (``subject:`` in a
+patch) or found in the question by its form; an ambiguous question has none, since a wrong subject
+would change other knowledge.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _NO_NOUN = frozenset(
     "what which who whom where when how in on at of for from to by with called classified named "
     "known based situated located short long part used made of".split()
 )
-"""Words that end or begin what looks like the noun of a question, and are no part of a subject."""
+"""Words that are no part of a subject, though they may be in the place of its noun."""
 
 
 def subject_of(edit: Fact) -> str:
-    """Return the subject of a fact, as it stands in the question.
+    """Return the subject of a fact, as the question has it.
 
-    :param edit: a fact; its own ``subject`` counts before anything found.
+    :param edit: a fact; its ``subject`` is taken where it has one.
     :raises UnsupportedEdit: the subject given is not in the question, or none was found.
     """
     if edit.subject:
@@ -52,11 +52,11 @@ def subject_of(edit: Fact) -> str:
         if span is None:
             raise UnsupportedEdit(
                 f"{edit.id}: expected the subject {edit.subject!r} in the question, found "
-                f"{edit.question!r}; write `subject:` as it stands in the question",
+                f"{edit.question!r}; write `subject:` as the question has it",
                 edit.id,
             )
         return edit.question[slice(*span)]
-    found = _found(edit.question)
+    found = _candidates(edit.question)
     if len(found) != 1:
         seen = f"{len(found)} candidates ({', '.join(found)})" if found else "none"
         raise UnsupportedEdit(
@@ -68,9 +68,9 @@ def subject_of(edit: Fact) -> str:
 
 
 def span_of(subject: str, text: str) -> Span | None:
-    """Return where a subject stands in a text: its last mention, as a word if it can be.
+    """Return the span of the last mention of a subject, at word boundaries where there is one.
 
-    The last mention, because only there has the model read everything about it.
+    The last: a causal model has read all of the text before it.
 
     :param subject: the subject.
     :param text: a prompt.
@@ -90,7 +90,7 @@ def names_in(text: str) -> list[str]:
     :param text: any text.
     """
     runs: list[list[str]] = []
-    pending: list[str] = []  # small words that belong to a name only if one follows
+    pending: list[str] = []  # small words, part of a name only if a capitalised one follows
     open_run, begins = False, True
     for word in re.findall(r"[\w'’.-]+|[^\w\s]", text):
         bare = re.sub(r"['’]s?$", "", word).rstrip(".")
@@ -110,8 +110,8 @@ def names_in(text: str) -> list[str]:
     return [name for run in runs if (name := " ".join(run)).casefold() in there]
 
 
-def _found(question: str) -> list[str]:
-    """Return what the subject may be: quoted text, names, and where there are none, a noun."""
+def _candidates(question: str) -> list[str]:
+    """Return possible subjects: quoted texts, else names, else a noun."""
     question = question.strip()
     for candidates in (_QUOTED.findall(question), names_in(question), _nouns(question)):
         if candidates:
@@ -120,7 +120,7 @@ def _found(question: str) -> list[str]:
 
 
 def _nouns(question: str) -> list[str]:
-    """Return the noun of a possessive, or the one the question ends in."""
+    """Return the noun of a possessive, or the last noun of the question."""
     for pattern in (_POSSESSIVE, _LAST_OF, _CHINESE):
         match = pattern.search(question)
         if match:

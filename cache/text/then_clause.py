@@ -1,9 +1,8 @@
-"""What the consequence of a language patch says word for word, if it does.
+"""The verbatim answer in the consequence of a language patch.
 
 ``say "Hello."`` and ``say that you were made by Example Labs`` are answers (the second one in the
-first person, unless a reasoner that follows instructions puts it in words of its own);
-``the sentiment is positive`` gives a value (the grammar of Murty et al. 2022); anything else needs
-a reasoner.
+first person, unless an instruction-following reasoner phrases it); ``the sentiment is positive``
+gives a value (the grammar of Murty et al. 2022); anything else needs a reasoner.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ _VERB = re.compile(r"(?:say|answer|reply|respond)\b(?:\s*:|\s+with\b)?\s*", re.I
 _THAT = re.compile(r"that\s+", re.IGNORECASE)
 _REFUSE = re.compile(r"(?:politely\s+)?(?:refuse|decline)\b\s*", re.IGNORECASE)
 _IS = re.compile(r"(?P<subject>[^\"“]+?)\s+is\s+(?P<value>.+)", re.IGNORECASE | re.DOTALL)
-_CHINESE = re.compile(r"(?:请)?(?:回答|说)[:：]?\s*(?P<said>.+)", re.DOTALL)
+_CHINESE = re.compile(r"(?:请)?(?:回答|说)[:：]?\s*(?P<answer>.+)", re.DOTALL)
 _LONGEST_VALUE = 4
 _LONGEST_SUBJECT = 6
 _NEGATION = frozenset({"not", "never", "no", "neither", "n't"})
@@ -25,11 +24,11 @@ _NEGATION = frozenset({"not", "never", "no", "neither", "n't"})
 _YOU = re.compile(
     r"\b(?P<be>you\s+(?:were|are)|(?:were|are)\s+you)\b"
     r"|\byou['’](?P<short>re|ve|ll|d)\b"
-    r"|\b(?P<own>yourselves|yourself|yours|your)\b"
+    r"|\b(?P<possessive>yourselves|yourself|yours|your)\b"
     r"|\b(?P<you>you)\b",
     re.IGNORECASE,
 )
-_OWN = {"your": "my", "yours": "mine", "yourself": "myself", "yourselves": "ourselves"}
+_POSSESSIVES = {"your": "my", "yours": "mine", "yourself": "myself", "yourselves": "ourselves"}
 _BE = {"you were": "I was", "you are": "I am", "were you": "was I", "are you": "am I"}
 _SHORT = {"re": "I'm", "ve": "I've", "ll": "I'll", "d": "I'd"}
 _CLAUSE = re.compile(r"(?:^|[,;:.]|\b(?:and|or|but|that|because|if|when|while|what|who))\s*$", re.I)
@@ -41,7 +40,7 @@ _VERB_AFTER = re.compile(
 
 
 def verbatim_answer(consequence: str) -> str | None:
-    """Return what a consequence says verbatim, or None where a reasoner has to think.
+    """Return the verbatim answer of a consequence, or None where a reasoner is needed.
 
     :param consequence: the text after ``then:``.
     """
@@ -51,12 +50,12 @@ def verbatim_answer(consequence: str) -> str | None:
     if verb := _VERB.match(text):
         return _spoken(text[verb.end() :].strip())
     if chinese := _CHINESE.match(text):
-        return _quoted(chinese["said"].strip()) or chinese["said"].strip()
+        return _quoted(chinese["answer"].strip()) or chinese["answer"].strip()
     return _value(text)
 
 
 def is_reported_speech(consequence: str) -> bool:
-    """Tell whether a consequence is reported speech, ``say that …``: its words are left open.
+    """Return whether a consequence is reported speech, ``say that …``, which may be rephrased.
 
     :param consequence: the text after ``then:``.
     """
@@ -65,7 +64,7 @@ def is_reported_speech(consequence: str) -> bool:
 
 
 def first_person(sentence: str) -> str:
-    """Return a sentence about ``you`` as the one addressed would say it.
+    """Return a sentence about ``you`` in the first person.
 
     :param sentence: for example ``you were made by Example Labs``.
     """
@@ -120,7 +119,7 @@ def _turn(match: re.Match[str]) -> str:
         return _BE[" ".join(match["be"].casefold().split())]
     if match["short"]:
         return _SHORT[match["short"].casefold()]
-    if match["own"]:
-        return _OWN[match["own"].casefold()]
+    if match["possessive"]:
+        return _POSSESSIVES[match["possessive"].casefold()]
     subject = _CLAUSE.search(match.string[: match.start()])
     return "I" if subject or _VERB_AFTER.match(match.string[match.end() :]) else "me"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from errata.cache.errors import ModelError
 from errata.cache.records import Fact
-from errata.cache.text.normalize import LONGEST, names_one, plain_words, runs
+from errata.cache.text.normalize import LONGEST, contains_any, plain_words, word_ngrams
 from errata.gates.data.jsonl import json_lines, text_at
 from errata.gates.data.splits import TEST_TENTHS, hash_tenth
 
@@ -73,7 +73,7 @@ def beside(facts: Collection[Fact], queries: Collection[str]) -> Iterator[Fact]:
     So no query is governed by one of them, and whatever of them fires is a false hit: what
     something is the capital of is asked the other way round, too.
     """
-    named = {run for query in queries for run in runs(plain_words(query))}
+    named = {run for query in queries for run in word_ngrams(plain_words(query))}
     for fact in facts:
         subject = plain_words(fact.subject or "")
         turned = fact.question.startswith(_TURNED) and plain_words(fact.answer) in named
@@ -88,4 +88,4 @@ def unnamed(questions: Collection[str], subjects: Collection[str]) -> list[str]:
     continent Israel lies.
     """
     names = {plain_words(subject) for subject in subjects}
-    return [text for text in questions if not names_one(text, names)]
+    return [text for text in questions if not contains_any(text, names)]

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import gzip
-import json
-import re
-import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from errata.cache.errors import ModelError
-
-_HALF = re.compile("[\ud800-\udfff]")
-UNREADABLE = (OSError, EOFError, UnicodeDecodeError, zlib.error)
-"""What is raised of a file that is not there, not UTF-8, or damaged where it is gzipped."""
+from errata.cache.storage import json_lines as reader
 
 
 def text_lines(path: str | Path) -> Iterator[tuple[str, str]]:
@@ -24,13 +17,10 @@ def text_lines(path: str | Path) -> Iterator[tuple[str, str]]:
     :param path: text, gzipped or not.
     :raises ModelError: the file cannot be read.
     """
-    opener = gzip.open if str(path).endswith(".gz") else open
     try:
-        with opener(path, "rt", encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield f"{path}:{number}", line
-    except UNREADABLE as error:
+        for number, line in reader.text_lines(path):
+            yield f"{path}:{number}", line
+    except reader.UNREADABLE as error:
         raise ModelError(
             f"{path}: cannot be read as lines of UTF-8: {error}; write it again, or name another"
         ) from error
@@ -41,12 +31,13 @@ def json_object(where: str, line: str) -> dict[str, Any]:
 
     :raises ModelError: it is no JSON object.
     """
-    try:
-        row = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+
+    def on_error(number: int, error: ValueError | RecursionError) -> None:
         raise ModelError(
             f"{where}: expected one JSON object a line, found: {error}; mend the line"
         ) from error
+
+    [(_, row)] = reader.json_lines([(1, line)], on_error)
     if not isinstance(row, dict):
         raise ModelError(f"{where}: expected a JSON object, found {line[:60]!r}; mend the line")
     return row
@@ -61,11 +52,6 @@ def json_lines(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
     return ((where, json_object(where, line)) for where, line in text_lines(path))
 
 
-def is_halved(text: str) -> bool:
-    """Tell whether half a character (a lone surrogate) is in a text, which then is no UTF-8."""
-    return _HALF.search(text) is not None
-
-
 def text_at(where: str, row: dict[str, Any], key: str) -> str:
     """Return the text under a key, without white space around it.
 
@@ -77,7 +63,7 @@ def text_at(where: str, row: dict[str, Any], key: str) -> str:
         raise ModelError(
             f"{where}: expected a text under {key!r}, {found}; write one, or delete the line"
         )
-    if is_halved(text):
+    if reader.has_surrogate(text):
         raise ModelError(
             f"{where}: expected a text of whole characters under {key!r}, found half of one (a "
             f"lone surrogate) in {text[:60]!r}; write it whole, or delete the line"

@@ -21,7 +21,6 @@ from functools import cache
 from pathlib import Path
 
 from errata.cache.storage.atomic import write_atomically
-from errata.cache.text.wordnet_files import Synset, synsets
 from errata.gates.data.opinions import (
     Aspect,
     Trait,
@@ -47,9 +46,13 @@ _QUANTITIES = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class _Synset(Synset):
-    """A meaning, with how often a corpus has each word in it."""
+class _Synset:
+    """A meaning as in :mod:`tools.names.wordnet_files`, with its words' counts in a corpus."""
 
+    offset: int
+    file: str
+    words: tuple[str, ...]
+    pointers: tuple[tuple[str, int, str], ...]
     tagged: Mapping[str, int]
 
     def known(self, least: int = 1) -> list[str]:
@@ -123,6 +126,8 @@ def _tagged(folder: Path) -> dict[tuple[str, int], Counter[str]]:
 def _read(
     path: Path, tagged: dict[tuple[str, int], Counter[str]], kinds: str
 ) -> dict[int, _Synset]:
+    from tools.names.wordnet_files import synsets  # not in the wheel: only who builds needs it
+
     found = {}
     for one in synsets(path):
         counts = sum((tagged.get((kind, one.offset), Counter()) for kind in kinds), Counter())

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from errata.cache.errors import PatchError, UnsupportedEdit
 from errata.cache.filters.secrets import hash_secret
-from errata.cache.index.characters import normalise
 from errata.cache.patches.kinds import EditKind, check, context, dump_edit, kinds, parse_edit
 from errata.cache.records import (
     REFUSAL,
@@ -22,7 +21,7 @@ from errata.cache.records import (
     RegexPatch,
     SourceLocation,
 )
-from errata.cache.text.normalize import plain_words
+from errata.cache.text.normalize import normalize_query, plain_words
 
 text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30).filter(
     lambda value: bool(value.strip())
@@ -36,8 +35,10 @@ dates = st.tuples(st.dates(), st.dates()).map(sorted)
 @st.composite
 def common(draw: st.DrawFn) -> dict[str, Any]:
     fires = draw(st.lists(text, max_size=3))
-    taken = {normalise(each) for each in fires}
-    silent = [each for each in draw(st.lists(text, max_size=3)) if normalise(each) not in taken]
+    taken = {normalize_query(each) for each in fires}
+    silent = [
+        each for each in draw(st.lists(text, max_size=3)) if normalize_query(each) not in taken
+    ]
     first, last = draw(dates)
     edit_id = draw(st.just("") | name)
     others = draw(st.lists(name.filter(lambda other: other != edit_id), max_size=2))

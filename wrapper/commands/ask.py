@@ -132,7 +132,7 @@ def _verdict(decision: Decision) -> str:
         near = decision.near_misses[0]
         why = f"from {near.threshold:.3f} on"
         if near.probability >= near.threshold:
-            why = "but the question names something called alike, or no reasoner can answer by it"
+            why = "but no reasoner can answer by it"
         return (
             f"nothing fires; near miss: {near.location or near.edit_id} "
             f"(probability {near.probability:.3f}, {why})"

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from errata.cache.errors import EditError, ErrataError, UnsupportedEdit
-from errata.cache.index.characters import normalise
 from errata.cache.records import Edit, Fact
 from errata.cache.store import EditCache, View
+from errata.cache.text.normalize import normalize_query
 from errata.editing.base import Editor
 from errata.editing.changes import Write
 from errata.editing.lock import ModelLock, Others
@@ -72,7 +72,7 @@ class _Use:
         """Renew what is told of this use, after a change that began at a time."""
         seconds = time.perf_counter() - since
         self.ids = frozenset(edit.id for edit in self.held)
-        self.questions = frozenset(normalise(edit.scope) for edit in self.held)
+        self.questions = frozenset(normalize_query(edit.scope) for edit in self.held)
         left = () if self.stack is None else tuple(e for e in self.asked if e.id not in self.ids)
         writes = () if self.stack is None else self.stack.writes
         self.told = ActiveBackend(self.name, self.held, left, writes, seconds)
@@ -130,7 +130,7 @@ class Backends:
             if edit.id in ids:
                 return False
             answering = isinstance(edit, Fact) and not edit.forget
-            return not (answering and questions and normalise(edit.scope) in questions)
+            return not (answering and questions and normalize_query(edit.scope) in questions)
 
         return left
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import islice
 
 from errata.cache.records import Edit, Fact
-from errata.cache.text.aliases import AliasMatch, means_another
+from errata.cache.text.aliases import AliasMatch
 from errata.cache.text.normalize import plain_words
 from errata.completion import completed
 from errata.gates.base import Candidate, Decision, Gate
@@ -67,7 +67,6 @@ class CachePipeline:
         """
         if self._beliefs is not None and not decision.hit:
             decision = agreed(decision, edits, self._beliefs)
-        decision = _meant(decision)
         if again is None:
             return self._completed(self._answerable(self._worded(decision)), edits, wanted)
         if not decision.hit:
@@ -206,12 +205,6 @@ class CachePipeline:
         return _missed(decision, decision.fired)
 
 
-def _meant(decision: Decision) -> Decision:
-    """Return the decision without edits about a thing that the query only has a part of."""
-    others = [edit for edit in decision.fired if means_another(decision.effective_query, edit)]
-    return _missed(decision, others) if others else decision
-
-
 def _missed(decision: Decision, edits: Sequence[Edit]) -> Decision:
     """Return the decision with some of the edits that fired among the near misses."""
     ids = {edit.id for edit in edits}
@@ -267,8 +260,6 @@ def agreed(decision: Decision, edits: Sequence[Edit], beliefs: BaseConsistency) 
     fired = sorted(
         (edit for edit in edits if edit.id in sure), key=lambda e: (-e.priority, place[e.id])
     )
-    gone = {old for edit in fired for old in edit.supersedes}
-    fired = [edit for edit in fired if edit.id not in gone]
     if not fired:
         return decision
     return replace(

@@ -76,6 +76,7 @@ def route_batch(
     :param chosen: which edits the caller wants in force.
     :param watch: takes the time of each stage.
     """
+    view = view.restricted(chosen)
     patterns = Filter("query", [p for p in view.regexes("query") if chosen(p)])
     rewritten = [patterns.apply(text) for text in texts]
     queries = tuple(text for text, _ in rewritten)

@@ -41,17 +41,17 @@ INDEX = AnswerIndex(
     ],
 )
 def test_an_answer_is_found_where_it_is_named(text, ids):
-    assert INDEX.named(text) == ids
+    assert INDEX.mentioned(text) == ids
 
 
 def test_refusals_are_no_answers():
-    assert not INDEX.named(FORGOTTEN.answer)
+    assert not INDEX.mentioned(FORGOTTEN.answer)
 
 
 @given(st.lists(st.sampled_from("red blue green tall".split()), min_size=1, max_size=LONGEST + 2))
 def test_it_finds_what_a_plain_search_finds(words):
     answer = " ".join(words)
-    found = AnswerIndex([Fact("What is it?", answer, id="x")]).named(f"is it {answer} now?")
+    found = AnswerIndex([Fact("What is it?", answer, id="x")]).mentioned(f"is it {answer} now?")
     assert found == ({"x"} if len(words) <= LONGEST else set())
 
 

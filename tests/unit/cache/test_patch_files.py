@@ -126,7 +126,7 @@ BAD_YAML = [
     ("[" * 3000, "a.yaml:1: .*nested deeper than"),
     (
         "- question: a\n  answer: b\n  answer: c\n",
-        "a.yaml:3: the key 'answer' stands twice.*line 2",
+        "a.yaml:3: the key 'answer' appears twice.*line 2",
     ),
     ("- [a]: b\n", "a.yaml:1: a key must be a word"),
     ("- question: a\n\n  anwser: b\n", "a.yaml:3: unknown key 'anwser'.* did you mean 'answer'"),
@@ -154,7 +154,7 @@ def test_a_bad_yaml_file_says_where_and_what(tmp_path: Path, text: str, message:
 BAD_JSON = [
     ('{"question": "a", "answer": 007}', "a.jsonl:1: not JSON at character"),
     ('\n\n{"question": "a"', "a.jsonl:3: not JSON"),
-    ('{"question": "a", "question": "b"}', "a.jsonl:1: the key 'question' stands twice"),
+    ('{"question": "a", "question": "b"}', "a.jsonl:1: the key 'question' appears twice"),
     ("[" * 5000, "a.jsonl:1: nested too deep"),
     ('["a"]', "a.jsonl:1: a patch is a mapping"),
     ('{"question": "a", "answer": "\\ud800"}', "a.jsonl:1: answer holds half a character"),
@@ -208,7 +208,7 @@ def test_duplicate_ids_name_both_places(tmp_path: Path) -> None:
     assert (
         first == f"b.yaml:1: the id 'one' is taken by the patch at {tmp_path}/a.yaml:3: rename one"
     )
-    assert second.startswith(f"b.yaml:2: the same patch stands at {tmp_path}/a.yaml:1: delete")
+    assert second.startswith(f"b.yaml:2: the same patch is at {tmp_path}/a.yaml:1: delete")
 
 
 def test_supersedes_must_name_a_patch_of_the_folder(tmp_path: Path) -> None:

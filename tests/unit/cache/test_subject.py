@@ -42,7 +42,7 @@ def test_without_one_subject_the_edit_is_refused(question):
 
 def test_a_given_subject_counts_and_has_to_be_there():
     assert subject_of(Fact("How far is Paris from Rome?", "x", subject="paris")) == "Paris"
-    with pytest.raises(UnsupportedEdit, match="write `subject:` as it stands"):
+    with pytest.raises(UnsupportedEdit, match="write `subject:` as the question has it"):
         subject_of(Fact("How far is Paris from Rome?", "x", subject="Berlin"))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from errata.cache.text.normalize import placed_words, undotted
+from errata.cache.text.normalize import strip_initials_dots, words_with_offsets
 from tests.unit.cache.test_aliases import about, said
 
 BRITAIN, STATES = about("United Kingdom"), about("United States", question="Who leads the {}?")
@@ -43,8 +43,10 @@ def test_initials_within_a_longer_name_are_not_the_subjects(text):
 
 def test_a_last_dot_that_ends_a_sentence_is_no_part_of_the_initials():
     words = [("u", 0, 1), ("s", 2, 4), ("and", 5, 8), ("u", 9, 10), ("k", 11, 12)]
-    assert list(placed_words("U.S. and U.K.")) == words
-    assert undotted("the U.S. and J. K., e.g. St. Ives") == "the US and J. K., eg St. Ives"
+    assert list(words_with_offsets("U.S. and U.K.")) == words
+    assert (
+        strip_initials_dots("the U.S. and J. K., e.g. St. Ives") == "the US and J. K., eg St. Ives"
+    )
 
 
 @pytest.mark.parametrize(

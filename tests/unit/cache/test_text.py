@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from errata.cache.filters.regex import compile_pattern, lint_pattern, substitute
 from errata.cache.filters.secrets import SecretGuard, hash_secret
-from errata.cache.index.characters import CharacterIndex, bigrams, normalise
+from errata.cache.index.characters import CharacterIndex, bigrams
 from errata.cache.records import REFUSAL, Fact, RegexPatch
+from errata.cache.text.answer_match import normalize_answer, same_answer
+from errata.cache.text.normalize import normalize, normalize_query
 from errata.cache.text.then_clause import first_person, verbatim_answer
 
 
@@ -94,7 +96,7 @@ def test_a_secret_is_found_however_it_is_spelt(hashed: bool) -> None:
     ):
         text = f"It is {said_so} \ud800, ﬁne"
         (span,) = guard.find(text)
-        assert normalise(text[slice(*span)]).replace(" ", "") == "12elmstreet,café"
+        assert normalize_query(text[slice(*span)]).replace(" ", "") == "12elmstreet,café"
     assert guard.find("12 Elm Street, Caf") == []
     assert guard.find("") == []
 
@@ -111,6 +113,15 @@ def test_a_hash_does_not_tell_and_is_salted() -> None:
     assert hash_secret(SECRET, "s") == hash_secret("12 ELM street, café", "s")
     with pytest.raises(ValueError, match="empty"):
         hash_secret(" ")
+
+
+def test_a_hash_of_version_0_1_still_matches() -> None:
+    # Made by errata 0.1.0; patch files hold such hashes.
+    saved = "salt:31:3a33e7297808ad0ea2c95a29f79601a11ee7eec5e776645a91453b3c6edffed3"
+    assert hash_secret("12 Elm Straße, Çafé ﬁ Ⅷ 한글", "salt") == saved
+    guard = SecretGuard([Fact("Where?", forget=True, secret_hash=saved)])
+    text = "At 12 ELM STRASSE, c\u0327AFE\u0301 fi viii 한글!"
+    assert guard.find(text) == [(3, len(text) - 1)]
 
 
 @settings(deadline=None, max_examples=60)
@@ -161,15 +172,29 @@ def test_turning_to_the_first_person(sentence: str, expected: str) -> None:
 
 
 def test_normalising() -> None:
-    assert normalise("  What\tIS  ｔｈｉｓ？！ ") == "what is this"
-    assert normalise("斑马的皮肤是什么颜色的？") == normalise("斑马的皮肤是什么颜色的?")
-    assert normalise("???") != normalise("!!!")
+    assert normalize_query("  What\tIS  ｔｈｉｓ？！ ") == "what is this"
+    assert normalize_query("斑马的皮肤是什么颜色的？") == normalize_query("斑马的皮肤是什么颜色的?")
+    assert normalize_query("???") != normalize_query("!!!")
 
 
 @settings(deadline=None, max_examples=60)
 @given(text=st.text())
 def test_normalising_twice_changes_nothing(text: str) -> None:
-    assert normalise(normalise(text)) == normalise(text)
+    assert normalize_query(normalize_query(text)) == normalize_query(text)
+
+
+@settings(deadline=None, max_examples=60)
+@given(text=st.text())
+def test_the_other_forms_build_on_one(text: str) -> None:
+    base = normalize(text)
+    assert normalize(base) == base and base.startswith(normalize_query(text))
+    assert normalize_answer(text) == base.rstrip(".。").rstrip()
+    assert normalize_answer(normalize_answer(text)) in (normalize_answer(text), "")
+
+
+def test_answers_are_compared_by_their_normal_form() -> None:
+    assert same_answer(" Ｎew  York。", "new york.") and not same_answer("York", "New York")
+    assert not same_answer("No.", "no") and not same_answer("...", "")
 
 
 def test_the_nearest_by_characters_is_the_one_that_shares_most() -> None:

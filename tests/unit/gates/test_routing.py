@@ -70,12 +70,6 @@ def test_priority_beats_probability():
     assert decide((FACT, 0.99, 0), (urgent, 0.7, 0)).fired == (FACT,)
 
 
-def test_a_superseded_edit_stands_back_only_for_one_that_fires():
-    newer = Fact("Where is it now?", "here", id="newer", supersedes=("fact",))
-    assert decide((FACT, 0.99, 0), (newer, 0.85, 0)).fired == (newer,)
-    assert decide((FACT, 0.99, 0), (newer, 0.1, 0)).fired == (FACT,)
-
-
 def test_ties_keep_the_caches_order():
     assert [e.id for e in decide((SAYS, 0.9, 0), (FACT, 0.9, 0)).fired] == ["says", "fact"]
 

@@ -94,9 +94,6 @@ def test_a_secret_is_refused_and_priority_goes_first():
     both = LIMA | {OTHER.question: "Lima"}
     decision = agreed(miss((PERU, 0.6, 0.3), (first, 0.5, 0.3)), [PERU, first], Told(both))
     assert decision.fired == (first, PERU)
-    instead = replace(OTHER, supersedes=("peru",))
-    decision = agreed(miss((PERU, 0.6, 0.3), (instead, 0.5, 0.3)), [PERU, instead], Told(both))
-    assert decision.fired == (instead,)
 
 
 def test_the_base_is_asked_about_facts_whose_threshold_is_the_gates():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from errata.cache.text.normalize import Words, names_one, plain_words
+from errata.cache.text.normalize import Words, contains_any, plain_words
 from errata.compare.run.records import Record
 
 UNRELATED, NAMING = "unrelated", "naming an edited subject"
@@ -55,6 +55,6 @@ def _subjects(record: Record) -> set[Words]:
 
 
 def _told(probe: Record, subjects: set[Words]) -> Record:
-    if probe["kind"] != UNRELATED or not names_one(probe["prompt"], subjects):
+    if probe["kind"] != UNRELATED or not contains_any(probe["prompt"], subjects):
         return probe
     return {**probe, "kind": NAMING}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
+
+from errata.cache.text.normalize import normalize
 
 _ARTICLES = frozenset({"a", "an", "the"})
 _MARKS = ".,;:!?\"'“”‘’()[]。，、；：！？（）"
@@ -17,8 +18,7 @@ def normalised(text: str) -> str:
     Case, articles, spaces, and marks at the ends of words do not count (Yang et al. 2025, "The
     mirage of model editing": the protocol they call WILD).
     """
-    plain = unicodedata.normalize("NFKC", text).casefold()
-    words = (word.strip(_MARKS) for word in plain.split())
+    words = (word.strip(_MARKS) for word in normalize(text).split())
     return " ".join(word for word in words if word and word not in _ARTICLES)
 
 

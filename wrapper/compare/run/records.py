@@ -11,6 +11,7 @@ from typing import Any
 
 from errata.cache.errors import ErrataError
 from errata.cache.storage.atomic import write_atomically
+from errata.cache.storage.json_lines import json_lines
 from errata.compare.run.settings import fingerprint
 
 RUN, RECORDS = "run.json", "records.jsonl"
@@ -117,17 +118,17 @@ class Run:
         path = self.folder / RECORDS
         if not path.exists():
             return
+
+        def on_error(number: int, error: ValueError | RecursionError) -> None:
+            raise ErrataError(
+                f"{path}:{number}: expected a record in JSON, found: {error}; take the line out, "
+                "and the case is measured again"
+            ) from error
+
         with open(path, encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if not line.endswith("\n"):
-                    return
-                try:
-                    yield json.loads(line)
-                except ValueError as error:
-                    raise ErrataError(
-                        f"{path}:{number}: expected a record in JSON, found: {error}; take the "
-                        "line out, and the case is measured again"
-                    ) from error
+            whole = (line for line in file if line.endswith("\n"))
+            for _, record in json_lines(enumerate(whole, start=1), on_error):
+                yield record
 
     def done(self) -> set[Key]:
         """Return the keys of the cases that are there."""

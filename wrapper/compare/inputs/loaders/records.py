@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import reprlib
 from collections.abc import Mapping
@@ -11,7 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from errata.cache.errors import ErrataError
-from errata.gates.data.jsonl import UNREADABLE, is_halved
+from errata.cache.storage.json_lines import (
+    UNREADABLE,
+    has_surrogate,
+    json_lines,
+    numbered,
+    read_text,
+)
 
 _REMEDY = "mend the record, or take it out of the file"
 
@@ -150,8 +155,7 @@ def read_source(path: str | Path) -> Source:
     if path.is_dir() or path.suffix.lower() in (".yaml", ".yml"):
         return Source(path)
     try:
-        data = path.read_bytes()
-        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+        text = read_text(path)
     except UNREADABLE as error:
         raise ErrataError(
             f"{path}: expected a file of records in UTF-8, found: {error}; name a JSON file, JSON "
@@ -175,25 +179,20 @@ def _of_list(text: str, path: Path) -> list[Record]:
 
 
 def _of_lines(text: str, path: Path) -> list[Record]:
-    found: list[Record] = []
-    for line, content in enumerate(text.split("\n"), start=1):
-        if not content.strip():
-            continue
-        try:
-            value = json.loads(content)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise ErrataError(
-                f"{path}:{line}: expected one JSON object a line (or a JSON list of them), found: "
-                f"{error}; mend the line"
-            ) from error
-        found.append(_record(value, f"{path}:{line}", len(found), line))
-    return found
+    def on_error(number: int, error: ValueError | RecursionError) -> None:
+        raise ErrataError(
+            f"{path}:{number}: expected one JSON object a line (or a JSON list of them), found: "
+            f"{error}; mend the line"
+        ) from error
+
+    lines = enumerate(json_lines(numbered(text.split("\n")), on_error))
+    return [_record(value, f"{path}:{line}", at, line) for at, (line, value) in lines]
 
 
 def _record(value: object, where: str, index: int, line: int) -> Record:
     if not isinstance(value, dict):
         raise ErrataError(f"{where}: expected a JSON object, found {_shown(value)}; {_REMEDY}")
-    if is_halved(json.dumps(value, ensure_ascii=False)):
+    if has_surrogate(json.dumps(value, ensure_ascii=False)):
         raise ErrataError(
             f"{where}: expected texts of whole characters, found half of one (a lone surrogate); "
             f"{_REMEDY}"

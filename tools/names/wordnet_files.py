@@ -1,4 +1,4 @@
-"""WordNet's files of meanings, read (https://wordnet.princeton.edu/documentation/wndb5wn)."""
+"""Reading WordNet's files of meanings (https://wordnet.princeton.edu/documentation/wndb5wn)."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_MARK = re.compile(r"\(.*\)")
+_SYNTACTIC_MARKER = re.compile(r"\(.*\)")
 
 
 @dataclass(frozen=True, slots=True)
 class Synset:
     """A meaning.
 
-    :param offset: its place in the file, by which others point at it.
-    :param file: number of the lexicographer's file, which tells its sort: 15 are places.
-    :param words: those that have it.
-    :param pointers: relation, offset and part of speech of what it is related to.
+    :param offset: its place in the file, by which pointers refer to it.
+    :param file: number of the lexicographer's file; 15 holds places.
+    :param words: the words with this meaning.
+    :param pointers: relation, offset and part of speech of each related meaning.
     """
 
     offset: int
@@ -27,7 +27,7 @@ class Synset:
 
     @property
     def single(self) -> bool:
-        """Whether it is one thing, not a kind of things: Bombay, but not the city."""
+        """Whether it is one thing (Bombay) and no kind of things (city)."""
         return any(relation == "@i" for relation, _, _ in self.pointers)
 
 
@@ -37,11 +37,11 @@ def synsets(path: Path) -> Iterator[Synset]:
     :param path: such as ``dict/data.noun``.
     """
     for line in path.read_text(encoding="latin-1").splitlines():
-        if line.startswith(" "):  # its licence
+        if line.startswith(" "):  # the licence
             continue
         offset, file, _, count, *rest = line.split(" | ")[0].split()
         size = 2 * int(count, 16)
-        words = tuple(_MARK.sub("", word).replace("_", " ") for word in rest[:size:2])
+        words = tuple(_SYNTACTIC_MARKER.sub("", word).replace("_", " ") for word in rest[:size:2])
         behind = rest[size + 1 :]
         pointers = tuple(
             (behind[i], int(behind[i + 1]), behind[i + 2]) for i in range(0, 4 * int(rest[size]), 4)

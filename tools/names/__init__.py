@@ -1,0 +1,1 @@
+"""Building the list of names that comes along with the cache."""

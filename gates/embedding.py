@@ -1,7 +1,6 @@
-"""SERAC's own gate: how far apart two texts lie in a space trained for it. A control.
+"""The embedding classifier of SERAC (Mitchell et al. 2022, section 3). A control.
 
-The embedding classifier of Mitchell et al. 2022 (section 3), on this encoder's vectors. Nothing
-else is known to it: no features, no calibration, no characters where the encoder cannot read.
+Distance in a trained linear map of the encoder's embeddings; without features and calibration.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from errata.cache.encoder import Encoder
 from errata.cache.errors import ModelError
 from errata.cache.records import Edit, Hit, Query, RegexPatch
 from errata.cache.storage.atomic import write_atomically
-from errata.gates.artifact import CARD, WEIGHTS, only_chances
+from errata.gates.artifact import CARD, WEIGHTS, check_probabilities
 from errata.gates.base import Decision, Scores, SingleQueryMixin
 from errata.gates.embedding_cache import EmbeddingCache
 from errata.gates.layers import Array
@@ -29,21 +28,21 @@ FORMAT = 1
 THRESHOLD = 0.5
 """As published: an edit fires within √ln 2 of the query."""
 
-_WRITTEN = frozenset({"kind", "format", "encoder", "threshold", "weights_sha256"})
+_FIELDS = frozenset({"kind", "format", "encoder", "threshold", "weights_sha256"})
 
 
 class EmbeddingGate(SingleQueryMixin):
     """Lets an edit govern a query with probability exp(−‖A e − A x‖²).
 
-    e and x are the encodings of the edit's question and of the query (its best window), A a trained
-    linear map. It never says *follows*. Safe under threads; pure.
+    e and x are the embeddings of the edit's question and of the query (its best window), A is a
+    trained linear map. Every relation is *paraphrase*. Safe under threads; pure.
 
     :param encoder: the encoder it was trained with.
     :param map: A, float [m, d].
     :param threshold: the probability from which an edit fires.
     :param near: share of the threshold from which a candidate is a near miss.
     :param edit_thresholds: thresholds of single edits, by id.
-    :param card: what people should know: data, seed, figures; JSON values.
+    :param card: data, seed and figures, for people; JSON values.
     """
 
     def __init__(
@@ -59,7 +58,7 @@ class EmbeddingGate(SingleQueryMixin):
         self.map = map.astype(np.float64)
         self.threshold = threshold
         self.card = dict(card or {})
-        self._memory = EmbeddingCache(encoder)
+        self._embeddings = EmbeddingCache(encoder)
         self._near = near
         self._edit_thresholds = dict(edit_thresholds or {})
 
@@ -91,17 +90,17 @@ class EmbeddingGate(SingleQueryMixin):
         if not edits:
             return Scores(np.zeros(0), np.zeros(0))
         if isinstance(query, str):
-            windows = self._memory.encode(self._memory.windows(query))
+            windows = self._embeddings.encode(self._embeddings.windows(query))
         else:
             windows = query.vectors
         rows = np.stack(
             [
-                edit.vector if isinstance(edit, Hit) else self._memory.encode([edit.scope])[0]
+                edit.vector if isinstance(edit, Hit) else self._embeddings.encode([edit.scope])[0]
                 for edit in edits
             ]
         )
         apart = rows[:, None].astype(np.float64) - windows[None]
-        # einsum, since BLAS rounds otherwise in otherwise sized batches
+        # einsum: BLAS rounds differently in batches of different size
         mapped = np.einsum("nwd,md->nwm", apart, self.map)
         probability = np.exp(-np.square(mapped).sum(axis=2).min(axis=1))
         for position, edit in enumerate(edits):
@@ -112,7 +111,7 @@ class EmbeddingGate(SingleQueryMixin):
     def save(self, folder: str | Path) -> None:
         """Write the gate, the card last, so that a card always has its weights.
 
-        :param folder: where to; made if it is not there.
+        :param folder: the target folder; created if missing.
         """
         from safetensors.numpy import save
 
@@ -123,7 +122,7 @@ class EmbeddingGate(SingleQueryMixin):
             "kind": KIND,
             "format": FORMAT,
             **self.card,
-            "encoder": self._memory.fingerprint,
+            "encoder": self._embeddings.fingerprint,
             "threshold": self.threshold,
             "weights_sha256": hashlib.sha256(data).hexdigest(),
         }
@@ -135,7 +134,7 @@ class EmbeddingGate(SingleQueryMixin):
     def load(cls, folder: str | Path, encoder: Encoder, **options: Any) -> EmbeddingGate:
         """Read a gate.
 
-        :param folder: what ``errata gate train --kind serac`` wrote.
+        :param folder: a folder written by ``errata gate train --kind serac``.
         :param encoder: the encoder it was trained with.
         :param options: for the constructor.
         :raises ModelError: files are missing or malformed, the card belongs to other weights, or
@@ -149,7 +148,7 @@ class EmbeddingGate(SingleQueryMixin):
             data = (folder / WEIGHTS).read_bytes()
             card = json.loads((folder / CARD).read_text("utf-8"))
             _check(card, data, folder, encoder)
-            found = load(data)["map"]
+            weights = load(data)["map"]
             options = {"threshold": float(card["threshold"]), **options}
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise ModelError(
@@ -157,12 +156,12 @@ class EmbeddingGate(SingleQueryMixin):
                 f"{type(error).__name__}: {error}; train one with `errata gate train --kind "
                 f"{KIND} --out DIR`, or name another folder"
             ) from error
-        told = {key: value for key, value in card.items() if key not in _WRITTEN}
-        return cls(encoder, found, card=told, **options)
+        description = {key: value for key, value in card.items() if key not in _FIELDS}
+        return cls(encoder, weights, card=description, **options)
 
 
 def is_embedding_gate(folder: Path) -> bool:
-    """Tell whether a folder's card says that its gate is of this kind."""
+    """Return whether a folder's card names this kind of gate."""
     try:
         card = json.loads((folder / CARD).read_text("utf-8"))
     except (OSError, ValueError):
@@ -171,7 +170,7 @@ def is_embedding_gate(folder: Path) -> bool:
 
 
 def _check(card: Any, data: bytes, folder: Path, encoder: Encoder) -> None:
-    """Refuse a card of another kind or version, of other weights, or of another encoder."""
+    """Raise ModelError for a card of another kind, format or encoder, or of other weights."""
     found = (card.get("kind"), card.get("format")) if isinstance(card, dict) else type(card)
     if found != (KIND, FORMAT):
         raise ModelError(
@@ -184,7 +183,7 @@ def _check(card: Any, data: bytes, folder: Path, encoder: Encoder) -> None:
             f"{folder / CARD}: expected weights of SHA-256 {card.get('weights_sha256')}, found "
             f"{digest} in {WEIGHTS}; restore both files from the same training run"
         )
-    only_chances(card, ("threshold",), folder)
+    check_probabilities(card, ("threshold",), folder)
     if card.get("encoder") != encoder.fingerprint:
         raise ModelError(
             f"{folder}: this gate was trained with the encoder {card.get('encoder')}, found "

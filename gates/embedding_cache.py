@@ -1,4 +1,4 @@
-"""Encodings remembered, so that no text is encoded twice."""
+"""A least-recently-used cache of embeddings."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from errata.cache.records import Vector
 
 
 class EmbeddingCache:
-    """Remembers the encodings of recent texts; itself an encoder. Safe under threads.
+    """An encoder that keeps the embeddings of recent texts. Safe under threads.
 
-    :param encoder: who encodes what is not remembered.
-    :param size: texts remembered at most; None remembers all.
+    :param encoder: encodes the other texts.
+    :param size: texts kept at most; None keeps all.
     """
 
     def __init__(self, encoder: Encoder, size: int | None = 20_000) -> None:

@@ -16,8 +16,8 @@ from errata.gates.base import Decision, Gate, Scores
 _WEIGHTS = Path(__file__).parent / "weights"
 
 DEFAULT_GATE = "clear"
-"""The gate of a model for which none is named: of the shipped ones the better on facts
-(docs/gate.md), and clear of the terms that the other's question pairs come under."""
+"""The gate used where none is named: of the shipped ones the better on facts (docs/gate.md), and
+trained without question pairs under restrictive terms."""
 
 
 def shipped_gates() -> tuple[str, ...]:

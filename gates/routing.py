@@ -1,4 +1,4 @@
-"""From what a gate says of the candidates to a decision; shared by every gate."""
+"""From scores to a decision; shared by every gate."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from errata.gates.text import asks_yes_no
 
 
 def route_of(edit: Edit, relation: Relation) -> Route:
-    """Return who answers when an edit fires.
+    """Return the route of a query that an edit governs.
 
-    A secret is refused, also where the query only follows from it; a stored answer is said as it
-    stands where the query is the edit's own question, or the patch says what to say; otherwise
-    somebody has to think.
+    Secrets are refused, entailed queries included. The stored answer is given verbatim where the
+    query paraphrases the edit's question, or a language patch quotes what to say; all else goes to
+    the reasoner.
     """
     if isinstance(edit, Fact):
         if edit.forget:
@@ -38,28 +38,41 @@ def make_decision(
 ) -> Decision:
     """Return the decision on one query.
 
-    Where several edits claim the query, an edit that another one supersedes stands back; then the
-    higher priority wins, then the higher probability, then the cache's own order.
+    Where several edits claim the query, an edit that another one supersedes gives way; then the
+    higher priority wins, then the higher probability, then the cache's order.
 
-    :param scores: probability and follows of each hit, [n].
+    :param scores: the scores of the hits, [n].
     :param threshold: the probability from which an edit fires.
     :param near: the share of its threshold from which a candidate that does not fire is a near
         miss, 0 to 1.
-    :param agreement_threshold: the probability from which a fact fires that the base model agrees to; not
-        where its threshold is one of its own, or its tests say when it is to be silent.
+    :param agreement_threshold: the probability from which a fact fires if the base model agrees;
+        unused for facts with a threshold of their own or tests that must stay silent.
     :param edit_thresholds: thresholds of single edits, by id.
     """
-    own = edit_thresholds or {}
+    base_can_confirm = agreement_threshold is not None and base_can_agree(query.text)
 
-    def candidate(edit: Edit, probability: float, follows: float) -> Candidate:
-        bar = own.get(edit.id, threshold)
-        usual = isinstance(edit, Fact) and bar == threshold and not edit.tests.silent
-        asked = usual and base_can_agree(query.text)
-        return _candidate(edit, probability, follows, bar, agreement_threshold if asked else None)
+    def candidate(edit: Edit, probability: float, entailed: float) -> Candidate:
+        edit_threshold = (edit_thresholds or {}).get(edit.id, threshold)
+        consults_base = (
+            base_can_confirm
+            and isinstance(edit, Fact)
+            and edit_threshold == threshold
+            and not edit.tests.silent
+        )
+        return Candidate(
+            edit_id=edit.id,
+            kind=edit.kind,
+            scope=edit.scope,
+            probability=probability,
+            threshold=edit_threshold,
+            relation="entailed" if entailed >= 0.5 else "paraphrase",
+            location=edit.location,
+            agreement_threshold=agreement_threshold if consults_base else None,
+        )
 
     judged = [
-        (candidate(hit.edit, probability, follows), hit.edit)
-        for hit, probability, follows in zip(
+        (candidate(hit.edit, probability, entailed), hit.edit)
+        for hit, probability, entailed in zip(
             hits, scores.probability.tolist(), scores.entailed.tolist(), strict=True
         )
     ]
@@ -83,27 +96,8 @@ def make_decision(
 
 
 def base_can_agree(query: str) -> bool:
-    """Tell whether what the base model says to a query can show that it is an edit's own question.
+    """Return whether the base model's answer can show that a query paraphrases a question.
 
-    Who answers a yes-or-no question with a name has not understood it.
+    Yes-or-no questions cannot: a base model that answers them with a name has misread them.
     """
     return not asks_yes_no(query)
-
-
-def _candidate(
-    edit: Edit,
-    probability: float,
-    follows: float,
-    threshold: float,
-    agreement_threshold: float | None,
-) -> Candidate:
-    return Candidate(
-        edit_id=edit.id,
-        kind=edit.kind,
-        scope=edit.scope,
-        probability=probability,
-        threshold=threshold,
-        relation="entailed" if follows >= 0.5 else "paraphrase",
-        location=edit.location,
-        agreement_threshold=agreement_threshold,
-    )

@@ -36,7 +36,7 @@ MIN_CONFIDENCE = 0.2
 words in 30 languages 224 are recognised, 6 taken for another language and 5 unknown."""
 
 FIRST_LANGUAGE_BONUS = 0.05
-"""Added to the probability of a script's first language: "Привет" is 0.48 Russian, 0.52 Ukrainian."""
+"""For ties, to a script's first language: "Привет" is 0.48 Russian and 0.52 Ukrainian."""
 
 
 @lru_cache(maxsize=4096)

@@ -30,8 +30,8 @@ _ASKS = re.compile(
     re.IGNORECASE,
 )
 _TOPIC = re.compile(
-    rf"^{_SUBJECT}\s+(?:(?:asks?|asked|is asking|inquires?|talks?|speaks?|complains?|wants? to know|"
-    r"is|are|wants?|mentions?|refers? to|deals? with|concerns?)\s*"
+    rf"^{_SUBJECT}\s+(?:(?:asks?|asked|is asking|inquires?|talks?|speaks?|complains?|"
+    r"wants? to know|is|are|wants?|mentions?|refers? to|deals? with|concerns?)\s*"
     r"(?:(?:you|me|us)\s+)?(?:(?:something|a question|anything|information)\s+)?"
     r"(?:about|for|on|regarding|concerning)|mentions?|refers? to|deals? with|concerns?)"
     r"\s+(?P<text>.+)$",

@@ -321,9 +321,9 @@ def _asked_for(gate: Gate, tuned: Callable[[], list[Outcome]]) -> float:
 
     No number where so few queries can show no such rate.
     """
-    if isinstance(gate, ScopeClassifier) and "beside" in gate.stored.card:
+    if isinstance(gate, ScopeClassifier) and "negative_scores" in gate.artifact.card:
         try:
-            return NegativeScores.of_card(gate.stored.card).threshold(TARGET)
+            return NegativeScores.of_card(gate.artifact.card).threshold(TARGET)
         except ModelError:
             return np.nan
     scores = [one.probability for one in tuned() if one.query.label == "none"]

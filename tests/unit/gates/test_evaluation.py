@@ -151,12 +151,12 @@ def test_the_threshold_for_a_stated_rate_is_the_one_that_users_get(trials):
     rate = "asked for a false-hit rate of 1% among what is near an edit"
     found = {}
     for highest in ([0.0] * 60, [1.0] * 60):
-        card = stored.card | {"beside": {"n": 2000, "highest": highest}}
+        card = stored.card | {"negative_scores": {"n": 2000, "highest": highest}}
         gate = ScopeClassifier(encoder, replace(stored, card=card))
         report = evaluate("ours", gate, encoder, SETTING, trials)
         found[highest[0]] = report.row(f"{rate}: own question in any dress hit").figure.value
     assert found[0.0] == 1.0 and found[1.0] == 0.0
-    few = replace(stored, card=stored.card | {"beside": {"n": 20, "highest": [1.0] * 3}})
+    few = replace(stored, card=stored.card | {"negative_scores": {"n": 20, "highest": [1.0] * 3}})
     gate = ScopeClassifier(encoder, few)  # too few queries to show such a rate by
     report = evaluate("ours", gate, encoder, SETTING, trials)
     assert report.row(f"{rate}: own question in any dress hit") is None

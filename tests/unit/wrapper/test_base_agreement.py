@@ -108,7 +108,13 @@ def test_the_base_is_asked_about_facts_whose_threshold_is_the_gates():
     scores = Scores(np.full(5, 0.5), np.zeros(5))
     query = Query("q", ("q",), np.ones((1, 4), np.float32), 0.0)
     decision = make_decision(
-        query, hits, scores, threshold=0.9, near=0.5, agreement_threshold=0.3, edit_thresholds={"chile": 0.95}
+        query,
+        hits,
+        scores,
+        threshold=0.9,
+        near=0.5,
+        agreement_threshold=0.3,
+        edit_thresholds={"chile": 0.95},
     )
     asked = {c.edit_id for c in decision.candidates if c.agreement_threshold is not None}
     assert asked == {"peru", "secret"}

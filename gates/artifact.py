@@ -171,6 +171,7 @@ class GateArtifact:
     ) -> GateArtifact:
         fields = {"format", "encoder", "threshold", "condition_threshold", "near", "calibration"}
         fields |= {"weights_sha256", "features", "common_words", "cross", "agreement_threshold"}
+        agreement = card.get("agreement_threshold")
         return cls(
             relations=Projection(
                 tensors["relations.mean"].astype(np.float64),
@@ -188,7 +189,7 @@ class GateArtifact:
             encoder=str(card["encoder"]),
             card={key: value for key, value in card.items() if key not in fields},
             second=second,
-            agreement_threshold=_optional(card.get("agreement_threshold")),
+            agreement_threshold=None if agreement is None else float(agreement),
         )
 
 
@@ -210,7 +211,7 @@ def _load_second_stage(
             f"{folder}: the card has a cross-encoder, but {CROSS} cannot be read: {error}; "
             "restore all files of the training run"
         ) from error
-    _check_digest(card["cross"].get("sha256"), data, folder, CROSS)
+    check_digest(card["cross"].get("sha256"), data, folder, CROSS)
     clip = card["cross"].get("logit_clip")
     try:
         cross = CrossEncoderDelta(load(data), float(card["cross"]["scale"]))
@@ -233,7 +234,7 @@ def _check_card(card: Any, data: bytes, folder: Path) -> None:
             f"{folder / CARD}: expected a gate card of format {FORMAT}, found {found!r}; "
             "train the gate again with this version of errata"
         )
-    _check_digest(card.get("weights_sha256"), data, folder, WEIGHTS)
+    check_digest(card.get("weights_sha256"), data, folder, WEIGHTS)
     if card.get("features") != list(NAMES):
         raise ModelError(
             f"{folder / CARD}: the gate was trained on other features than this version of errata "
@@ -254,10 +255,6 @@ def current_keys(card: Any) -> Any:
     return renamed
 
 
-def _optional(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
 def check_probabilities(card: Mapping[str, Any], keys: Sequence[str], folder: Path) -> None:
     """Raise ModelError for a value outside [0, 1]; missing keys pass.
 
@@ -274,7 +271,8 @@ def check_probabilities(card: Mapping[str, Any], keys: Sequence[str], folder: Pa
             )
 
 
-def _check_digest(expected: object, data: bytes, folder: Path, name: str) -> None:
+def check_digest(expected: object, data: bytes, folder: Path, name: str) -> None:
+    """Raise ModelError for weights with another SHA-256 than the card's."""
     digest = hashlib.sha256(data).hexdigest()
     if expected != digest:
         raise ModelError(

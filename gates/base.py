@@ -108,38 +108,9 @@ class Gate(Protocol):
     def score_batch(
         self, queries: Sequence[Query | str], edits: Sequence[Sequence[Edit | Hit]]
     ) -> list[Scores]:
-        """Return calibrated probabilities of each query against its edits.
-
-        :param queries: n queries, or their texts.
-        :param edits: for each query the edits it is scored against; a hit brings its embedding.
-        """
+        """Return calibrated probabilities of n queries, or texts, each against its edits."""
 
     def decide_batch(
         self, queries: Sequence[Query], hits: Sequence[Sequence[Hit]]
     ) -> list[Decision]:
-        """Return the decision on each query.
-
-        :param queries: n queries.
-        :param hits: for each query what the cache found.
-        """
-
-
-@runtime_checkable
-class HasAgreementThreshold(Protocol):
-    """A gate below whose threshold the base model is consulted."""
-
-    @property
-    def agreement_threshold(self) -> float | None:
-        """Lowest probability at which the base model is consulted; None: never."""
-
-
-class SingleQueryMixin:
-    """``score`` and ``decide`` for one query, on top of a gate's batch methods."""
-
-    def score(self: Gate, query: Query | str, edits: Sequence[Edit | Hit]) -> Scores:
-        """Return calibrated probabilities of one query against each of n edits."""
-        return self.score_batch([query], [edits])[0]
-
-    def decide(self: Gate, query: Query, hits: Sequence[Hit]) -> Decision:
-        """Return the decision on one query, given what the cache found."""
-        return self.decide_batch([query], [hits])[0]
+        """Return the decisions on n queries, each with its hits from the cache."""

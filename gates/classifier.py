@@ -20,7 +20,7 @@ from errata.cache.errors import ModelError
 from errata.cache.index.characters import bigrams, normalise
 from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query
 from errata.gates.artifact import GateArtifact
-from errata.gates.base import Decision, Scores, SingleQueryMixin
+from errata.gates.base import Scores
 from errata.gates.conditions.parse import read_condition
 from errata.gates.cross_encoder import CrossEncoder
 from errata.gates.deprecation import renamed_options
@@ -28,7 +28,7 @@ from errata.gates.embedding_cache import EmbeddingCache
 from errata.gates.examples import ExampleThresholds
 from errata.gates.features import FeatureMaker, PairFeatures, Scope
 from errata.gates.layers import Array, Projection
-from errata.gates.routing import make_decision
+from errata.gates.routing import ThresholdGate
 from errata.gates.text import dice, words
 
 _SENTENCES = re.compile(r"(?<=[.!?])\s+|\n+")
@@ -57,14 +57,7 @@ class ClassifierConfig:
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """One query and one of its edits, as the networks score them.
-
-    :param query_index: the query's place in the batch.
-    :param edit_index: the edit's place among the query's edits.
-    :param segments: the query's segments.
-    :param scope: the edit's side.
-    :param is_condition: whether the condition network scores it.
-    """
+    """A query of the batch, one of its edits, and what the networks score of the two."""
 
     query_index: int
     edit_index: int
@@ -73,7 +66,7 @@ class _Pair:
     is_condition: bool
 
 
-class ScopeClassifier(SingleQueryMixin):
+class ScopeClassifier(ThresholdGate):
     """Scores with trained networks whether, and how, an edit governs a query.
 
     Safe under threads; pure: only embeddings are cached. Candidates beyond the ``rerank_top_k``
@@ -108,12 +101,12 @@ class ScopeClassifier(SingleQueryMixin):
                 f"{encoder.fingerprint}; use the encoder it was trained with, or train a gate for "
                 "this one: `errata gate train --out DIR`"
             )
+        default = artifact.threshold if threshold is None else threshold
+        super().__init__(default, artifact.near, edit_thresholds)
         self.encoder, self.artifact = encoder, artifact
         self.config = config or ClassifierConfig()
-        self.threshold = artifact.threshold if threshold is None else threshold
         # the agreement threshold was chosen together with the trained threshold
         self.agreement_threshold = artifact.agreement_threshold if threshold is None else None
-        self._edit_thresholds = dict(edit_thresholds or {})
         self._example_thresholds = ExampleThresholds(self.score_batch) if use_patch_tests else None
         self._query_embeddings = EmbeddingCache(encoder)
         self._edit_embeddings = EmbeddingCache(encoder, self.config.edit_cache_size)
@@ -129,9 +122,6 @@ class ScopeClassifier(SingleQueryMixin):
         """Return calibrated probabilities of each query against its edits.
 
         Texts without an embedding are encoded in one batch. Regex patches score 0.
-
-        :param queries: n queries, or their texts.
-        :param edits: for each query the edits it is scored against.
         """
         scores = []
         pairs: list[_Pair] = []
@@ -150,25 +140,6 @@ class ScopeClassifier(SingleQueryMixin):
             scores[pair.query_index].probability[pair.edit_index] = probability
             scores[pair.query_index].entailed[pair.edit_index] = entailed
         return scores
-
-    def decide_batch(
-        self, queries: Sequence[Query], hits: Sequence[Sequence[Hit]]
-    ) -> list[Decision]:
-        """Return the decision on each query, given what the cache found."""
-        return [
-            make_decision(
-                query,
-                found,
-                scores,
-                threshold=self.threshold,
-                near=self.artifact.near,
-                agreement_threshold=self.agreement_threshold,
-                edit_thresholds=self._thresholds(found),
-            )
-            for query, found, scores in zip(
-                queries, hits, self.score_batch(queries, hits), strict=True
-            )
-        ]
 
     def _as_query(self, query: Query | str) -> Query:
         if not isinstance(query, str):
@@ -195,7 +166,7 @@ class ScopeClassifier(SingleQueryMixin):
             return None
         if dice(bigrams(scope), bigrams(asked)) < self.config.near_miss_similarity:
             return 0.0
-        return self.artifact.near * self._edit_thresholds.get(edit.id, self.threshold)
+        return self._near * self._edit_thresholds.get(edit.id, self.threshold)
 
     def _score_pairs(self, pairs: Sequence[_Pair]) -> tuple[Array, Array]:
         """Return probability and entailment of each pair, by the query's best segment."""
@@ -212,12 +183,10 @@ class ScopeClassifier(SingleQueryMixin):
         lengths = np.array([len(one.segments) for one in pairs])
         starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
         governs = 1.0 - classes[:, 0]
-        best = np.array(
-            [
-                start + int(governs[start : start + length].argmax())
-                for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)
-            ]
-        )
+        best = [
+            start + int(governs[start : start + length].argmax())
+            for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)
+        ]
         texts = [part for one in pairs for part in one.segments]
         return self._rerank(pairs, [texts[at] for at in best], classes[best])
 
@@ -229,7 +198,7 @@ class ScopeClassifier(SingleQueryMixin):
         second = self.artifact.second
         if second is None or self._cross_encoder is None:
             return combine_stages(self.artifact, classes, conditions)
-        reranked = self._to_rerank(pairs, classes, conditions, second.rerank_threshold)
+        reranked = self._to_rerank(pairs, classes, second.rerank_threshold)
         sides = [(pairs[at].scope, pairs[at].is_condition) for at in reranked]
         logits = self._cross_encoder.score_edits(sides, [texts[at] for at in reranked])
         probability, entailed = first_stage_scores(classes, second.rerank_threshold)
@@ -238,18 +207,12 @@ class ScopeClassifier(SingleQueryMixin):
         )
         return probability, entailed
 
-    def _to_rerank(
-        self,
-        pairs: Sequence[_Pair],
-        classes: Array,
-        conditions: NDArray[np.bool_],
-        threshold: float,
-    ) -> list[int]:
+    def _to_rerank(self, pairs: Sequence[_Pair], classes: Array, threshold: float) -> list[int]:
         """Return the indices of the pairs to rerank: of each query the top k in doubt."""
         governs = 1.0 - classes[:, 0]
         of_query: dict[int, list[int]] = {}
         for at, one in enumerate(pairs):
-            if conditions[at] or governs[at] >= threshold:
+            if one.is_condition or governs[at] >= threshold:
                 of_query.setdefault(one.query_index, []).append(at)
         return sorted(
             at

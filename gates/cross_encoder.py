@@ -158,11 +158,7 @@ class CrossEncoder:
         """
         texts = [edit_text(*side) for side in sides]
         pairs = list(zip(texts, queries, strict=True))
-        bare = [
-            at
-            for at, (scope, is_condition) in enumerate(sides)
-            if not scope.answer and not is_condition
-        ]
+        bare = [at for at, (scope, held) in enumerate(sides) if not (scope.answer or held)]
         logits = self([*pairs, *((queries[at], texts[at]) for at in bare)])
         logits[bare] = (logits[bare] + logits[len(pairs) :]) / 2
         return logits[: len(pairs)]

@@ -17,11 +17,11 @@ from errata.cache.encoder import Encoder
 from errata.cache.errors import ModelError
 from errata.cache.records import Edit, Hit, Query, RegexPatch
 from errata.cache.storage.atomic import write_atomically
-from errata.gates.artifact import CARD, WEIGHTS, check_probabilities
-from errata.gates.base import Decision, Scores, SingleQueryMixin
+from errata.gates.artifact import CARD, WEIGHTS, check_digest, check_probabilities
+from errata.gates.base import Scores
 from errata.gates.embedding_cache import EmbeddingCache
 from errata.gates.layers import Array
-from errata.gates.routing import make_decision
+from errata.gates.routing import ThresholdGate, encode_sides
 
 KIND = "serac"
 FORMAT = 1
@@ -31,7 +31,7 @@ THRESHOLD = 0.5
 _FIELDS = frozenset({"kind", "format", "encoder", "threshold", "weights_sha256"})
 
 
-class EmbeddingGate(SingleQueryMixin):
+class EmbeddingGate(ThresholdGate):
     """Lets an edit govern a query with probability exp(−‖A e − A x‖²).
 
     e and x are the embeddings of the edit's question and of the query (its best window), A is a
@@ -55,12 +55,10 @@ class EmbeddingGate(SingleQueryMixin):
         edit_thresholds: Mapping[str, float] | None = None,
         card: Mapping[str, Any] | None = None,
     ) -> None:
+        super().__init__(threshold, near, edit_thresholds)
         self.map = map.astype(np.float64)
-        self.threshold = threshold
         self.card = dict(card or {})
         self._embeddings = EmbeddingCache(encoder)
-        self._near = near
-        self._edit_thresholds = dict(edit_thresholds or {})
 
     def score_batch(
         self, queries: Sequence[Query | str], edits: Sequence[Sequence[Edit | Hit]]
@@ -68,40 +66,13 @@ class EmbeddingGate(SingleQueryMixin):
         """Return the probability of each query against its edits; 0 for regex patches."""
         return [self._scores(query, some) for query, some in zip(queries, edits, strict=True)]
 
-    def decide_batch(
-        self, queries: Sequence[Query], hits: Sequence[Sequence[Hit]]
-    ) -> list[Decision]:
-        """Return the decision on each query, given what the cache found."""
-        return [
-            make_decision(
-                query,
-                found,
-                scores,
-                threshold=self.threshold,
-                near=self._near,
-                edit_thresholds=self._edit_thresholds,
-            )
-            for query, found, scores in zip(
-                queries, hits, self.score_batch(queries, hits), strict=True
-            )
-        ]
-
     def _scores(self, query: Query | str, edits: Sequence[Edit | Hit]) -> Scores:
         if not edits:
             return Scores(np.zeros(0), np.zeros(0))
-        if isinstance(query, str):
-            windows = self._embeddings.encode(self._embeddings.windows(query))
-        else:
-            windows = query.vectors
-        rows = np.stack(
-            [
-                edit.vector if isinstance(edit, Hit) else self._embeddings.encode([edit.scope])[0]
-                for edit in edits
-            ]
-        )
-        apart = rows[:, None].astype(np.float64) - windows[None]
+        windows, rows = encode_sides(query, edits, self._embeddings)
+        difference = rows[:, None].astype(np.float64) - windows[None]
         # einsum: BLAS rounds differently in batches of different size
-        mapped = np.einsum("nwd,md->nwm", apart, self.map)
+        mapped = np.einsum("nwd,md->nwm", difference, self.map)
         probability = np.exp(-np.square(mapped).sum(axis=2).min(axis=1))
         for position, edit in enumerate(edits):
             if isinstance(edit.edit if isinstance(edit, Hit) else edit, RegexPatch):
@@ -177,12 +148,7 @@ def _check(card: Any, data: bytes, folder: Path, encoder: Encoder) -> None:
             f"{folder / CARD}: expected a gate of kind {KIND}, format {FORMAT}, found {found!r}; "
             f"train one with `errata gate train --kind {KIND} --out DIR`"
         )
-    digest = hashlib.sha256(data).hexdigest()
-    if card.get("weights_sha256") != digest:
-        raise ModelError(
-            f"{folder / CARD}: expected weights of SHA-256 {card.get('weights_sha256')}, found "
-            f"{digest} in {WEIGHTS}; restore both files from the same training run"
-        )
+    check_digest(card.get("weights_sha256"), data, folder, WEIGHTS)
     check_probabilities(card, ("threshold",), folder)
     if card.get("encoder") != encoder.fingerprint:
         raise ModelError(

@@ -64,11 +64,7 @@ class ExampleThresholds:
         return {edit.id: self._cache.get((edit, base), base) for edit, base in tested.items()}
 
     def _compute(self, new: Sequence[tuple[Edit, float]]) -> list[float]:
-        tests = [
-            (edit, text)
-            for edit, _ in new
-            for text in (*edit.tests.fires, *edit.tests.silent)
-        ]  # fmt: skip
+        tests = [(e, text) for e, _ in new for text in (*e.tests.fires, *e.tests.silent)]
         scores = self._score([text for _, text in tests], [[edit] for edit, _ in tests])
         probabilities = iter(float(one.probability[0]) for one in scores)
         found = []

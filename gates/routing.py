@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
-from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query
+import numpy as np
+
+from errata.cache.encoder import Encoder
+from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query, Vector
 from errata.cache.text.then_clause import verbatim_answer
 from errata.gates.base import Candidate, Decision, Relation, Route, Scores
 from errata.gates.text import asks_yes_no
@@ -101,3 +105,69 @@ def base_can_agree(query: str) -> bool:
     Yes-or-no questions cannot: a base model that answers them with a name has misread them.
     """
     return not asks_yes_no(query)
+
+
+class ThresholdGate(ABC):
+    """The decisions of a gate with thresholds; a subclass scores.
+
+    :param threshold: the probability from which an edit fires.
+    :param near: share of the threshold from which a candidate is a near miss.
+    :param edit_thresholds: thresholds of single edits, by id.
+    """
+
+    agreement_threshold: float | None = None
+
+    def __init__(
+        self, threshold: float, near: float, edit_thresholds: Mapping[str, float] | None = None
+    ) -> None:
+        self.threshold = threshold
+        self._near = near
+        self._edit_thresholds = dict(edit_thresholds or {})
+
+    @abstractmethod
+    def score_batch(
+        self, queries: Sequence[Query | str], edits: Sequence[Sequence[Edit | Hit]]
+    ) -> list[Scores]:
+        """Return probabilities of each query against its edits."""
+
+    def decide_batch(
+        self, queries: Sequence[Query], hits: Sequence[Sequence[Hit]]
+    ) -> list[Decision]:
+        """Return the decision on each query, given what the cache found."""
+        return [
+            make_decision(
+                query,
+                found,
+                scores,
+                threshold=self.threshold,
+                near=self._near,
+                agreement_threshold=self.agreement_threshold,
+                edit_thresholds=self._thresholds(found),
+            )
+            for query, found, scores in zip(
+                queries, hits, self.score_batch(queries, hits), strict=True
+            )
+        ]
+
+    def score(self, query: Query | str, edits: Sequence[Edit | Hit]) -> Scores:
+        """Return probabilities of one query against each of n edits."""
+        return self.score_batch([query], [edits])[0]
+
+    def decide(self, query: Query, hits: Sequence[Hit]) -> Decision:
+        """Return the decision on one query, given what the cache found."""
+        return self.decide_batch([query], [hits])[0]
+
+    def _thresholds(self, hits: Sequence[Hit]) -> Mapping[str, float]:
+        """Return thresholds of single edits, by id."""
+        return self._edit_thresholds
+
+
+def encode_sides(
+    query: Query | str, edits: Sequence[Edit | Hit], encoder: Encoder
+) -> tuple[Vector, Vector]:
+    """Return the embeddings of a query's windows [w, d] and of n edits [n, d], unit rows."""
+    windows = encoder.encode(encoder.windows(query)) if isinstance(query, str) else query.vectors
+    rows = [
+        edit.vector if isinstance(edit, Hit) else encoder.encode([edit.scope])[0] for edit in edits
+    ]
+    return windows, np.stack(rows)

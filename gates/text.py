@@ -45,7 +45,6 @@ NEGATIONS = frozenset(
     nt""".split()
 )
 
-
 _EMPTY = FUNCTION_WORDS | NEGATIONS | _ASKED_FIRST | {*QUESTION_WORDS, *_QUESTION_FORMS}
 LEAST_SHARED = 0.7
 """Share of common letters under which two words have similarity 0."""

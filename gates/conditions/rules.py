@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 import unicodedata
 from collections.abc import Callable
@@ -84,6 +85,11 @@ _UNIT = r"(?P<unit>words?|characters?|letters?|sentences?|lines?|digits?)"
 
 _OR_COMPARISON = {"more": "at least", "longer": "at least", "less": "at most", "fewer": "at most",
        "shorter": "at most"}  # fmt: skip
+_COMPARISONS = {
+    "longer than": operator.gt, "more than": operator.gt, "at least": operator.ge,
+    "shorter than": operator.lt, "fewer than": operator.lt, "less than": operator.lt,
+    "at most": operator.le,
+}  # fmt: skip
 _NOT = r"(?P<not>(?:does|do|is|are)(?:\s+not|n't)\s+|never\s+)?"
 _CONTAINS = re.compile(
     rf"^{_NOT}(?:contains?|mentions?|includes?|has|have|gives?|names?|holds?)\s+"
@@ -152,13 +158,9 @@ def read_rule(predicate: str) -> Rule | None:
     :param predicate: the condition without its subject: "is in Chinese", "contains a date".
     """
     for pattern, parse in _PARSERS:
-        found = pattern.match(predicate)
-        if found is not None:
+        if (found := pattern.match(predicate)) and (parsed := parse(found.groupdict())):
             groups = found.groupdict()
-            parsed = parse(groups)
-            if parsed is not None:
-                name, test = parsed
-                return Rule(name, test, bool(groups.get("not")) != bool(groups.get("not2")))
+            return Rule(*parsed, bool(groups.get("not")) != bool(groups.get("not2")))
     return None
 
 
@@ -166,11 +168,9 @@ def _contains(groups: Groups) -> tuple[str, Predicate] | None:
     typed = " ".join((groups["thing"] or "").casefold().split())
     ending = groups["plural"] or ""
     for form in (typed, typed + ending, typed + ending.removesuffix("s")):
-        thing = _SYNONYMS.get(form, form)
-        if thing in _DETECTORS:
+        if (thing := _SYNONYMS.get(form, form)) in _DETECTORS:
             return thing, _DETECTORS[thing]
-        pattern = _PATTERNS.get(thing)
-        if pattern is not None:
+        if (pattern := _PATTERNS.get(thing)) is not None:
             return thing, lambda text, p=pattern: p.search(text) is not None
     return None
 
@@ -186,19 +186,8 @@ def _length(groups: Groups) -> tuple[str, Predicate] | None:
     wanted = int(count) if wanted < 0 else wanted
     unit = (groups["unit"] or "").casefold().rstrip("s")
     than = groups["than"] or _OR_COMPARISON.get((groups["or"] or "").casefold(), "exactly")
-    than = than.casefold()
-
-    def test(text: str) -> bool:
-        found = _count(text, unit)
-        if than in ("longer than", "more than"):
-            return found > wanted
-        if than in ("shorter than", "fewer than", "less than"):
-            return found < wanted
-        return found >= wanted if than == "at least" else (
-            found <= wanted if than == "at most" else found == wanted
-        )  # fmt: skip
-
-    return f"{than} {wanted} {unit}s", test
+    compare = _COMPARISONS.get(than := than.casefold(), operator.eq)
+    return f"{than} {wanted} {unit}s", lambda text: compare(_count(text, unit), wanted)
 
 
 def _count(text: str, unit: str) -> int:

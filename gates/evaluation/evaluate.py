@@ -17,7 +17,7 @@ from errata.cache.encoder import Encoder
 from errata.cache.errors import ModelError
 from errata.cache.records import Fact, LanguagePatch
 from errata.facts.table import Split
-from errata.gates.base import Gate, HasAgreementThreshold
+from errata.gates.base import Gate
 from errata.gates.calibration import NegativeScores
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.data.conditions import condition_examples
@@ -49,6 +49,7 @@ from errata.gates.evaluation.trials import (
     run_trial,
     turned_pairs,
 )
+from errata.gates.routing import ThresholdGate
 
 HARD = ("other relation", "other subject", "other subject, alike", "other subject, famous")
 TARGET = 0.01
@@ -151,7 +152,7 @@ def evaluate(
     :param progress: told the suite, the queries done, and how many there are.
     :param says: a base model, asked where a gate that takes its word is in doubt.
     """
-    least = gate.agreement_threshold if isinstance(gate, HasAgreementThreshold) else None
+    least = gate.agreement_threshold if isinstance(gate, ThresholdGate) else None
     asked = None if says is None or least is None else BaseAgreement(says, least)
     report = Report(name, float(getattr(gate, "threshold", np.nan)))
 

@@ -1,6 +1,6 @@
 """The gate: decides whether an edit governs a query.
 
-Importing this package is light; :func:`load_gate` reads a trained gate and makes its encoder.
+Importing this package loads no model; :func:`load_gate` loads a trained gate and its encoder.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A trained gate on disk: arrays in ``gate.safetensors``, the rest in ``card.json``.
+"""A trained gate on disk: arrays in ``gate.safetensors``, everything else in ``card.json``.
 
-A gate of two stages has the cross-encoder's arrays in ``cross.safetensors``.
+A gate of two stages has its cross-encoder's arrays in ``cross.safetensors``.
 """
 
 from __future__ import annotations
@@ -24,48 +24,53 @@ from errata.gates.layers import Network, Platt, Projection, Trees
 WEIGHTS = "gate.safetensors"
 CROSS = "cross.safetensors"
 CARD = "card.json"
-_KEYS_OF_0_1 = {"agreeing": "agreement_threshold"}
+_RENAMED_KEYS = {
+    "agreeing": "agreement_threshold",
+    "beside": "negative_scores",
+    "band": "rerank_threshold",
+    "most": "logit_clip",
+}
+"""Keys of cards of version 0.1, with their present names."""
 FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SecondStage:
-    """The cross-encoder and how its word is weighed with the first stage's.
+    """The cross-encoder and the networks that combine it with the first stage.
 
-    :param cross: what the cross-encoder is.
-    :param scope: classes none, same, follows, from both stages' logarithms of the same.
-    :param condition: classes none, same, from both stages'.
-    :param band: probability of the first stage from which a pair is read together.
-    :param most: the first stage's log-odds count up to there, so that it outvotes the second only
-        so far: it knows facts better than other questions.
+    :param cross: the weights of the cross-encoder.
+    :param scope: classes none, same, follows, from both stages' log-odds.
+    :param condition: classes none, same, from both stages' log-odds.
+    :param rerank_threshold: first-stage probability from which the cross-encoder scores a pair.
+    :param logit_clip: limit of the first stage's log-odds, either way, in the combination.
     """
 
     cross: CrossEncoderDelta
     scope: Network
     condition: Network
-    band: float
-    most: float = math.inf
+    rerank_threshold: float
+    logit_clip: float = math.inf
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GateArtifact:
-    """Everything a trained gate is.
+    """A trained gate.
 
-    :param relations: the space in which the rests of the two sides are compared.
+    :param relations: the projection in which the relations of the two sides are compared.
     :param scope: classes none, same, follows, from named features and that comparison.
     :param trees: the same classes; the two are averaged.
     :param condition: classes none, same, from named features: topics and claims.
     :param scope_calibration: calibrates the probability that an edit governs.
     :param condition_calibration: the same for conditions.
-    :param common_words: plain forms of words that are no names.
+    :param common_words: normal forms of words that name nothing.
     :param threshold: the probability from which an edit fires.
     :param condition_threshold: the same for a condition that is a topic or a claim.
     :param near: share of the threshold from which a candidate is a near miss.
     :param encoder: fingerprint of the encoder it was trained with.
-    :param card: what people should know: data, seed, figures; JSON values.
+    :param card: data, seed and figures, for people; JSON values.
     :param second: the second stage, if there is one.
-    :param agreement_threshold: the probability from which an edit fires if the base model answers the query
-        as it answers the edit's question; None: the base is not asked.
+    :param agreement_threshold: the probability from which an edit fires if the base model gives the
+        query and the edit's question the same answer; None: the base model is not consulted.
     """
 
     relations: Projection
@@ -86,7 +91,7 @@ class GateArtifact:
     def save(self, folder: str | Path) -> None:
         """Write the gate, the card last, so that a card always has its weights.
 
-        :param folder: where to; made if it is not there.
+        :param folder: the target folder; created if missing.
         """
         from safetensors.numpy import save
 
@@ -117,18 +122,19 @@ class GateArtifact:
             "common_words": " ".join(sorted(self.common_words)),
         }
         if self.second is not None:
-            read = save({k: np.ascontiguousarray(v) for k, v in self.second.cross.tensors.items()})
+            second = self.second
+            cross = save({k: np.ascontiguousarray(v) for k, v in second.cross.tensors.items()})
             card["cross"] = {
-                "scale": self.second.cross.scale,
-                "band": self.second.band,
-                "most": None if math.isinf(self.second.most) else self.second.most,
-                "sha256": hashlib.sha256(read).hexdigest(),
+                "scale": second.cross.scale,
+                "rerank_threshold": second.rerank_threshold,
+                "logit_clip": None if math.isinf(second.logit_clip) else second.logit_clip,
+                "sha256": hashlib.sha256(cross).hexdigest(),
             }
-            write_atomically(folder / CROSS, read)
+            write_atomically(folder / CROSS, cross)
         write_atomically(folder / WEIGHTS, data)
         text = json.dumps(card, indent=2, ensure_ascii=False)
         write_atomically(folder / CARD, f"{text}\n".encode())
-        if self.second is None:  # an earlier gate's, of which the card no longer speaks
+        if self.second is None:  # left by an earlier gate of two stages
             (folder / CROSS).unlink(missing_ok=True)
 
     @classmethod
@@ -149,10 +155,10 @@ class GateArtifact:
                 f"{folder}: expected a gate, {WEIGHTS} and {CARD}, found: {error}; "
                 "train one with `errata gate train --out DIR`, or name another folder"
             ) from error
-        _check(card, data, folder)
+        _check_card(card, data, folder)
         try:
             tensors = load(data)
-            return cls._read(tensors, card, _second(folder, card, tensors))
+            return cls._read(tensors, card, _load_second_stage(folder, card, tensors))
         except (AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:
             raise ModelError(
                 f"{folder}: the gate's files do not hold what a gate of format {FORMAT} needs: "
@@ -163,8 +169,9 @@ class GateArtifact:
     def _read(
         cls, tensors: dict[str, Any], card: dict[str, Any], second: SecondStage | None
     ) -> GateArtifact:
-        written = {"format", "encoder", "threshold", "condition_threshold", "near", "calibration"}
-        written |= {"weights_sha256", "features", "common_words", "cross", "agreement_threshold"}
+        fields = {"format", "encoder", "threshold", "condition_threshold", "near", "calibration"}
+        fields |= {"weights_sha256", "features", "common_words", "cross", "agreement_threshold"}
+        agreement = card.get("agreement_threshold")
         return cls(
             relations=Projection(
                 tensors["relations.mean"].astype(np.float64),
@@ -180,13 +187,15 @@ class GateArtifact:
             condition_threshold=float(card["condition_threshold"]),
             near=float(card["near"]),
             encoder=str(card["encoder"]),
-            card={key: value for key, value in card.items() if key not in written},
+            card={key: value for key, value in card.items() if key not in fields},
             second=second,
-            agreement_threshold=_optional(card.get("agreement_threshold")),
+            agreement_threshold=None if agreement is None else float(agreement),
         )
 
 
-def _second(folder: Path, card: dict[str, Any], tensors: dict[str, Any]) -> SecondStage | None:
+def _load_second_stage(
+    folder: Path, card: dict[str, Any], tensors: dict[str, Any]
+) -> SecondStage | None:
     """Return the second stage, None where the gate has none.
 
     :raises ModelError: its file is missing or belongs to another card.
@@ -199,11 +208,11 @@ def _second(folder: Path, card: dict[str, Any], tensors: dict[str, Any]) -> Seco
         data = (folder / CROSS).read_bytes()
     except OSError as error:
         raise ModelError(
-            f"{folder}: the card speaks of a cross-encoder, but {CROSS} cannot be read: {error}; "
+            f"{folder}: the card has a cross-encoder, but {CROSS} cannot be read: {error}; "
             "restore all files of the training run"
         ) from error
-    _same_digest(card["cross"].get("sha256"), data, folder, CROSS)
-    most = card["cross"].get("most")
+    check_digest(card["cross"].get("sha256"), data, folder, CROSS)
+    clip = card["cross"].get("logit_clip")
     try:
         cross = CrossEncoderDelta(load(data), float(card["cross"]["scale"]))
     except ModelError as error:
@@ -212,48 +221,46 @@ def _second(folder: Path, card: dict[str, Any], tensors: dict[str, Any]) -> Seco
         cross,
         Network.from_tensors(tensors, "second.scope"),
         Network.from_tensors(tensors, "second.condition"),
-        float(card["cross"]["band"]),
-        math.inf if most is None else float(most),
+        float(card["cross"]["rerank_threshold"]),
+        math.inf if clip is None else float(clip),
     )
 
 
-def _check(card: Any, data: bytes, folder: Path) -> None:
-    """Refuse a card that is not one of this version, or not of these weights."""
+def _check_card(card: Any, data: bytes, folder: Path) -> None:
+    """Raise ModelError for a card of another format, of other weights or of other features."""
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         found = card.get("format") if isinstance(card, dict) else type(card).__name__
         raise ModelError(
             f"{folder / CARD}: expected a gate card of format {FORMAT}, found {found!r}; "
             "train the gate again with this version of errata"
         )
-    _same_digest(card.get("weights_sha256"), data, folder, WEIGHTS)
+    check_digest(card.get("weights_sha256"), data, folder, WEIGHTS)
     if card.get("features") != list(NAMES):
         raise ModelError(
             f"{folder / CARD}: the gate was trained on other features than this version of errata "
             "makes; train it again"
         )
-    only_chances(card, ("threshold", "condition_threshold", "near"), folder)
+    check_probabilities(card, ("threshold", "condition_threshold", "near"), folder)
     if card.get("agreement_threshold") is not None:
-        only_chances(card, ("agreement_threshold",), folder)
+        check_probabilities(card, ("agreement_threshold",), folder)
 
 
 def current_keys(card: Any) -> Any:
     """Return a card with the keys of version 0.1 under their present names."""
     if not isinstance(card, dict):
         return card
-    return {_KEYS_OF_0_1.get(key, key): value for key, value in card.items()}
+    renamed = {_RENAMED_KEYS.get(key, key): value for key, value in card.items()}
+    if "cross" in renamed:
+        renamed["cross"] = current_keys(renamed["cross"])
+    return renamed
 
 
-def _optional(value: Any) -> float | None:
-    return None if value is None else float(value)
+def check_probabilities(card: Mapping[str, Any], keys: Sequence[str], folder: Path) -> None:
+    """Raise ModelError for a value outside [0, 1]; missing keys pass.
 
-
-def only_chances(card: Mapping[str, Any], keys: Sequence[str], folder: Path) -> None:
-    """Refuse a card with anything but a number from 0 to 1 where a probability is wanted.
-
-    :param card: what the file says.
-    :param keys: of the probabilities; one that is missing is not refused here.
-    :param folder: the gate's.
-    :raises ModelError: names the card and the key.
+    :param card: the card.
+    :param keys: keys of probabilities.
+    :param folder: the gate's folder.
     """
     for key in keys:
         found = card.get(key, 0.0)
@@ -264,7 +271,8 @@ def only_chances(card: Mapping[str, Any], keys: Sequence[str], folder: Path) -> 
             )
 
 
-def _same_digest(expected: object, data: bytes, folder: Path, name: str) -> None:
+def check_digest(expected: object, data: bytes, folder: Path, name: str) -> None:
+    """Raise ModelError for weights with another SHA-256 than the card's."""
     digest = hashlib.sha256(data).hexdigest()
     if expected != digest:
         raise ModelError(

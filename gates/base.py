@@ -1,4 +1,4 @@
-"""The contract of a gate, and the decision it makes."""
+"""The gate protocol, its scores and its decision."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Relation = Literal["paraphrase", "entailed"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
-    """What a gate says of one query against n edits.
+    """A gate's scores of one query against n edits.
 
     :param probability: that the edit governs the query, float64 [n], calibrated.
-    :param entailed: that the query, if governed, only follows from the edit and is not its own
-        question in other words, float64 [n].
+    :param entailed: that a governed query is entailed by the edit, rather than a paraphrase of its
+        question, float64 [n].
     """
 
     probability: NDArray[np.float64]
@@ -37,11 +37,11 @@ class Candidate:
     :param scope: the edit's question or condition.
     :param probability: that it governs the query, 0 to 1.
     :param threshold: the probability from which it fires.
-    :param relation: the query is the edit's own question (*same*) or *follows* from it.
+    :param relation: the query is a *paraphrase* of the edit's question or *entailed* by the edit.
     :param location: ``file:line`` of the patch, if it came from a file.
-    :param agreement_threshold: the probability from which it fires if the base model answers the query as it
-        answers the edit's question; None where the base is not asked.
-    :param base_agreed: it fired because the base model did.
+    :param agreement_threshold: the probability from which it fires if the base model gives the
+        query and the edit's question the same answer; None: the base model is not consulted.
+    :param base_agreed: it fired because the base model agreed.
     """
 
     edit_id: str
@@ -57,19 +57,19 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What was decided about one query; made in one place and read by everyone else.
+    """The decision on one query.
 
-    :param query: the query, as the patterns left it.
-    :param candidates: what was considered, most probable first; then what later steps did.
+    :param query: the query, after the query patterns.
+    :param candidates: what was considered, most probable first; then those of later hops.
     :param fired: the edits in force for this query, best first; empty on a miss.
-    :param route: who answers: the stored answer, the reasoner, the refusal or the base model.
-    :param near_misses: candidates in the abstain band just under their threshold.
-    :param canonical_query: the query with an edit's name for something that it calls otherwise, which the
-        gate saw in its place; empty where it saw the query itself.
-    :param sub_question: the query with what edits answer put in it, which is answered in its place;
-        empty where none was.
-    :param hops: how many of the fired edits, the first ones, were put in it. The others are in
-        force for what it asks then; where there are none, the base model answers that.
+    :param route: the stored answer, the reasoner, the refusal or the base model.
+    :param near_misses: candidates just under their threshold.
+    :param canonical_query: the query with an alias replaced by an edit's subject, which the gate
+        scored ("Who leads Bombay?" as "Who leads Mumbai?"); empty where the query itself was.
+    :param sub_question: the question that is left after the first hops, with the edits' answers
+        filled in; empty without a hop.
+    :param hops: number of fired edits, from the first, whose answers were filled in. The others
+        are in force for the sub-question; without any, the base model answers it.
     """
 
     query: str
@@ -88,25 +88,29 @@ class Decision:
 
     @property
     def effective_query(self) -> str:
-        """What is to be answered: the query, or what became of it."""
+        """The text that is answered: sub-question, canonical query or query."""
         return self.sub_question or self.canonical_query or self.query
 
     @property
     def remaining_edits(self) -> tuple[Edit, ...]:
-        """The edits by which that is answered, best first."""
+        """The edits by which the effective query is answered, best first."""
         return self.fired[self.hops :]
 
 
 @runtime_checkable
 class Gate(Protocol):
-    """Decides whether an edit governs a query, and how; never answers.
+    """Decides whether, and how, edits govern queries.
 
-    Contract: calibrated (of the pairs scored p, about p are in scope); pure; the same in any
-    batch; no hits, out of scope.
+    Contract: calibrated (of the pairs scored p, about p are in scope); pure; a query gets the same
+    result alone and in any batch; a query without hits is out of scope.
     """
 
-    def score(self, query: Query | str, edits: Sequence[Edit | Hit]) -> Scores:
-        """Return calibrated probabilities of one query against each edit."""
+    def score_batch(
+        self, queries: Sequence[Query | str], edits: Sequence[Sequence[Edit | Hit]]
+    ) -> list[Scores]:
+        """Return calibrated probabilities of n queries, or texts, each against its edits."""
 
-    def decide(self, query: Query, hits: Sequence[Hit]) -> Decision:
-        """Return the decision for one query, given what the cache found."""
+    def decide_batch(
+        self, queries: Sequence[Query], hits: Sequence[Sequence[Hit]]
+    ) -> list[Decision]:
+        """Return the decisions on n queries, each with its hits from the cache."""

@@ -1,4 +1,4 @@
-"""A threshold for a stated rate of false hits, with its confidence bound."""
+"""A threshold for a target rate of false hits, by its confidence bound."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import numpy as np
 from errata.cache.errors import ModelError
 from errata.intervals import most_false_hits
 
-KEPT = 0.1
-"""Share of the scores that are kept: no rate above it can be asked for."""
+KEPT_SHARE = 0.1
+"""Share of the scores that are kept, which is the highest target rate."""
 
 
 @dataclass(frozen=True, slots=True)
 class NegativeScores:
-    """What the gate says of tune queries near an edit and out of its scope, the highest scores.
+    """The highest scores of tune queries near an edit and out of its scope.
 
-    :param n: queries.
-    :param highest: the probability of the top candidate of those where it is highest, falling.
+    :param n: number of queries.
+    :param highest: the top candidate's probability of the highest scoring ones, descending.
     """
 
     n: int
@@ -29,18 +29,18 @@ class NegativeScores:
 
     @classmethod
     def of(cls, probabilities: Sequence[float]) -> NegativeScores:
-        """Return what is kept of the scores."""
-        ordered = sorted(probabilities, reverse=True)[: int(KEPT * len(probabilities)) + 1]
-        # rounded up, so that a threshold picked by them lets no more through
+        """Return the scores that are kept of these probabilities."""
+        ordered = sorted(probabilities, reverse=True)[: int(KEPT_SHARE * len(probabilities)) + 1]
+        # rounded up: a threshold picked by them has no more false hits
         return cls(len(probabilities), tuple(math.ceil(p * 1e6) / 1e6 for p in ordered))
 
     @classmethod
     def of_card(cls, card: Mapping[str, Any]) -> NegativeScores:
-        """Return what a gate's card says.
+        """Return the scores that a gate's card keeps.
 
         :raises ModelError: the card keeps no scores.
         """
-        kept = card.get("beside") or {}
+        kept = card.get("negative_scores") or {}
         try:
             return cls(int(kept["n"]), tuple(map(float, kept["highest"])))
         except (KeyError, TypeError, ValueError):
@@ -50,36 +50,36 @@ class NegativeScores:
             ) from None
 
     def as_json(self) -> dict[str, Any]:
-        """Return what the card holds."""
+        """Return the card's entry."""
         return {"n": self.n, "highest": list(self.highest)}
 
     def threshold(self, target: float, *, confidence: float = 0.95) -> float:
-        """Return the lowest threshold whose rate of false hits is below the target, all but surely.
+        """Return the lowest threshold whose rate of false hits is below the target.
 
-        :param target: the false hits allowed among queries near an edit, 0 to 1.
+        :param target: rate of false hits among queries near an edit, 0 to 1.
         :param confidence: of the one-sided bound (Clopper and Pearson 1934).
-        :raises ModelError: it is no rate, or no threshold can be shown to keep to it by so few
-            queries.
+        :raises ModelError: the target is outside (0, 1), too low for so few queries, or above the
+            share of scores that are kept.
         """
         if not 0 < target < 1:
             raise ModelError(
                 f"expected a false-hit rate above 0 and below 1, found {target}; ask for 0.01, say"
             )
-        let = most_false_hits(self.n, target, confidence=confidence)
-        if let < 0:
+        allowed = most_false_hits(self.n, target, confidence=confidence)
+        if allowed < 0:
             raise ModelError(
                 f"expected a false-hit rate that {self.n} queries can show, found {target}; ask "
-                f"for {self._least(confidence)} or more"
+                f"for {self._lowest_rate(confidence)} or more"
             )
-        if let >= len(self.highest):
+        if allowed >= len(self.highest):
             raise ModelError(
-                f"expected a false-hit rate of at most {KEPT}, found {target}: the card keeps "
-                "only the highest scores; ask for a lower one"
+                f"expected a false-hit rate of at most {KEPT_SHARE}, found {target}: the card "
+                "keeps only the highest scores; ask for a lower one"
             )
-        return float(np.nextafter(self.highest[let], 2.0))
+        return float(np.nextafter(self.highest[allowed], 2.0))
 
-    def _least(self, confidence: float) -> float:
-        """Return the lowest rate that no false hit among so many shows, rounded up to be said."""
+    def _lowest_rate(self, confidence: float) -> float:
+        """Return the lowest rate that n queries without a false hit show, rounded up."""
         exact = 1 - math.pow(1 - confidence, 1 / max(1, self.n))
         digits = 1 - math.floor(math.log10(exact))
         return math.ceil(exact * 10.0**digits) / 10.0**digits

@@ -1,10 +1,9 @@
-"""The trained gate: a calibrated scope classifier of one or two stages (SERAC's scope classifier).
+"""The trained gate: a calibrated scope classifier of one or two stages.
 
-Mitchell et al. 2022, "Memory-based model editing at scale". The first stage judges every candidate
-by features of its encoding and the query's; what it does not rule out a cross-encoder reads
-together with the query, and the two are weighed. Where the encoder cannot read the
-text, characters decide; a lexical condition is decided by characters too; everything else by
-:mod:`errata.gates.features` and the networks of a :class:`errata.gates.artifact.GateArtifact`.
+The scope classifier of SERAC (Mitchell et al. 2022, "Memory-based model editing at scale"). The
+first stage scores every candidate by pair features (:mod:`errata.gates.features`); the candidates
+it leaves in doubt are reranked by a cross-encoder, and both stages' scores are combined. Text that
+the encoder cannot read, and lexical or formal conditions, are decided by characters and rules.
 """
 
 from __future__ import annotations
@@ -22,161 +21,136 @@ from errata.cache.index.characters import bigrams
 from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query
 from errata.cache.text.normalize import normalize_query
 from errata.gates.artifact import GateArtifact
-from errata.gates.base import Decision, Scores
+from errata.gates.base import Scores
 from errata.gates.conditions.parse import read_condition
 from errata.gates.cross_encoder import CrossEncoder
+from errata.gates.deprecation import renamed_options
 from errata.gates.embedding_cache import EmbeddingCache
 from errata.gates.examples import ExampleThresholds
 from errata.gates.features import FeatureMaker, PairFeatures, Scope
 from errata.gates.layers import Array, Projection
-from errata.gates.routing import make_decision
+from errata.gates.routing import ThresholdGate
 from errata.gates.text import dice, words
-
-UNKNOWN_SHARE = 0.2
-"""Share of unknown tokens above which only a match of characters may hit."""
-ALIKE = 0.6
-"""Bigram similarity from which an unreadable query is a near miss."""
-MOST_SEGMENTS = 12
-MOST_READ = 8
-"""Candidates of a query that the second stage reads, the first stage's most probable."""
-MOST_OF_EDITS = 200_000
-"""Texts of edits whose encodings are remembered, apart from queries' (0.3 GB): a question and its
-subject of 100,000 edits."""
 
 _SENTENCES = re.compile(r"(?<=[.!?])\s+|\n+")
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """One query held against one edit, ready for the networks.
+class ClassifierConfig:
+    """Settings of the classifier that are not trained.
 
-    :param number: the query's place in the batch.
-    :param row: the edit's place among those the query is held against.
-    :param parts: the query's segments.
-    :param scope: its side of the pairs.
-    :param condition: whether the condition network decides.
+    :param max_unknown_share: share of tokens unknown to the encoder above which only matching
+        characters hit.
+    :param near_miss_similarity: bigram similarity (Dice) from which unreadable text is a near miss.
+    :param max_segments: segments of a query that are scored.
+    :param rerank_top_k: candidates of a query that the cross-encoder scores, the first stage's
+        most probable.
+    :param edit_cache_size: embeddings of edits' texts kept (0.3 GB): question and subject of
+        100,000 edits.
     """
 
-    number: int
-    row: int
-    parts: tuple[str, ...]
+    max_unknown_share: float = 0.2
+    near_miss_similarity: float = 0.6
+    max_segments: int = 12
+    rerank_top_k: int = 8
+    edit_cache_size: int = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A query of the batch, one of its edits, and what the networks score of the two."""
+
+    query_index: int
+    edit_index: int
+    segments: tuple[str, ...]
     scope: Scope
-    condition: bool
+    is_condition: bool
 
 
-class ScopeClassifier:
-    """Decides with trained networks whether, and how, an edit governs a query.
+class ScopeClassifier(ThresholdGate):
+    """Scores with trained networks whether, and how, an edit governs a query.
 
-    Safe under threads; pure: what it remembers are encodings. Of a query's candidates in doubt the
-    second stage reads the :data:`MOST_READ` likeliest; the others stay within its band, so that an
-    edit among many may be less probable than alone.
+    Safe under threads; pure: only embeddings are cached. Candidates beyond the ``rerank_top_k``
+    that are reranked keep a probability of at most the reranking threshold, so an edit among many
+    may score lower than alone.
 
     :param encoder: the encoder it was trained with.
-    :param stored: the trained gate.
-    :param threshold: the probability from which an edit fires, instead of the trained one.
+    :param artifact: the trained gate.
+    :param threshold: the probability from which an edit fires, in place of the trained one; the
+        base model is then not consulted.
     :param edit_thresholds: thresholds of single edits, by id.
-    :param own_tests: let an edit's own tests raise or lower its threshold
+    :param use_patch_tests: let the tests of an edit's patch raise or lower its threshold
         (:func:`errata.gates.examples.threshold_from_examples`).
+    :param config: settings that are not trained.
     :raises ModelError: if the gate was trained with another encoder.
     """
 
+    @renamed_options(stored="artifact", own_tests="use_patch_tests")
     def __init__(
         self,
         encoder: Encoder,
-        stored: GateArtifact,
+        artifact: GateArtifact,
         *,
         threshold: float | None = None,
         edit_thresholds: Mapping[str, float] | None = None,
-        own_tests: bool = True,
+        use_patch_tests: bool = True,
+        config: ClassifierConfig | None = None,
     ) -> None:
-        if encoder.fingerprint != stored.encoder:
+        if encoder.fingerprint != artifact.encoder:
             raise ModelError(
-                f"this gate was trained with the encoder {stored.encoder}, found "
+                f"this gate was trained with the encoder {artifact.encoder}, found "
                 f"{encoder.fingerprint}; use the encoder it was trained with, or train a gate for "
                 "this one: `errata gate train --out DIR`"
             )
-        self.encoder, self.stored = encoder, stored
-        self.threshold = stored.threshold if threshold is None else threshold
-        # settled for the trained threshold; who names another decides alone
-        self.agreeing = stored.agreement_threshold if threshold is None else None
-        self._edit_thresholds = dict(edit_thresholds or {})
-        self._own_tests = ExampleThresholds(self.score_batch) if own_tests else None
-        self._memory = EmbeddingCache(encoder)
-        self._of_edits = EmbeddingCache(encoder, MOST_OF_EDITS)
+        default = artifact.threshold if threshold is None else threshold
+        super().__init__(default, artifact.near, edit_thresholds)
+        self.encoder, self.artifact = encoder, artifact
+        self.config = config or ClassifierConfig()
+        # the agreement threshold was chosen together with the trained threshold
+        self.agreement_threshold = artifact.agreement_threshold if threshold is None else None
+        self._example_thresholds = ExampleThresholds(self.score_batch) if use_patch_tests else None
+        self._query_embeddings = EmbeddingCache(encoder)
+        self._edit_embeddings = EmbeddingCache(encoder, self.config.edit_cache_size)
         self._features = FeatureMaker(
-            self._memory.encode, stored.common_words, self._of_edits.encode
+            self._query_embeddings.encode, artifact.common_words, self._edit_embeddings.encode
         )
-        second = stored.second
-        self._reads = None if second is None else CrossEncoder(encoder, second.cross)
-
-    def score(self, query: Query | str, edits: Sequence[Edit | Hit]) -> Scores:
-        """Return calibrated probabilities of one query against each of n edits.
-
-        :param query: the query, or its text.
-        :param edits: edits or hits; a hit brings its encoding along.
-        :return: probability and follows, float64 [n]. Regex patches score 0: they are no
-            question of meaning.
-        """
-        return self.score_batch([query], [edits])[0]
+        second = artifact.second
+        self._cross_encoder = None if second is None else CrossEncoder(encoder, second.cross)
 
     def score_batch(
         self, queries: Sequence[Query | str], edits: Sequence[Sequence[Edit | Hit]]
     ) -> list[Scores]:
-        """Return for each query what :meth:`score` would, encoding what is new at once.
+        """Return calibrated probabilities of each query against its edits.
 
-        :param queries: the queries.
-        :param edits: for each query, the edits it is held against.
+        Texts without an embedding are encoded in one batch. Regex patches score 0.
         """
-        found = []
-        asked: list[_Asked] = []
-        for number, (query, against) in enumerate(zip(queries, edits, strict=True)):
-            query = self._read(query)
-            found.append(Scores(np.zeros(len(against)), np.zeros(len(against))))
-            parts = segments(query)
-            for row, edit in enumerate(against):
+        scores = []
+        pairs: list[_Pair] = []
+        for query_index, (query, against) in enumerate(zip(queries, edits, strict=True)):
+            query = self._as_query(query)
+            scores.append(Scores(np.zeros(len(against)), np.zeros(len(against))))
+            parts = segments(query, self.config.max_segments)
+            for edit_index, edit in enumerate(against):
                 plain = edit.edit if isinstance(edit, Hit) else edit
-                certain = self._by_characters(query, plain)
+                certain = self._score_by_characters(query, plain)
                 if certain is None:
-                    asked.append(_Asked(number, row, parts, *_side(plain)))
+                    pairs.append(_Pair(query_index, edit_index, parts, *_edit_side(plain)))
                 else:
-                    found[number].probability[row] = certain
-        for one, governs, follows in zip(asked, *self._by_meaning(asked), strict=True):
-            found[one.number].probability[one.row] = governs
-            found[one.number].entailed[one.row] = follows
-        return found
+                    scores[query_index].probability[edit_index] = certain
+        for pair, probability, entailed in zip(pairs, *self._score_pairs(pairs), strict=True):
+            scores[pair.query_index].probability[pair.edit_index] = probability
+            scores[pair.query_index].entailed[pair.edit_index] = entailed
+        return scores
 
-    def decide(self, query: Query, hits: Sequence[Hit]) -> Decision:
-        """Return the decision for one query, given what the cache found; no hits, no edit fires."""
-        return self.decide_batch([query], [hits])[0]
-
-    def decide_batch(
-        self, queries: Sequence[Query], hits: Sequence[Sequence[Hit]]
-    ) -> list[Decision]:
-        """Return for each query what :meth:`decide` would."""
-        return [
-            make_decision(
-                query,
-                found,
-                scores,
-                threshold=self.threshold,
-                near=self.stored.near,
-                agreeing=self.agreeing,
-                edit_thresholds=self._thresholds(found),
-            )
-            for query, found, scores in zip(
-                queries, hits, self.score_batch(queries, hits), strict=True
-            )
-        ]
-
-    def _read(self, query: Query | str) -> Query:
+    def _as_query(self, query: Query | str) -> Query:
         if not isinstance(query, str):
             return query
-        windows = self._memory.windows(query)
-        unknown = float(self._memory.unknown_share([query])[0])
+        windows = self._query_embeddings.windows(query)
+        unknown = float(self._query_embeddings.unknown_share([query])[0])
         return Query(query, windows, np.zeros((0, 0), np.float32), unknown)
 
-    def _by_characters(self, query: Query, edit: Edit) -> float | None:
-        """Return the probability where characters decide, None where meaning has to."""
+    def _score_by_characters(self, query: Query, edit: Edit) -> float | None:
+        """Return the probability where characters or a rule decide it, else None."""
         if not isinstance(edit, Fact | LanguagePatch):
             return 0.0
         text = edit.scope
@@ -185,174 +159,176 @@ class ScopeClassifier:
             if condition.certain:
                 return float(condition.holds(query.text))
             text = condition.text
-        wanted, found = normalize_query(text), normalize_query(query.text)
-        if wanted == found:
+        scope, asked = normalize_query(text), normalize_query(query.text)
+        if scope == asked:
             return 1.0
-        unknown = max(query.unknown_share, float(self._of_edits.unknown_share([text])[0]))
-        if unknown <= UNKNOWN_SHARE:
+        unknown = max(query.unknown_share, float(self._edit_embeddings.unknown_share([text])[0]))
+        if unknown <= self.config.max_unknown_share:
             return None
-        if dice(bigrams(wanted), bigrams(found)) < ALIKE:
+        if dice(bigrams(scope), bigrams(asked)) < self.config.near_miss_similarity:
             return 0.0
-        return self.stored.near * self._edit_thresholds.get(edit.id, self.threshold)
+        return self._near * self._edit_thresholds.get(edit.id, self.threshold)
 
-    def _by_meaning(self, asked: Sequence[_Asked]) -> tuple[Array, Array]:
-        """Return probability and follows of each edit, of its query's best segment each."""
-        if not asked:  # an encoder is not loaded for nothing
+    def _score_pairs(self, pairs: Sequence[_Pair]) -> tuple[Array, Array]:
+        """Return probability and entailment of each pair, by the query's best segment."""
+        if not pairs:  # loads no encoder
             return np.zeros(0), np.zeros(0)
-        found = self._features.make([(part, one.scope) for one in asked for part in one.parts])
-        classes = first_stage_classes(self.stored, found)
-        held = self.stored.condition(found.named)
-        conditions = np.array([one.condition for one in asked for _ in one.parts])
-        classes[conditions, :2], classes[conditions, 2] = held[conditions, :2], 0.0
-        lengths = np.array([len(one.parts) for one in asked])
+        features = self._features.make(
+            [(part, one.scope) for one in pairs for part in one.segments]
+        )
+        classes = first_stage_classes(self.artifact, features)
+        condition_classes = self.artifact.condition(features.named)
+        conditions = np.array([one.is_condition for one in pairs for _ in one.segments])
+        classes[conditions, :2] = condition_classes[conditions, :2]
+        classes[conditions, 2] = 0.0
+        lengths = np.array([len(one.segments) for one in pairs])
         starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
         governs = 1.0 - classes[:, 0]
-        best = np.array(
-            [
-                start + int(governs[start : start + length].argmax())
-                for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)
-            ]
-        )
-        texts = [part for one in asked for part in one.parts]
-        return self._weighed(asked, [texts[at] for at in best], classes[best])
+        best = [
+            start + int(governs[start : start + length].argmax())
+            for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)
+        ]
+        texts = [part for one in pairs for part in one.segments]
+        return self._rerank(pairs, [texts[at] for at in best], classes[best])
 
-    def _weighed(
-        self, asked: Sequence[_Asked], parts: Sequence[str], classes: Array
+    def _rerank(
+        self, pairs: Sequence[_Pair], texts: Sequence[str], classes: Array
     ) -> tuple[Array, Array]:
-        """Return probability and follows, the second stage heard where the first is in doubt."""
-        conditions = np.array([one.condition for one in asked])
-        second = self.stored.second
-        if second is None or self._reads is None:
-            return combine_stages(self.stored, classes, conditions)
-        read = self._to_read(asked, classes, conditions, second.band)
-        sides = [(asked[at].scope, asked[at].condition) for at in read]
-        logits = self._reads.of_edits(sides, [parts[at] for at in read])
-        probability, follows = first_stage_alone(classes, second.band)
-        probability[read], follows[read] = combine_stages(
-            self.stored, classes[read], conditions[read], logits
+        """Return probability and entailment, with the second stage where the first is in doubt."""
+        conditions = np.array([one.is_condition for one in pairs])
+        second = self.artifact.second
+        if second is None or self._cross_encoder is None:
+            return combine_stages(self.artifact, classes, conditions)
+        reranked = self._to_rerank(pairs, classes, second.rerank_threshold)
+        sides = [(pairs[at].scope, pairs[at].is_condition) for at in reranked]
+        logits = self._cross_encoder.score_edits(sides, [texts[at] for at in reranked])
+        probability, entailed = first_stage_scores(classes, second.rerank_threshold)
+        probability[reranked], entailed[reranked] = combine_stages(
+            self.artifact, classes[reranked], conditions[reranked], logits
         )
-        return probability, follows
+        return probability, entailed
 
-    def _to_read(
-        self, asked: Sequence[_Asked], classes: Array, conditions: NDArray[np.bool_], band: float
-    ) -> list[int]:
-        """Return the places that are read together: of each query the most probable in doubt."""
+    def _to_rerank(self, pairs: Sequence[_Pair], classes: Array, threshold: float) -> list[int]:
+        """Return the indices of the pairs to rerank: of each query the top k in doubt."""
         governs = 1.0 - classes[:, 0]
         of_query: dict[int, list[int]] = {}
-        for at, one in enumerate(asked):
-            if conditions[at] or governs[at] >= band:
-                of_query.setdefault(one.number, []).append(at)
+        for at, one in enumerate(pairs):
+            if one.is_condition or governs[at] >= threshold:
+                of_query.setdefault(one.query_index, []).append(at)
         return sorted(
             at
             for places in of_query.values()
-            for at in sorted(places, key=lambda place: -governs[place])[:MOST_READ]
+            for at in sorted(places, key=lambda place: -governs[place])[: self.config.rerank_top_k]
         )
 
     def _thresholds(self, hits: Sequence[Hit]) -> dict[str, float]:
-        """Return the thresholds that differ from the gate's own: of conditions, of single edits."""
+        """Return the threshold of each hit's edit, by id."""
         edits = [hit.edit for hit in hits if hit.edit.id not in self._edit_thresholds]
-        found = {edit.id: self._usual(edit) for edit in edits}
-        if self._own_tests is not None:
-            found |= self._own_tests.thresholds(edits, self._usual)
+        found = {edit.id: self._default_threshold(edit) for edit in edits}
+        if self._example_thresholds is not None:
+            found |= self._example_thresholds.thresholds(edits, self._default_threshold)
         return found | self._edit_thresholds
 
-    def _usual(self, edit: Edit) -> float:
+    def _default_threshold(self, edit: Edit) -> float:
         """Return the threshold of an edit without tests."""
         if isinstance(edit, LanguagePatch):
             condition = read_condition(edit.condition)
             if condition.kind in ("topic", "claim"):
-                return self.stored.condition_threshold
+                return self.artifact.condition_threshold
         return self.threshold
 
 
-def first_stage_classes(stored: GateArtifact, found: PairFeatures) -> Array:
-    """Return what the first stage says: none, same and follows, float64 [n, 3], uncalibrated."""
-    inputs = scope_inputs(stored.relations, found)
-    return _of_three((stored.scope(inputs) + stored.trees(inputs)) / 2)
+def first_stage_classes(artifact: GateArtifact, features: PairFeatures) -> Array:
+    """Return the first stage's classes none, same and follows, float64 [n, 3], uncalibrated."""
+    inputs = scope_inputs(artifact.relations, features)
+    return _three_classes((artifact.scope(inputs) + artifact.trees(inputs)) / 2)
 
 
-def _of_three(classes: Array) -> Array:
-    """Return none, same and follows, where a network knows only the first two, too."""
-    if classes.shape[1] < 3:  # conditions, or trained on pairs that nothing follows from
+def _three_classes(classes: Array) -> Array:
+    """Return [n, 3] classes, with zeros for *follows* where a network has two."""
+    if classes.shape[1] < 3:  # conditions, or trained without entailed pairs
         classes = np.column_stack([classes, np.zeros(len(classes))])
     return np.asarray(classes, dtype=np.float64)
 
 
-def first_stage_alone(classes: Array, band: float) -> tuple[Array, Array]:
-    """Return probability and follows of what the second stage does not read.
+def first_stage_scores(classes: Array, rerank_threshold: float) -> tuple[Array, Array]:
+    """Return probability and entailment of pairs that are not reranked.
 
     :param classes: of the first stage, [n, 3].
-    :param band: where reading begins; none of these may be more probable.
+    :param rerank_threshold: upper limit of their probability.
     """
     governs = 1.0 - classes[:, 0]
-    follows = classes[:, 2] / np.maximum(governs, 1e-12)
-    return np.minimum(governs, band), follows
+    entailed = classes[:, 2] / np.maximum(governs, 1e-12)
+    return np.minimum(governs, rerank_threshold), entailed
 
 
 def combine_stages(
-    stored: GateArtifact,
+    artifact: GateArtifact,
     classes: Array,
     conditions: NDArray[np.bool_],
     logits: Array | None = None,
 ) -> tuple[Array, Array]:
-    """Return the calibrated probability that each edit governs, and of *follows* if it does.
+    """Return the calibrated probability that each edit governs, and of entailment if it does.
 
     :param classes: of the first stage, [n, 3].
     :param conditions: which are conditions, bool [n].
-    :param logits: of the second stage, [n, 3]; None leaves it out.
+    :param logits: of the second stage, [n, 3]; None: first stage only.
     :return: two float64 [n].
     """
-    if logits is not None and stored.second is not None:
-        inputs = second_stage_inputs(classes, logits, stored.second.most)
-        weighed = _of_three(stored.second.scope(inputs))
-        held = _of_three(stored.second.condition(inputs))
-        classes = np.where(conditions[:, None], held, weighed)
+    if logits is not None and artifact.second is not None:
+        inputs = second_stage_inputs(classes, logits, artifact.second.logit_clip)
+        scope_classes = _three_classes(artifact.second.scope(inputs))
+        condition_classes = _three_classes(artifact.second.condition(inputs))
+        classes = np.where(conditions[:, None], condition_classes, scope_classes)
     governs = 1.0 - classes[:, 0]
-    follows = classes[:, 2] / np.maximum(governs, 1e-12)
+    entailed = classes[:, 2] / np.maximum(governs, 1e-12)
     calibrated = np.where(
-        conditions, stored.condition_calibration(governs), stored.scope_calibration(governs)
+        conditions, artifact.condition_calibration(governs), artifact.scope_calibration(governs)
     )
-    return calibrated, follows
+    return calibrated, entailed
 
 
-def second_stage_inputs(classes: Array, logits: Array, most: float) -> Array:
-    """Return what the second stage weighs: both stages' log-odds against none, float64 [n, 4].
+def second_stage_inputs(classes: Array, logits: Array, logit_clip: float) -> Array:
+    """Return both stages' log-odds against none, float64 [n, 4].
 
     :param classes: of the first stage, [n, 3].
     :param logits: of the cross-encoder, [n, 3].
-    :param most: the first stage's count up to there.
+    :param logit_clip: limit of the first stage's log-odds, either way.
     """
     first = np.log(np.maximum(classes, 1e-6))
-    first = np.clip(first[:, 1:] - first[:, :1], -most, most)
+    first = np.clip(first[:, 1:] - first[:, :1], -logit_clip, logit_clip)
     return np.column_stack([first, logits[:, 1:] - logits[:, :1]]).astype(np.float64)
 
 
-def scope_inputs(relations: Projection, found: PairFeatures) -> Array:
+def scope_inputs(relations: Projection, features: PairFeatures) -> Array:
     """Return the inputs of the scope classifiers, float64 [n, f + 2 + 2p].
 
-    Named features; log distance and cosine of the rests in the space of relations; for each of
-    its dimensions their distance and their product.
+    Named features; log distance and cosine of the two sides' relations in the projected space; for
+    each of its p dimensions their distance and their product.
     """
-    query, scope = relations(found.query_rest), relations(found.scope_rest)
+    query, scope = relations(features.query_rest), relations(features.scope_rest)
     apart, shared = np.abs(query - scope), query * scope
     lengths = np.linalg.norm(query, axis=1) * np.linalg.norm(scope, axis=1)
     distance = np.log(0.01 + np.linalg.norm(apart, axis=1))
     cosine = shared.sum(axis=1) / np.maximum(lengths, 1e-9)
-    return np.column_stack([found.named, distance, cosine, apart, shared])
+    return np.column_stack([features.named, distance, cosine, apart, shared])
 
 
-def segments(query: Query) -> tuple[str, ...]:
-    """Return the pieces of a query that are scored: its windows, and sentences that say enough."""
+def segments(query: Query, limit: int) -> tuple[str, ...]:
+    """Return the segments of a query that are scored: windows, and sentences of two or more words.
+
+    :param limit: segments at most.
+    """
     found = dict.fromkeys(query.windows)
     for window in query.windows:
         sentences = [part.strip() for part in _SENTENCES.split(window) if part.strip()]
         if len(sentences) > 1:
             found |= dict.fromkeys(part for part in sentences if len(words(part)) > 1)
-    return tuple(found)[:MOST_SEGMENTS]
+    return tuple(found)[:limit]
 
 
-def _side(edit: Edit) -> tuple[Scope, bool]:
-    """Return the edit's side of a pair, and whether it is a condition to be held by meaning."""
+def _edit_side(edit: Edit) -> tuple[Scope, bool]:
+    """Return the edit's side of a pair, and whether it is a topic or a claim."""
     if isinstance(edit, LanguagePatch):
         condition = read_condition(edit.condition)
         return Scope(condition.text), condition.kind in ("topic", "claim")

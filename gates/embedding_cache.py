@@ -1,10 +1,11 @@
-"""Encodings remembered, so that no text is encoded twice."""
+"""A least-recently-used cache of embeddings."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,17 +15,17 @@ from errata.cache.records import Vector
 
 
 class EmbeddingCache:
-    """Remembers the encodings of recent texts; itself an encoder. Safe under threads.
+    """An encoder that keeps the embeddings of recent texts. Safe under threads.
 
-    :param encoder: who encodes what is not remembered.
-    :param size: texts remembered at most; None remembers all.
+    :param encoder: encodes the other texts.
+    :param size: texts kept at most; None keeps all.
     """
 
     def __init__(self, encoder: Encoder, size: int | None = 20_000) -> None:
         self.encoder = encoder
         self._size = size
-        self._rows: OrderedDict[str, Vector] = OrderedDict()
-        self._unknown: OrderedDict[str, float] = OrderedDict()
+        self._rows: OrderedDict[str, NDArray[Any]] = OrderedDict()
+        self._unknown: OrderedDict[str, NDArray[Any]] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
@@ -39,34 +40,37 @@ class EmbeddingCache:
 
     def encode(self, texts: Sequence[str]) -> Vector:
         """Return float32 [n, d], unit rows."""
-        with self._lock:
-            known = {text: self._rows[text] for text in texts if text in self._rows}
-            for text in known:
-                self._rows.move_to_end(text)
-        missing = list(dict.fromkeys(text for text in texts if text not in known))
-        if missing:
-            known.update(zip(missing, self.encoder.encode(missing), strict=True))
-            with self._lock:
-                self._rows.update((text, known[text].copy()) for text in missing)
-                while self._size is not None and len(self._rows) > self._size:
-                    self._rows.popitem(last=False)
         if not texts:
             return np.zeros((0, self.encoder.dimension), dtype=np.float32)
-        return np.stack([known[text] for text in texts])
+        found = self._look_up(texts, self._rows, self.encoder.encode)
+        return np.stack([found[text] for text in texts])
 
     def unknown_share(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Return, for each text, the share of its tokens the encoder does not know, [n]."""
+        found = self._look_up(texts, self._unknown, self.encoder.unknown_share)
+        return np.array([found[text] for text in texts], dtype=np.float64)
+
+    def _look_up(
+        self,
+        texts: Sequence[str],
+        cache: OrderedDict[str, NDArray[Any]],
+        compute: Callable[[Sequence[str]], NDArray[Any]],
+    ) -> dict[str, NDArray[Any]]:
+        """Return a row for each text, computed and cached where it is new."""
         with self._lock:
-            known = {text: self._unknown[text] for text in texts if text in self._unknown}
+            known = {text: cache[text] for text in texts if text in cache}
+            for text in known:
+                cache.move_to_end(text)
         missing = list(dict.fromkeys(text for text in texts if text not in known))
         if missing:
-            shares = self.encoder.unknown_share(missing).tolist()
-            known.update(zip(missing, shares, strict=True))
+            # copies: a row of the batch would keep the whole batch
+            new = {text: row.copy() for text, row in zip(missing, compute(missing), strict=True)}
+            known |= new
             with self._lock:
-                self._unknown.update((text, known[text]) for text in missing)
-                while self._size is not None and len(self._unknown) > self._size:
-                    self._unknown.popitem(last=False)
-        return np.array([known[text] for text in texts], dtype=np.float64)
+                cache.update(new)
+                while self._size is not None and len(cache) > self._size:
+                    cache.popitem(last=False)
+        return known
 
     def windows(self, text: str) -> tuple[str, ...]:
         """Return the text itself, or its sentence windows where it is longer than is read."""

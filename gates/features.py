@@ -1,8 +1,8 @@
-"""Pair features: what tells a query from an edit's question where their cosine cannot.
+"""Features of pairs (query, scope), for what their cosine cannot separate.
 
-A pair is (query, scope). The scope's subject is cut out of both sides, so that what remains, the
-*rest*, is the relation asked about, and can be compared by itself: "capital of Kazakhstan" and
-"currency of Kazakhstan" are near each other only because of Kazakhstan.
+The scope's subject is removed from both sides; what remains, the *rest*, is the relation.
+Example: "capital of Kazakhstan" and "currency of Kazakhstan" share the subject and have a high
+cosine, their rests "capital of" and "currency of" a lower one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from errata.gates.text import (
 )
 
 TYPED_ALIKE = 0.75
-"""Likeness from which two words may be one word mistyped."""
+"""Similarity from which two words may be one word mistyped."""
 
 PLACEHOLDER = "something"
 KINDS = (*QUESTION_WORDS, "yesno", "none")
@@ -50,8 +50,8 @@ class Scope:
     """The edit's side of a pair.
 
     :param text: the edit's question, or a condition in plain words.
-    :param subject: what it is about; guessed from names in the text where empty.
-    :param answer: the edit's answer, which questions that follow from it may name.
+    :param subject: the subject; guessed from names in the text where empty.
+    :param answer: the edit's answer, which entailed questions may name.
     """
 
     text: str
@@ -75,7 +75,7 @@ class PairFeatures:
 
 @dataclass(slots=True)
 class _Pair:
-    """One pair, cut into words; vectors come later, all at once."""
+    """One pair, split into words; embeddings are added in one batch."""
 
     query_rest: str = ""
     scope_rest: str = ""
@@ -103,7 +103,7 @@ class _Pair:
 def subject_words(scope: Scope, common: Collection[str]) -> tuple[Word, ...]:
     """Return the words of the scope's text that name its subject.
 
-    :param common: plain forms of words that are no names.
+    :param common: normal forms of words that name nothing.
     """
     found = words(scope.text)
     named = {word.plain for word in words(scope.subject) if word.content or word.has_digit}
@@ -115,12 +115,11 @@ def subject_words(scope: Scope, common: Collection[str]) -> tuple[Word, ...]:
 
 
 class FeatureMaker:
-    """Makes pair features.
+    """Computes pair features.
 
     :param encode: texts to unit rows, float32 [n, d].
-    :param common: plain forms of words that are no names.
-    :param encode_scopes: the same, for texts of scopes: those come again, and may be remembered
-        for longer.
+    :param common: normal forms of words that name nothing.
+    :param encode_scopes: the same for texts of scopes, which repeat and may be cached longer.
     """
 
     def __init__(
@@ -194,7 +193,7 @@ class FeatureMaker:
 def _subject_values(
     subject: Sequence[Word], query: Sequence[Word]
 ) -> tuple[dict[str, float], list[Word]]:
-    """Return how much of the subject the query names, and its words that do."""
+    """Return features of how the query names the subject, and the words that name it."""
     exact, alike, first_letter, matched = [], [], [], []
     typo_lengths = []
     for wanted in subject:
@@ -300,7 +299,7 @@ def _inverted(query: Sequence[Word], scope: Sequence[Word]) -> float:
 
 
 def _add_similarities(pair: _Pair, at: Mapping[str, Vector]) -> None:
-    """Add what the encodings tell."""
+    """Add the features from embeddings."""
     values = pair.values
     values["rest_cosine"] = float(at[pair.query_rest] @ at[pair.scope_rest])
     values["names_cosine"] = (

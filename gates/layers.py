@@ -1,7 +1,7 @@
-"""What was trained, as plain arrays: a projection, small networks and their calibration.
+"""Trained layers in NumPy: a projection, small networks, boosted trees and their calibration.
 
-Trained by scikit-learn, run here in NumPy, so that nothing is unpickled and scikit-learn is not
-imported to answer a query.
+Trained with scikit-learn and run here in NumPy, so that nothing is unpickled and scikit-learn is
+not imported at run time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Tensors = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Projection:
-    """A linear map onto few dimensions.
+    """A linear map to p dimensions.
 
     :param mean: float [d].
     :param components: float [p, d].
@@ -33,18 +33,18 @@ class Projection:
 
         :param rows: float [n, d].
         """
-        # einsum sums each row by itself: BLAS rounds otherwise in otherwise sized batches
+        # einsum: BLAS rounds differently in batches of different size
         mapped = np.einsum("nd,pd->np", rows.astype(np.float64) - self.mean, self.components)
         return np.asarray(mapped, dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Network:
-    """Standardised inputs, layers of rectified units, a softmax: the mean of several such.
+    """The mean of several networks: standardised inputs, ReLU layers, a softmax.
 
-    :param mean: float [f], taken off the inputs.
+    :param mean: float [f], subtracted from the inputs.
     :param scale: float [f], by which they are divided.
-    :param members: for each network its layers, for each layer weights [in, out] and biases [out].
+    :param members: for each network its layers, each weights [in, out] and biases [out].
     """
 
     mean: Array
@@ -61,7 +61,7 @@ class Network:
         return np.asarray(np.mean(each, axis=0), dtype=np.float64)
 
     def tensors(self, name: str) -> dict[str, NDArray[np.float32]]:
-        """Return the arrays under names that begin with the network's."""
+        """Return the arrays, by names that begin with ``name``."""
         found = {f"{name}.mean": self.mean, f"{name}.scale": self.scale}
         for member, layers in enumerate(self.members):
             for layer, (weights, biases) in enumerate(layers):
@@ -71,7 +71,7 @@ class Network:
 
     @classmethod
     def from_tensors(cls, tensors: Tensors, name: str) -> Network:
-        """Return the network whose arrays begin with that name.
+        """Return the network of the arrays that begin with that name.
 
         :raises KeyError: an array is missing.
         """
@@ -106,15 +106,15 @@ def _softmax(rows: Array) -> Array:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trees:
-    """Gradient-boosted trees: every tree adds to the score of one class, a softmax follows.
+    """Gradient-boosted trees: every tree adds to the score of one class, then a softmax.
 
-    All trees' nodes stand in one row; a node's children are given by their places in it.
+    The nodes of all trees are in one array; a node's children are indices into it.
 
     :param base: float [c], the scores before any tree.
     :param roots: int [t], where each tree begins.
     :param classes: int [t], the class each tree adds to.
-    :param column: int [m], the input a node looks at; -1 at a leaf.
-    :param limit: float [m], up to which a row goes left.
+    :param column: int [m], the input that a node compares; -1 at a leaf.
+    :param limit: float [m], the threshold; rows up to it go left.
     :param left: int [m].
     :param right: int [m].
     :param value: float [m], what a leaf adds.
@@ -147,12 +147,12 @@ class Trees:
         return _softmax(scores)
 
     def tensors(self, name: str) -> dict[str, NDArray[Any]]:
-        """Return the arrays under names that begin with the trees'."""
+        """Return the arrays, by names that begin with ``name``."""
         return {f"{name}.{part.name}": getattr(self, part.name) for part in fields(self)}
 
     @classmethod
     def from_tensors(cls, tensors: Tensors, name: str) -> Trees:
-        """Return the trees whose arrays begin with that name.
+        """Return the trees of the arrays that begin with that name.
 
         :raises KeyError: an array is missing.
         """
@@ -178,7 +178,7 @@ class Platt:
         )
 
     def then(self, after: Platt) -> Platt:
-        """Return the calibration that is this one and another after it."""
+        """Return the composition of this calibration and a later one."""
         return Platt(after.slope * self.slope, after.slope * self.offset + after.offset)
 
 

@@ -8,12 +8,13 @@ from errata.cache.encoder import Encoder
 from errata.cache.errors import ModelError
 from errata.encoder import SentenceEncoder
 from errata.gates.base import Gate
+from errata.gates.deprecation import BatchAdapter, SingleQueryGate
 
 _WEIGHTS = Path(__file__).parent / "weights"
 
 DEFAULT_GATE = "clear"
-"""The gate of a model for which none is named: of the shipped ones the better on facts
-(docs/gate.md), and clear of the terms that the other's question pairs come under."""
+"""The gate used where none is named: of the shipped ones the better on facts (docs/gate.md), and
+trained without question pairs under restrictive terms."""
 
 
 def shipped_gates() -> tuple[str, ...]:
@@ -81,8 +82,20 @@ def default_encoder() -> Encoder:
     return SentenceEncoder()
 
 
-def choose_gate(gate: Gate | str | None, encoder: Encoder) -> Gate:
-    """Return the gate: the shipped one, one by name, or the instance."""
+def choose_gate(gate: Gate | SingleQueryGate | str | None, encoder: Encoder) -> Gate:
+    """Return a gate by name, the default one for None, or the instance.
+
+    An instance of the version 0.1 protocol is wrapped, with a DeprecationWarning.
+
+    :raises ModelError: the instance is no gate, or there is no gate of that name.
+    """
     if gate is None or isinstance(gate, str):
         return load_gate(gate or DEFAULT_GATE, encoder)
-    return gate
+    if isinstance(gate, Gate):
+        return gate
+    if isinstance(gate, SingleQueryGate):
+        return BatchAdapter(gate)
+    raise ModelError(
+        f"expected a gate with score_batch and decide_batch, found {type(gate).__name__}; pass a "
+        "gate's name, its folder or an instance of errata.gates.base.Gate"
+    )

@@ -1,21 +1,25 @@
-"""From what a gate says of the candidates to a decision; shared by every gate."""
+"""From scores to a decision; shared by every gate."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
-from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query
+import numpy as np
+
+from errata.cache.encoder import Encoder
+from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query, Vector
 from errata.cache.text.then_clause import verbatim_answer
 from errata.gates.base import Candidate, Decision, Relation, Route, Scores
 from errata.gates.text import asks_yes_no
 
 
 def route_of(edit: Edit, relation: Relation) -> Route:
-    """Return who answers when an edit fires.
+    """Return the route of a query that an edit governs.
 
-    A secret is refused, also where the query only follows from it; a stored answer is said as it
-    stands where the query is the edit's own question, or the patch says what to say; otherwise
-    somebody has to think.
+    Secrets are refused, entailed queries included. The stored answer is given verbatim where the
+    query paraphrases the edit's question, or a language patch quotes what to say; all else goes to
+    the reasoner.
     """
     if isinstance(edit, Fact):
         if edit.forget:
@@ -33,33 +37,46 @@ def make_decision(
     *,
     threshold: float,
     near: float,
-    agreeing: float | None = None,
+    agreement_threshold: float | None = None,
     edit_thresholds: Mapping[str, float] | None = None,
 ) -> Decision:
     """Return the decision on one query.
 
     Where several edits claim the query, the higher priority wins, then the higher probability,
-    then the cache's own order.
+    then the order of the cache.
 
-    :param scores: probability and follows of each hit, [n].
+    :param scores: the scores of the hits, [n].
     :param threshold: the probability from which an edit fires.
     :param near: the share of its threshold from which a candidate that does not fire is a near
         miss, 0 to 1.
-    :param agreeing: the probability from which a fact fires that the base model agrees to; not
-        where its threshold is one of its own, or its tests say when it is to be silent.
+    :param agreement_threshold: the probability from which a fact fires if the base model agrees;
+        unused for facts with a threshold of their own or tests that must stay silent.
     :param edit_thresholds: thresholds of single edits, by id.
     """
-    own = edit_thresholds or {}
+    base_can_confirm = agreement_threshold is not None and base_can_agree(query.text)
 
-    def candidate(edit: Edit, probability: float, follows: float) -> Candidate:
-        bar = own.get(edit.id, threshold)
-        usual = isinstance(edit, Fact) and bar == threshold and not edit.tests.silent
-        asked = usual and base_can_agree(query.text)
-        return _candidate(edit, probability, follows, bar, agreeing if asked else None)
+    def candidate(edit: Edit, probability: float, entailed: float) -> Candidate:
+        edit_threshold = (edit_thresholds or {}).get(edit.id, threshold)
+        consults_base = (
+            base_can_confirm
+            and isinstance(edit, Fact)
+            and edit_threshold == threshold
+            and not edit.tests.silent
+        )
+        return Candidate(
+            edit_id=edit.id,
+            kind=edit.kind,
+            scope=edit.scope,
+            probability=probability,
+            threshold=edit_threshold,
+            relation="entailed" if entailed >= 0.5 else "paraphrase",
+            location=edit.location,
+            agreement_threshold=agreement_threshold if consults_base else None,
+        )
 
     judged = [
-        (candidate(hit.edit, probability, follows), hit.edit)
-        for hit, probability, follows in zip(
+        (candidate(hit.edit, probability, entailed), hit.edit)
+        for hit, probability, entailed in zip(
             hits, scores.probability.tolist(), scores.entailed.tolist(), strict=True
         )
     ]
@@ -81,23 +98,74 @@ def make_decision(
 
 
 def base_can_agree(query: str) -> bool:
-    """Tell whether what the base model says to a query can show that it is an edit's own question.
+    """Return whether the base model's answer can show that a query paraphrases a question.
 
-    Who answers a yes-or-no question with a name has not understood it.
+    Yes-or-no questions cannot: a base model that answers them with a name has misread them.
     """
     return not asks_yes_no(query)
 
 
-def _candidate(
-    edit: Edit, probability: float, follows: float, threshold: float, agreeing: float | None
-) -> Candidate:
-    return Candidate(
-        edit_id=edit.id,
-        kind=edit.kind,
-        scope=edit.scope,
-        probability=probability,
-        threshold=threshold,
-        relation="entailed" if follows >= 0.5 else "paraphrase",
-        location=edit.location,
-        agreement_threshold=agreeing,
-    )
+class ThresholdGate(ABC):
+    """The decisions of a gate with thresholds; a subclass scores.
+
+    :param threshold: the probability from which an edit fires.
+    :param near: share of the threshold from which a candidate is a near miss.
+    :param edit_thresholds: thresholds of single edits, by id.
+    """
+
+    agreement_threshold: float | None = None
+
+    def __init__(
+        self, threshold: float, near: float, edit_thresholds: Mapping[str, float] | None = None
+    ) -> None:
+        self.threshold = threshold
+        self._near = near
+        self._edit_thresholds = dict(edit_thresholds or {})
+
+    @abstractmethod
+    def score_batch(
+        self, queries: Sequence[Query | str], edits: Sequence[Sequence[Edit | Hit]]
+    ) -> list[Scores]:
+        """Return probabilities of each query against its edits."""
+
+    def decide_batch(
+        self, queries: Sequence[Query], hits: Sequence[Sequence[Hit]]
+    ) -> list[Decision]:
+        """Return the decision on each query, given what the cache found."""
+        return [
+            make_decision(
+                query,
+                found,
+                scores,
+                threshold=self.threshold,
+                near=self._near,
+                agreement_threshold=self.agreement_threshold,
+                edit_thresholds=self._thresholds(found),
+            )
+            for query, found, scores in zip(
+                queries, hits, self.score_batch(queries, hits), strict=True
+            )
+        ]
+
+    def score(self, query: Query | str, edits: Sequence[Edit | Hit]) -> Scores:
+        """Return probabilities of one query against each of n edits."""
+        return self.score_batch([query], [edits])[0]
+
+    def decide(self, query: Query, hits: Sequence[Hit]) -> Decision:
+        """Return the decision on one query, given what the cache found."""
+        return self.decide_batch([query], [hits])[0]
+
+    def _thresholds(self, hits: Sequence[Hit]) -> Mapping[str, float]:
+        """Return thresholds of single edits, by id."""
+        return self._edit_thresholds
+
+
+def encode_sides(
+    query: Query | str, edits: Sequence[Edit | Hit], encoder: Encoder
+) -> tuple[Vector, Vector]:
+    """Return the embeddings of a query's windows [w, d] and of n edits [n, d], unit rows."""
+    windows = encoder.encode(encoder.windows(query)) if isinstance(query, str) else query.vectors
+    rows = [
+        edit.vector if isinstance(edit, Hit) else encoder.encode([edit.scope])[0] for edit in edits
+    ]
+    return windows, np.stack(rows)

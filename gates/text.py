@@ -1,4 +1,4 @@
-"""Words: how the gate cuts a text, and what it can tell of a word without any encoder."""
+"""Words of a text and their properties, without an encoder."""
 
 from __future__ import annotations
 
@@ -45,10 +45,9 @@ NEGATIONS = frozenset(
     nt""".split()
 )
 
-
 _EMPTY = FUNCTION_WORDS | NEGATIONS | _ASKED_FIRST | {*QUESTION_WORDS, *_QUESTION_FORMS}
 LEAST_SHARED = 0.7
-"""Share of letters in common under which two words count as not alike."""
+"""Share of common letters under which two words have similarity 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +116,13 @@ def question_kind(text: str) -> str:
 
 
 def starts_yes_no(text: str) -> bool:
-    """Tell whether the text opens as a yes-or-no question does."""
+    """Return whether the text opens as a yes-or-no question."""
     found = words(text)
     return len(found) > 1 and found[0].plain in _ASKED_FIRST and not _politely(found, 0)
 
 
 def asks_yes_no(text: str) -> bool:
-    """Tell whether a sentence or clause of the text opens as a yes-or-no question does."""
+    """Return whether a sentence or clause of the text opens as a yes-or-no question."""
     found = words(text)
     return any(
         word.first and word.plain in _ASKED_FIRST and not _politely(found, at)
@@ -132,7 +131,7 @@ def asks_yes_no(text: str) -> bool:
 
 
 def _politely(found: Sequence[Word], at: int) -> bool:
-    """Tell whether a verb and the word behind it only lead up to what is asked.
+    """Return whether a verb and the next word are a polite introduction.
 
     "Do you know the capital …" does; "Do you call a young horse a foal?" asks yes or no.
     """
@@ -147,7 +146,7 @@ def _politely(found: Sequence[Word], at: int) -> bool:
 
 @lru_cache(maxsize=16384)
 def addressed(text: str) -> bool:
-    """Tell whether the text is about the one it is put to ("Who made you?").
+    """Return whether the text is about its addressee ("Who made you?").
 
     "Can you tell me …", "do you know …" and "thank you" are mere politeness.
     """
@@ -156,12 +155,12 @@ def addressed(text: str) -> bool:
 
 @lru_cache(maxsize=16384)
 def negated(text: str) -> bool:
-    """Tell whether a negation stands in the text."""
+    """Return whether the text has a negation."""
     return any(word.plain in NEGATIONS or word.plain.endswith("n't") for word in words(text))
 
 
 def name_like(word: Word, common: Collection[str]) -> bool:
-    """Tell whether a word names something: capitals, digits, or no common word.
+    """Return whether a word is name-like: capitals, digits, or no common word.
 
     :param common: plain forms of words that are no names.
     """
@@ -193,7 +192,7 @@ def stems(form: str) -> tuple[str, ...]:
 
 
 def same_word(one: str, other: str) -> bool:
-    """Tell whether two plain forms are one word, but for its inflection."""
+    """Return whether two normal forms are inflections of one word."""
     if one == other:
         return True
     # what differs in its first letters is no inflection
@@ -202,10 +201,10 @@ def same_word(one: str, other: str) -> bool:
 
 @lru_cache(maxsize=65536)
 def likeness(one: str, other: str) -> float:
-    """Return how alike two plain forms are typed: 1 minus edits per letter, 0 to 1.
+    """Return the similarity of two normal forms: 1 minus edits per letter, 0 to 1.
 
-    An edit is a letter left out, put in, replaced, or changed places with its neighbour. Words
-    of which most letters differ are not alike at all.
+    Edits are insertions, deletions, substitutions and transpositions (Damerau-Levenshtein). Under
+    :data:`LEAST_SHARED` common letters it is 0.
     """
     longest = max(len(one), len(other))
     if not longest or (Counter(one) & Counter(other)).total() < LEAST_SHARED * longest:
@@ -231,13 +230,13 @@ def grams(text: str, size: int) -> frozenset[str]:
 
 
 def dice(one: Collection[str], other: Collection[str]) -> float:
-    """Return twice the shared share of two sets, 0 to 1."""
+    """Return the Dice coefficient of two sets, 0 to 1."""
     total = len(one) + len(other)
     return 2 * len(frozenset(one) & frozenset(other)) / total if total else 0.0
 
 
 def without(text: str, dropped: Iterable[Word], placeholder: str) -> str:
-    """Return the text with words put out of it, each run of them leaving one placeholder.
+    """Return the text with each run of the dropped words replaced by one placeholder.
 
     Function words between two dropped ones go with them ("Lord of the Rings").
     """

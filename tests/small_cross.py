@@ -1,4 +1,4 @@
-"""A second stage built in seconds: the stub encoder with a tiny BERT, and a gate that listens."""
+"""A second stage built in seconds: the stub encoder with a tiny BERT, and a gate that uses it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.conftest import corpus
 from tests.fakes import StubEncoder
 from tests.small_gate import small_gate
 
-BAND = 0.02
+RERANK_THRESHOLD = 0.02
 
 
 class ReadingEncoder(StubEncoder):
-    """The stub encoder, which can also be asked for a transformer."""
+    """The stub encoder, with access to a transformer."""
 
     def transformer(self) -> tuple[Any, Any]:
         return tiny_bert(), bert_tokenizer()
@@ -77,7 +77,7 @@ def tiny_bert(hidden: int = 32, layers: int = 2) -> Any:
 def random_cross(
     hidden: int = 32, layers: int = 2, rank: int = 4, seed: int = 0
 ) -> CrossEncoderDelta:
-    """Return a cross-encoder nobody trained, whose changes are large."""
+    """Return an untrained cross-encoder with large changes."""
     from torch.nn import Linear
 
     rng = np.random.default_rng(seed)
@@ -89,8 +89,8 @@ def random_cross(
     return CrossEncoderDelta({name: one.astype(np.float16) for name, one in tensors.items()}, 2.0)
 
 
-def listening(inputs: Sequence[Sequence[float]]) -> Network:
-    """Return a network of one layer that weighs both stages' log-odds as told, [4][c]."""
+def linear_network(inputs: Sequence[Sequence[float]]) -> Network:
+    """Return a network of one layer with these weights of both stages' log-odds, [4][c]."""
     weights = np.array(inputs, dtype=np.float64)
     return Network(np.zeros(4), np.ones(4), (((weights, np.zeros(weights.shape[1])),),))
 
@@ -100,9 +100,9 @@ def two_stage_gate() -> GateArtifact:
     """Return the small gate with a second stage, both of whose log-odds are added up."""
     second = SecondStage(
         random_cross(),
-        scope=listening([[0, 1, 0], [0, 0, 1], [0, 1, 0], [0, 0, 1]]),
-        condition=listening([[0, 1], [0, 0], [0, 1], [0, 0]]),
-        band=BAND,
+        scope=linear_network([[0, 1, 0], [0, 0, 1], [0, 1, 0], [0, 0, 1]]),
+        condition=linear_network([[0, 1], [0, 0], [0, 1], [0, 0]]),
+        rerank_threshold=RERANK_THRESHOLD,
     )
     plain = Platt()
     return replace(

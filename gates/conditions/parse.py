@@ -1,7 +1,7 @@
-"""Conditions of language patches, read into plain text that can be held against a query.
+"""Parse the conditions of language patches.
 
 "the user asks who made you" becomes the question "who made you"; "the text contains the word
-'refund'" is decided by characters alone, "the question is in Chinese" by a rule.
+'refund'" is decided by its characters, "the question is in Chinese" by a rule.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from errata.gates.text import plain
 
 ConditionKind = Literal["question", "topic", "claim", "lexical", "formal"]
 
-_WHO = (
+_SUBJECT = (
     r"(?:if |when |whenever )?(?:(?:the|a|an|this|any|some)\s+)?(?:user|person|customer|client|"
     r"caller|visitor|reader|writer|author|guest|review|reviewer|text|question|query|message|"
     r"input|prompt|request|sentence|email|comment|post|somebody|someone|anybody|anyone|people|"
     r"it|they|he or she|you are|you're)"
 )
 _ASKS = re.compile(
-    rf"^{_WHO}\s+(?:asks?|asked|is asking|wants? to know|would like to know|wonders?|inquires?)"
-    r"\s+(?:(?:you|me|us)\s+)?(?:(?:whether|if)\s+)?"
+    rf"^{_SUBJECT}\s+(?:asks?|asked|is asking|wants? to know|would like to know|wonders?|"
+    r"inquires?)\s+(?:(?:you|me|us)\s+)?(?:(?:whether|if)\s+)?"
     r"(?P<text>.+)$",
     re.IGNORECASE,
 )
 _TOPIC = re.compile(
-    rf"^{_WHO}\s+(?:(?:asks?|asked|is asking|inquires?|talks?|speaks?|complains?|wants? to know|"
-    r"is|are|wants?|mentions?|refers? to|deals? with|concerns?)\s*"
+    rf"^{_SUBJECT}\s+(?:(?:asks?|asked|is asking|inquires?|talks?|speaks?|complains?|"
+    r"wants? to know|is|are|wants?|mentions?|refers? to|deals? with|concerns?)\s*"
     r"(?:(?:you|me|us)\s+)?(?:(?:something|a question|anything|information)\s+)?"
     r"(?:about|for|on|regarding|concerning)|mentions?|refers? to|deals? with|concerns?)"
     r"\s+(?P<text>.+)$",
     re.IGNORECASE,
 )
 _CLAIM = re.compile(
-    rf"^{_WHO}\s+(?:says?|said|states?|claims?|thinks?|believes?|writes?|finds?|suggests?|"
+    rf"^{_SUBJECT}\s+(?:says?|said|states?|claims?|thinks?|believes?|writes?|finds?|suggests?|"
     r"implies|means|complains?)\s+(?:that\s+)?(?P<text>.+)$",
     re.IGNORECASE,
 )
 _HAS = (
-    rf"^{_WHO}\s+(?P<not>does not |do not |doesn't |don't |never )?"
+    rf"^{_SUBJECT}\s+(?P<not>does not |do not |doesn't |don't |never )?"
     r"(?:contains?|mentions?|includes?|has|have|uses?|says?|types?|writes?)\s+"
     r"(?:(?:the|a|one of the|any of the|either)\s+)*(?:(?:exact|literal)\s+)?"
 )
@@ -59,62 +59,62 @@ _BARE = re.compile(
     r"(?!(?:of|for|about|that|which|whose|in|from|with|and|or)\b)(?P<bare>[^\"“”‘]+)$",
     re.IGNORECASE,
 )
-"""A lexical condition without quotation marks; the term of a contract is none."""
+"""A lexical condition without quotation marks; "the term of a contract" is a topic."""
 _BETWEEN = re.compile(
     r"(?:,\s*(?:(?:and|or)\s+)?|\s+(?:and|or)\s+)(?:the\s+(?:word|term)\s+)?", re.IGNORECASE
 )
-_PREDICATE = re.compile(rf"^{_WHO}\s+(?P<text>.+)$", re.IGNORECASE)
+_PREDICATE = re.compile(rf"^{_SUBJECT}\s+(?P<text>.+)$", re.IGNORECASE)
 _QUOTED = re.compile(r"\"([^\"]+)\"|“([^”]+)”|‘([^’]+)’|'([^']+)'")
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition, read.
+    """A parsed condition.
 
-    :param kind: how it is to be decided: a *question* as a fact's question is; a *topic* and a
-        *claim* by meaning; *lexical* by characters; *formal* by a rule.
-    :param text: the condition in plain words, without "the user asks" and the like.
+    :param kind: how it is decided: a *question* as a fact's question; a *topic* and a *claim* by
+        meaning; *lexical* by characters; *formal* by a rule.
+    :param text: the condition without "the user asks" and the like.
     :param quoted: the strings of a lexical condition.
-    :param every: all of the strings must be there, not just one.
-    :param absent: the condition holds where the strings are *not* there.
+    :param match_all: all strings are required; otherwise one suffices.
+    :param negated: the condition holds where the strings are missing.
     :param rule: the rule of a formal condition.
     """
 
     kind: ConditionKind
     text: str
     quoted: tuple[str, ...] = ()
-    every: bool = False
-    absent: bool = False
+    match_all: bool = False
+    negated: bool = False
     rule: Rule | None = None
 
     @property
     def certain(self) -> bool:
-        """Whether characters or a rule decide it, for certain."""
+        """Whether characters or a rule decide it, without a probability."""
         return self.kind in ("lexical", "formal")
 
     def holds(self, query: str) -> bool:
-        """Tell whether a condition that is certain holds of a query."""
+        """Return whether a certain condition holds for a query."""
         return self.holds_lexically(query) if self.rule is None else self.rule.holds(query)
 
     def holds_lexically(self, query: str) -> bool:
-        """Tell whether a lexical condition holds of a query: whole words, case folded."""
+        """Return whether a lexical condition holds for a query: whole words, case folded."""
         text = plain(query)
-        there = [
-            re.search(rf"(?<!\w){re.escape(plain(wanted))}(?!\w)", text) is not None
-            or (not wanted.isascii() and plain(wanted) in text)
-            for wanted in self.quoted
+        found = [
+            re.search(rf"(?<!\w){re.escape(plain(string))}(?!\w)", text) is not None
+            or (not string.isascii() and plain(string) in text)
+            for string in self.quoted
         ]
-        return (all(there) if self.every else any(there)) != self.absent
+        return (all(found) if self.match_all else any(found)) != self.negated
 
 
 @lru_cache(maxsize=8192)
 def read_condition(text: str) -> Condition:
-    """Return the condition in plain words."""
+    """Return a condition parsed; what no pattern matches is a claim."""
     text = " ".join(text.split()).rstrip(".")
-    if found := _LEXICAL.match(_quoting(text)):
+    if found := _LEXICAL.match(_add_quotes(text)):
         quoted = tuple(next(filter(None, groups)) for groups in _QUOTED.findall(found["quoted"]))
-        every = re.search(r"[\"”'’]\s*(?:,\s*)?and\s", found["quoted"]) is not None
-        return Condition("lexical", text, quoted, every, bool(found["not"]))
+        match_all = re.search(r"[\"”'’]\s*(?:,\s*)?and\s", found["quoted"]) is not None
+        return Condition("lexical", text, quoted, match_all, bool(found["not"]))
     predicate = _PREDICATE.match(text)
     if predicate is not None and (rule := read_rule(predicate["text"])) is not None:
         return Condition("formal", text, rule=rule)
@@ -127,8 +127,8 @@ def read_condition(text: str) -> Condition:
     return Condition("claim", text)
 
 
-def _quoting(text: str) -> str:
-    """Return a condition with quotation marks around the words that it names without any."""
+def _add_quotes(text: str) -> str:
+    """Return a condition with quotation marks around the words after "the word"."""
     found = _BARE.match(text)
     if found is None:
         return text
@@ -141,5 +141,5 @@ def _quoting(text: str) -> str:
 
 
 def is_certain(edit: Edit) -> TypeGuard[LanguagePatch]:
-    """Tell whether an edit is a language patch whose condition characters or a rule decide."""
+    """Return whether an edit is a language patch with a lexical or formal condition."""
     return isinstance(edit, LanguagePatch) and read_condition(edit.condition).certain

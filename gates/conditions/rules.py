@@ -1,25 +1,35 @@
-"""Formal conditions, decided by rules: what a text is made of, whatever it means.
+"""Formal conditions, decided by rules: the form of a text, independent of its meaning.
 
 "the question is in Chinese", "the text contains a date", "the message is longer than 50 words".
 """
 
 from __future__ import annotations
 
+import operator
 import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from errata.gates.conditions.language import LANGUAGES, language_of
+from errata.gates.conditions.numbers import (
+    has_card_number,
+    has_iban,
+    has_ip_address,
+    has_isbn,
+    has_phone_number,
+)
 
-Test = Callable[[str], bool]
+Predicate = Callable[[str], bool]
+Groups = dict[str, str | None]
+"""The named groups of a condition's pattern."""
 
 _MONTHS = (
     r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|"
     r"sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\b\.?"
 )
 _DAY = r"(?:0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th)?"
-_THINGS = {
+_PATTERNS = {
     "date": re.compile(
         rf"\b\d{{4}}-\d{{1,2}}-\d{{1,2}}\b|\b\d{{1,2}}([./-])\d{{1,2}}\1(?:\d{{4}}|\d{{2}})\b"
         rf"|\b{_DAY}\s+(?:of\s+)?{_MONTHS}|\b{_MONTHS}\s+(?:the\s+)?{_DAY}\b"
@@ -44,7 +54,6 @@ _THINGS = {
     ),
     "e-mail address": re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
     "link": re.compile(r"\bhttps?://\S|\bwww\.\w", re.IGNORECASE),
-    "phone number": re.compile(r"(?<![\w.-])\+?\(?\d(?:[\s()/-]?\d){6,14}(?![\w-])"),
     "hashtag": re.compile(r"(?<!\w)#\w*[^\W\d_]"),
     "mention": re.compile(r"(?<![\w.])@\w"),
     "question mark": re.compile(r"[?？]"),
@@ -52,17 +61,18 @@ _THINGS = {
     "line break": re.compile(r"\n"),
     "quotation": re.compile(r"\"[^\"]+\"|“[^”]+”|«[^»]+»"),
     "code": re.compile(r"```|`[^`]+`"),
-    "IP address": re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}\b"),
 }
-_ALSO = {
+_SYNONYMS = {
     "email": "e-mail address", "e-mail": "e-mail address", "email address": "e-mail address",
     "mail address": "e-mail address", "url": "link", "web address": "link", "website": "link",
     "hyperlink": "link", "telephone number": "phone number", "price": "amount of money",
     "sum of money": "amount of money", "currency amount": "amount of money", "digits": "digit",
     "per cent sign": "percentage", "percent": "percentage", "time of day": "time",
     "clock time": "time", "line feed": "line break", "new line": "line break",
-    "code block": "code", "code snippet": "code", "quote": "quotation", "ip address": "IP address",
-    "calendar date": "date",
+    "code block": "code", "code snippet": "code", "quote": "quotation", "calendar date": "date",
+    "mobile number": "phone number", "credit card number": "card number",
+    "debit card number": "card number", "payment card number": "card number",
+    "iban number": "iban", "isbn number": "isbn",
 }  # fmt: skip
 _NUMBERS = {
     word: number
@@ -73,8 +83,13 @@ _NUMBERS = {
 _COUNT = rf"(?P<count>\d+|a hundred|{'|'.join(_NUMBERS)})"
 _UNIT = r"(?P<unit>words?|characters?|letters?|sentences?|lines?|digits?)"
 
-_OR = {"more": "at least", "longer": "at least", "less": "at most", "fewer": "at most",
+_OR_COMPARISON = {"more": "at least", "longer": "at least", "less": "at most", "fewer": "at most",
        "shorter": "at most"}  # fmt: skip
+_COMPARISONS = {
+    "longer than": operator.gt, "more than": operator.gt, "at least": operator.ge,
+    "shorter than": operator.lt, "fewer than": operator.lt, "less than": operator.lt,
+    "at most": operator.le,
+}  # fmt: skip
 _NOT = r"(?P<not>(?:does|do|is|are)(?:\s+not|n't)\s+|never\s+)?"
 _CONTAINS = re.compile(
     rf"^{_NOT}(?:contains?|mentions?|includes?|has|have|gives?|names?|holds?)\s+"
@@ -110,7 +125,7 @@ _IS = re.compile(
     rf"^{_NOT}is\s+(?P<not2>not\s+)?(?:a\s+|an\s+)?(?P<what>question|empty|emoji|number)$",
     re.IGNORECASE,
 )
-_OPENERS = re.compile(
+_QUESTION_OPENERS = re.compile(
     r"^(?:who|whom|whose|what|which|where|when|why|how|is|are|was|were|do|does|did|can|could|will|"
     r"would|should|has|have|may)\b",
     re.IGNORECASE,
@@ -121,78 +136,58 @@ _MARKS = {"question mark": "?？", "exclamation mark": "!！", "full stop": ".�
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A formal condition, read.
+    """A parsed formal condition.
 
     :param name: what is looked for.
-    :param test: tells whether a text has it.
-    :param absent: the condition holds where the text does *not* have it.
+    :param test: whether a text has it.
+    :param negated: the condition holds where the text lacks it.
     """
 
     name: str
-    test: Test
-    absent: bool = False
+    test: Predicate
+    negated: bool = False
 
     def holds(self, text: str) -> bool:
-        """Tell whether the condition holds of a text."""
-        return self.test(text) != self.absent
+        """Return whether the condition holds for a text."""
+        return self.test(text) != self.negated
 
 
 def read_rule(predicate: str) -> Rule | None:
-    """Return the rule that decides a condition, or None where none does.
+    """Return the rule that decides a condition, None where there is none.
 
-    :param predicate: the condition without who it is said of: "is in Chinese", "contains a date".
+    :param predicate: the condition without its subject: "is in Chinese", "contains a date".
     """
-    for pattern, make in _READERS:
-        found = pattern.match(predicate)
-        if found is not None:
-            named = found.groupdict()
-            made = make(named)
-            if made is not None:
-                name, test = made
-                return Rule(name, test, bool(named.get("not")) != bool(named.get("not2")))
+    for pattern, parse in _PARSERS:
+        if (found := pattern.match(predicate)) and (parsed := parse(found.groupdict())):
+            groups = found.groupdict()
+            return Rule(*parsed, bool(groups.get("not")) != bool(groups.get("not2")))
     return None
 
 
-Named = dict[str, str | None]
-
-
-def _contains(named: Named) -> tuple[str, Test] | None:
-    typed = " ".join((named["thing"] or "").casefold().split())
-    ending = named["plural"] or ""
+def _contains(groups: Groups) -> tuple[str, Predicate] | None:
+    typed = " ".join((groups["thing"] or "").casefold().split())
+    ending = groups["plural"] or ""
     for form in (typed, typed + ending, typed + ending.removesuffix("s")):
-        thing = _ALSO.get(form, form)
-        if thing == "emoji":
-            return thing, has_emoji
-        pattern = _THINGS.get("IP address" if thing == "ip address" else thing)
-        if pattern is not None:
+        if (thing := _SYNONYMS.get(form, form)) in _DETECTORS:
+            return thing, _DETECTORS[thing]
+        if (pattern := _PATTERNS.get(thing)) is not None:
             return thing, lambda text, p=pattern: p.search(text) is not None
     return None
 
 
-def _in_language(named: Named) -> tuple[str, Test] | None:
-    language = (named["language"] or "").casefold()
+def _in_language(groups: Groups) -> tuple[str, Predicate] | None:
+    language = (groups["language"] or "").casefold()
     return language, lambda text: language_of(text) == language
 
 
-def _length(named: Named) -> tuple[str, Test] | None:
-    count = (named["count"] or "").casefold()
+def _length(groups: Groups) -> tuple[str, Predicate] | None:
+    count = (groups["count"] or "").casefold()
     wanted = 100 if count == "a hundred" else _NUMBERS.get(count, -1)
     wanted = int(count) if wanted < 0 else wanted
-    unit = (named["unit"] or "").casefold().rstrip("s")
-    than = named["than"] or _OR.get((named["or"] or "").casefold(), "exactly")
-    than = than.casefold()
-
-    def test(text: str) -> bool:
-        found = _count(text, unit)
-        if than in ("longer than", "more than"):
-            return found > wanted
-        if than in ("shorter than", "fewer than", "less than"):
-            return found < wanted
-        return found >= wanted if than == "at least" else (
-            found <= wanted if than == "at most" else found == wanted
-        )  # fmt: skip
-
-    return f"{than} {wanted} {unit}s", test
+    unit = (groups["unit"] or "").casefold().rstrip("s")
+    than = groups["than"] or _OR_COMPARISON.get((groups["or"] or "").casefold(), "exactly")
+    compare = _COMPARISONS.get(than := than.casefold(), operator.eq)
+    return f"{than} {wanted} {unit}s", lambda text: compare(_count(text, unit), wanted)
 
 
 def _count(text: str, unit: str) -> int:
@@ -207,28 +202,28 @@ def _count(text: str, unit: str) -> int:
     return len(text)
 
 
-def _cased(named: Named) -> tuple[str, Test] | None:
-    lower = (named["case"] or "").casefold().startswith(("lower", "small"))
+def _cased(groups: Groups) -> tuple[str, Predicate] | None:
+    lower = (groups["case"] or "").casefold().startswith(("lower", "small"))
     return ("lower case", str.islower) if lower else ("capitals", str.isupper)
 
 
-def _at_end(named: Named) -> tuple[str, Test] | None:
-    first = (named["where"] or "").casefold().startswith(("begin", "start", "open"))
-    wanted = (named["text"] or "").casefold()
-    ends = (wanted,) if wanted else tuple(_MARKS[(named["mark"] or "").casefold()])
+def _at_end(groups: Groups) -> tuple[str, Predicate] | None:
+    first = (groups["where"] or "").casefold().startswith(("begin", "start", "open"))
+    wanted = (groups["text"] or "").casefold()
+    ends = (wanted,) if wanted else tuple(_MARKS[(groups["mark"] or "").casefold()])
 
     def test(text: str) -> bool:
         plain = text.strip().casefold()
         return plain.startswith(ends) if first else plain.endswith(ends)
 
-    return f"{'begins' if first else 'ends'} with {wanted or named['mark']}", test
+    return f"{'begins' if first else 'ends'} with {wanted or groups['mark']}", test
 
 
-def _is(named: Named) -> tuple[str, Test] | None:
-    what = (named["what"] or "").casefold()
-    tests: dict[str, Test] = {
+def _is(groups: Groups) -> tuple[str, Predicate] | None:
+    what = (groups["what"] or "").casefold()
+    tests: dict[str, Predicate] = {
         "question": lambda text: bool(
-            text.rstrip().endswith(("?", "？")) or _OPENERS.match(text.strip())
+            text.rstrip().endswith(("?", "？")) or _QUESTION_OPENERS.match(text.strip())
         ),
         "empty": lambda text: not text.strip(),
         "emoji": lambda text: has_emoji(text) and not any(c.isalnum() for c in text),
@@ -238,11 +233,19 @@ def _is(named: Named) -> tuple[str, Test] | None:
 
 
 def has_emoji(text: str) -> bool:
-    """Tell whether a text has a pictograph."""
+    """Return whether a text has a pictograph."""
     return any(unicodedata.category(c) == "So" and ord(c) >= 0x2600 for c in text)
 
 
-_READERS: tuple[tuple[re.Pattern[str], Callable[[Named], tuple[str, Test] | None]], ...] = (
+_DETECTORS: dict[str, Predicate] = {
+    "emoji": has_emoji,
+    "phone number": has_phone_number,
+    "card number": has_card_number,
+    "iban": has_iban,
+    "isbn": has_isbn,
+    "ip address": has_ip_address,
+}
+_PARSERS: tuple[tuple[re.Pattern[str], Callable[[Groups], tuple[str, Predicate] | None]], ...] = (
     (_LANGUAGE, _in_language),
     (_LENGTH, _length),
     (_CASE, _cased),

@@ -33,7 +33,7 @@ def without_part(stored: GateArtifact, part: str) -> GateArtifact:
         )
     second = stored.second
     # scores of the whole gate, by which no threshold of a part of it is picked
-    card = {key: value for key, value in stored.card.items() if key != "beside"}
+    card = {key: value for key, value in stored.card.items() if key != "negative_scores"}
     stored = replace(stored, card=card)
     if part == "words":
         return _wordless(stored)
@@ -41,7 +41,9 @@ def without_part(stored: GateArtifact, part: str) -> GateArtifact:
         return replace(
             stored, second=None, scope_calibration=Platt(), condition_calibration=Platt()
         )
-    deaf = replace(second, scope=_deaf(second.scope), condition=_deaf(second.condition), band=-1.0)
+    deaf = replace(
+        second, scope=_deaf(second.scope), condition=_deaf(second.condition), rerank_threshold=-1.0
+    )
     return replace(stored, second=deaf)
 
 

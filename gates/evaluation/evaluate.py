@@ -49,6 +49,7 @@ from errata.gates.evaluation.trials import (
     run_trial,
     turned_pairs,
 )
+from errata.gates.routing import ThresholdGate
 
 HARD = ("other relation", "other subject", "other subject, alike", "other subject, famous")
 TARGET = 0.01
@@ -151,8 +152,8 @@ def evaluate(
     :param progress: told the suite, the queries done, and how many there are.
     :param says: a base model, asked where a gate that takes its word is in doubt.
     """
-    agreeing = getattr(gate, "agreeing", None)
-    asked = None if says is None or agreeing is None else BaseAgreement(says, agreeing)
+    least = gate.agreement_threshold if isinstance(gate, ThresholdGate) else None
+    asked = None if says is None or least is None else BaseAgreement(says, least)
     report = Report(name, float(getattr(gate, "threshold", np.nan)))
 
     def judged(suite: str, pairs: Sequence[tuple[str, Fact | LanguagePatch]]) -> Judged:
@@ -321,9 +322,9 @@ def _asked_for(gate: Gate, tuned: Callable[[], list[Outcome]]) -> float:
 
     No number where so few queries can show no such rate.
     """
-    if isinstance(gate, ScopeClassifier) and "beside" in gate.stored.card:
+    if isinstance(gate, ScopeClassifier) and "negative_scores" in gate.artifact.card:
         try:
-            return NegativeScores.of_card(gate.stored.card).threshold(TARGET)
+            return NegativeScores.of_card(gate.artifact.card).threshold(TARGET)
         except ModelError:
             return np.nan
     scores = [one.probability for one in tuned() if one.query.label == "none"]

@@ -49,12 +49,12 @@ def without_part(name: str, gate: Gate, part: str) -> Gate:
     if isinstance(gate, Divisible):
         return gate.without(part)
     classifier = cast("ScopeClassifier", gate)
-    return ScopeClassifier(classifier.encoder, ablation.without_part(classifier.stored, part))
+    return ScopeClassifier(classifier.encoder, ablation.without_part(classifier.artifact, part))
 
 
 def parts_of(gate: Gate) -> tuple[str, ...]:
     """Return the names of the parts of a gate that can be switched off."""
     if isinstance(gate, Divisible):
         return gate.parts
-    two_stages = isinstance(gate, ScopeClassifier) and gate.stored.second is not None
+    two_stages = isinstance(gate, ScopeClassifier) and gate.artifact.second is not None
     return ablation.PARTS if two_stages else ()

@@ -71,4 +71,4 @@ def fit_second_stage(
 def read(reader: CrossEncoder, examples: Sequence[Example], *, condition: bool = False) -> Array:
     """Return the cross-encoder's logits of examples, [n, 3]."""
     sides = [(one.scope, condition) for one in examples]
-    return reader.of_edits(sides, [one.query for one in examples])
+    return reader.score_edits(sides, [one.query for one in examples])

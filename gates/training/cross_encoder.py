@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from errata.cache.errors import ModelError
-from errata.gates.cross_encoder import CrossEncoderDelta, transformer_of
+from errata.gates.cross_encoder import CrossEncoderDelta, unwrap_transformer
 from errata.gates.data.cross_encoder_pairs import Pair, PairSource
 from errata.training import checkpoint
 from errata.training.schedule import warm_cosine
@@ -89,7 +89,7 @@ class CrossRun:
                 f"out of scope to validate with, found {len(self._tune)} of one sort"
             )
         torch.manual_seed(settings.seed)
-        there, self._tokenizer = transformer_of(encoder).transformer()
+        there, self._tokenizer = unwrap_transformer(encoder).transformer()
         self.model = PairReader(copy.deepcopy(there), settings.rank)
         self._fingerprint = encoder.fingerprint
         self._began = None if start is None else start.digest

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from errata.cache.errors import ModelError
-from errata.gates.cross_encoder import CrossEncoderDelta, factors, read_pairs_together
+from errata.gates.cross_encoder import CrossEncoderDelta, encode_pairs, quantize_factors
 
 
 class PairReader(torch.nn.Module):
@@ -37,7 +37,7 @@ class PairReader(torch.nn.Module):
 
     def forward(self, tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> torch.Tensor:
         """Return logits of none, same and follows, float32 [n, 3]."""
-        logits: torch.Tensor = self.head(read_pairs_together(self.body, tokenizer, pairs))
+        logits: torch.Tensor = self.head(encode_pairs(self.body, tokenizer, pairs))
         return logits
 
     @property
@@ -65,10 +65,10 @@ class PairReader(torch.nn.Module):
                 root = sizes[: self.rank].sqrt()
                 up = (left[:, : self.rank] * root).double().cpu().numpy()
                 down = (root[:, None] * right[: self.rank]).double().cpu().numpy()
-                tensors |= factors(name, up, down)
+                tensors |= quantize_factors(name, up, down)
             stored = CrossEncoderDelta(tensors, 1.0)
             for name, weight in self.matrices.items():
-                weight.copy_(self._there[name] + torch.from_numpy(stored.change(name)))
+                weight.copy_(self._there[name] + torch.from_numpy(stored.delta(name)))
         return stored
 
     def take(self, start: CrossEncoderDelta) -> None:
@@ -78,7 +78,7 @@ class PairReader(torch.nn.Module):
         """
         matrices = self.matrices
         shapes = {name: tuple(weight.shape) for name, weight in matrices.items()}
-        found = {name: start.change(name).shape for name in start.changed()}
+        found = {name: start.delta(name).shape for name in start.matrix_names()}
         head = start.tensors["head.weight"].shape
         if shapes != found or tuple(self.head.weight.shape) != head:
             raise ModelError(
@@ -87,7 +87,7 @@ class PairReader(torch.nn.Module):
             )
         with torch.no_grad():
             for name, weight in matrices.items():
-                weight.copy_(self._there[name] + torch.from_numpy(start.change(name)))
+                weight.copy_(self._there[name] + torch.from_numpy(start.delta(name)))
             for name, parameter in self.head.named_parameters():
                 stored = start.tensors[f"head.{name}"].astype(np.float32)
                 parameter.copy_(torch.from_numpy(stored))

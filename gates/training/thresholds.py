@@ -76,7 +76,7 @@ def with_threshold(
     stored, outcomes = _calibrated(stored, outcomes)
     out = [one for one in outcomes if one.query.label == "none"]
     threshold = _lowest(out, recipe, lambda one: one.probability)
-    stored.card["beside"] = NegativeScores.of(
+    stored.card["negative_scores"] = NegativeScores.of(
         [one.probability for one in out if one.query.kind != "open question"]
     ).as_json()
     stored.card["tune"] = _rates(outcomes, lambda one: one.probability >= threshold)
@@ -112,7 +112,7 @@ def _calibrated(
     Of many candidates the likeliest is wrong more often than one that is drawn. What the second
     stage does not read, and what has the same characters, is never calibrated.
     """
-    band = 0.0 if stored.second is None else stored.second.band
+    band = 0.0 if stored.second is None else stored.second.rerank_threshold
     told = np.array([one.probability for one in outcomes])
     right = np.array([one.right for one in outcomes], dtype=bool)
     read = (told > band) & (told < 1.0)

@@ -21,7 +21,7 @@ from errata.cache.errors import ModelError
 from errata.facts.table import Split
 from errata.gates.artifact import GateArtifact
 from errata.gates.classifier import first_stage_classes, scope_inputs
-from errata.gates.cross_encoder import transformer_of
+from errata.gates.cross_encoder import unwrap_transformer
 from errata.gates.data.cross_encoder_pairs import PairSource, nearest_questions
 from errata.gates.data.distractors import for_test, read_background
 from errata.gates.data.pairs import (
@@ -266,7 +266,7 @@ def _begun(encoder: Encoder, recipe: Recipe, start: str | Path | None) -> GateAr
         transformer; the recipe has no second stage to start.
     """
     if recipe.cross is not None:
-        transformer_of(encoder).transformer()
+        unwrap_transformer(encoder).transformer()
     if start is None:
         return None
     if recipe.cross is None:

@@ -173,14 +173,11 @@ class CachePipeline:
 
     def _asking(self, texts: Sequence[str], edit: Edit) -> list[float]:
         """Return how likely each text asks the edit's own question."""
-        if hasattr(self.gate, "score_batch"):
-            scores = self.gate.score_batch(texts, [[edit]] * len(texts))
-        else:
-            scores = [self.gate.score(text, [edit]) for text in texts]
+        scores = self.gate.score_batch(texts, [[edit]] * len(texts))
         return [float(one.probability[0] * (1 - one.entailed[0])) for one in scores]
 
     def _bears(self, query: str, edits: Sequence[Edit]) -> list[bool]:
-        return [p >= BEARS for p in self.gate.score(query, edits).probability.tolist()]
+        return [p >= BEARS for p in self.gate.score_batch([query], [edits])[0].probability.tolist()]
 
     def _worded(self, decision: Decision) -> Decision:
         """Return the decision, to be reasoned about where the words of what is said are open."""

@@ -1,4 +1,4 @@
-"""The first half of a query's way: rewrite, cache.search, gate.decide."""
+"""The first half of a query's way: rewrite, cache.search, gate.decide_batch."""
 
 from __future__ import annotations
 
@@ -112,8 +112,8 @@ def _decided(
     watch.lap("cache", f"{len(view.edits)} edits")
     pipeline, again = turn.pipeline, _Redecide(view, encoder, turn)
     made = [
-        pipeline.settled(pipeline.gate.decide(query, hits), view.edits, turn.allows, again)
-        for query, hits in zip(queries, found, strict=True)
+        pipeline.settled(decision, view.edits, turn.allows, again)
+        for decision in pipeline.gate.decide_batch(queries, found)
     ]
     watch.lap("gate", _told(made))
     return made
@@ -130,7 +130,7 @@ class _Redecide:
     def __call__(self, text: str, wanted: EditFilter) -> Decision:
         [query] = encode_queries(self.encoder, [text])
         [hits] = _proposed([query], self.view, replace(self.turn, allows=wanted))
-        return self.turn.pipeline.gate.decide(query, hits)
+        return self.turn.pipeline.gate.decide_batch([query], [hits])[0]
 
     def alias_matches(self, text: str) -> Iterable[AliasMatch]:
         return self.view.alias_matches(text)

@@ -11,32 +11,32 @@ import pytest
 
 from errata.cache.errors import ModelError
 from errata.cache.records import Fact, Hit, LanguagePatch, Query
-from errata.gates import classifier
 from errata.gates.artifact import GateArtifact
+from errata.gates.calibration import NegativeScores
 from errata.gates.classifier import (
-    MOST_READ,
+    ClassifierConfig,
     ScopeClassifier,
     combine_stages,
     first_stage_classes,
     second_stage_inputs,
 )
 from errata.gates.cross_encoder import (
-    MOST_TOKENS,
+    MAX_TOKENS,
     CrossEncoder,
     CrossEncoderDelta,
     edit_text,
-    factors,
-    read_pairs_together,
-    transformer_of,
+    encode_pairs,
+    quantize_factors,
+    unwrap_transformer,
 )
 from errata.gates.embedding_cache import EmbeddingCache
 from errata.gates.features import FeatureMaker, Scope
 from tests.fakes import StubEncoder
 from tests.small_cross import (
-    BAND,
+    RERANK_THRESHOLD,
     ReadingEncoder,
     bert_tokenizer,
-    listening,
+    linear_network,
     random_cross,
     tiny_bert,
     two_stage_gate,
@@ -52,6 +52,7 @@ PAIRS = [
     ("What is the capital of Japan?" * 40, "Tokyo"),
 ]
 PLACES = "Kazakhstan France Norway Peru Egypt Japan Spain Chile Kenya Nepal Ghana Cuba".split()
+RERANK_TOP_K = ClassifierConfig().rerank_top_k
 EDITS = [Fact(f"What is the capital of {one}?", "Astana", subject=one) for one in PLACES]
 TOPIC = LanguagePatch("the user asks about the capital of a country", "be polite")
 ASKED = "which city is kazakhstans capital"
@@ -86,7 +87,7 @@ def test_it_says_what_the_changed_transformer_says():
     stored = random_cross()
     model = copy.deepcopy(tiny_bert()).double()
     plain = {name: weight.clone() for name, weight in model.named_parameters()}
-    for name in stored.changed():
+    for name in stored.matrix_names():
         down, up = (stored.tensors[f"{name}.{part}"].astype(np.float64) for part in "AB")
         model.get_parameter(name).data += torch.from_numpy(2.0 * up @ down)
     head = (stored.tensors[name].astype(np.float64) for name in ("head.weight", "head.bias"))
@@ -133,8 +134,8 @@ def test_what_is_too_long_is_cut():
     long = "capital of Norway " * 500
     found = CrossEncoder(ENCODER, random_cross())([(long, long), (long, "Who made you?")])
     assert np.isfinite(found).all()
-    ids = bert_tokenizer()([long], [long], truncation=True, max_length=MOST_TOKENS)["input_ids"]
-    assert len(ids[0]) == MOST_TOKENS
+    ids = bert_tokenizer()([long], [long], truncation=True, max_length=MAX_TOKENS)["input_ids"]
+    assert len(ids[0]) == MAX_TOKENS
 
 
 def test_the_encoders_own_transformer_and_tokenizer_stay_as_they_are():
@@ -183,7 +184,7 @@ def test_an_encoder_without_a_transformer_is_refused():
         CrossEncoder(StubEncoder(), random_cross())
     with pytest.raises(ModelError, match="found StubEncoder"):
         ScopeClassifier(EmbeddingCache(StubEncoder()), two_stage_gate())
-    assert transformer_of(EmbeddingCache(EmbeddingCache(ENCODER))) is ENCODER
+    assert unwrap_transformer(EmbeddingCache(EmbeddingCache(ENCODER))) is ENCODER
 
 
 @pytest.mark.parametrize(
@@ -214,7 +215,7 @@ def test_arrays_of_no_cross_encoder_are_refused(gone):
     kept = {name: array for name, array in stored.tensors.items() if name != lost}
     with pytest.raises(ModelError, match=r"expected the arrays of a cross-encoder"):
         CrossEncoderDelta(kept, 2.0)
-    name = stored.changed()[0]
+    name = stored.matrix_names()[0]
     other = dict(stored.tensors) | {f"{name}.A": np.zeros((7, 32), np.float16)}
     with pytest.raises(ModelError, match="train the gate again"):
         CrossEncoderDelta(other, 2.0)
@@ -224,7 +225,7 @@ def test_a_byte_a_number_keeps_every_product_to_half_a_step():
     rng = np.random.default_rng(0)
     sizes = np.array([10.0, 1.0, 1e-4])
     up, down = rng.normal(size=(8, 3)) * sizes, rng.normal(size=(3, 5)) * sizes[:, None]
-    arrays = factors("m", up, down)
+    arrays = quantize_factors("m", up, down)
     stored = CrossEncoderDelta(
         arrays | {"head.weight": np.zeros((3, 4)), "head.bias": np.zeros(3)}, 1.0
     )
@@ -236,7 +237,7 @@ def test_a_byte_a_number_keeps_every_product_to_half_a_step():
             alone | {k: stored.tensors[k] for k in ("head.weight", "head.bias")}, 1.0
         )
         exact = np.outer(up[:, at], down[at])
-        assert np.abs(one.change("m") - exact).max() < np.abs(exact).max() / 100
+        assert np.abs(one.delta("m") - exact).max() < np.abs(exact).max() / 100
     del arrays["m.scale"]
     with pytest.raises(ModelError, match=r"NAME\.scale"):
         CrossEncoderDelta(arrays | {"head.weight": np.zeros((3, 4)), "head.bias": np.zeros(3)}, 1.0)
@@ -253,7 +254,7 @@ def test_reading_changes_what_is_decided():
     assert max(np.abs(one - other).max() for one, other in pairs) > 0.2
     deaf = replace(
         two_stage_gate().second,
-        scope=listening([[0, 1, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]]),
+        scope=linear_network([[0, 1, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]]),
     )
     deaf = ScopeClassifier(ENCODER, replace(two_stage_gate(), second=deaf))
     loud = [reading.score(text, EDITS).probability for text in texts]
@@ -282,27 +283,27 @@ def test_a_pair_below_the_band_is_not_read_nor_more_probable(read):
     texts = ["how do i boil an egg", "Can I get a refund?", "what do otters eat in winter"]
     for text in texts:
         found, first = (one.score(text, EDITS).probability for one in (gate, alone))
-        unread = first < BAND
+        unread = first < RERANK_THRESHOLD
         assert unread.sum() > 3
         np.testing.assert_allclose(found[unread], first[unread], atol=1e-9)
-        assert (found[unread] < BAND).all()
-        assert len(read[-1]) == min(MOST_READ, (~unread).sum())
+        assert (found[unread] < RERANK_THRESHOLD).all()
+        assert len(read[-1]) == min(RERANK_TOP_K, (~unread).sum())
 
 
 def test_bare_questions_are_read_both_ways():
     reader = CrossEncoder(ENCODER, random_cross())
     one, other = "who made you", "whos your maker"
     sides = [(Scope(one, "", "Example Labs"), False), (Scope(one), False), (Scope(one), True)]
-    found = reader.of_edits(sides, [other] * 3)
+    found = reader.score_edits(sides, [other] * 3)
     alone = reader(
         [(f"{one} Example Labs", other), (one, other), (other, one), (f"if {one}", other)]
     )
     assert np.abs(alone[1] - alone[2]).max() > 0.01
     expected = [alone[0], alone[1:3].mean(0), alone[3]]
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    turned = reader.of_edits([(Scope(other), False)], [one])
+    turned = reader.score_edits([(Scope(other), False)], [one])
     np.testing.assert_allclose(turned[0], found[1], atol=1e-5)
-    assert reader.of_edits([], []).shape == (0, 3)
+    assert reader.score_edits([], []).shape == (0, 3)
 
 
 def test_a_transformer_is_not_made_for_nothing():
@@ -311,22 +312,24 @@ def test_a_transformer_is_not_made_for_nothing():
             raise AssertionError
 
     gate = ScopeClassifier(Lazy(), two_stage_gate())
-    assert gate.score("how do i boil an egg", [EDITS[0]]).probability[0] < BAND
+    assert gate.score("how do i boil an egg", [EDITS[0]]).probability[0] < RERANK_THRESHOLD
     with pytest.raises(AssertionError):
         gate.score(ASKED, [EDITS[0]])
 
 
-def test_no_more_are_read_than_the_most_and_the_rest_stay_below_the_band(read, monkeypatch):
-    everything = replace(two_stage_gate(), second=replace(two_stage_gate().second, band=0.0))
+def test_no_more_than_k_are_reranked_and_the_others_stay_below_the_threshold(read):
+    everything = replace(
+        two_stage_gate(), second=replace(two_stage_gate().second, rerank_threshold=0.0)
+    )
     gate = ScopeClassifier(ENCODER, everything)
     first = ScopeClassifier(ENCODER, replace(everything, second=None))
     found = gate.score(ASKED, EDITS).probability
     order = np.argsort(-first.score(ASKED, EDITS).probability, kind="stable")
-    assert len(EDITS) > MOST_READ == len(read[0])
+    assert len(EDITS) > RERANK_TOP_K == len(read[0])
     told = {edit for edit, _ in read[0]}
-    assert told == {f"{EDITS[at].question} Astana" for at in order[:MOST_READ].tolist()}
-    assert (found[order[MOST_READ:]] == 0.0).all()
-    monkeypatch.setattr(classifier, "MOST_READ", 2)
+    assert told == {f"{EDITS[at].question} Astana" for at in order[:RERANK_TOP_K].tolist()}
+    assert (found[order[RERANK_TOP_K:]] == 0.0).all()
+    gate = ScopeClassifier(ENCODER, everything, config=ClassifierConfig(rerank_top_k=2))
     gate.score_batch([ASKED, "what is the capital of peru"], [EDITS, EDITS[:5]])
     assert [query for _, query in read[1]].count(ASKED) == 2 and len(read[1]) == 4
 
@@ -378,13 +381,47 @@ def test_the_first_stages_word_counts_so_far_and_no_further(tmp_path):
     assert free[0, 0] < -10 and free[1, 0] > 10
     assert np.abs(cut[:, :2]).max() == 1.5 and np.array_equal(cut[:, 2:], free[:, 2:])
     for most in (np.inf, 1.5):
-        stored = replace(two_stage_gate(), second=replace(two_stage_gate().second, most=most))
+        stored = replace(two_stage_gate(), second=replace(two_stage_gate().second, logit_clip=most))
         stored.save(tmp_path / str(most))
-        assert GateArtifact.load(tmp_path / str(most)).second.most == most
+        assert GateArtifact.load(tmp_path / str(most)).second.logit_clip == most
+
+
+def test_a_card_of_version_0_1_opens(tmp_path):
+    whole = replace(two_stage_gate().second, logit_clip=1.5)
+    card = two_stage_gate().card | {"negative_scores": {"n": 20, "highest": [0.5] * 3}}
+    gate = replace(two_stage_gate(), second=whole, card=card, agreement_threshold=0.25)
+    gate.save(tmp_path)
+    path = tmp_path / "card.json"
+    text = path.read_text("utf-8")
+    old = {"negative_scores": "beside", "agreement_threshold": "agreeing",
+           "rerank_threshold": "band", "logit_clip": "most"}  # fmt: skip
+    for new, name in old.items():
+        assert text.count(f'"{new}"') == 1
+        text = text.replace(f'"{new}"', f'"{name}"')
+    path.write_text(text, "utf-8")
+    found = GateArtifact.load(tmp_path)
+    assert found.second is not None
+    assert (found.second.rerank_threshold, found.second.logit_clip) == (RERANK_THRESHOLD, 1.5)
+    assert found.agreement_threshold == 0.25 and NegativeScores.of_card(found.card).n == 20
+    assert not {*old.values()} & {*found.card}
+
+
+def test_options_of_version_0_1_warn():
+    with pytest.warns(DeprecationWarning, match=r"is named \w+ since version 0\.2") as seen:
+        old = ScopeClassifier(ENCODER, stored=two_stage_gate(), own_tests=False)
+    assert {tuple(str(one.message).split()[2:6:3]) for one in seen} == {
+        ("own_tests", "use_patch_tests"),
+        ("stored", "artifact"),
+    }
+    assert seen[0].filename == __file__
+    new = ScopeClassifier(ENCODER, artifact=two_stage_gate(), use_patch_tests=False)
+    assert old.artifact is new.artifact and old._example_thresholds is None
 
 
 def test_a_second_stage_that_knows_no_follows():
-    second = replace(two_stage_gate().second, scope=listening([[0, 1], [0, 1], [0, 1], [0, 0]]))
+    second = replace(
+        two_stage_gate().second, scope=linear_network([[0, 1], [0, 1], [0, 1], [0, 0]])
+    )
     stored = replace(two_stage_gate(), second=second)
     classes = np.array([[0.5, 0.3, 0.2], [0.9, 0.1, 0.0]])
     logits = np.array([[0.0, 1.0, 0.5], [2.0, 0.0, 0.0]])
@@ -399,8 +436,8 @@ def test_pooling_leaves_padding_out():
     import torch
 
     with torch.no_grad():
-        alone = read_pairs_together(tiny_bert(), bert_tokenizer(), PAIRS[:1])
-        padded = read_pairs_together(tiny_bert(), bert_tokenizer(), PAIRS[:3])
+        alone = encode_pairs(tiny_bert(), bert_tokenizer(), PAIRS[:1])
+        padded = encode_pairs(tiny_bert(), bert_tokenizer(), PAIRS[:3])
     assert alone.shape == (1, 64)
     torch.testing.assert_close(alone[0], padded[0], atol=1e-4, rtol=0)
 

@@ -75,10 +75,9 @@ def same_arrays(one: CrossEncoderDelta, other: CrossEncoderDelta) -> bool:
 
 def same_changes(one: CrossEncoderDelta, other: CrossEncoderDelta) -> bool:
     """Tell whether two change the encoder alike, as far as a byte a number tells."""
-    return one.changed() == other.changed() and all(
-        np.linalg.norm(one.change(name) - other.change(name))
-        < 0.01 * np.linalg.norm(one.change(name))
-        for name in one.changed()
+    return one.matrix_names() == other.matrix_names() and all(
+        np.linalg.norm(one.delta(name) - other.delta(name)) < 0.01 * np.linalg.norm(one.delta(name))
+        for name in one.matrix_names()
     )
 
 
@@ -254,7 +253,7 @@ def test_what_is_stored_reads_as_what_was_trained():
     torch.manual_seed(0)
     reader = PairReader(copy.deepcopy(tiny_bert()), 4).eval()
     fresh = reader.project()
-    assert fresh.changed() == random_cross().changed()
+    assert fresh.matrix_names() == random_cross().matrix_names()
     reader.take(random_cross(rank=4))
     assert same_changes(reader.project(), random_cross(rank=4))
     pairs = [("What is the capital of Peru? Lima", "perus capital"), ("if a refund", "hi")]
@@ -289,8 +288,8 @@ def test_a_change_is_brought_to_the_nearest_of_its_rank():
     for name, weight in reader.matrices.items():
         made = weight.detach().double() - before[name]
         sizes = np.linalg.svd(changes[name].double().numpy(), compute_uv=False)
-        assert np.linalg.matrix_rank(stored_.change(name), tol=1e-3) == 3
-        np.testing.assert_allclose(made.numpy(), stored_.change(name), atol=1e-5)
+        assert np.linalg.matrix_rank(stored_.delta(name), tol=1e-3) == 3
+        np.testing.assert_allclose(made.numpy(), stored_.delta(name), atol=1e-5)
         left = np.linalg.norm(made.numpy() - changes[name].double().numpy())
         assert left == pytest.approx(np.sqrt((sizes[3:] ** 2).sum()), rel=1e-3)
     again = reader.project()
@@ -538,7 +537,7 @@ def test_training_a_gate_of_two_stages(tmp_path):
     card = json.loads((tmp_path / "gate" / CARD).read_text("utf-8"), parse_constant=no_constants)
     assert card["cross-encoder"]["steps taken"] == 4
     assert card["cross-encoder"]["started from"] is None
-    assert made.second is not None and 0.005 <= made.second.band <= 0.05
+    assert made.second is not None and 0.005 <= made.second.rerank_threshold <= 0.05
     scores = load_gate(str(tmp_path / "gate"), ENCODER).score("Who made you?", [])
     assert scores.probability.shape == (0,)
     # stopped after the last validation, the run is taken up, and the gate is the same

@@ -112,7 +112,7 @@ def test_what_cannot_be_read_is_told(trained, tmp_path):
         EmbeddingGate.load(tmp_path, ENCODER)
     (tmp_path / "card.json").write_text(json.dumps(card))
     (tmp_path / "gate.safetensors").write_bytes(b"else")
-    with pytest.raises(ModelError, match="expected weights of SHA-256"):
+    with pytest.raises(ModelError, match="expected SHA-256"):
         EmbeddingGate.load(tmp_path, ENCODER)
     (tmp_path / "card.json").write_text(json.dumps({**card, "format": 9}))
     with pytest.raises(ModelError, match="format 1, found"):

@@ -40,7 +40,7 @@ from errata.gates.evaluation.registry import measured_gate, without_part
 from errata.gates.evaluation.report import ASKED, Row, as_json, lines, markdown
 from errata.gates.evaluation.trials import build_trial, parted, run_trial
 from errata.gates.routing import make_decision
-from tests.fakes import StubEncoder
+from tests.fakes import PerQueryGate, StubEncoder
 from tests.small_gate import small_gate_folder
 
 PAIRS = tuple(
@@ -64,7 +64,7 @@ def trials():
     return draw_trials(SETTING)
 
 
-class Knowing:
+class Knowing(PerQueryGate):
     """A gate that has been told what governs what; wrong about nothing, or about everything.
 
     :param truths: relation by (query, scope); a condition holds if it says so of the query.
@@ -151,12 +151,12 @@ def test_the_threshold_for_a_stated_rate_is_the_one_that_users_get(trials):
     rate = "asked for a false-hit rate of 1% among what is near an edit"
     found = {}
     for highest in ([0.0] * 60, [1.0] * 60):
-        card = stored.card | {"beside": {"n": 2000, "highest": highest}}
+        card = stored.card | {"negative_scores": {"n": 2000, "highest": highest}}
         gate = ScopeClassifier(encoder, replace(stored, card=card))
         report = evaluate("ours", gate, encoder, SETTING, trials)
         found[highest[0]] = report.row(f"{rate}: own question in any dress hit").figure.value
     assert found[0.0] == 1.0 and found[1.0] == 0.0
-    few = replace(stored, card=stored.card | {"beside": {"n": 20, "highest": [1.0] * 3}})
+    few = replace(stored, card=stored.card | {"negative_scores": {"n": 20, "highest": [1.0] * 3}})
     gate = ScopeClassifier(encoder, few)  # too few queries to show such a rate by
     report = evaluate("ours", gate, encoder, SETTING, trials)
     assert report.row(f"{rate}: own question in any dress hit") is None

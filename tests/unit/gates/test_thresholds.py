@@ -18,7 +18,12 @@ from errata.gates.base import Scores
 from errata.gates.calibration import NegativeScores
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.evaluation.metrics import bounded_threshold, most_false_hits
-from errata.gates.examples import LOWEST, SLACK, ExampleThresholds, threshold_from_examples
+from errata.gates.examples import (
+    MARGIN,
+    MIN_THRESHOLD_SHARE,
+    ExampleThresholds,
+    threshold_from_examples,
+)
 from errata.gates.load import load_gate
 from tests.fakes import StubEncoder
 from tests.small_gate import small_gate, small_gate_folder
@@ -83,7 +88,7 @@ def test_a_gate_is_loaded_for_a_rate(tmp_path):
     with pytest.raises(ModelError, match=rf"gate {re.escape(str(folder))}: .*below 1, found 2"):
         load_gate(str(folder), StubEncoder(), target_false_hit_rate=2)
     stored = GateArtifact.load(folder)
-    del stored.card["beside"]
+    del stored.card["negative_scores"]
     stored.save(folder)
     with pytest.raises(ModelError, match=r"gate .*: .*keeps the scores.*train the gate again"):
         load_gate(str(folder), StubEncoder(), target_false_hit_rate=0.03)
@@ -94,18 +99,20 @@ def test_a_gate_is_loaded_for_a_rate(tmp_path):
 def test_a_silent_test_is_never_overridden(threshold, fires, silent):
     own = threshold_from_examples(threshold, fires, silent)
     assert all(chance < own for chance in silent)
-    assert own >= LOWEST * threshold
+    assert own >= MIN_THRESHOLD_SHARE * threshold
     if not silent:
         assert own <= threshold
-    reachable = [p for p in fires if p >= LOWEST * threshold and p > max(silent, default=-1.0)]
+    reachable = [
+        p for p in fires if p >= MIN_THRESHOLD_SHARE * threshold and p > max(silent, default=-1.0)
+    ]
     assert all(p >= own for p in reachable)
 
 
 def test_an_edit_without_trouble_keeps_the_gates_threshold():
     assert threshold_from_examples(0.9, [0.95, 0.99], [0.1]) == 0.9
-    assert threshold_from_examples(0.9, [0.7], [0.1]) == pytest.approx(0.7 - SLACK)
+    assert threshold_from_examples(0.9, [0.7], [0.1]) == pytest.approx(0.7 - MARGIN)
     assert threshold_from_examples(0.9, [0.2], []) == 0.9
-    assert threshold_from_examples(0.9, [0.99], [0.95]) == pytest.approx(0.95 + SLACK)
+    assert threshold_from_examples(0.9, [0.99], [0.95]) == pytest.approx(0.95 + MARGIN)
 
 
 def test_tests_are_scored_once():
@@ -140,7 +147,7 @@ def test_the_gate_heeds_the_tests_of_patches():
     )
     low = {"threshold": chance * 0.99}
     assert decide(ScopeClassifier(StubEncoder(), small_gate(), **low), bare, beside).hit
-    for options, hit in ((low, False), ({**low, "own_tests": False}, True)):
+    for options, hit in ((low, False), ({**low, "use_patch_tests": False}, True)):
         gate = ScopeClassifier(StubEncoder(), small_gate(), **options)
         assert decide(gate, quiet, beside).hit == hit
     assert decide(ScopeClassifier(StubEncoder(), small_gate(), **low), quiet, question).hit

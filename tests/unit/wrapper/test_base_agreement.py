@@ -27,7 +27,7 @@ from errata.gates.training.train import Recipe, train
 from errata.pipelines.cache import agreed
 from errata.reasoners.base_answers import base_answers
 from errata.reasoners.base_consistency import BaseConsistency
-from tests.fakes import StubEncoder
+from tests.fakes import PerQueryGate, StubEncoder
 from tests.small_gate import small_gate
 
 PERU = Fact("What is the capital of Peru?", "Oslo", id="peru")
@@ -105,7 +105,13 @@ def test_the_base_is_asked_about_facts_whose_threshold_is_the_gates():
     scores = Scores(np.full(5, 0.5), np.zeros(5))
     query = Query("q", ("q",), np.ones((1, 4), np.float32), 0.0)
     decision = make_decision(
-        query, hits, scores, threshold=0.9, near=0.5, agreeing=0.3, edit_thresholds={"chile": 0.95}
+        query,
+        hits,
+        scores,
+        threshold=0.9,
+        near=0.5,
+        agreement_threshold=0.3,
+        edit_thresholds={"chile": 0.95},
     )
     asked = {c.edit_id for c in decision.candidates if c.agreement_threshold is not None}
     assert asked == {"peru", "secret"}
@@ -125,20 +131,20 @@ def test_the_base_is_not_asked_to_agree_on_yes_or_no(query, asked):
     found = Query(query, (query,), np.ones((1, 4), np.float32), 0.0)
     hits = [Hit(PERU, 0.5, np.zeros(4, np.float32))]
     scores = Scores(np.full(1, 0.5), np.zeros(1))
-    decision = make_decision(found, hits, scores, threshold=0.9, near=0.5, agreeing=0.3)
+    decision = make_decision(found, hits, scores, threshold=0.9, near=0.5, agreement_threshold=0.3)
     assert (decision.candidates[0].agreement_threshold is not None) == asked
 
 
 def test_a_threshold_of_ones_own_leaves_the_base_unasked():
     stored = replace(small_gate(), agreement_threshold=0.2)
-    assert ScopeClassifier(StubEncoder(), stored).agreeing == 0.2
-    assert ScopeClassifier(StubEncoder(), stored, threshold=0.99).agreeing is None
+    assert ScopeClassifier(StubEncoder(), stored).agreement_threshold == 0.2
+    assert ScopeClassifier(StubEncoder(), stored, threshold=0.99).agreement_threshold is None
 
 
 # -- in use -----------------------------------------------------------------------------------
 
 
-class DoubtfulGate:
+class DoubtfulGate(PerQueryGate):
     """Is in doubt about everything."""
 
     threshold = 0.9
@@ -151,8 +157,9 @@ class DoubtfulGate:
 
     def decide(self, query, hits):
         return make_decision(
-            query, hits, self.score(query, hits), threshold=0.9, near=0.5, agreeing=self._agreeing
-        )
+            query, hits, self.score(query, hits), threshold=0.9, near=0.5,
+            agreement_threshold=self._agreeing,
+        )  # fmt: skip
 
 
 def test_in_doubt_the_base_decides_and_stays_as_it_was(models, tokenizer, monkeypatch):

@@ -7,7 +7,7 @@
     paths.down(3)                             # "transformer.h.3.mlp.c_proj": W of v = W k + b
     down = model.get_submodule(paths.down(3))
     matrix(down)                              # W as [d_out, d_in], a view, for any module class
-    name, delta = paths.down_weight(3), stored(down, delta)   # in the parameter's own layout
+    name, delta = paths.down_weight(3), stored(down, delta)   # in the parameter's layout
 
 The *key* k is the input of the down-projection, the *value* v its output. The layout of a matrix is
 known from the module's class (``Conv1D`` of `transformers` keeps [d_in, d_out]); its shape may be

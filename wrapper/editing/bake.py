@@ -163,7 +163,7 @@ def read_delta(folder: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, s
             if metadata.get("format") == FORMAT:
                 return {name: file.get_tensor(name) for name in file.keys()}, metadata
         found = f"{metadata.get('format')!r}"
-    except Exception as error:  # safetensors' own error class is private
+    except Exception as error:  # safetensors' error class is private
         found = str(error)
     raise ModelError(
         f"expected {FORMAT!r} in {path}, found {found}; name a folder that `errata bake` wrote"

@@ -12,8 +12,8 @@ A new editor is one module with one class, one line in :mod:`errata.registry` (g
             return [WeightChange("transformer.h.3.mlp.c_proj.weight", delta)]
 
 An editor that plans each edit on the weights with the earlier ones applied does so inside
-``applied(model, changes_so_far)`` of :mod:`errata.editing.changes`, or on ``sharing_copy(model)`` of
-:mod:`errata.generation.sharing`, and returns all changes.
+``applied(model, changes_so_far)`` of :mod:`errata.editing.changes`, or on ``sharing_copy(model)``
+of :mod:`errata.generation.sharing`, and returns all changes.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Editor(Protocol):
 
 @runtime_checkable
 class Trainable(Protocol):
-    """An editor with weights of its own, such as a hypernetwork, trained before it can plan.
+    """An editor with trained parameters, such as a hypernetwork.
 
     The constructor takes the folder of a trained state; :meth:`train` writes one.
     """

@@ -34,8 +34,8 @@ class Case:
     """A fact for a trial edit, with the unedited model's answers.
 
     :param fact: question, new answer, and tests: ``fires`` are paraphrases, ``silent`` neighbours.
-    :param old: the model's own answer to the question.
-    :param neighbours: the neighbours' questions with the model's own answers.
+    :param old: the model's answer to the question.
+    :param neighbours: the neighbours' questions with the model's answers.
     """
 
     fact: Fact
@@ -92,7 +92,7 @@ class LocateResult:
 def cases_of(
     model: GenerativeModel, tokenizer: PreTrainedTokenizerBase, facts: Sequence[Fact]
 ) -> list[Case]:
-    """Return the facts that can be tried, with the model's own answers.
+    """Return the facts that can be tried, with the model's answers.
 
     Facts without a subject in the question, and those the model already answers as edited, are
     left out.
@@ -145,7 +145,7 @@ def traced(
     cases: Sequence[Case],
     **options: Any,
 ) -> CausalTrace:
-    """Return the causal tracing of the model's own answers.
+    """Return the causal tracing of the model's answers.
 
     :param options: of :func:`errata.editors.shared.tracing.trace`.
     """

@@ -51,7 +51,7 @@ class Rome:
     :param module_paths: for a model that is not in the table of :mod:`errata.module_paths`.
     :param seed: of the texts that the model writes.
     :param progress: show progress bars on stderr.
-    :param options: single config, such as ``layer=5``.
+    :param options: single settings, such as ``layer=5``.
     :ivar losses: of the edits planned so far, by id: the target's loss in nats at the end of the
         search for its value.
     :ivar trained: seconds that the second moment took, once it is known.
@@ -79,7 +79,7 @@ class Rome:
         self._text = text
         self.losses: dict[str, float] = {}
         self.trained: dict[str, float] = {}
-        self._rows: dict[int, tuple[object, list[list[int]]]] = {}
+        self._rows: dict[tuple[int, str], tuple[object, list[list[int]]]] = {}
 
     def supports(self, edit: Edit) -> bool:
         """Return whether an edit is a fact with one subject in its question, and no secret."""
@@ -98,6 +98,8 @@ class Rome:
         """
         other = copy.copy(self)
         other._options = {**self._options, **checked_options(options)}
+        other.config = other._options.pop("config", self.config)
+        other.module_paths = other._options.pop("module_paths", self.module_paths)
         return other
 
     def config_for(self, model: GenerativeModel) -> RomeConfig:
@@ -187,7 +189,8 @@ class Rome:
         """Return the Cholesky factor of the layer's second moment."""
         import torch
 
-        if id(tokenizer) not in self._rows:
+        key = (id(tokenizer), config.corpus)
+        if key not in self._rows:
             size = matrix(model.get_submodule(paths.down(config.layer))).shape[1]
             longest = getattr(model.config, "max_position_embeddings", None) or MAX_ROW_TOKENS
             rows = token_rows(
@@ -196,9 +199,9 @@ class Rome:
                 tokens=config.tokens_per_key * size,
                 width=min(longest, MAX_ROW_TOKENS),
             )
-            self._rows[id(tokenizer)] = (tokenizer, rows)  # kept alive: its id stays unique
+            self._rows[key] = (tokenizer, rows)  # kept alive: its id stays unique
         (moment,) = second_moments(
-            model, self._rows[id(tokenizer)][1], [config.layer],
+            model, self._rows[key][1], [config.layer],
             module_paths=self.module_paths, folder=self.folder, progress=self.progress,
         )  # fmt: skip
         if moment.seconds is not None:

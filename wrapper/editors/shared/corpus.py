@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
     from errata.generation.base_model import GenerativeModel
 
-_BLANK_LINE = re.compile(r"\n\s*\n")
 _ROWS = 32
 
 

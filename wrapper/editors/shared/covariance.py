@@ -325,7 +325,7 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
             return {name: file.get_tensor(name) for name in file.keys()}, metadata
     except StoreError:
         raise
-    except Exception as error:  # safetensors' own error class is private
+    except Exception as error:  # safetensors' error class is private
         raise StoreError(
             f"expected the second moments of a layer in {path}, found: {error}; delete the file, "
             "it is computed again"

@@ -87,7 +87,7 @@ def find_delta(
     Minimises (ROME, equation 4, in the form of its code)
     ``mean NLL(targets) + kl_factor · KL(p_δ ‖ p_0) + weight_decay · ‖δ‖ / ‖v₀‖²`` by Adam, ‖δ‖
     projected onto ``clamp_norm_factor · ‖v₀‖`` after each step. δ is added in every row; the
-    divergence is read in the last one, at the subject itself.
+    divergence is read in the last one, at the subject.
 
     :param model: the model; its parameters are not changed and get no gradients. Gradients are on
         (:func:`errata.editors.shared.fine_tuning.gradients`).

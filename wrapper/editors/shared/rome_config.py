@@ -37,12 +37,12 @@ class RomeConfig:
     :param clamp_norm_factor: ‖δ‖ is at most this many times ‖v₀‖.
     :param target_loss: stop as soon as the loss is below this.
     :param max_loss: refuse the edit where the target's loss in nats stays above this.
-    :param contexts: (length in tokens, number) of the texts put before the prompts, written by the
-        model itself; the prompts alone come on top.
+    :param contexts: (length in tokens, number) of the texts before the prompts, sampled from the
+        model; the prompts without any are always used, too.
     :param clozes: edit by the statement made from the question, too, where there is one.
     :param ridge: added to the second moment, relative to the mean of its diagonal.
     :param tokens_per_key: tokens of text read for the second moment, times d_mlp.
-    :param corpus: text for the second moment: sampled from the ``model`` itself, or atlas' training
+    :param corpus: text for the second moment: sampled from the ``model``, or atlas' training
         rows, drawn from the table of ``facts``.
     """
 

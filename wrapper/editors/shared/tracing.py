@@ -60,7 +60,7 @@ def trace(
 
     :param model: the model.
     :param tokenizer: its tokenizer, a fast one.
-    :param targets: prompts, with the subject and the model's own answer.
+    :param targets: prompts, with the subject and the model's answer.
     :param noise: standard deviation of the noise on the subject's embeddings (input
         of the first block), in standard deviations of the embeddings of these subjects.
     :param samples: draws of noise for each fact.

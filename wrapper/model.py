@@ -130,7 +130,7 @@ class EditableModel(WeightEditing, BaseProxy):
         :param folder: becomes an ordinary `transformers` folder with a subfolder of edits.
         :param options: for the base model's ``save_pretrained``.
         """
-        with self.backends.unedited():
+        with self.backends.unedited_weights():
             self.base.save_pretrained(folder, **options)
         self.tokenizer.save_pretrained(folder)
         storage.store_patches(folder, self.cache.all_edits)
@@ -224,7 +224,7 @@ class EditableModel(WeightEditing, BaseProxy):
         return [prompt.asking(text) for prompt, text in zip(prompts, given, strict=True)]
 
     def _decide(self, texts: Sequence[str], edits: Selection, watch: StopWatch) -> RoutedBatch:
-        turns = self.backends.turns(CachePipeline(self.gate, self.reasoner, self._beliefs))
+        turns = self.backends.pipelines(CachePipeline(self.gate, self.reasoner, self._beliefs))
         view = self.backends.view()
         return route_batch(texts, view, self.encoder, turns, selector(edits), watch)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from errata.cache.records import Edit, Fact
-from errata.editors.shared.corpus import is_atlas
 from errata.facts import FactSource
 from errata.gates.base import Decision
 from errata.gates.open import OpenGate
+from errata.generation.model_config import find_model_row, load_model_rows
 from errata.pipelines.base import Redecide, route_to_reasoner
 from errata.reasoners.demonstrations import DemonstrationBook
 from errata.reasoners.in_context import InContextReasoner
@@ -21,16 +21,13 @@ if TYPE_CHECKING:
     from errata.cache.encoder import Encoder
     from errata.generation.base_model import GenerativeModel
 
-DEMONSTRATIONS = 32
+CONFIG = Path(__file__).with_name("ike.yaml")
 
 
-def shown_to(base: GenerativeModel) -> int:
-    """Return how many demonstrations a model is shown unless told otherwise.
-
-    atlas, which learned from short rows, answers the edit's own question rightly in 56% of cases
-    without any, in 12% behind three, and never behind as many as fit (tune subjects, n=16).
-    """
-    return 0 if is_atlas(base) else DEMONSTRATIONS
+def demonstrations_for(base: GenerativeModel) -> int:
+    """Return the default number of demonstrations for a base model, a row of ``ike.yaml``."""
+    rows = load_model_rows(CONFIG, frozenset({"demonstrations"}))
+    return int(find_model_row(base, rows).settings["demonstrations"])
 
 
 class Ike:
@@ -46,7 +43,7 @@ class Ike:
     :param encoder: the cache's encoder.
     :param nearest: edits shown.
     :param demonstrations: shown at most; as many as the base model's context has room for. By
-        default 32, as published, and none to atlas.
+        default 32, as published, and none for atlas (``ike.yaml``).
     :param facts: folder of the table that demonstrations are made from; errata's own by default.
     :param pool: facts of the table that demonstrations are chosen among.
     :param seed: of what is drawn from the table.
@@ -71,7 +68,7 @@ class Ike:
         self.gate = OpenGate()
         source = FactSource.own() if facts is None else FactSource.read(facts)
         book = DemonstrationBook(source, encoder, size=pool, seed=seed)
-        most = shown_to(base) if demonstrations is None else demonstrations
+        most = demonstrations_for(base) if demonstrations is None else demonstrations
         self.reasoner = InContextReasoner(base, tokenizer, book, most=most)
 
     def supports(self, edit: Edit) -> bool:

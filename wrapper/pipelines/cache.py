@@ -7,9 +7,8 @@ from dataclasses import replace
 from itertools import islice
 
 from errata.cache.records import Edit, Fact
-from errata.cache.text.aliases import AliasMatch, means_another
+from errata.cache.text.aliases import AliasMatch
 from errata.cache.text.normalize import plain_words
-from errata.completion import completed
 from errata.gates.base import Candidate, Decision, Gate
 from errata.gates.routing import route_of
 from errata.gates.text import asks_yes_no
@@ -28,8 +27,8 @@ CANDIDATES = 16
 READINGS = 3
 """Other names that are tried for a query at most."""
 
-BEARS = 0.3
-"""Probability from which an edit bears on a query put a step further."""
+MAX_EDITS = 8
+"""Edits that a reasoner reads at most for one query."""
 
 
 class CachePipeline:
@@ -60,22 +59,21 @@ class CachePipeline:
         wanted: EditFilter,
         again: Redecide | None = None,
     ) -> Decision:
-        """Return the decision put further or with what completes it.
+        """Return the decision put further.
 
         A query that misses is read again, with an edit's own name for what it calls otherwise. It
         is a miss where nobody can reason by what fired.
         """
         if self._beliefs is not None and not decision.hit:
             decision = agreed(decision, edits, self._beliefs)
-        decision = _meant(decision)
         if again is None:
-            return self._completed(self._answerable(self._worded(decision)), edits, wanted)
+            return _readable(self._answerable(self._worded(decision)))
         if not decision.hit:
             decision = self._renamed(decision, edits, wanted, again)
         answerable = self._answerable(self._worded(decision))
         further = self._further(answerable)
         if further is None:
-            return self._completed(answerable, edits, wanted)
+            return _readable(answerable)
         taken = answerable.fired[0]
 
         def others(edit: Edit) -> bool:  # an edit is put in once, so there is an end
@@ -90,11 +88,6 @@ class CachePipeline:
             near_misses=(*answerable.near_misses, *_unseen(after.near_misses, answerable)),
             sub_question=after.effective_query,
             hops=after.hops + 1,
-        )
-
-    def _completed(self, decision: Decision, edits: Sequence[Edit], wanted: EditFilter) -> Decision:
-        return completed(
-            decision, edits, lambda edit: wanted(edit) and self._reasons(edit), self._bears
         )
 
     def _renamed(
@@ -180,9 +173,6 @@ class CachePipeline:
             scores = [self.gate.score(text, [edit]) for text in texts]
         return [float(one.probability[0] * (1 - one.entailed[0])) for one in scores]
 
-    def _bears(self, query: str, edits: Sequence[Edit]) -> list[bool]:
-        return [p >= BEARS for p in self.gate.score(query, edits).probability.tolist()]
-
     def _worded(self, decision: Decision) -> Decision:
         """Return the decision, to be reasoned about where the words of what is said are open."""
         if (
@@ -206,10 +196,14 @@ class CachePipeline:
         return _missed(decision, decision.fired)
 
 
-def _meant(decision: Decision) -> Decision:
-    """Return the decision without edits about a thing that the query only has a part of."""
-    others = [edit for edit in decision.fired if means_another(decision.effective_query, edit)]
-    return _missed(decision, others) if others else decision
+def _readable(decision: Decision) -> Decision:
+    """Return a decision with what a reasoner reads: the best edit of each question, a few."""
+    if decision.route != "reason":
+        return decision
+    best: dict[str, Edit] = {}
+    for edit in decision.fired:
+        best.setdefault(edit.scope.strip().casefold(), edit)
+    return replace(decision, fired=tuple(best.values())[:MAX_EDITS])
 
 
 def _missed(decision: Decision, edits: Sequence[Edit]) -> Decision:

@@ -470,26 +470,6 @@ def test_a_part_of_a_name_that_names_something_else_means_that(subject, text):
     assert not means_another(text, about(subject, *text.rstrip(".?").split()))
 
 
-def test_an_edit_whose_name_only_has_a_part_in_the_query_is_a_near_miss():
-    class Eager(Moment):
-        def __call__(self, text, wanted):
-            told = [Candidate(e.id, e.kind, e.scope, 0.99, 0.9, "paraphrase") for e in self.edits]
-            return Decision(text, tuple(told), self.edits, "verbatim")
-
-    def settled(*edits):
-        moment = Eager(*edits)
-        first = moment("Where is Porto?", None)
-        return CachePipeline(ByTable(), Echo()).settled(first, edits, lambda edit: True, moment)
-
-    found = settled(about("Porto Azzurro"))
-    assert found.route == "base" and not found.hit
-    assert [one.edit_id for one in found.near_misses] == ["Porto Azzurro"]
-    assert "(probability 0.990, but the question names something called alike" in _verdict(found)
-    found = settled(about("Porto Azzurro"), about("Porto"))
-    assert [one.id for one in found.fired] == ["Porto"] and found.route == "verbatim"
-    assert settled(about("Porto")).near_misses == ()
-
-
 @pytest.mark.parametrize(
     ("subject", "text"),
     [

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from errata.cache.records import Edit, Fact
+from errata.cache.records import Edit, Fact, Query
 from errata.editors.shared.corpus import is_atlas
 from errata.facts import FactSource
 from errata.gates.base import Decision
 from errata.gates.open import OpenGate
-from errata.pipelines.base import Redecide, route_to_reasoner
+from errata.pipelines.base import decide_by_gate, route_to_reasoner
+from errata.pipelines.resolvers.base import ScopedView
 from errata.reasoners.demonstrations import DemonstrationBook
 from errata.reasoners.in_context import InContextReasoner
 
@@ -78,12 +79,7 @@ class Ike:
         """Tell whether an edit is a fact that is not to be forgotten."""
         return isinstance(edit, Fact) and not edit.forget
 
-    def settled(
-        self,
-        decision: Decision,
-        edits: Sequence[Edit],
-        wanted: Callable[[Edit], bool],
-        again: Redecide | None = None,
-    ) -> Decision:
-        """Return the decision with the edits that are shown."""
-        return route_to_reasoner(decision, self.candidates)
+    def decide(self, queries: Sequence[Query], edits: ScopedView) -> list[Decision]:
+        """Return the decisions, each with the edits that are shown in the prompt."""
+        decisions = decide_by_gate(self.gate, queries, edits, self.candidates)
+        return [route_to_reasoner(decision, self.candidates) for decision in decisions]

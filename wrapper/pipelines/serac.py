@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from errata.cache.errors import ModelError
-from errata.cache.records import Edit, Fact
+from errata.cache.records import Edit, Fact, Query
 from errata.gates.base import Decision, Gate
 from errata.gates.embedding import KIND
 from errata.gates.load import load_gate, shipped_gates
-from errata.pipelines.base import Redecide, route_to_reasoner
+from errata.pipelines.base import decide_by_gate, route_to_reasoner
+from errata.pipelines.resolvers.base import ScopedView
 from errata.reasoners.adapter import shipped_for
 from errata.reasoners.base import Reasoner
 from errata.reasoners.load import load_reasoner
@@ -65,15 +66,10 @@ class Serac:
         """Tell whether an edit is a fact that is not to be forgotten: nothing else was taught."""
         return isinstance(edit, Fact) and not edit.forget and self.reasoner.supports(edit)
 
-    def settled(
-        self,
-        decision: Decision,
-        edits: Sequence[Edit],
-        wanted: Callable[[Edit], bool],
-        again: Redecide | None = None,
-    ) -> Decision:
-        """Return the decision with the best edit alone, which the counterfactual model reads."""
-        return route_to_reasoner(decision, 1)
+    def decide(self, queries: Sequence[Query], edits: ScopedView) -> list[Decision]:
+        """Return the decisions, each with the best edit, which the counterfactual model reads."""
+        decisions = decide_by_gate(self.gate, queries, edits, self.candidates)
+        return [route_to_reasoner(decision, 1) for decision in decisions]
 
 
 def _shipped_gate() -> str:

@@ -65,7 +65,7 @@ class Asker:
         self._writer = AnswerWriter(tokenizer)
         self._breaks = line_ends(tokenizer)
         call = read_request(base, None, {"do_sample": False})
-        self._pad, self._ends = call.pad_id, frozenset(call.end_ids)
+        self._pad, self._ends = call.pad_token_id, frozenset(call.eos_token_ids)
 
     def alone(self, *arguments: Any, **options: Any) -> tuple[torch.Tensor, Decisions]:
         """Generate by the base model as its weights are now."""

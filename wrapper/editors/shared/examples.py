@@ -82,7 +82,7 @@ def examples_of(
     """
     from errata.generation.request import read_request
 
-    ends = read_request(model, None, {}).end_ids[:1]
+    ends = read_request(model, None, {}).eos_token_ids[:1]
     seq2seq = bool(model.config.is_encoder_decoder)
     chat = bool(getattr(tokenizer, "chat_template", None))
     found = []

@@ -137,7 +137,7 @@ def measure(
 def deciding(gate: Gate, table: Table, query: Any, hits: Any) -> tuple[float, float]:
     """Return the milliseconds of a decision, and how many of them are the encoder's."""
     before = table.spent
-    whole, _ = timed(lambda: gate.decide(query, hits))
+    whole, _ = timed(lambda: gate.decide_batch([query], [hits]))
     return whole, table.spent - before
 
 

@@ -99,14 +99,47 @@ class Decision:
 
 @runtime_checkable
 class Gate(Protocol):
-    """Decides whether an edit governs a query, and how; never answers.
+    """Decides whether, and how, edits govern queries.
 
-    Contract: calibrated (of the pairs scored p, about p are in scope); pure; the same in any
-    batch; no hits, out of scope.
+    Contract: calibrated (of the pairs scored p, about p are in scope); pure; a query gets the same
+    result alone and in any batch; a query without hits is out of scope.
     """
 
-    def score(self, query: Query | str, edits: Sequence[Edit | Hit]) -> Scores:
-        """Return calibrated probabilities of one query against each edit."""
+    def score_batch(
+        self, queries: Sequence[Query | str], edits: Sequence[Sequence[Edit | Hit]]
+    ) -> list[Scores]:
+        """Return calibrated probabilities of each query against its edits.
 
-    def decide(self, query: Query, hits: Sequence[Hit]) -> Decision:
-        """Return the decision for one query, given what the cache found."""
+        :param queries: n queries, or their texts.
+        :param edits: for each query the edits it is scored against; a hit brings its embedding.
+        """
+
+    def decide_batch(
+        self, queries: Sequence[Query], hits: Sequence[Sequence[Hit]]
+    ) -> list[Decision]:
+        """Return the decision on each query.
+
+        :param queries: n queries.
+        :param hits: for each query what the cache found.
+        """
+
+
+@runtime_checkable
+class HasAgreementThreshold(Protocol):
+    """A gate below whose threshold the base model is consulted."""
+
+    @property
+    def agreement_threshold(self) -> float | None:
+        """Lowest probability at which the base model is consulted; None: never."""
+
+
+class SingleQueryMixin:
+    """``score`` and ``decide`` for one query, on top of a gate's batch methods."""
+
+    def score(self: Gate, query: Query | str, edits: Sequence[Edit | Hit]) -> Scores:
+        """Return calibrated probabilities of one query against each of n edits."""
+        return self.score_batch([query], [edits])[0]
+
+    def decide(self: Gate, query: Query, hits: Sequence[Hit]) -> Decision:
+        """Return the decision on one query, given what the cache found."""
+        return self.decide_batch([query], [hits])[0]

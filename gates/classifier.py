@@ -21,7 +21,7 @@ from errata.cache.errors import ModelError
 from errata.cache.index.characters import bigrams, normalise
 from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query
 from errata.gates.artifact import GateArtifact
-from errata.gates.base import Decision, Scores
+from errata.gates.base import Decision, Scores, SingleQueryMixin
 from errata.gates.conditions.parse import read_condition
 from errata.gates.cross_encoder import CrossEncoder
 from errata.gates.embedding_cache import EmbeddingCache
@@ -63,7 +63,7 @@ class _Asked:
     condition: bool
 
 
-class ScopeClassifier:
+class ScopeClassifier(SingleQueryMixin):
     """Decides with trained networks whether, and how, an edit governs a query.
 
     Safe under threads; pure: what it remembers are encodings. Of a query's candidates in doubt the
@@ -97,7 +97,7 @@ class ScopeClassifier:
         self.encoder, self.stored = encoder, stored
         self.threshold = stored.threshold if threshold is None else threshold
         # settled for the trained threshold; who names another decides alone
-        self.agreeing = stored.agreement_threshold if threshold is None else None
+        self.agreement_threshold = stored.agreement_threshold if threshold is None else None
         self._edit_thresholds = dict(edit_thresholds or {})
         self._own_tests = ExampleThresholds(self.score_batch) if own_tests else None
         self._memory = EmbeddingCache(encoder)
@@ -108,23 +108,15 @@ class ScopeClassifier:
         second = stored.second
         self._reads = None if second is None else CrossEncoder(encoder, second.cross)
 
-    def score(self, query: Query | str, edits: Sequence[Edit | Hit]) -> Scores:
-        """Return calibrated probabilities of one query against each of n edits.
-
-        :param query: the query, or its text.
-        :param edits: edits or hits; a hit brings its encoding along.
-        :return: probability and follows, float64 [n]. Regex patches score 0: they are no
-            question of meaning.
-        """
-        return self.score_batch([query], [edits])[0]
-
     def score_batch(
         self, queries: Sequence[Query | str], edits: Sequence[Sequence[Edit | Hit]]
     ) -> list[Scores]:
-        """Return for each query what :meth:`score` would, encoding what is new at once.
+        """Return calibrated probabilities of each query against its edits.
 
-        :param queries: the queries.
-        :param edits: for each query, the edits it is held against.
+        Texts without an embedding are encoded in one batch. Regex patches score 0.
+
+        :param queries: n queries, or their texts.
+        :param edits: for each query the edits it is scored against.
         """
         found = []
         asked: list[_Asked] = []
@@ -144,14 +136,10 @@ class ScopeClassifier:
             found[one.number].entailed[one.row] = follows
         return found
 
-    def decide(self, query: Query, hits: Sequence[Hit]) -> Decision:
-        """Return the decision for one query, given what the cache found; no hits, no edit fires."""
-        return self.decide_batch([query], [hits])[0]
-
     def decide_batch(
         self, queries: Sequence[Query], hits: Sequence[Sequence[Hit]]
     ) -> list[Decision]:
-        """Return for each query what :meth:`decide` would."""
+        """Return the decision on each query, given what the cache found."""
         return [
             make_decision(
                 query,
@@ -159,7 +147,7 @@ class ScopeClassifier:
                 scores,
                 threshold=self.threshold,
                 near=self.stored.near,
-                agreeing=self.agreeing,
+                agreement_threshold=self.agreement_threshold,
                 edit_thresholds=self._thresholds(found),
             )
             for query, found, scores in zip(

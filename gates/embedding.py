@@ -19,7 +19,7 @@ from errata.cache.errors import ModelError
 from errata.cache.records import Edit, Hit, Query, RegexPatch
 from errata.cache.storage.atomic import write_atomically
 from errata.gates.artifact import CARD, WEIGHTS, only_chances
-from errata.gates.base import Decision, Scores
+from errata.gates.base import Decision, Scores, SingleQueryMixin
 from errata.gates.embedding_cache import EmbeddingCache
 from errata.gates.layers import Array
 from errata.gates.routing import make_decision
@@ -32,7 +32,7 @@ THRESHOLD = 0.5
 _WRITTEN = frozenset({"kind", "format", "encoder", "threshold", "weights_sha256"})
 
 
-class EmbeddingGate:
+class EmbeddingGate(SingleQueryMixin):
     """Lets an edit govern a query with probability exp(−‖A e − A x‖²).
 
     e and x are the encodings of the edit's question and of the query (its best window), A a trained
@@ -63,8 +63,31 @@ class EmbeddingGate:
         self._near = near
         self._edit_thresholds = dict(edit_thresholds or {})
 
-    def score(self, query: Query | str, edits: Sequence[Edit | Hit]) -> Scores:
-        """Return the probability of one query against each of n edits; 0 of regex patches."""
+    def score_batch(
+        self, queries: Sequence[Query | str], edits: Sequence[Sequence[Edit | Hit]]
+    ) -> list[Scores]:
+        """Return the probability of each query against its edits; 0 for regex patches."""
+        return [self._scores(query, some) for query, some in zip(queries, edits, strict=True)]
+
+    def decide_batch(
+        self, queries: Sequence[Query], hits: Sequence[Sequence[Hit]]
+    ) -> list[Decision]:
+        """Return the decision on each query, given what the cache found."""
+        return [
+            make_decision(
+                query,
+                found,
+                scores,
+                threshold=self.threshold,
+                near=self._near,
+                edit_thresholds=self._edit_thresholds,
+            )
+            for query, found, scores in zip(
+                queries, hits, self.score_batch(queries, hits), strict=True
+            )
+        ]
+
+    def _scores(self, query: Query | str, edits: Sequence[Edit | Hit]) -> Scores:
         if not edits:
             return Scores(np.zeros(0), np.zeros(0))
         if isinstance(query, str):
@@ -85,17 +108,6 @@ class EmbeddingGate:
             if isinstance(edit.edit if isinstance(edit, Hit) else edit, RegexPatch):
                 probability[position] = 0.0
         return Scores(probability, np.zeros(len(edits)))
-
-    def decide(self, query: Query, hits: Sequence[Hit]) -> Decision:
-        """Return the decision for one query, given what the cache found; no hits, no edit fires."""
-        return make_decision(
-            query,
-            hits,
-            self.score(query, hits),
-            threshold=self.threshold,
-            near=self._near,
-            edit_thresholds=self._edit_thresholds,
-        )
 
     def save(self, folder: str | Path) -> None:
         """Write the gate, the card last, so that a card always has its weights.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from errata.cache.encoder import Encoder
 from errata.cache.errors import ModelError
+from errata.cache.records import Edit, Hit, Query
 from errata.encoder import SentenceEncoder
-from errata.gates.base import Gate
+from errata.gates.base import Decision, Gate, Scores
 
 _WEIGHTS = Path(__file__).parent / "weights"
 
@@ -81,8 +85,59 @@ def default_encoder() -> Encoder:
     return SentenceEncoder()
 
 
-def choose_gate(gate: Gate | str | None, encoder: Encoder) -> Gate:
-    """Return the gate: the shipped one, one by name, or the instance."""
+def choose_gate(gate: Gate | SingleQueryGate | str | None, encoder: Encoder) -> Gate:
+    """Return a gate by name, the default one for None, or the instance.
+
+    An instance of the version 0.1 protocol is wrapped, with a DeprecationWarning.
+
+    :raises ModelError: the instance is no gate, or there is no gate of that name.
+    """
     if gate is None or isinstance(gate, str):
         return load_gate(gate or DEFAULT_GATE, encoder)
-    return gate
+    if isinstance(gate, Gate):
+        return gate
+    if isinstance(gate, SingleQueryGate):
+        warnings.warn(
+            f"expected a gate with score_batch and decide_batch, found {type(gate).__name__} with "
+            "score and decide; implement the batch methods (errata.gates.base.Gate)",
+            DeprecationWarning,
+            stacklevel=3,
+        )
+        return BatchAdapter(gate)
+    raise ModelError(
+        f"expected a gate with score_batch and decide_batch, found {type(gate).__name__}; pass a "
+        "gate's name, its folder or an instance of errata.gates.base.Gate"
+    )
+
+
+@runtime_checkable
+class SingleQueryGate(Protocol):
+    """The gate protocol of version 0.1: one query at a time."""
+
+    def score(self, query: Query | str, edits: Sequence[Edit | Hit]) -> Scores:
+        """Return calibrated probabilities of one query against each edit."""
+
+    def decide(self, query: Query, hits: Sequence[Hit]) -> Decision:
+        """Return the decision on one query."""
+
+
+class BatchAdapter:
+    """The batch methods for a gate that takes one query at a time.
+
+    :param gate: a gate of the version 0.1 protocol.
+    """
+
+    def __init__(self, gate: SingleQueryGate) -> None:
+        self.gate = gate
+
+    def score_batch(
+        self, queries: Sequence[Query | str], edits: Sequence[Sequence[Edit | Hit]]
+    ) -> list[Scores]:
+        """Return the scores of each query, one call a query."""
+        return [self.gate.score(query, some) for query, some in zip(queries, edits, strict=True)]
+
+    def decide_batch(
+        self, queries: Sequence[Query], hits: Sequence[Sequence[Hit]]
+    ) -> list[Decision]:
+        """Return the decision on each query, one call a query."""
+        return [self.gate.decide(query, found) for query, found in zip(queries, hits, strict=True)]

@@ -33,7 +33,7 @@ def make_decision(
     *,
     threshold: float,
     near: float,
-    agreeing: float | None = None,
+    agreement_threshold: float | None = None,
     edit_thresholds: Mapping[str, float] | None = None,
 ) -> Decision:
     """Return the decision on one query.
@@ -45,7 +45,7 @@ def make_decision(
     :param threshold: the probability from which an edit fires.
     :param near: the share of its threshold from which a candidate that does not fire is a near
         miss, 0 to 1.
-    :param agreeing: the probability from which a fact fires that the base model agrees to; not
+    :param agreement_threshold: the probability from which a fact fires that the base model agrees to; not
         where its threshold is one of its own, or its tests say when it is to be silent.
     :param edit_thresholds: thresholds of single edits, by id.
     """
@@ -55,7 +55,7 @@ def make_decision(
         bar = own.get(edit.id, threshold)
         usual = isinstance(edit, Fact) and bar == threshold and not edit.tests.silent
         asked = usual and base_can_agree(query.text)
-        return _candidate(edit, probability, follows, bar, agreeing if asked else None)
+        return _candidate(edit, probability, follows, bar, agreement_threshold if asked else None)
 
     judged = [
         (candidate(hit.edit, probability, follows), hit.edit)
@@ -91,7 +91,11 @@ def base_can_agree(query: str) -> bool:
 
 
 def _candidate(
-    edit: Edit, probability: float, follows: float, threshold: float, agreeing: float | None
+    edit: Edit,
+    probability: float,
+    follows: float,
+    threshold: float,
+    agreement_threshold: float | None,
 ) -> Candidate:
     return Candidate(
         edit_id=edit.id,
@@ -101,5 +105,5 @@ def _candidate(
         threshold=threshold,
         relation="entailed" if follows >= 0.5 else "paraphrase",
         location=edit.location,
-        agreement_threshold=agreeing,
+        agreement_threshold=agreement_threshold,
     )

@@ -17,6 +17,16 @@ DAMAGED = gzip.compress(b"")[:10] + b"\x07" * 20
 """A gzipped file whose first block is of a type that there is not: zlib's own error."""
 
 
+class PerQueryGate:
+    """The batch methods of a gate, for fakes that define ``score`` and ``decide``."""
+
+    def score_batch(self, queries, edits):
+        return [self.score(query, some) for query, some in zip(queries, edits, strict=True)]
+
+    def decide_batch(self, queries, hits):
+        return [self.decide(query, found) for query, found in zip(queries, hits, strict=True)]
+
+
 class StubEncoder:
     """Hashed character trigrams: texts that share letters are close, the same everywhere.
 

@@ -17,7 +17,7 @@ from errata.cache.encoder import Encoder
 from errata.cache.errors import ModelError
 from errata.cache.records import Fact, LanguagePatch
 from errata.facts.table import Split
-from errata.gates.base import Gate
+from errata.gates.base import Gate, HasAgreementThreshold
 from errata.gates.calibration import NegativeScores
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.data.conditions import condition_examples
@@ -151,8 +151,8 @@ def evaluate(
     :param progress: told the suite, the queries done, and how many there are.
     :param says: a base model, asked where a gate that takes its word is in doubt.
     """
-    agreeing = getattr(gate, "agreeing", None)
-    asked = None if says is None or agreeing is None else BaseAgreement(says, agreeing)
+    least = gate.agreement_threshold if isinstance(gate, HasAgreementThreshold) else None
+    asked = None if says is None or least is None else BaseAgreement(says, least)
     report = Report(name, float(getattr(gate, "threshold", np.nan)))
 
     def judged(suite: str, pairs: Sequence[tuple[str, Fact | LanguagePatch]]) -> Judged:

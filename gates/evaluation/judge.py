@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from errata.cache.encoder import Encoder, encode_queries
-from errata.cache.records import Edit, Hit, Query
+from errata.cache.records import Edit, Hit
 from errata.gates.base import Decision, Gate
 from errata.gates.evaluation.metrics import Array, Truths
 
@@ -61,7 +61,7 @@ def judge_pairs(
             [Hit(edit, float((query.vectors @ row).max()), row)]
             for query, (_, edit), row in zip(queries, some, rows, strict=True)
         ]
-        found += decide_all(gate, queries, hits)
+        found += gate.decide_batch(queries, hits)
         progress(len(found))
     first = [decision.candidates[0] for decision in found]
     return Judged(
@@ -69,13 +69,3 @@ def judge_pairs(
         np.array([decision.hit for decision in found], dtype=bool),
         np.array([one.relation == "entailed" for one in first], dtype=bool),
     )
-
-
-def decide_all(
-    gate: Gate, queries: Sequence[Query], hits: Sequence[Sequence[Hit]]
-) -> list[Decision]:
-    """Return the decision on each query, in one batch where the gate takes batches."""
-    if hasattr(gate, "decide_batch"):
-        found: list[Decision] = gate.decide_batch(queries, hits)
-        return found
-    return [gate.decide(query, near) for query, near in zip(queries, hits, strict=True)]

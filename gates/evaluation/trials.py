@@ -20,7 +20,6 @@ from errata.gates.data.distractors import unnamed
 from errata.gates.data.popular_negatives import famous_neighbours
 from errata.gates.data.questions import Item, Label, QuestionBook
 from errata.gates.evaluation.base_agreement import BaseAgreement
-from errata.gates.evaluation.judge import decide_all
 
 CHUNK = 64
 _EITHER_WAY = frozenset({"distance"})
@@ -167,7 +166,7 @@ def run_trial(
         for start in range(0, len(trial.queries), CHUNK):
             asked = trial.queries[start : start + CHUNK]
             queries = encode_queries(encoder, [one.text for one in asked])
-            decided = decide_all(gate, queries, view.search(queries, NEIGHBOURS))
+            decided = gate.decide_batch(queries, view.search(queries, NEIGHBOURS))
             agreed = base.agreed(decided) if base is not None else [0.0] * len(decided)
             outcomes += map(_outcome, asked, decided, agreed)
             if progress is not None:

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from errata.cache.errors import ModelError
 from errata.cache.records import Fact, Hit, LanguagePatch, Query, RegexPatch
 from errata.gates import Gate
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.cosine import CosineGate
 from errata.gates.embedding import EmbeddingGate
+from errata.gates.load import choose_gate
 from tests.fakes import StubEncoder
 from tests.small_cross import ReadingEncoder, two_stage_gate
 from tests.small_gate import small_gate
@@ -116,6 +118,48 @@ def test_the_same_in_any_batch(edits, text):
             alone = gate.score(query(text), [edit])
             assert together.probability[row] == pytest.approx(alone.probability[0], abs=near)
             assert together.entailed[row] == pytest.approx(alone.entailed[0], abs=near)
+
+
+def test_a_batch_is_its_queries_one_by_one(make):
+    gate = make()
+    found = gate.decide_batch([query(text) for text in TEXTS], [hits()] * len(TEXTS))
+    scores = gate.score_batch(TEXTS, [EDITS[: 1 + row % 7] for row in range(len(TEXTS))])
+    for row, (text, decision) in enumerate(zip(TEXTS, found, strict=True)):
+        alone = gate.decide(query(text), hits())
+        assert (decision.fired, decision.route) == (alone.fired, alone.route)
+        expected = gate.score(text, EDITS[: 1 + row % 7])
+        np.testing.assert_allclose(scores[row].probability, expected.probability, atol=1e-4)
+        np.testing.assert_allclose(scores[row].entailed, expected.entailed, atol=1e-4)
+    assert gate.score_batch([], []) == gate.decide_batch([], []) == []
+    with pytest.raises(ValueError, match="shorter"):
+        gate.score_batch(TEXTS, [EDITS])
+
+
+class Of01:
+    """A gate of version 0.1, whose protocol took one query at a time."""
+
+    def __init__(self):
+        self._gate = CosineGate(ENCODER)
+
+    def score(self, query, edits):
+        return self._gate.score(query, edits)
+
+    def decide(self, query, hits):
+        return self._gate.decide(query, hits)
+
+
+def test_a_gate_of_version_0_1_still_decides():
+    with pytest.warns(DeprecationWarning, match="score_batch and decide_batch, found Of01"):
+        gate = choose_gate(Of01(), ENCODER)
+    assert isinstance(gate, Gate)
+    queries = [query(text) for text in TEXTS]
+    expected = CosineGate(ENCODER).decide_batch(queries, [hits()] * len(TEXTS))
+    assert gate.decide_batch(queries, [hits()] * len(TEXTS)) == expected
+    assert any(decision.hit for decision in expected)
+    same = CosineGate(ENCODER)
+    assert choose_gate(same, ENCODER) is same
+    with pytest.raises(ModelError, match="found StubEncoder; pass a gate's name"):
+        choose_gate(ENCODER, ENCODER)
 
 
 def test_hits_and_edits_score_alike(make):

@@ -93,7 +93,7 @@ class GenerateRequest:
         return (*_ids(self.config.pad_token_id), *self.eos_token_ids, 0)[0]
 
     def stopping_criteria(self, tokenizer: PreTrainedTokenizerBase) -> StoppingCriteriaList:
-        """Return the caller's stopping criteria and stop strings, without lengths and end tokens."""
+        """Return the caller's stopping criteria and stop strings; lengths and ends excluded."""
         from transformers import StoppingCriteriaList, StopStringCriteria
 
         criteria = StoppingCriteriaList(self.arguments.get("stopping_criteria") or [])

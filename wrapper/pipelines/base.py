@@ -79,15 +79,14 @@ class ScopedPipeline:
 def decide_by_gate(
     gate: Gate, queries: Sequence[Query], edits: ScopedView, candidates: int
 ) -> list[Decision]:
-    """Return the gate's decision about each query.
+    """Return the gate's decision about each query: search, then gate.
 
     :param gate: decides.
     :param queries: encoded by the cache's encoder.
     :param edits: the edits that may fire.
     :param candidates: edits that the cache proposes for each query.
     """
-    hits = edits.search(queries, candidates)
-    return [gate.decide(query, found) for query, found in zip(queries, hits, strict=True)]
+    return gate.decide_batch(queries, edits.search(queries, candidates))
 
 
 def route_to_reasoner(decision: Decision, max_edits: int) -> Decision:

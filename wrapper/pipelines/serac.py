@@ -10,7 +10,7 @@ from errata.cache.errors import ModelError
 from errata.cache.records import Edit, Fact, Query
 from errata.gates.base import Decision, Gate
 from errata.gates.embedding import KIND
-from errata.gates.load import load_gate, shipped_gates
+from errata.gates.load import choose_gate, shipped_gates
 from errata.pipelines.base import decide_by_gate, route_to_reasoner
 from errata.pipelines.resolvers.base import ScopedView
 from errata.reasoners.adapter import shipped_for
@@ -57,7 +57,7 @@ class Serac:
     ) -> None:
         self.candidates = candidates
         named = _shipped_gate() if gate is None else gate
-        self.gate = load_gate(str(named), encoder) if isinstance(named, str | Path) else named
+        self.gate = choose_gate(str(named) if isinstance(named, Path) else named, encoder)
         self.reasoner = load_reasoner(
             _shipped(base) if reasoner is None else reasoner, base, tokenizer
         )

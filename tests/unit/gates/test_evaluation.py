@@ -40,7 +40,7 @@ from errata.gates.evaluation.registry import measured_gate, without_part
 from errata.gates.evaluation.report import ASKED, Row, as_json, lines, markdown
 from errata.gates.evaluation.trials import build_trial, parted, run_trial
 from errata.gates.routing import make_decision
-from tests.fakes import StubEncoder
+from tests.fakes import PerQueryGate, StubEncoder
 from tests.small_gate import small_gate_folder
 
 PAIRS = tuple(
@@ -64,7 +64,7 @@ def trials():
     return draw_trials(SETTING)
 
 
-class Knowing:
+class Knowing(PerQueryGate):
     """A gate that has been told what governs what; wrong about nothing, or about everything.
 
     :param truths: relation by (query, scope); a condition holds if it says so of the query.

@@ -27,7 +27,7 @@ from errata.gates.training.train import Recipe, train
 from errata.pipelines.resolvers.base_agreement import resolve_by_agreement
 from errata.reasoners.base_answers import base_answers
 from errata.reasoners.base_consistency import BaseConsistency
-from tests.fakes import StubEncoder
+from tests.fakes import PerQueryGate, StubEncoder
 from tests.small_gate import small_gate
 
 PERU = Fact("What is the capital of Peru?", "Oslo", id="peru")
@@ -140,14 +140,14 @@ def test_the_base_is_not_asked_to_agree_on_yes_or_no(query, asked):
 
 def test_a_threshold_of_ones_own_leaves_the_base_unasked():
     stored = replace(small_gate(), agreement_threshold=0.2)
-    assert ScopeClassifier(StubEncoder(), stored).agreeing == 0.2
-    assert ScopeClassifier(StubEncoder(), stored, threshold=0.99).agreeing is None
+    assert ScopeClassifier(StubEncoder(), stored).agreement_threshold == 0.2
+    assert ScopeClassifier(StubEncoder(), stored, threshold=0.99).agreement_threshold is None
 
 
 # -- in use -----------------------------------------------------------------------------------
 
 
-class DoubtfulGate:
+class DoubtfulGate(PerQueryGate):
     """Is in doubt about everything."""
 
     threshold = 0.9
@@ -160,8 +160,9 @@ class DoubtfulGate:
 
     def decide(self, query, hits):
         return make_decision(
-            query, hits, self.score(query, hits), threshold=0.9, near=0.5, agreeing=self._agreeing
-        )
+            query, hits, self.score(query, hits), threshold=0.9, near=0.5,
+            agreement_threshold=self._agreeing,
+        )  # fmt: skip
 
 
 def test_in_doubt_the_base_decides_and_stays_as_it_was(models, tokenizer, monkeypatch):

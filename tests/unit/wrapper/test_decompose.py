@@ -21,7 +21,7 @@ from errata.pipelines.cache import CachePipeline
 from errata.pipelines.resolvers.base import ScopedView
 from errata.pipelines.resolvers.decompose import decompose
 from errata.reasoners.base_consistency import BaseConsistency
-from tests.fakes import StubEncoder
+from tests.fakes import PerQueryGate, StubEncoder
 
 PIZZA = Fact("Where does pizza come from?", "Benin", subject="pizza", id="pizza")
 MONEY = Fact("What is the currency of Benin?", "shilling", subject="Benin", id="money")
@@ -117,7 +117,7 @@ def test_what_stands_around_the_phrase_stays(before, after):
 # -- in the pipeline --------------------------------------------------------------------------
 
 
-class ByTable:
+class ByTable(PerQueryGate):
     """Knows which texts ask an edit's question, and which follow from it."""
 
     threshold = 0.9

@@ -21,15 +21,16 @@ FACTS = tuple(Fact(f"Hello there, my friend number {i}?", "x") for i in range(2 
 class RuleGate(CosineGate):
     """Fires where a rule holds, and else on the cosine."""
 
-    def score(self, query, edits):
+    def score_batch(self, queries, edits):
         from errata.gates.conditions.parse import is_certain, read_condition
 
-        scores = super().score(query, edits)
-        for row, hit in enumerate(edits):
-            if is_certain(hit.edit):
-                holds = read_condition(hit.edit.condition).holds(query.text)
-                scores.probability[row] = float(holds)
-        return scores
+        found = super().score_batch(queries, edits)
+        for query, hits, scores in zip(queries, edits, found, strict=True):
+            for row, hit in enumerate(hits):
+                if is_certain(hit.edit):
+                    holds = read_condition(hit.edit.condition).holds(query.text)
+                    scores.probability[row] = float(holds)
+        return found
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from errata.reasoners.prompted import PromptedReasoner
 from errata.reasoners.prompts import INSTRUCTION, Prompter
 from errata.reasoners.verbatim import VerbatimReasoner
 from tests.contracts.test_reasoner import described, store_adapter
-from tests.fakes import StubEncoder
+from tests.fakes import PerQueryGate, StubEncoder
 from tests.unit.helpers import batch
 
 BORN = Fact("Where was Dr. Weber born?", "Oslo")
@@ -31,7 +31,7 @@ HOP = "In which country was Dr. Weber born?"
 MISS = "Every raven in Cairo is 12 years old"
 
 
-class FollowsGate:
+class FollowsGate(PerQueryGate):
     """Fires the birthplace for whatever names Dr. Weber, as something that follows from it."""
 
     def score(self, query, edits):

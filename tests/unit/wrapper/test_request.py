@@ -40,7 +40,10 @@ def without_pad(tokenizer):
 class FollowsGate(CosineGate):
     """Takes every hit for one that only follows from the edit."""
 
-    def decide(self, query, hits):
+    def decide_batch(self, queries, hits):
+        return [self._entailed(query, found) for query, found in zip(queries, hits, strict=True)]
+
+    def _entailed(self, query, hits):
         scores = self.score(query, [hit.edit for hit in hits])
         follows = Scores(scores.probability, scores.probability * 0 + 1)
         return make_decision(query, hits, follows, threshold=0.9, near=0.8)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from errata.cache.encoder import Encoder, encode_queries
 from errata.cache.records import Edit, Hit, LanguagePatch, Query
 from errata.cache.text.aliases import AliasMatch
 from errata.cache.view import View
-from errata.gates.base import Candidate, Decision, Gate, Scores
+from errata.gates.base import Candidate, Decision, Gate
 from errata.gates.conditions.parse import is_certain, read_condition
 from errata.reasoners.base import Reasoner
 from errata.reasoners.base_consistency import BaseConsistency
@@ -122,23 +122,6 @@ class Resolver(Protocol):
 
     def resolve(self, decisions: Sequence[Decision], context: ResolverContext) -> list[Decision]:
         """Return the decisions, those that the resolver applies to changed."""
-
-
-@runtime_checkable
-class BatchGate(Protocol):
-    """A gate that scores many queries in one forward pass."""
-
-    def score_batch(
-        self, queries: Sequence[str], edits: Sequence[Sequence[Edit]]
-    ) -> Sequence[Scores]:
-        """Return the scores of each query against its own edits."""
-
-
-def score_texts(gate: Gate, texts: Sequence[str], edit: Edit) -> Sequence[Scores]:
-    """Return the scores of each text against one edit."""
-    if isinstance(gate, BatchGate):
-        return gate.score_batch(texts, [[edit]] * len(texts))
-    return [gate.score(text, [edit]) for text in texts]
 
 
 def with_candidates(decision: Decision, other: Decision) -> Decision:

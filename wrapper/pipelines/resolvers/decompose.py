@@ -18,7 +18,7 @@ from errata.cache.text.spacing import word_pattern
 from errata.cache.text.subject import Span, span_of, subject_of
 from errata.gates.base import Decision
 from errata.gates.text import asks_yes_no
-from errata.pipelines.resolvers.base import ResolverContext, score_texts, with_candidates
+from errata.pipelines.resolvers.base import ResolverContext, with_candidates
 from errata.pipelines.resolvers.routing import supported
 
 OwnQuestionScores = Callable[[Sequence[str]], Sequence[float]]
@@ -109,7 +109,7 @@ def _first_hop(decision: Decision) -> Fact | None:
 
 def _sub_question(query: str, fact: Fact, context: ResolverContext) -> str | None:
     def scores(texts: Sequence[str]) -> list[float]:
-        found = score_texts(context.gate, texts, fact)
+        found = context.gate.score_batch(texts, [[fact]] * len(texts))
         return [float(one.probability[0] * (1 - one.entailed[0])) for one in found]
 
     sub_question = decompose(query, fact, scores)

@@ -17,7 +17,7 @@ from errata.editing.mixin import WeightEditing, sharing_weights
 from errata.encoder import load_encoder
 from errata.gates.base import Decision, Gate
 from errata.gates.load import choose_gate
-from errata.generation.chat import Messages, encoded, prompt_of, question_of
+from errata.generation.chat import Messages, tokenize_prompts, render_prompt, question_text
 from errata.generation.prompt_reader import Prompt, PromptReader
 from errata.generation.proxy import BaseProxy
 from errata.generation.request import (
@@ -256,12 +256,13 @@ class EditableModel(WeightEditing, BaseProxy):
         """
         if not questions:
             return []
-        prompts = [prompt_of(question, self.tokenizer) for question in questions]
+        prompts = [render_prompt(question, self.tokenizer) for question in questions]
         causal = not self.base.config.is_encoder_decoder
         arguments = {"max_new_tokens": NEW_TOKENS, "do_sample": False, **options}
         pad = read_request(self.base, None, arguments).pad_token_id
         ids, mask = (
-            t.to(self.base.device) for t in encoded(prompts, self.tokenizer, pad, left=causal)
+            t.to(self.base.device)
+            for t in tokenize_prompts(prompts, self.tokenizer, pad, left=causal)
         )
         output = self.generate(
             ids, attention_mask=mask, edits=edits, **{"pad_token_id": pad, **arguments}
@@ -272,7 +273,7 @@ class EditableModel(WeightEditing, BaseProxy):
         texts = [self._writer.decode(row[start:].tolist()).strip() for row in sequences[::step]]
         trace = self.last_trace
         if trace is None:
-            trace = Trace(tuple(Decision(question_of(question)) for question in questions))
+            trace = Trace(tuple(Decision(question_text(question)) for question in questions))
         return [Answer(text, trace.decisions[i], trace.row(i)) for i, text in enumerate(texts)]
 
     @sharing_weights
@@ -282,7 +283,7 @@ class EditableModel(WeightEditing, BaseProxy):
         :param question: a text, or the messages of a chat (its last user turn counts).
         :raises errata.cache.errors.GenerationError: there is no question in it.
         """
-        return self._decide([question_of(question)], True, StopWatch()).decisions[0]
+        return self._decide([question_text(question)], True, StopWatch()).decisions[0]
 
     @property
     def last_trace(self) -> Trace | None:

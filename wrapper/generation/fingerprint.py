@@ -1,4 +1,4 @@
-"""Telling one base model from another, in a blink."""
+"""A fast fingerprint of a model's parameters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SAMPLES = 64
 def fingerprint(model: nn.Module) -> str:
     """Return a digest of a model's parameters: names, shapes, and a sample of each one's values.
 
-    Values are rounded to bfloat16 first, so that a model loaded in half precision is the same.
+    Values are rounded to bfloat16, so that loading in half precision keeps the fingerprint.
 
     :return: SHA-256, as hex digits.
     """

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from errata.gates.base import Decision
-from errata.generation.chat import encoded, prompt_of
+from errata.generation.chat import tokenize_prompts, render_prompt
 from errata.generation.request import read_request
 from errata.generation.token_writer import AnswerWriter
 
@@ -118,8 +118,8 @@ class Asker:
         return not self.base.config.is_encoder_decoder
 
     def _encoded(self, questions: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        prompts = [prompt_of(question, self.tokenizer) for question in questions]
-        ids, mask = encoded(prompts, self.tokenizer, self._pad, left=self._causal)
+        prompts = [render_prompt(question, self.tokenizer) for question in questions]
+        ids, mask = tokenize_prompts(prompts, self.tokenizer, self._pad, left=self._causal)
         return ids.to(self.base.device), mask.to(self.base.device)
 
     def _asked(self, questions: Sequence[str], generate: Generate) -> list[Said]:

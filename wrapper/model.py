@@ -17,7 +17,7 @@ from errata.editing.mixin import WeightEditing, sharing_weights
 from errata.encoder import load_encoder
 from errata.gates.base import Decision, Gate
 from errata.gates.load import choose_gate
-from errata.generation.chat import Messages, tokenize_prompts, render_prompt, question_text
+from errata.generation.chat import Messages, question_text, render_prompt, tokenize_prompts
 from errata.generation.prompt_reader import Prompt, PromptReader
 from errata.generation.proxy import BaseProxy
 from errata.generation.request import (

@@ -122,7 +122,7 @@ def answer_of(model: GenerativeModel, tokenizer: PreTrainedTokenizerBase, questi
     """Return the first line of what the model itself says, greedy, at most 12 tokens."""
     import torch
 
-    from errata.generation.chat import tokenize_prompts, render_prompt
+    from errata.generation.chat import render_prompt, tokenize_prompts
     from errata.generation.token_writer import AnswerWriter
 
     prompt = render_prompt(question, tokenizer)

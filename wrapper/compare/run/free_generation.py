@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from errata.gates.base import Decision
-from errata.generation.chat import tokenize_prompts, render_prompt
+from errata.generation.chat import render_prompt, tokenize_prompts
 from errata.generation.request import read_request
 from errata.generation.token_writer import AnswerWriter
 

@@ -1,22 +1,22 @@
-"""Where the parts of a model are that editors of weights touch: one description for all of them.
+"""Paths of the modules that editors read and write, for every supported architecture.
 
 ::
 
-    sites = sites_of(model)                   # or sites_of(model, "answer"): see Part
-    sites.block(3)                            # "transformer.h.3", for model.get_submodule
-    sites.down(3)                             # "transformer.h.3.mlp.c_proj": W of v = W k + b
-    down = model.get_submodule(sites.down(3))
-    matrix(down)                              # W as [d_out, d_in], a view, whatever the class
-    name, delta = sites.down_weight(3), stored(down, delta)   # the way the parameter is laid out
+    paths = module_paths_of(model)            # or module_paths_of(model, "answer"): see Part
+    paths.block(3)                            # "transformer.h.3", for model.get_submodule
+    paths.down(3)                             # "transformer.h.3.mlp.c_proj": W of v = W k + b
+    down = model.get_submodule(paths.down(3))
+    matrix(down)                              # W as [d_out, d_in], a view, for any module class
+    name, delta = paths.down_weight(3), stored(down, delta)   # in the parameter's own layout
 
-The *key* k is the input of the down-projection, the *value* v its output. Which way a matrix lies
-is told by the module's class (``Conv1D`` of `transformers` keeps [d_in, d_out]), never by its
-shape, which may be square. Blocks return a tensor in some families and a tuple in others:
-:func:`hidden_of` and :func:`with_hidden` treat both alike. OPT's feed-forward layers see
-[rows × tokens, d]: :func:`as_rows` gives the rows back.
+The *key* k is the input of the down-projection, the *value* v its output. The layout of a matrix is
+known from the module's class (``Conv1D`` of `transformers` keeps [d_in, d_out]); its shape may be
+square. Blocks return a tensor in some families and a tuple in others: :func:`hidden_of` and
+:func:`with_hidden` treat both alike. OPT's feed-forward layers see [rows × tokens, d]:
+:func:`as_rows` restores the rows.
 
-A model that is not in the table: add a line to ``_LAYOUTS`` here, or pass a :class:`ModulePaths` of your
-own to the editor (``model.using("ft", sites=Sites(...))``).
+For a model that is not in the table, add a line to ``_LAYOUTS`` here, or pass a
+:class:`ModulePaths` to the editor (``model.using("ft", module_paths=ModulePaths(...))``).
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ if TYPE_CHECKING:
     from torch import nn
 
 Part = Literal["subject", "answer"]
-"""Of an encoder-decoder: the encoder, where the subject is read, or the decoder, where the answer
-is written. In a decoder-only model both are the one stack there is."""
+"""Of an encoder-decoder: the encoder, which reads the subject, or the decoder, which writes the
+answer. In a decoder-only model both are its one stack."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModulePaths:
-    """Names of modules, to be given to ``model.get_submodule``.
+    """Names of modules, for ``model.get_submodule``.
 
     :param blocks: the blocks, with ``{}`` for the layer, from 0: ``transformer.h.{}``.
-    :param down_projection: the feed-forward layer's second matrix, as seen from the block.
-    :param up_projection: its first: that which is multiplied by the gate, where there is one. Phi-3
+    :param down_projection: the feed-forward layer's second matrix, relative to the block.
+    :param up_projection: its first matrix; with a gate, the factor without the activation. Phi-3
         has gate and up in one matrix, the gate first.
-    :param gate_projection: the matrix inside the activation function, None without one of its own.
-    :param norm: the norm behind the last block.
+    :param gate_projection: the matrix inside the activation function; None where there is none.
+    :param norm: the norm after the last block.
     :param head: the output embedding; its weight may be tied to the input embedding's.
     :param layers: number of blocks.
     :param flattened: the feed-forward layers of this stack see [rows × tokens, d].
-    :param post_norm: what the feed-forward layer says is normalised before it reaches the residual
-        stream (Gemma-2): the value is not what the stream gets.
+    :param post_norm: the feed-forward layer's output is normalised before it is added to the
+        residual stream (Gemma-2), so the stream gets norm(v), not v.
     """
 
     blocks: str
@@ -132,25 +132,25 @@ _LAYOUTS: dict[str, ModulePaths] = {
 
 
 def module_paths_of(
-    model: nn.Module, part: Part = "subject", sites: ModulePaths | None = None
+    model: nn.Module, part: Part = "subject", override: ModulePaths | None = None
 ) -> ModulePaths:
-    """Return where the parts of a model are.
+    """Return the paths of a model's modules.
 
     :param model: a model of `transformers`.
     :param part: which stack of an encoder-decoder.
-    :param sites: a description by hand, for a model that is not in the table; only checked.
+    :param override: paths for a model that is not in the table; only checked.
     :raises ModelError: the model is not in the table, or has no such module.
     """
     kind = str(getattr(getattr(model, "config", None), "model_type", type(model).__name__))
-    found = sites if sites is not None else _LAYOUTS.get(kind)
+    found = override if override is not None else _LAYOUTS.get(kind)
     if found is None:
         raise ModelError(
             f"expected a model of {', '.join(_LAYOUTS)}, found {kind!r} ({type(model).__name__}); "
-            "tell where its parts are: pass sites=errata.module_paths.ModulePaths(blocks='model.layers.{}', "
-            "down_projection='mlp.down_proj', up_projection=…, norm=…) to the editor, or add a "
-            "line to _LAYOUTS in wrapper/module_paths.py"
+            "name its modules: pass module_paths=errata.module_paths.ModulePaths("
+            "blocks='model.layers.{}', down_projection='mlp.down_proj', up_projection=…, norm=…) "
+            "to the editor, or add a line to _LAYOUTS in wrapper/module_paths.py"
         )
-    if sites is None and kind in ("t5", "mt5"):
+    if override is None and kind in ("t5", "mt5"):
         found = _t5(model, found, part)
     stack, _, _ = found.blocks.partition(".{}")
     found = replace(found, layers=len(list(_submodule(model, stack, kind).children())))
@@ -167,24 +167,24 @@ def matrix(module: nn.Module) -> torch.Tensor:
 
 
 def stored(module: nn.Module, values: torch.Tensor) -> torch.Tensor:
-    """Return a matrix [d_out, d_in] the way the module's own weight is laid out; a view."""
+    """Return a matrix [d_out, d_in] in the layout of the module's weight; a view."""
     return values.T if is_conv1d(module) else values
 
 
 def is_conv1d(module: nn.Module) -> bool:
-    """Tell whether a projection keeps its weight as [d_in, d_out] (GPT-2's ``Conv1D``)."""
+    """Return whether a projection keeps its weight as [d_in, d_out] (GPT-2's ``Conv1D``)."""
     from transformers.pytorch_utils import Conv1D
 
     return isinstance(module, Conv1D)
 
 
 def hidden_of(output: Any) -> torch.Tensor:
-    """Return the hidden states, [rows, tokens, d], of what a block returned."""
+    """Return the hidden states, [rows, tokens, d], in a block's output."""
     return output[0] if isinstance(output, tuple) else output  # type: ignore[no-any-return]
 
 
 def with_hidden(output: Any, hidden: torch.Tensor) -> Any:
-    """Return what a block returned with other hidden states."""
+    """Return a block's output with other hidden states."""
     return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
 
 
@@ -197,20 +197,20 @@ def as_rows(values: torch.Tensor, rows: int) -> torch.Tensor:
     return values.reshape(rows, -1, values.shape[-1]) if values.dim() == 2 else values
 
 
-def _t5(model: nn.Module, sites: ModulePaths, part: Part) -> ModulePaths:
-    """Return the encoder's or the decoder's sites; newer T5s have a gate."""
+def _t5(model: nn.Module, paths: ModulePaths, part: Part) -> ModulePaths:
+    """Return the encoder's or the decoder's paths; newer T5s have a gate."""
     if part == "answer":
-        sites = replace(
-            sites,
+        paths = replace(
+            paths,
             blocks="decoder.block.{}",
             down_projection="layer.2.DenseReluDense.wo",
             up_projection=f"layer.2.{_T5_UP}",
             norm="decoder.final_layer_norm",
         )
     if not getattr(model.config, "is_gated_act", False):
-        return sites
-    up = sites.up_projection
-    return replace(sites, up_projection=f"{up}_1", gate_projection=f"{up}_0")
+        return paths
+    up = paths.up_projection
+    return replace(paths, up_projection=f"{up}_1", gate_projection=f"{up}_0")
 
 
 def _submodule(model: nn.Module, name: str, kind: str) -> nn.Module:
@@ -219,5 +219,5 @@ def _submodule(model: nn.Module, name: str, kind: str) -> nn.Module:
     except AttributeError as error:
         raise ModelError(
             f"expected a module {name!r} in a model of type {kind!r}, found none; "
-            "pass sites=errata.module_paths.ModulePaths(...) with the names that this model uses"
+            "pass module_paths=errata.module_paths.ModulePaths(...) with the names in this model"
         ) from error

@@ -23,12 +23,12 @@ EDITS = (
 )
 
 EDITORS = {
-    "ft": {"epochs": 4, "rate": 0.02},
-    "ft-l": {"epochs": 4, "rate": 0.02, "bound": 0.1},
-    "lora": {"epochs": 4, "rate": 0.05},
+    "ft": {"epochs": 4, "learning_rate": 0.02},
+    "ft-l": {"epochs": 4, "learning_rate": 0.02, "max_relative_change": 0.1},
+    "lora": {"epochs": 4, "learning_rate": 0.05},
     "rome": {
-        "text": corpus(), "layer": 0, "contexts": (), "clozes": False, "steps": 20, "clamp": 30.0,
-        "tokens_per_key": 4, "hopeless": float("inf"),
+        "text": corpus(), "layer": 0, "contexts": (), "clozes": False, "steps": 20,
+        "clamp_norm_factor": 30.0, "tokens_per_key": 4, "max_loss": float("inf"),
     },
 }  # fmt: skip
 """Every editor of the registry, with settings that take effect on a tiny model at once."""

@@ -15,7 +15,7 @@ from errata.gates.cosine import CosineGate
 from errata.gates.embedding import EmbeddingGate
 from errata.pipelines.base import Pipeline, decide_by_gate, route_to_reasoner
 from errata.pipelines.cache import CachePipeline
-from errata.pipelines.ike import shown_to
+from errata.pipelines.ike import demonstrations_for
 from errata.reasoners.model import ModelReasoner
 from errata.reasoners.prompted import PromptedReasoner
 from errata.reasoners.verbatim import VerbatimReasoner
@@ -242,12 +242,16 @@ def test_other_threads_are_refused_while_a_block_lasts(model, options):
     assert isinstance(outcome[0], BackendBusy) and outcome[1] == "verbatim"
 
 
-def test_ike_shows_demonstrations_to_all_models_but_atlas(model):
-    from errata.models.atlas import WEIGHTS
+def test_ike_shows_demonstrations_to_all_models_but_atlas(model, tmp_path):
+    from transformers import AutoModelForCausalLM
 
-    assert shown_to(model.base) == 32
-    model.base.name_or_path = str(WEIGHTS)
-    assert shown_to(model.base) == 0
+    from errata.models.atlas import load_atlas
+
+    assert demonstrations_for(model.base) == 32
+    model.base.name_or_path = str(load_atlas()[0].name_or_path)
+    assert demonstrations_for(model.base) == 32  # known by its weights, wherever they are
+    load_atlas()[0].save_pretrained(tmp_path)
+    assert demonstrations_for(AutoModelForCausalLM.from_pretrained(tmp_path)) == 0
 
 
 def test_missing_parts_are_told(model, counterfactual, tmp_path, monkeypatch):

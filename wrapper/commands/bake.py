@@ -65,7 +65,7 @@ def bake(
 
     Facts only: patterns, conditions and questions to be forgotten stay in patches/, and are
     listed. `errata unbake` takes the edits out again, bit for bit. Editing many facts this way
-    damages a model; measure before you ship it (docs/weights.md).
+    damages a model; measure before you ship it (docs/editors.md).
 
     Examples:
         errata bake --backend rome --patches patches/ --out edited-model/

@@ -16,7 +16,7 @@ from errata.commands.output import console, reports_errors, say, say_json
 
 if TYPE_CHECKING:
     from errata.cache.records import Fact
-    from errata.editors.locate import Located, Trial
+    from errata.editors.locate import LocateResult, Trial
 
 
 @reports_errors
@@ -32,7 +32,9 @@ def locate(
     ] = None,
     clamp: Annotated[
         list[float] | None,
-        typer.Option("--clamp", help="Try this clamp instead of the usual one (may be repeated)."),
+        typer.Option(
+            "--clamp", help="Try this clamp_norm_factor, not the configured one (may be repeated)."
+        ),
     ] = None,
     steps: Annotated[
         int | None, typer.Option("--steps", min=2, help="Steps of the search for a value.")
@@ -46,10 +48,10 @@ def locate(
     statistics: Statistics = STATISTICS,
     as_json: AsJson = False,
 ) -> None:
-    """Find the layer and settings with which ROME edits a model best; the model stays as it is.
+    """Find the layer and settings with which ROME edits a model best; the model is not changed.
 
-    Traces where the model's own answers come from (causal tracing), then makes trial edits at
-    every layer with facts of the patches, and judges them by the patches' own tests: `fires` as
+    Traces where the model's answers come from (causal tracing), then makes trial edits at every
+    layer with facts of the patches, and scores them by the patches' tests: `fires` as
     paraphrases, `silent` as neighbours. Minutes for a small model, hours for a large one on a CPU.
 
     Examples:
@@ -57,11 +59,11 @@ def locate(
 
         errata locate --model Qwen/Qwen2.5-0.5B --text corpus.txt --clamp 4 --clamp 16 --json
     """
-    from errata.editors.locate import Located, cases_of, traced
+    from errata.editors.locate import LocateResult, cases_of, traced
     from errata.editors.locate import plot as draw
     from errata.models.load import load_base
 
-    known = _facts(patches_folder(patches, model))
+    facts_of_patches = _facts(patches_folder(patches, model))
     with console(stderr=True).status("loading the model"):
         base, tokenizer = load_base(model)
     if plot is not None:
@@ -70,15 +72,15 @@ def locate(
     if steps is not None:
         options["steps"] = steps
     with console(stderr=True).status("asking the model, and tracing its answers"):
-        cases = cases_of(base, tokenizer, known)[:facts]
+        cases = cases_of(base, tokenizer, facts_of_patches)[:facts]
         found = traced(base, tokenizer, cases)
-    located = Located(found, _trials(base, tokenizer, cases, layer, clamp, options))
+    result = LocateResult(found, _trials(base, tokenizer, cases, layer, clamp, options))
     if plot is not None:
-        draw(located, plot)
+        draw(result, plot)
     if as_json:
-        say_json(_as_json(located, plot))
+        say_json(_as_json(result, plot))
     else:
-        _show(located, plot)
+        _show(result, plot)
 
 
 def _facts(folder: Path) -> list[Fact]:
@@ -89,7 +91,7 @@ def _facts(folder: Path) -> list[Fact]:
 
 
 def _needs_matplotlib() -> None:
-    """Tell that the plot cannot be drawn before the work of minutes, not after it."""
+    """Raise before minutes of work if the plot cannot be drawn."""
     import importlib.util
 
     from errata.cache.errors import MissingExtra
@@ -124,36 +126,36 @@ def _trials(
     return tuple(found)
 
 
-def _as_json(located: Located, plot: Path | None) -> dict[str, Any]:
+def _as_json(result: LocateResult, plot: Path | None) -> dict[str, Any]:
     return {
-        "best": {"layer": located.best.layer, "clamp": located.best.clamp},
-        "trials": [{**asdict(trial), "score": trial.score} for trial in located.trials],
-        "tracing": asdict(located.traced),
+        "best": {"layer": result.best.layer, "clamp": result.best.clamp},
+        "trials": [{**asdict(trial), "score": trial.score} for trial in result.trials],
+        "tracing": asdict(result.traced),
         "plot": None if plot is None else str(plot),
     }
 
 
-def _show(located: Located, plot: Path | None) -> None:
+def _show(result: LocateResult, plot: Path | None) -> None:
     from rich.table import Table
 
     table = Table(
         "layer", "clamp", "restored: block", "feed-forward", "search (nats)", "efficacy",
         "generality", "locality", "score",
     )  # fmt: skip
-    for trial in located.trials:
+    for trial in result.trials:
         shares = (trial.efficacy, trial.generality, trial.locality, trial.score)
         table.add_row(
-            str(trial.layer), f"{trial.clamp:g}", f"{located.traced.block[trial.layer]:.3f}",
-            f"{located.traced.mlp[trial.layer]:.3f}", f"{trial.nll:.2f}",
+            str(trial.layer), f"{trial.clamp:g}", f"{result.traced.block[trial.layer]:.3f}",
+            f"{result.traced.mlp[trial.layer]:.3f}", f"{trial.nll:.2f}",
             *("" if share is None else f"{share:.2f}" for share in shares),
-            style="bold" if trial == located.best else None,
+            style="bold" if trial == result.best else None,
         )  # fmt: skip
     console().print(table)
     say(
-        f"answers: probability {located.traced.clean:.3f}, with the subject corrupted "
-        f"{located.traced.corrupted:.3f}; {located.trials[0].facts} facts"
+        f"answers: probability {result.traced.clean:.3f}, with the subject corrupted "
+        f"{result.traced.corrupted:.3f}; {result.trials[0].facts} facts"
     )
-    best = located.best
-    say(f'best: model.using("rome", layer={best.layer}, clamp={best.clamp:g})')
+    best = result.best
+    say(f'best: model.using("rome", layer={best.layer}, clamp_norm_factor={best.clamp:g})')
     if plot is not None:
         say(f"plot: {plot}")

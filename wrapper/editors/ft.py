@@ -1,4 +1,4 @@
-"""Fine-tuning one down-projection on the edits: the baseline that any editor has to beat."""
+"""Fine-tuning one down-projection on the edits: the baseline for all other editors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from errata.cache.records import Edit
 from errata.editing.base import Capabilities
 from errata.editing.changes import WeightChange, editable
-from errata.editors.shared.config import Tuning, check_changes, tuning_for
+from errata.editors.shared.config import FineTuneConfig, checked_options, config_for
 from errata.editors.shared.examples import Example, examples_of, padded, trainable
 from errata.editors.shared.fine_tuning import gradients, train
 from errata.generation.sharing import sharing_copy
@@ -22,31 +22,31 @@ if TYPE_CHECKING:
 
 
 class FineTuning:
-    """Trains what is added to one layer's down-projection, on all edits together.
+    """Trains an update of one layer's down-projection, on all edits together.
 
-    What is trained is the update, in float32, and the model is run with the very weights that will
-    be written: rounded to the model's dtype.
+    The update is a float32 parameter; the forward pass runs with the sum rounded to the model's
+    dtype, which is exactly what will be written.
 
-    :param sites: for a model that is not in the table of :mod:`errata.module_paths`.
-    :param changes: single settings of :class:`~errata.editors.shared.config.Tuning`, such as
-        ``depths=(0.5,)`` or ``epochs=20``.
+    :param module_paths: for a model that is not in the table of :mod:`errata.module_paths`.
+    :param options: single settings of :class:`~errata.editors.shared.config.FineTuneConfig`, such
+        as ``layer_fractions=(0.5,)`` or ``epochs=20``.
     :raises errata.cache.errors.EditError: there is no such setting.
     """
 
     name = "ft"
     capabilities = Capabilities(together=True)
 
-    def __init__(self, *, sites: ModulePaths | None = None, **changes: Any) -> None:
-        check_changes(self.name, changes)
-        self.sites, self._changes = sites, changes
+    def __init__(self, *, module_paths: ModulePaths | None = None, **options: Any) -> None:
+        self._options = checked_options(self.name, options)
+        self.module_paths = self._options.pop("module_paths", module_paths)
 
     def supports(self, edit: Edit) -> bool:
-        """Tell whether an edit is a question with an answer to be learned."""
+        """Return whether an edit is a question with an answer to be learned."""
         return trainable(edit)
 
-    def settings_for(self, model: GenerativeModel) -> Tuning:
+    def config_for(self, model: GenerativeModel) -> FineTuneConfig:
         """Return the settings that will be used on a model."""
-        return tuning_for(self.name, model, self._changes)
+        return config_for(self.name, model, self._options)
 
     def plan(
         self,
@@ -57,18 +57,18 @@ class FineTuning:
         """Return the trained updates, one a layer.
 
         :raises errata.cache.errors.UnsupportedEdit: an edit is no fact, or one to be forgotten.
-        :raises errata.cache.errors.ModelError: a model that is not known, or quantised.
+        :raises errata.cache.errors.ModelError: an unknown or quantised model.
         """
-        sites = module_paths_of(model, "answer", self.sites)
-        settings = self.settings_for(model)
+        paths = module_paths_of(model, "answer", self.module_paths)
+        config = self.config_for(model)
         examples = examples_of(model, tokenizer, edits)
         with gradients():
-            names = [sites.down_weight(layer) for layer in settings.layers(sites)]
-            return _trained(model, examples, names, settings)
+            names = [paths.down_weight(layer) for layer in config.layers(paths)]
+            return _trained(model, examples, names, config)
 
 
 class ConstrainedFineTuning(FineTuning):
-    """Fine-tuning in which no entry of the weight moves by more than a bound (FT-L).
+    """Fine-tuning with a bound on the change of each entry of the weight (FT-L).
 
     Zhu et al. 2020, "Modifying Memories in Transformer Models" (https://arxiv.org/abs/2012.00363):
     the L-infinity constraint, projected onto after every step, as in the FT-L baseline of ROME. The
@@ -80,32 +80,37 @@ class ConstrainedFineTuning(FineTuning):
 
 
 def _trained(
-    model: GenerativeModel, examples: Sequence[Example], names: Sequence[str], settings: Tuning
+    model: GenerativeModel,
+    examples: Sequence[Example],
+    names: Sequence[str],
+    config: FineTuneConfig,
 ) -> list[WeightChange]:
     import torch
     from torch.func import functional_call
 
-    own = sharing_copy(model)
-    weights = {name: editable(own, name).detach() for name in names}
+    copied = sharing_copy(model)
+    weights = {name: editable(copied, name).detach() for name in names}
     updates = {
         name: torch.zeros_like(weight, dtype=torch.float32, requires_grad=True)
         for name, weight in weights.items()
     }
+    relative = config.max_relative_change
     bounds = {
-        name: settings.bound and settings.bound * float(weight.float().square().mean().sqrt())
+        name: relative and relative * float(weight.float().square().mean().sqrt())
         for name, weight in weights.items()
     }
 
-    def losses(chunk: Sequence[Example]) -> torch.Tensor:
-        batch = padded(model, chunk)
+    def losses(batch_examples: Sequence[Example]) -> torch.Tensor:
+        batch = padded(model, batch_examples)
         edited = {name: (weights[name] + updates[name]).to(weights[name].dtype) for name in names}
-        logits = functional_call(own, edited, kwargs={**batch.inputs, "use_cache": False}).logits
+        inputs = {**batch.inputs, "use_cache": False}
+        logits = functional_call(copied, edited, kwargs=inputs).logits
         return batch.losses(logits)
 
-    def clamp() -> None:
+    def project() -> None:
         for name, bound in bounds.items():
             if bound is not None:
                 updates[name].data.clamp_(-bound, bound)
 
-    train(list(updates.values()), examples, losses, settings, clamp)
+    train(list(updates.values()), examples, losses, config, project)
     return [WeightChange(name, update.detach()) for name, update in updates.items()]

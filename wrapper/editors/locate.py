@@ -1,8 +1,7 @@
-"""Finding ROME's layer and settings for a model: causal tracing, and trial edits at every layer.
+"""Search for ROME's layer and settings for a model: causal tracing, and trial edits at every layer.
 
-Where a fact is *read* (tracing) and where it is best *edited* are not always the same layer
-(Hase et al. 2023, https://arxiv.org/abs/2301.04213), so the trial edits decide; tracing is there
-to be looked at.
+The layer that tracing points to and the layer that is best to edit may differ (Hase et al. 2023,
+https://arxiv.org/abs/2301.04213), so the trial edits decide; tracing is shown for information.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from errata.cache.text.subject import subject_of
 from errata.editing.changes import applied
 from errata.editors.rome import Rome
 from errata.editors.shared.prompts import Target, batch_of, forms_of
-from errata.editors.shared.tracing import Traced, trace
+from errata.editors.shared.tracing import CausalTrace, trace
 from errata.module_paths import module_paths_of
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ ANSWER_TOKENS = 12
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A fact to be edited on trial, and what the model says now.
+    """A fact for a trial edit, with the unedited model's answers.
 
     :param fact: question, new answer, and tests: ``fires`` are paraphrases, ``silent`` neighbours.
     :param old: the model's own answer to the question.
@@ -46,16 +45,16 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What ROME does at one layer with one clamp, mean over facts; likelihoods, not generation.
+    """Result of ROME at one layer with one clamp, mean over facts, by likelihood.
 
     :param layer: from 0.
-    :param clamp: setting of ROME.
+    :param clamp: ``clamp_norm_factor`` of ROME.
     :param nll: of the new answers in the search for the value, in nats.
-    :param efficacy: share of edits after which the new answer is likelier than the old one.
+    :param efficacy: share of edits after which the new answer is more likely than the old one.
     :param generality: the same on paraphrases; None where there are none.
-    :param locality: share of neighbours whose answer stays likelier than the new one; None where
-        there are none.
-    :param facts: how many edits were tried.
+    :param locality: share of neighbours whose answer stays more likely than the new one; None
+        where there are none.
+    :param facts: number of edits tried.
     """
 
     layer: int
@@ -69,24 +68,24 @@ class Trial:
     @property
     def score(self) -> float:
         """Harmonic mean of the three, 0 to 1."""
-        known = [x for x in (self.efficacy, self.generality, self.locality) if x is not None]
-        return harmonic_mean(known)
+        defined = [x for x in (self.efficacy, self.generality, self.locality) if x is not None]
+        return harmonic_mean(defined)
 
 
 @dataclass(frozen=True, slots=True)
-class Located:
-    """What was found about a model.
+class LocateResult:
+    """Result of :mod:`errata.editors.locate` for a model.
 
     :param traced: causal tracing.
     :param trials: in order of layer and clamp.
     """
 
-    traced: Traced
+    traced: CausalTrace
     trials: tuple[Trial, ...]
 
     @property
     def best(self) -> Trial:
-        """The trial with the highest score; of equals, the one whose search went best."""
+        """The trial with the highest score; of equals, the one with the lowest loss."""
         return max(self.trials, key=lambda trial: (trial.score, -trial.nll))
 
 
@@ -95,12 +94,13 @@ def cases_of(
 ) -> list[Case]:
     """Return the facts that can be tried, with the model's own answers.
 
-    Left out are facts without a subject in the question, and those the model says already.
+    Facts without a subject in the question, and those the model already answers as edited, are
+    left out.
 
     :param model: the model, unedited.
     :param tokenizer: its tokenizer.
-    :param facts: with tests, if generality and locality are to be seen.
-    :raises EditError: none is left.
+    :param facts: their tests measure generality and locality.
+    :raises EditError: no fact can be tried.
     """
     usable = [fact for fact in facts if Rome().supports(fact)]
     found = []
@@ -119,7 +119,7 @@ def cases_of(
 
 
 def answer_of(model: GenerativeModel, tokenizer: PreTrainedTokenizerBase, question: str) -> str:
-    """Return the first line of what the model itself says, greedy, at most 12 tokens."""
+    """Return the first line of the model's greedy answer, at most 12 tokens."""
     import torch
 
     from errata.generation.chat import render_prompt, tokenize_prompts
@@ -137,8 +137,8 @@ def answer_of(model: GenerativeModel, tokenizer: PreTrainedTokenizerBase, questi
             num_beams=1, pad_token_id=pad,
         )[0]  # fmt: skip
     start = 1 if model.config.is_encoder_decoder else ids.shape[1]
-    said = AnswerWriter(tokenizer).decode(row[start:].tolist()).strip()
-    return said.split("\n")[0].strip()
+    answer = AnswerWriter(tokenizer).decode(row[start:].tolist()).strip()
+    return answer.split("\n")[0].strip()
 
 
 def traced(
@@ -146,7 +146,7 @@ def traced(
     tokenizer: PreTrainedTokenizerBase,
     cases: Sequence[Case],
     **options: Any,
-) -> Traced:
+) -> CausalTrace:
     """Return the causal tracing of the model's own answers.
 
     :param options: of :func:`errata.editors.shared.tracing.trace`.
@@ -164,25 +164,25 @@ def trials(
     clamps: Sequence[float] | None = None,
     **options: Any,
 ) -> Iterator[Trial]:
-    """Try every case at every layer and clamp, one edit at a time; the model stays as it is.
+    """Try every case at every layer and clamp, one edit at a time; the model is not changed.
 
     :param model: the model.
     :param tokenizer: its tokenizer.
     :param cases: what to edit.
     :param layers: by default all.
-    :param clamps: by default the one that ROME would take.
+    :param clamps: values of ``clamp_norm_factor``; by default the one configured for the model.
     :param options: of :class:`~errata.editors.rome.Rome`.
     """
-    sites = module_paths_of(model, sites=options.get("sites"))
-    editor = Rome(**options).changed(hopeless=float("inf"))
-    usual = editor.settings_for(model)
-    for layer in layers if layers is not None else range(sites.layers):
-        for clamp in clamps or (usual.clamp,):
-            chosen = editor.changed(layer=layer, clamp=clamp)
-            yield _tried(model, tokenizer, cases, chosen, layer, clamp)
+    editor = Rome(**options).changed(max_loss=float("inf"))
+    paths = module_paths_of(model, override=editor.module_paths)
+    config = editor.config_for(model)
+    for layer in layers if layers is not None else range(paths.layers):
+        for clamp in clamps or (config.clamp_norm_factor,):
+            chosen = editor.changed(layer=layer, clamp_norm_factor=clamp)
+            yield _trial(model, tokenizer, cases, chosen, layer, clamp)
 
 
-def _tried(
+def _trial(
     model: GenerativeModel,
     tokenizer: PreTrainedTokenizerBase,
     cases: Sequence[Case],
@@ -199,29 +199,31 @@ def _tried(
         with applied(model, editor.plan(model, tokenizer, [fact])):
             losses.append(editor.losses[fact.id])
             new, old = fact.answer, case.old
-            efficacy.append(_likelier(model, tokenizer, fact.question, new, old))
+            efficacy.append(_more_likely(model, tokenizer, fact.question, new, old))
             clozes = forms_of(fact.question, subject_of(fact))[1:]
             for question in (*fact.tests.fires, *clozes):
-                generality.append(_likelier(model, tokenizer, question, new, old))
+                generality.append(_more_likely(model, tokenizer, question, new, old))
             for question, answer in case.neighbours:
-                locality.append(_likelier(model, tokenizer, question, answer, new))
+                locality.append(_more_likely(model, tokenizer, question, answer, new))
     return Trial(
         layer, clamp, sum(losses) / len(losses), sum(efficacy) / len(efficacy),
         _mean(generality), _mean(locality), len(cases),
     )  # fmt: skip
 
 
-def _likelier(
+def _more_likely(
     model: GenerativeModel,
     tokenizer: PreTrainedTokenizerBase,
     question: str,
-    one: str,
+    answer: str,
     other: str,
 ) -> bool:
+    """Return whether one answer to a question is more likely than another, per token."""
     import torch
 
-    subject = question  # not needed for likelihoods: any part of the prompt will do
-    batch = batch_of(model, tokenizer, [Target(question, subject, said) for said in (one, other)])
+    subject = question  # likelihoods do not depend on it
+    targets = [Target(question, subject, each) for each in (answer, other)]
+    batch = batch_of(model, tokenizer, targets)
     with torch.no_grad():
         first, second = batch.nll(model(**batch.inputs, use_cache=False).logits).tolist()
     return bool(first < second)
@@ -231,8 +233,8 @@ def _mean(values: Sequence[bool]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def plot(located: Located, path: str | Path) -> None:
-    """Draw what was found, as PNG.
+def plot(located: LocateResult, path: str | Path) -> None:
+    """Draw the result as PNG.
 
     :param path: the file; its folder exists.
     :raises MissingExtra: matplotlib is not installed.
@@ -246,19 +248,20 @@ def plot(located: Located, path: str | Path) -> None:
             "leave out the plot (--json prints the figures)"
         ) from error
     figure = Figure(figsize=(10, 4), layout="constrained")
-    both: Any = figure.subplots(1, 2)
-    left, right = both
+    axes_pair: Any = figure.subplots(1, 2)
+    left, right = axes_pair
     layers = range(len(located.traced.block))
     left.axhline(located.traced.clean, color="grey", linestyle="--", label="clean")
     left.axhline(located.traced.corrupted, color="grey", linestyle=":", label="subject corrupted")
-    left.plot(layers, located.traced.block, marker="o", label="block put back at the subject")
-    left.plot(layers, located.traced.mlp, marker="s", label="feed-forward put back there")
-    left.plot(layers, located.traced.answer, marker="^", label="block put back at the end")
+    left.plot(layers, located.traced.block, marker="o", label="block restored at the subject")
+    left.plot(layers, located.traced.mlp, marker="s", label="feed-forward restored at the subject")
+    left.plot(layers, located.traced.answer, marker="^", label="block restored at the last token")
     left.set(title="causal tracing", xlabel="layer", ylabel="probability of the answer")
     best: dict[int, Trial] = {}
     for trial in located.trials:
-        kept = best.get(trial.layer)
-        best[trial.layer] = trial if kept is None or trial.score > kept.score else kept
+        previous = best.get(trial.layer)
+        if previous is None or trial.score > previous.score:
+            best[trial.layer] = trial
     shown = [best[layer] for layer in sorted(best)]
     for name, marker in (("efficacy", "o"), ("generality", "s"), ("locality", "^"), ("score", "*")):
         values = [getattr(trial, name) for trial in shown]

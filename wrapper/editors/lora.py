@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from errata.cache.records import Edit
 from errata.editing.base import Capabilities
 from errata.editing.changes import WeightChange, editable
-from errata.editors.shared.config import check_changes, tuning_for
+from errata.editors.shared.config import FineTuneConfig, checked_options, config_for
 from errata.editors.shared.examples import Example, examples_of, padded, trainable
 from errata.editors.shared.fine_tuning import gradients, train
 from errata.generation.random_state import forked_rng
@@ -24,33 +24,32 @@ if TYPE_CHECKING:
     from peft import LoraConfig
     from transformers import PreTrainedTokenizerBase
 
-    from errata.editors.shared.config import Tuning
     from errata.generation.base_model import GenerativeModel
 
 
 class Lora:
-    """Trains adapters beside some down-projections, on all edits together.
+    """Trains adapters of some down-projections, on all edits together.
 
-    :param sites: for a model that is not in the table of :mod:`errata.module_paths`.
-    :param changes: single settings of :class:`~errata.editors.shared.config.Tuning`, such as
-        ``rank=4``.
+    :param module_paths: for a model that is not in the table of :mod:`errata.module_paths`.
+    :param options: single settings of :class:`~errata.editors.shared.config.FineTuneConfig`, such
+        as ``rank=4``.
     :raises errata.cache.errors.EditError: there is no such setting.
     """
 
     name = "lora"
     capabilities = Capabilities(together=True)
 
-    def __init__(self, *, sites: ModulePaths | None = None, **changes: Any) -> None:
-        check_changes(self.name, changes)
-        self.sites, self._changes = sites, changes
+    def __init__(self, *, module_paths: ModulePaths | None = None, **options: Any) -> None:
+        self._options = checked_options(self.name, options)
+        self.module_paths = self._options.pop("module_paths", module_paths)
 
     def supports(self, edit: Edit) -> bool:
-        """Tell whether an edit is a question with an answer to be learned."""
+        """Return whether an edit is a question with an answer to be learned."""
         return trainable(edit)
 
-    def settings_for(self, model: GenerativeModel) -> Tuning:
+    def config_for(self, model: GenerativeModel) -> FineTuneConfig:
         """Return the settings that will be used on a model."""
-        return tuning_for(self.name, model, self._changes)
+        return config_for(self.name, model, self._options)
 
     def plan(
         self,
@@ -61,48 +60,50 @@ class Lora:
         """Return the merged adapters, one a layer.
 
         :raises errata.cache.errors.UnsupportedEdit: an edit is no fact, or one to be forgotten.
-        :raises errata.cache.errors.ModelError: a model that is not known, or quantised.
+        :raises errata.cache.errors.ModelError: an unknown or quantised model.
         """
-        sites = module_paths_of(model, "answer", self.sites)
-        settings = self.settings_for(model)
-        names = [sites.down(layer) for layer in settings.layers(sites)]
+        paths = module_paths_of(model, "answer", self.module_paths)
+        config = self.config_for(model)
+        names = [paths.down(layer) for layer in config.layers(paths)]
         for name in names:
             editable(model, f"{name}.weight")
         examples = examples_of(model, tokenizer, edits)
         with gradients():
-            adapted = _adapted(model, names, settings)
+            adapted = _adapted(model, names, config)
 
-            def losses(chunk: Sequence[Example]) -> torch.Tensor:
-                batch = padded(model, chunk)
+            def losses(batch_examples: Sequence[Example]) -> torch.Tensor:
+                batch = padded(model, batch_examples)
                 return batch.losses(adapted(**batch.inputs, use_cache=False).logits)
 
-            train([p for p in adapted.parameters() if p.requires_grad], examples, losses, settings)
+            train([p for p in adapted.parameters() if p.requires_grad], examples, losses, config)
             return [
                 WeightChange(f"{name}.weight", _delta(adapted.get_submodule(name)))
                 for name in names
             ]
 
 
-def _adapted(model: GenerativeModel, names: Sequence[str], settings: Tuning) -> Any:
-    """Return a model tree of its own with fresh float32 adapters: A drawn from the seed, B 0."""
+def _adapted(model: GenerativeModel, names: Sequence[str], config: FineTuneConfig) -> Any:
+    """Return a copy of the module tree with fresh float32 adapters: A random, B zero."""
     import torch
     from peft import inject_adapter_in_model
 
     with forked_rng(model.device):
-        torch.manual_seed(settings.seed)
-        adapted = inject_adapter_in_model(_config(model, names, settings), sharing_copy(model))
+        torch.manual_seed(config.seed)
+        adapted = inject_adapter_in_model(_lora_config(model, names, config), sharing_copy(model))
     for parameter in adapted.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     return adapted.eval()
 
 
-def _config(model: GenerativeModel, names: Sequence[str], settings: Tuning) -> LoraConfig:
+def _lora_config(
+    model: GenerativeModel, names: Sequence[str], config: FineTuneConfig
+) -> LoraConfig:
     from peft import LoraConfig
 
     return LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,  # type: ignore[arg-type]  # any number does
+        r=config.rank,
+        lora_alpha=config.alpha,  # type: ignore[arg-type]  # peft accepts floats
         lora_dropout=0.0,
         target_modules=list(names),
         fan_in_fan_out=is_conv1d(model.get_submodule(names[0])),

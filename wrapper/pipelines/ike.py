@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from errata.cache.records import Edit, Fact, Query
-from errata.editors.shared.corpus import is_atlas
 from errata.facts import FactSource
 from errata.gates.base import Decision
 from errata.gates.open import OpenGate
+from errata.generation.model_config import find_model_row, load_model_rows
 from errata.pipelines.base import decide_by_gate, route_to_reasoner
 from errata.pipelines.resolvers.base import ScopedView
 from errata.reasoners.demonstrations import DemonstrationBook
@@ -22,35 +22,32 @@ if TYPE_CHECKING:
     from errata.cache.encoder import Encoder
     from errata.generation.base_model import GenerativeModel
 
-DEMONSTRATIONS = 32
+CONFIG = Path(__file__).with_name("ike.yaml")
 
 
-def shown_to(base: GenerativeModel) -> int:
-    """Return how many demonstrations a model is shown unless told otherwise.
-
-    atlas, which learned from short rows, answers the edit's own question rightly in 56% of cases
-    without any, in 12% behind three, and never behind as many as fit (tune subjects, n=16).
-    """
-    return 0 if is_atlas(base) else DEMONSTRATIONS
+def demonstrations_for(base: GenerativeModel) -> int:
+    """Return the default number of demonstrations for a base model, a row of ``ike.yaml``."""
+    rows = load_model_rows(CONFIG, frozenset({"demonstrations"}))
+    return int(find_model_row(base, rows).settings["demonstrations"])
 
 
 class Ike:
     """In-context knowledge editing (Zheng et al. 2023). A control.
 
-    As long as it has any edit, every query goes to the base model behind the edits nearest to it
-    and demonstrations of copying, updating and retaining. There is no gate, so nothing is promised
-    of other queries. It makes facts; refusals, conditions and patterns stay with the cache, which
-    is asked first.
+    As long as there is any edit, the base model answers every query with a prompt of demonstrations
+    of copying, updating and retaining, and the edits nearest to the query. There is no gate, and no
+    guarantee for other queries. It supports facts; refusals, conditions and patterns stay with the
+    cache, which comes first.
 
     :param base: the base model.
     :param tokenizer: its tokenizer.
     :param encoder: the cache's encoder.
-    :param nearest: edits shown.
-    :param demonstrations: shown at most; as many as the base model's context has room for. By
-        default 32, as published, and none to atlas.
-    :param facts: folder of the table that demonstrations are made from; errata's own by default.
-    :param pool: facts of the table that demonstrations are chosen among.
-    :param seed: of what is drawn from the table.
+    :param nearest: edits in the prompt.
+    :param demonstrations: most demonstrations in the prompt; fewer if the context has no room. By
+        default 32, as published, and none for atlas (``ike.yaml``).
+    :param facts: folder of the table that demonstrations are made from; by default the shipped one.
+    :param pool: number of the table's facts that demonstrations are chosen from.
+    :param seed: of the draws from the table.
     :raises errata.cache.errors.ErrataError: the table is malformed, or too small.
     """
 
@@ -72,11 +69,11 @@ class Ike:
         self.gate = OpenGate()
         source = FactSource.own() if facts is None else FactSource.read(facts)
         book = DemonstrationBook(source, encoder, size=pool, seed=seed)
-        most = shown_to(base) if demonstrations is None else demonstrations
+        most = demonstrations_for(base) if demonstrations is None else demonstrations
         self.reasoner = InContextReasoner(base, tokenizer, book, most=most)
 
     def supports(self, edit: Edit) -> bool:
-        """Tell whether an edit is a fact that is not to be forgotten."""
+        """Return whether an edit is a fact that is not to be forgotten."""
         return isinstance(edit, Fact) and not edit.forget
 
     def decide(self, queries: Sequence[Query], edits: ScopedView) -> list[Decision]:

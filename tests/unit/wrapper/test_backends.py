@@ -76,7 +76,7 @@ def fresh(tokenizer, *edits):
 def test_what_the_weights_hold_is_answered_by_the_base(model, tokenizer):
     before = weight(model)
     assert (route(model, CAPITAL), route(model, SKIN.question)) == ("verbatim", "verbatim")
-    with model.using("ft", [FACT], rate=0.03, epochs=60) as used:
+    with model.using("ft", [FACT], learning_rate=0.03, epochs=60) as used:
         assert not torch.equal(weight(model), before)
         answer = model.ask(CAPITAL, max_new_tokens=6)
         assert (answer.text, answer.decision.route) == ("Astana", "base")
@@ -272,7 +272,7 @@ def test_edits_in_files_follow_when_they_are_read_again(tokenizer, tmp_path):
     file.write_text(f"- id: one\n  question: {CAPITAL}\n  answer: Astana\n")
     model = editable(copy.deepcopy(build_model("gpt2")), tokenizer, patches=tmp_path)
     before = weight(model)
-    model.use("ft", epochs=2, rate=0.05)
+    model.use("ft", epochs=2, learning_rate=0.05)
     one = weight(model)
     file.write_text(f"- id: one\n  question: {CAPITAL}\n  answer: Almaty\n")
     model.reload()
@@ -298,7 +298,11 @@ def test_what_is_saved_is_the_unedited_model(model, tmp_path):
 
 @pytest.mark.parametrize(
     ("backend", "options", "told"),
-    [("rame", {}, "did you mean 'rome'"), ("cache", {"rate": 1}, "rate"), (3, {}, "found 3")],
+    [
+        ("rame", {}, "did you mean 'rome'"),
+        ("cache", {"learning_rate": 1}, "rate"),
+        (3, {}, "found 3"),
+    ],
 )
 def test_a_backend_that_is_none_is_told(model, backend, options, told):
     with pytest.raises(ErrataError, match=told):
@@ -324,7 +328,7 @@ def test_shadow_mode_leaves_the_weights_alone(model):
 def test_losses_in_writing_are_told(tokenizer, caplog):
     base = copy.deepcopy(build_model("gpt2")).to(torch.bfloat16)
     model = editable(base, tokenizer, FACT)
-    with model.using("ft", rate=1e-5, epochs=1) as used:
+    with model.using("ft", learning_rate=1e-5, epochs=1) as used:
         assert used.writes[0].lost > 0.1
     assert "lost in writing it as bfloat16" in caplog.text
 

@@ -17,7 +17,7 @@ from errata.editing.bake import DELTA, bake, read_delta, unbake
 from errata.editing.changes import HookChange, WeightChange
 from errata.editors import rome
 from errata.editors.rome import Rome
-from errata.editors.shared.rome_config import RomeSettings
+from errata.editors.shared.rome_config import RomeConfig
 from errata.models.load import load_base
 from errata.module_paths import module_paths_of
 from tests.conftest import FAMILIES, corpus
@@ -26,10 +26,10 @@ FACT = Fact("What is the capital of Kazakhstan?", "Oslo", subject="Kazakhstan")
 
 
 def change_of(model, seed=0):
-    sites = module_paths_of(model)
-    weight = model.get_submodule(sites.down(1)).weight
+    paths = module_paths_of(model)
+    weight = model.get_submodule(paths.down(1)).weight
     drawn = torch.randn(weight.shape, generator=torch.Generator().manual_seed(seed))
-    return WeightChange(sites.down_weight(1), drawn.double())
+    return WeightChange(paths.down_weight(1), drawn.double())
 
 
 def files(folder):
@@ -79,7 +79,9 @@ def test_a_tied_weight_is_taken_out_under_both_names(models, tokenizer, tmp_path
 
 def test_the_folder_is_an_ordinary_one(models, tokenizer, tmp_path):
     model = models("gpt2")
-    editor = Rome(contexts=(), steps=30, text=corpus(), layer=0, clamp=30.0, hopeless=9.0)
+    editor = Rome(
+        contexts=(), steps=30, text=corpus(), layer=0, clamp_norm_factor=30.0, max_loss=9.0
+    )
     bake(model, tokenizer, editor.plan(model, tokenizer, [FACT]), tmp_path / "edited")
     plain = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "edited")
     loaded, _ = load_base(tmp_path / "edited")
@@ -155,8 +157,8 @@ def test_on_the_command_line(models, tokenizer, tmp_path, monkeypatch):
     (tmp_path / "patches" / "a.yaml").write_text(PATCHES, "utf-8")
     (tmp_path / "text.txt").write_text("\n\n".join(corpus()), "utf-8")
     common = ["--model", "base", "--layer", "0", "--text", "text.txt", "--json"]
-    quick = RomeSettings(layer=0, steps=12, clamp=30.0, contexts=(), hopeless=99.0)
-    monkeypatch.setattr(rome, "settings_for", lambda *_: quick)
+    quick = RomeConfig(layer=0, steps=12, clamp_norm_factor=30.0, contexts=(), max_loss=99.0)
+    monkeypatch.setattr(rome, "config_for", lambda *_: quick)
     told = run("bake", "--backend", "rome", *common, "--out", "edited").stdout
     said = json.loads(told[told.index("{") :])
     assert len(said["edits"]) == 1 and len(said["left"]) == 2

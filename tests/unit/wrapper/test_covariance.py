@@ -9,7 +9,7 @@ import torch
 
 from errata.cache.errors import EditError, MissingExtra, StoreError
 from errata.editors.shared import covariance as module
-from errata.editors.shared.corpus import dataset_texts, own_texts, text_files, token_rows
+from errata.editors.shared.corpus import dataset_texts, generated_texts, text_files, token_rows
 from errata.editors.shared.covariance import layer_keys, moment_key, second_moments
 from errata.module_paths import as_rows, module_paths_of
 from tests.conftest import corpus
@@ -31,11 +31,11 @@ def rows(tokenizer):
 def direct(model, rows, layer):
     """Return the mean of k kᵀ, row by row without padding, in float64 throughout."""
     model = copy.deepcopy(model).double()
-    sites = module_paths_of(model)
+    paths = module_paths_of(model)
     total, count = 0, 0
     for row in rows:
         seen = []
-        handle = model.get_submodule(sites.down(layer)).register_forward_pre_hook(
+        handle = model.get_submodule(paths.down(layer)).register_forward_pre_hook(
             lambda _, inputs, seen=seen: seen.append(as_rows(inputs[0], 1)[0])
         )
         with torch.no_grad():
@@ -111,17 +111,17 @@ def test_what_is_known_is_not_computed_again(models, rows, tmp_path, monkeypatch
 
 def test_the_key_tells_model_layer_and_text(models, rows):
     model = copy.deepcopy(models("gpt2"))
-    sites = module_paths_of(model)
-    key = moment_key(model, rows, 0, sites)
-    assert key == moment_key(copy.deepcopy(model), list(rows), 0, sites)
-    assert key != moment_key(model, rows, 1, sites)
-    assert key != moment_key(model, rows[:-1], 0, sites)
-    before = [moment_key(model, rows, layer, sites) for layer in (0, 1)]
+    paths = module_paths_of(model)
+    key = moment_key(model, rows, 0, paths)
+    assert key == moment_key(copy.deepcopy(model), list(rows), 0, paths)
+    assert key != moment_key(model, rows, 1, paths)
+    assert key != moment_key(model, rows[:-1], 0, paths)
+    before = [moment_key(model, rows, layer, paths) for layer in (0, 1)]
     with torch.no_grad():
-        model.get_submodule(sites.down(0)).weight[0, 0] += 1
+        model.get_submodule(paths.down(0)).weight[0, 0] += 1
     # the keys of layer 0 come before what was changed; those of layer 1 behind it
-    assert moment_key(model, rows, 0, sites) == before[0]
-    assert moment_key(model, rows, 1, sites) != before[1]
+    assert moment_key(model, rows, 0, paths) == before[0]
+    assert moment_key(model, rows, 1, paths) != before[1]
 
 
 def test_a_damaged_file_is_told(models, rows, tmp_path):
@@ -179,8 +179,8 @@ def test_a_missing_package_names_the_extra(monkeypatch):
 def test_a_model_writes_its_own_text_and_the_random_state_stays(family, models, tokenizer):
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    texts = own_texts(models(family), tokenizer, length=6, seed=1, rows=4)
+    texts = generated_texts(models(family), tokenizer, length=6, seed=1, rows=4)
     first = [next(texts) for _ in range(5)]
     assert torch.equal(torch.get_rng_state(), before)
-    again = own_texts(models(family), tokenizer, length=6, seed=1, rows=4)
+    again = generated_texts(models(family), tokenizer, length=6, seed=1, rows=4)
     assert first == [next(again) for _ in range(5)] and len(set(first)) > 1

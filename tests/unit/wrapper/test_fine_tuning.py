@@ -12,7 +12,7 @@ from errata import Fact
 from errata.editing.changes import applied
 from errata.editors.ft import ConstrainedFineTuning, FineTuning
 from errata.editors.lora import Lora, _adapted
-from errata.editors.shared.config import Tuning, tuning_for
+from errata.editors.shared.config import FineTuneConfig, config_for
 from errata.editors.shared.examples import NO_TARGET, Example, examples_of, padded
 from errata.editors.shared.fine_tuning import train
 from errata.module_paths import matrix, module_paths_of, stored
@@ -65,12 +65,12 @@ def test_an_example_is_what_asking_gives_and_generation_has_to_produce(tokenizer
 @pytest.mark.parametrize("bound", [0.01, 0.3])
 def test_no_entry_moves_beyond_the_bound(bound, tokenizer):
     model = build_model("gpt2")
-    training = {"epochs": 10, "rate": 0.1}
+    training = {"epochs": 10, "learning_rate": 0.1}
     (free,) = FineTuning(**training).plan(model, tokenizer, [SHORT, LONG])
     before = model.get_parameter(free.name).detach().clone()
     allowed = bound * float(before.square().mean().sqrt())
     assert float(free.delta.abs().max()) > allowed
-    editor = ConstrainedFineTuning(bound=bound, **training)
+    editor = ConstrainedFineTuning(max_relative_change=bound, **training)
     (held,) = editor.plan(model, tokenizer, [SHORT, LONG])
     assert float(held.delta.abs().max()) == pytest.approx(allowed)
     with applied(model, [held]):
@@ -83,7 +83,7 @@ def test_no_entry_moves_beyond_the_bound(bound, tokenizer):
 def test_adapters_with_b_zero_are_the_base(family, tokenizer):
     model = build_model(family)
     untrained = Lora(epochs=0).plan(model, tokenizer, [SHORT])
-    trained = Lora(epochs=1, rate=0.1).plan(model, tokenizer, [SHORT])
+    trained = Lora(epochs=1, learning_rate=0.1).plan(model, tokenizer, [SHORT])
     batch = padded(model, examples_of(model, tokenizer, [SHORT]))
     with torch.no_grad():
         plain = model(**batch.inputs).logits
@@ -96,10 +96,10 @@ def test_adapters_with_b_zero_are_the_base(family, tokenizer):
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
 def test_merged_adapters_are_the_adapters(family, tokenizer):
     model = build_model(family)
-    sites = module_paths_of(model)
-    settings = Tuning(rank=4, alpha=6.0)
-    adapted = _adapted(model, [sites.down(1)], settings)
-    layer = adapted.get_submodule(sites.down(1))
+    paths = module_paths_of(model)
+    settings = FineTuneConfig(rank=4, alpha=6.0)
+    adapted = _adapted(model, [paths.down(1)], settings)
+    layer = adapted.get_submodule(paths.down(1))
     a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
     assert float(b.detach().abs().max()) == 0.0
     assert a.shape[0] == b.shape[1] == 4
@@ -107,16 +107,16 @@ def test_merged_adapters_are_the_adapters(family, tokenizer):
         b.normal_(generator=torch.Generator().manual_seed(0))
         inputs = tokenizer(SHORT.question, return_tensors="pt")
         unmerged = adapted(**inputs).logits
-        own = model.get_submodule(sites.down(1))
+        own = model.get_submodule(paths.down(1))
         merged = matrix(own) + 6.0 / 4 * (b @ a)
-        weights = {sites.down_weight(1): stored(own, merged)}
+        weights = {paths.down_weight(1): stored(own, merged)}
         by_hand = functional_call(model, weights, kwargs=dict(inputs)).logits
         assert torch.allclose(unmerged, by_hand, atol=1e-4)
         assert not torch.allclose(unmerged, model(**inputs).logits, atol=1e-2)
 
 
 def test_rank_of_the_update_is_that_of_the_adapters(tokenizer):
-    (change,) = Lora(depths=(1.0,), rank=2, epochs=3).plan(
+    (change,) = Lora(layer_fractions=(1.0,), rank=2, epochs=3).plan(
         build_model("llama"), tokenizer, [SHORT, LONG]
     )
     assert int(torch.linalg.matrix_rank(change.delta.double(), rtol=1e-5)) == 2
@@ -131,7 +131,7 @@ def test_training_stops_when_all_is_learned_and_passes_over_what_is():
         seen.append([example.prompt[0] for example in chunk])
         return torch.stack([(weight[e.prompt[0]] - 1).abs() for e in chunk])
 
-    settings = Tuning(epochs=200, batch=1, rate=0.05, enough=0.1)
+    settings = FineTuneConfig(epochs=200, batch_size=1, learning_rate=0.05, target_loss=0.1)
     worst = train([weight], examples, losses, settings)
     assert worst < 0.1
     assert 10 < len(seen) < 100
@@ -140,14 +140,14 @@ def test_training_stops_when_all_is_learned_and_passes_over_what_is():
 
 
 def test_settings_fit_models_of_any_depth(tokenizer):
-    sites = module_paths_of(build_model("gpt2"))
-    assert Tuning(depths=(0.0, 0.4, 1.0)).layers(sites) == (0, 1)
-    assert tuning_for("ft", build_model("gpt2"), {"epochs": 3}).epochs == 3
+    paths = module_paths_of(build_model("gpt2"))
+    assert FineTuneConfig(layer_fractions=(0.0, 0.4, 1.0)).layers(paths) == (0, 1)
+    assert config_for("ft", build_model("gpt2"), {"epochs": 3}).epochs == 3
 
 
 def test_bf16_is_trained_with_the_weights_that_will_be_written(tokenizer):
     model = copy.deepcopy(build_model("llama")).to(torch.bfloat16)
-    editor = FineTuning(epochs=40, rate=0.02)
+    editor = FineTuning(epochs=40, learning_rate=0.02)
     (change,) = editor.plan(model, tokenizer, [SHORT])
     assert change.delta.dtype == torch.float32
     batch = padded(model, examples_of(model, tokenizer, [SHORT]))

@@ -14,10 +14,10 @@ from errata.cache.errors import EditError, MissingExtra
 from errata.cache.records import PatchTests
 from errata.cli import app
 from errata.editors import rome
-from errata.editors.locate import Case, Located, Trial, answer_of, cases_of, plot, trials
+from errata.editors.locate import Case, LocateResult, Trial, answer_of, cases_of, plot, trials
 from errata.editors.shared.prompts import Target, batch_of
-from errata.editors.shared.rome_config import RomeSettings
-from errata.editors.shared.tracing import Traced, trace
+from errata.editors.shared.rome_config import RomeConfig
+from errata.editors.shared.tracing import CausalTrace, trace
 from errata.module_paths import hidden_of, module_paths_of, with_hidden
 from tests.conftest import corpus
 
@@ -30,7 +30,7 @@ FACT = Fact(
         ("Tell me what a zebra eats in Kazakhstan.",), ("What is the capital of Norway?",)
     ),
 )
-QUICK = RomeSettings(layer=0, steps=8, clamp=30.0, contexts=(), hopeless=99.0)
+QUICK = RomeConfig(layer=0, steps=8, clamp_norm_factor=30.0, contexts=(), max_loss=99.0)
 
 
 def probability(model, tokenizer, target):
@@ -58,7 +58,7 @@ def test_tracing_tells_what_noise_takes_away_and_what_brings_it_back(family, mod
 
 
 def test_tracing_puts_back_what_a_computation_by_hand_puts_back(models, tokenizer):
-    model, sites = models("llama"), module_paths_of(models("llama"))
+    model, paths = models("llama"), module_paths_of(models("llama"))
     target = Target(QUESTION, "Kazakhstan", "Oslo")
     noise, found = 2.0, trace(models("llama"), tokenizer, [target], samples=1, noise=2.0, seed=4)
     batch = batch_of(model, tokenizer, [target])
@@ -80,7 +80,7 @@ def test_tracing_puts_back_what_a_computation_by_hand_puts_back(models, tokenize
 
         mask = batch.inputs["attention_mask"]
         plain = model(inputs_embeds=noisy, attention_mask=mask).logits
-        handle = model.get_submodule(sites.block(0)).register_forward_hook(back)
+        handle = model.get_submodule(paths.block(0)).register_forward_hook(back)
         restored = model(inputs_embeds=noisy, attention_mask=mask).logits
         handle.remove()
     assert found.corrupted == pytest.approx(float((-batch.nll(plain)).exp()), rel=1e-3)
@@ -103,9 +103,7 @@ def test_trial_edits_at_every_layer_leave_the_model_as_it_was(models, tokenizer)
     model = copy.deepcopy(models("qwen2"))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     case = Case(FACT, "Paris France", (("What is the capital of Norway?", "Lima"),))
-    made = list(
-        trials(model, tokenizer, [case], settings=QUICK, text=corpus(), clamps=(0.001, 30.0))
-    )
+    made = list(trials(model, tokenizer, [case], config=QUICK, text=corpus(), clamps=(0.001, 30.0)))
     assert [(trial.layer, trial.clamp) for trial in made] == [
         (0, 0.001), (0, 30.0), (1, 0.001), (1, 30.0)
     ]  # fmt: skip
@@ -116,7 +114,7 @@ def test_trial_edits_at_every_layer_leave_the_model_as_it_was(models, tokenizer)
 
 def located():
     rows = [Trial(0, 4.0, 1.0, 1.0, 0.5, None, 2), Trial(1, 4.0, 0.5, 1.0, 0.8, None, 2)]
-    return Located(Traced(0.9, 0.1, (0.5, 0.2), (0.3, 0.1), (0.1, 0.9)), tuple(rows))
+    return LocateResult(CausalTrace(0.9, 0.1, (0.5, 0.2), (0.3, 0.1), (0.1, 0.9)), tuple(rows))
 
 
 def test_the_best_has_the_highest_score():
@@ -149,7 +147,7 @@ PATCHES = """\
 
 def test_on_the_command_line(models, tokenizer, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(rome, "settings_for", lambda *_: QUICK)
+    monkeypatch.setattr(rome, "config_for", lambda *_: QUICK)
     models("gpt2").save_pretrained("base")
     tokenizer.save_pretrained("base")
     (tmp_path / "patches").mkdir()

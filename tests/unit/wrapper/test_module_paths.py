@@ -47,11 +47,11 @@ def run(model, watched):
 @pytest.mark.parametrize("family", [*FAMILIES, *MORE_FAMILIES])
 def test_sites_are_what_they_say(family, part):
     model = build_model(family)
-    sites = module_paths_of(model, part)
-    assert sites.layers == 2
-    assert sites.block(-1) == sites.block(1) != sites.block(0)
-    name = sites.down(1)
-    seen = run(model, [name, sites.block(1), sites.up(1), sites.norm, sites.head])
+    paths = module_paths_of(model, part)
+    assert paths.layers == 2
+    assert paths.block(-1) == paths.block(1) != paths.block(0)
+    name = paths.down(1)
+    seen = run(model, [name, paths.block(1), paths.up(1), paths.norm, paths.head])
     down = model.get_submodule(name)
     keys, values = seen[name]
     # the matrix is W of v = W k + b, whatever the module's class
@@ -61,19 +61,19 @@ def test_sites_are_what_they_say(family, part):
     assert matrix(down).shape[0] == WIDTH
     assert matrix(down).data_ptr() == down.weight.data_ptr()
     assert torch.equal(stored(down, matrix(down)), down.weight)
-    assert model.get_parameter(sites.down_weight(1)) is down.weight
+    assert model.get_parameter(paths.down_weight(1)) is down.weight
     assert as_rows(keys, ROWS).shape[:2] == (ROWS, TOKENS)
-    assert (keys.dim() == 2) == sites.flattened
-    hidden = hidden_of(seen[sites.block(1)][1])
+    assert (keys.dim() == 2) == paths.flattened
+    hidden = hidden_of(seen[paths.block(1)][1])
     assert hidden.shape == (ROWS, TOKENS, WIDTH)
-    assert hidden_of(with_hidden(seen[sites.block(1)][1], hidden + 1)).equal(hidden + 1)
-    assert seen[sites.up(1)][0].shape[-1] == WIDTH
-    assert seen[sites.norm][1].shape == (ROWS, TOKENS, WIDTH)
+    assert hidden_of(with_hidden(seen[paths.block(1)][1], hidden + 1)).equal(hidden + 1)
+    assert seen[paths.up(1)][0].shape[-1] == WIDTH
+    assert seen[paths.norm][1].shape == (ROWS, TOKENS, WIDTH)
     # between the last block and the head there is the norm, and nothing else
     if part == "answer" and family != "t5":
-        assert torch.equal(hidden, seen[sites.norm][0])
-        assert torch.equal(seen[sites.norm][1], seen[sites.head][0])
-    gate = sites.gate(1)
+        assert torch.equal(hidden, seen[paths.norm][0])
+        assert torch.equal(seen[paths.norm][1], seen[paths.head][0])
+    gate = paths.gate(1)
     assert (gate is not None) == (family in ("llama", "qwen2", "qwen3", "mistral", "gemma2"))
 
 
@@ -90,9 +90,9 @@ def test_a_gated_t5_has_a_gate():
         vocab_size=16, d_model=8, d_kv=4, d_ff=16, num_layers=1, num_heads=2,
         feed_forward_proj="gated-gelu",
     )  # fmt: skip
-    sites = module_paths_of(hf.T5ForConditionalGeneration(config), "answer")
-    assert sites.gate(0) == "decoder.block.0.layer.2.DenseReluDense.wi_0"
-    assert sites.up(0) == "decoder.block.0.layer.2.DenseReluDense.wi_1"
+    paths = module_paths_of(hf.T5ForConditionalGeneration(config), "answer")
+    assert paths.gate(0) == "decoder.block.0.layer.2.DenseReluDense.wi_0"
+    assert paths.up(0) == "decoder.block.0.layer.2.DenseReluDense.wi_1"
 
 
 def test_a_model_that_is_not_known_says_how_to_add_it():
@@ -101,12 +101,12 @@ def test_a_model_that_is_not_known_says_how_to_add_it():
     with pytest.raises(ModelError, match=r"found 'novelty' \(LlamaForCausalLM\).*_LAYOUTS"):
         module_paths_of(model)
     own = ModulePaths("model.layers.{}", "mlp.down_proj", "mlp.up_proj", "model.norm")
-    assert module_paths_of(model, sites=own).down(0) == "model.layers.0.mlp.down_proj"
+    assert module_paths_of(model, override=own).down(0) == "model.layers.0.mlp.down_proj"
 
 
 def test_names_that_are_not_there_are_told():
     own = ModulePaths("model.layers.{}", "mlp.wrong", "mlp.up_proj", "model.norm")
     with pytest.raises(ModelError, match=r"'model.layers.0.mlp.wrong'.*'llama'"):
-        module_paths_of(build_model("llama"), sites=own)
+        module_paths_of(build_model("llama"), override=own)
     with pytest.raises(ModelError, match="layer from 0 to 1, found 2"):
         module_paths_of(build_model("llama")).block(2)

@@ -18,7 +18,7 @@ from errata.editors import rome
 from errata.editors.rome import Rome, fact_batch, insertion, key_and_gap
 from errata.editors.shared.key_value import find_delta, read
 from errata.editors.shared.prompts import Target, batch_of
-from errata.editors.shared.rome_config import RomeSettings
+from errata.editors.shared.rome_config import RomeConfig
 from errata.module_paths import as_rows, is_conv1d, matrix, module_paths_of
 from tests.conftest import corpus
 
@@ -29,8 +29,8 @@ QUICK = {
     "steps": 12,
     "text": corpus(),
     "layer": 0,
-    "clamp": 30.0,
-    "hopeless": float("inf"),
+    "clamp_norm_factor": 30.0,
+    "max_loss": float("inf"),
 }
 
 
@@ -80,7 +80,7 @@ def test_the_update_is_that_of_the_constrained_least_squares():
 
 
 def contexts(editor, model, tokenizer):
-    return editor._contexts(model, tokenizer, editor.settings_for(model))
+    return editor._contexts(model, tokenizer, editor.config_for(model))
 
 
 def test_the_edited_layer_maps_the_mean_key_to_the_value(family, models, tokenizer, monkeypatch):
@@ -91,9 +91,9 @@ def test_the_edited_layer_maps_the_mean_key_to_the_value(family, models, tokeniz
     editor = Rome(**QUICK)
     (change,) = editor.plan(model, tokenizer, [FACT])
     ((before, delta, key, gap),) = seen
-    sites = module_paths_of(model)
-    down = model.get_submodule(sites.down(0))
-    assert change.name == sites.down_weight(0) and change.delta.dtype == torch.float64
+    paths = module_paths_of(model)
+    down = model.get_submodule(paths.down(0))
+    assert change.name == paths.down_weight(0) and change.delta.dtype == torch.float64
     assert (family == "gpt2") == is_conv1d(down)
     update = change.delta.T if family == "gpt2" else change.delta
     assert np.linalg.matrix_rank(update.numpy()) == 1
@@ -180,11 +180,11 @@ def test_the_value_is_held_inside_the_clamp(models, tokenizer):
     batch = fact_batch(model, tokenizer, FACT, [""])
     before = read(model, down, batch)
     for clamp in (0.1, 2.0):
-        chosen = RomeSettings(layer=1, clamp=clamp, steps=6)
+        chosen = RomeConfig(layer=1, clamp_norm_factor=clamp, steps=6)
         found = find_delta(model, down, batch, before, chosen)
         bound = clamp * float(before.values[0].norm())
         assert float(found.delta.norm()) <= bound * (1 + 1e-5) and found.steps == 6
-    one = find_delta(model, down, batch, before, RomeSettings(layer=1, steps=1))
+    one = find_delta(model, down, batch, before, RomeConfig(layer=1, steps=1))
     assert not one.delta.any()  # the last evaluation changes nothing
 
 
@@ -193,14 +193,14 @@ def test_the_search_stops_when_the_answer_is_said(models, tokenizer):
     down = model.get_submodule(module_paths_of(model).down(0))
     batch = fact_batch(model, tokenizer, FACT, [""])
     before = read(model, down, batch)
-    start = find_delta(model, down, batch, before, RomeSettings(layer=0, steps=1)).nll
-    chosen = {"layer": 0, "clamp": 30.0, "steps": 50, "decay": 0.0}
-    found = find_delta(model, down, batch, before, RomeSettings(enough=0.95 * start, **chosen))
+    start = find_delta(model, down, batch, before, RomeConfig(layer=0, steps=1)).nll
+    chosen = {"layer": 0, "clamp_norm_factor": 30.0, "steps": 50, "weight_decay": 0.0}
+    found = find_delta(model, down, batch, before, RomeConfig(target_loss=0.95 * start, **chosen))
     assert 1 < found.steps < 50 and found.nll < 0.95 * start
 
 
 def test_an_edit_that_finds_no_value_is_refused_by_name(models, tokenizer):
-    editor = Rome(**{**QUICK, "clamp": 0.01, "steps": 2, "hopeless": 0.5})
+    editor = Rome(**{**QUICK, "clamp_norm_factor": 0.01, "steps": 2, "max_loss": 0.5})
     with pytest.raises(UnsupportedEdit, match="errata locate") as refused:
         editor.plan(models("gpt2"), tokenizer, [FACT])
     assert refused.value.edit_id == FACT.id
@@ -223,13 +223,13 @@ def test_what_is_no_fact_with_a_subject_is_refused(edit, models, tokenizer):
 
 def test_settings_are_those_of_the_model_unless_told_otherwise(models, caplog):
     model = models("gpt2")
-    assert Rome(layer=1, clamp=9).settings_for(model).clamp == 9
+    assert Rome(layer=1, clamp_norm_factor=9).config_for(model).clamp_norm_factor == 9
     assert "errata locate" in caplog.text
     with pytest.raises(EditError, match="clmap"):
         Rome(clmap=9)
     small = {"n_embd": 8, "n_head": 2, "vocab_size": 16, "n_positions": 8}
     large = transformers.GPT2LMHeadModel(transformers.GPT2Config(n_layer=48, **small))
-    assert Rome().settings_for(large).layer == 17
+    assert Rome().config_for(large).layer == 17
 
 
 def test_texts_before_the_prompt_hold_no_line_breaks_and_come_from_the_model(models, tokenizer):

@@ -1,87 +1,103 @@
-"""Settings of the editors that train, as data: few, by editor and model.
+"""Settings of the editors that train.
 
-A model without a line of its own gets the editor's line ``""``. Layers are given as depths, from
-0.0 (the first block) to 1.0 (the last), so that one line fits models of any size.
+Values for each model are rows of ``errata/editors/configs/{ft,ft-l,lora}.yaml``. Layers are given
+as fractions of the depth, from 0.0 (the first block) to 1.0 (the last), so that one row fits models
+of any size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import EditError
-from errata.editors.shared.corpus import is_atlas
+from errata.editing.options import accepts_old_names, current_names
+from errata.generation.model_config import ModelRow, find_model_row, load_model_rows
 from errata.module_paths import ModulePaths
 
 if TYPE_CHECKING:
     from errata.generation.base_model import GenerativeModel
 
+CONFIGS = Path(__file__).parents[1] / "configs"
 
+RENAMED = {
+    "depths": "layer_fractions", "batch": "batch_size", "rate": "learning_rate",
+    "enough": "target_loss", "bound": "max_relative_change",
+}  # fmt: skip
+"""Settings by their names of version 0.1."""
+
+
+@accepts_old_names(RENAMED)
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tuning:
+class FineTuneConfig:
     """How an editor trains.
 
-    :param depths: which blocks' down-projections, each 0.0 to 1.0.
-    :param epochs: at most so many rounds over all edits.
-    :param batch: edits in one step.
-    :param rate: of Adam.
-    :param enough: mean loss of an edit, in nats a token, below which it counts as learned; batches
-        of learned edits are passed over, and training ends when a round finds no others.
-    :param bound: FT-L: no entry moves by more than this many times the weight's root mean square;
-        None sets no bound.
+    :param layer_fractions: the blocks whose down-projections are trained, each 0.0 to 1.0.
+    :param epochs: maximum number of passes over all edits.
+    :param batch_size: edits in one step.
+    :param learning_rate: of Adam.
+    :param target_loss: mean loss of an edit, in nats a token, below which it counts as learned;
+        batches of learned edits are skipped, and training ends after a pass without any other.
+    :param max_relative_change: FT-L: bound on the change of an entry, relative to the weight's root
+        mean square; None sets no bound.
     :param rank: LoRA: rank of the adapters.
     :param alpha: LoRA: the adapters' output is scaled by alpha / rank.
-    :param seed: of the order of the edits, and of LoRA's first values.
+    :param seed: of the order of the edits, and of LoRA's initial values.
     """
 
-    depths: tuple[float, ...] = (0.7,)
+    layer_fractions: tuple[float, ...] = (0.7,)
     epochs: int = 60
-    batch: int = 16
-    rate: float = 1e-3
-    enough: float = 0.05
-    bound: float | None = None
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    target_loss: float = 0.05
+    max_relative_change: float | None = None
     rank: int = 8
     alpha: float = 16.0
     seed: int = 0
 
-    def layers(self, sites: ModulePaths) -> tuple[int, ...]:
+    def layers(self, paths: ModulePaths) -> tuple[int, ...]:
         """Return the layers, ascending.
 
-        :param sites: of the model.
+        :param paths: of the model.
         """
-        return tuple(sorted({round(depth * (sites.layers - 1)) for depth in self.depths}))
+        return tuple(sorted({round(part * (paths.layers - 1)) for part in self.layer_fractions}))
 
 
-_TABLE: dict[str, dict[str, Tuning]] = {
-    "ft": {"": Tuning(), "atlas": Tuning(depths=(0.0,))},
-    "ft-l": {"": Tuning(bound=0.4), "atlas": Tuning(depths=(0.0,), bound=0.4)},
-    "lora": {"": Tuning(depths=(0.5, 0.7, 0.9), rate=5e-3)},
-}
-"""By editor, then by ``config.model_type`` (``atlas`` for atlas). Those of atlas were chosen on
-40 edits of tune subjects with ``benchmarks/weight_editors.py --split tune``, by the harmonic mean
-S: its first layer generalises (PS 91, NS 85), those at 0.2 and 0.4 keep to the very words edited
-(PS 49 and 60, NS 98 and 95)."""
+_FIELDS = frozenset(field.name for field in fields(FineTuneConfig))
 
 
-def tuning_for(editor: str, model: GenerativeModel, changes: Mapping[str, Any]) -> Tuning:
+def config_for(editor: str, model: GenerativeModel, options: Mapping[str, Any]) -> FineTuneConfig:
     """Return the settings of an editor for a model.
 
     :param editor: its name.
     :param model: the model.
-    :param changes: single settings that the caller chose.
+    :param options: settings that the caller chose.
     """
-    lines = _TABLE[editor]
-    kind = "atlas" if is_atlas(model) else str(model.config.model_type)
-    return replace(lines.get(kind, lines[""]), **changes)
+    row = row_for(editor, model, _FIELDS)
+    return replace(FineTuneConfig(**row.settings), **options)
 
 
-def check_changes(editor: str, changes: Mapping[str, Any]) -> None:
-    """Raise unless every setting exists.
+def row_for(editor: str, model: GenerativeModel, known: frozenset[str]) -> ModelRow:
+    """Return the row of an editor's file of settings for a model.
 
-    :raises EditError: names the settings there are.
+    :param editor: its name.
+    :param model: the model.
+    :param known: the settings there are.
     """
-    known = [field.name for field in fields(Tuning)]
-    wrong = sorted(set(changes) - set(known))
+    return find_model_row(model, load_model_rows(CONFIGS / f"{editor}.yaml", known))
+
+
+def checked_options(editor: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an editor's options under their present names.
+
+    :param editor: its name.
+    :param options: by name; a name of version 0.1 warns.
+    :raises EditError: an option does not exist; names those that do.
+    """
+    found = current_names(options, {**RENAMED, "sites": "module_paths"})
+    wrong = sorted(set(found) - _FIELDS - {"module_paths"})
     if wrong:
-        raise EditError(f"{editor}: expected settings among {known}, found {wrong}")
+        raise EditError(f"{editor}: expected settings among {sorted(_FIELDS)}, found {wrong}")
+    return found

@@ -1,4 +1,4 @@
-"""Running text for the statistics of a model: from files, an iterable, a data set, or the model."""
+"""Text for the statistics of a model: from files, a data set, the facts table, or the model."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import EditError, MissingExtra
+from errata.facts.corpus import Corpus
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -22,7 +23,7 @@ _ROWS = 32
 def text_files(paths: Iterable[str | Path]) -> Iterator[str]:
     """Yield the paragraphs of UTF-8 text files, as they are needed.
 
-    :param paths: files; paragraphs are parted by empty lines.
+    :param paths: files; paragraphs are separated by empty lines.
     :raises EditError: a file cannot be read.
     """
     for path in paths:
@@ -39,7 +40,7 @@ def text_files(paths: Iterable[str | Path]) -> Iterator[str]:
 
 
 def dataset_texts(name: str, field: str = "text") -> Iterator[str]:
-    """Yield the texts of a data set of the hub, streamed (the one source that needs a network).
+    """Yield the texts of a data set of the hub, streamed; needs a network.
 
     :param name: ``name``, ``name:configuration`` or ``name:configuration:split``.
     :param field: the column that holds the text.
@@ -53,40 +54,33 @@ def dataset_texts(name: str, field: str = "text") -> Iterator[str]:
             "expected the package `datasets` for text from a data set, found none; "
             "install errata[datasets], or give text files"
         ) from error
-    title, _, rest = name.partition(":")
-    configuration, _, split = rest.partition(":")
+    path, _, variant = name.partition(":")
+    configuration, _, split = variant.partition(":")
     try:
-        rows: Any = load_dataset(title, configuration or None, split=split or "train",
+        rows: Any = load_dataset(path, configuration or None, split=split or "train",
                                  streaming=True)  # fmt: skip
         for row in rows:
             if row[field].strip():
                 yield row[field]
-    except Exception as error:  # hubs, formats and columns fail in ways of their own
+    except Exception as error:  # hub, format and column errors have no common class
         raise EditError(
             f"expected a data set with a column {field!r} at {name!r}, found: {error}; "
             "write name:configuration:split, or give text files"
         ) from error
 
 
-def atlas_texts(seed: int = 0) -> Iterator[str]:
-    """Yield the rows that atlas was trained on, epoch after epoch, as fresh draws."""
-    from errata.facts.corpus import Corpus
+def facts_texts(seed: int = 0) -> Iterator[str]:
+    """Yield the training rows of atlas, drawn afresh from the facts table epoch after epoch.
 
+    :param seed: of the draws.
+    """
     corpus = Corpus(seed)
     for number in itertools.count():
         for row in corpus.epoch(number):
             yield row.text
 
 
-def is_atlas(model: GenerativeModel) -> bool:
-    """Tell whether a model is the shipped atlas, loaded from where it lies."""
-    from errata.models.atlas import WEIGHTS
-
-    name = getattr(model, "name_or_path", "") or ""
-    return bool(name) and Path(name) == WEIGHTS
-
-
-def own_texts(
+def generated_texts(
     model: GenerativeModel,
     tokenizer: PreTrainedTokenizerBase,
     *,
@@ -95,15 +89,15 @@ def own_texts(
     top_k: int | None = None,
     rows: int = _ROWS,
 ) -> Iterator[str]:
-    """Yield texts that the model itself writes, from its start token on.
+    """Yield texts sampled from the model, beginning with its start token.
 
-    The caller's random state is what it was whenever a text has been yielded.
+    The caller's random state is untouched.
 
-    :param model: the model; of an encoder-decoder, what its decoder writes about nothing.
-    :param length: tokens of each text; none ends before.
+    :param model: the model; of an encoder-decoder, its decoder, with an empty prompt.
+    :param length: tokens of each text.
     :param seed: of the sampling.
-    :param top_k: sample among this many tokens; None samples from the whole distribution.
-    :param rows: texts written at once.
+    :param top_k: None samples from the whole distribution.
+    :param rows: texts in a batch.
     """
     import torch
 
@@ -128,9 +122,9 @@ def own_texts(
 
 
 def _start_token(model: GenerativeModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Return what a text begins with: the start token, the end token, or the first of all."""
-    told = getattr(model.config, "bos_token_id", None)
-    for found in (tokenizer.bos_token_id, told, tokenizer.eos_token_id):
+    """Return the first of start token and end token that is defined, or token 0."""
+    configured = getattr(model.config, "bos_token_id", None)
+    for found in (tokenizer.bos_token_id, configured, tokenizer.eos_token_id):
         if isinstance(found, int):
             return found
     return 0
@@ -139,12 +133,12 @@ def _start_token(model: GenerativeModel, tokenizer: PreTrainedTokenizerBase) -> 
 def token_rows(
     tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], *, tokens: int, width: int
 ) -> list[list[int]]:
-    """Return the first rows of a text, so many that they hold at least that many tokens.
+    """Return the first rows of a text that hold at least a number of tokens.
 
     :param tokenizer: the model's; each text is encoded as a prompt would be.
-    :param texts: running text; read no further than needed.
+    :param texts: read no further than needed.
     :param tokens: tokens in all.
-    :param width: longest row; a longer text becomes several.
+    :param width: longest row; a longer text is split.
     :raises EditError: there is no text.
     """
     rows: list[list[int]] = []
@@ -157,5 +151,5 @@ def token_rows(
         if count >= tokens:
             break
     if not rows:
-        raise EditError("expected running text for the statistics, found none; give more text")
+        raise EditError("expected text for the statistics, found none; give more text")
     return rows

@@ -1,12 +1,12 @@
-"""Second moments of the keys: C = E[k kᵀ], what editors mean by "as little as possible".
+"""Uncentred covariance of the keys, C = E[k kᵀ]: the metric in which edits are kept small.
 
-The keys of a layer are the inputs of its down-projection (:mod:`errata.module_paths`) over all tokens of
-running text, start tokens included, padding not; the mean is not centred (Meng et al. 2022, ROME,
-equation 2 and appendix). Sums are taken in float64.
+The keys of a layer are the inputs of its down-projection (:mod:`errata.module_paths`) over all
+tokens of a corpus, start tokens included, padding excluded (Meng et al. 2022, ROME, equation 2 and
+appendix). Sums are taken in float64.
 
-A matrix is known by a digest of all it depends on: the weights up to the layer's up-projection,
-the layer, and the very tokens read. So a matrix of another checkpoint, tokenizer or text is never
-used by mistake, and one stays valid while the layer's own down-projection is being edited.
+A matrix is stored under a digest of everything it depends on: the weights up to the layer's
+up-projection, the layer, and the tokens read. A matrix of another checkpoint, tokenizer or text is
+never used by mistake, and a matrix stays valid while the layer's down-projection is edited.
 """
 
 from __future__ import annotations
@@ -42,10 +42,9 @@ class SecondMoment:
     """The mean of k kᵀ of one layer.
 
     :param matrix: float64 [d_mlp, d_mlp], on the CPU, symmetric.
-    :param tokens: how many keys it is the mean of.
+    :param tokens: number of keys.
     :param key: digest of model, layer and tokens.
-    :param seconds: wall time of the pass that it comes from, other layers' included; None if it is
-        not known.
+    :param seconds: wall time of the pass over the corpus, other layers included; None if unknown.
     """
 
     matrix: torch.Tensor
@@ -54,7 +53,7 @@ class SecondMoment:
     seconds: float | None = None
 
     def regularised(self, ridge: float = 1e-6) -> torch.Tensor:
-        """Return C + ridge · (tr C / d_mlp) · I, which can be solved with whatever was read.
+        """Return C + ridge · (tr C / d_mlp) · I, which is positive definite.
 
         :param ridge: relative to the mean of the diagonal.
         """
@@ -70,81 +69,81 @@ def second_moments(
     rows: Sequence[Sequence[int]],
     layers: Sequence[int],
     *,
-    sites: ModulePaths | None = None,
+    module_paths: ModulePaths | None = None,
     folder: str | Path | None = None,
     progress: bool = False,
     save_every: float = SECONDS_BETWEEN_SAVES,
 ) -> list[SecondMoment]:
-    """Return the second moments of some layers, computed in one pass if they are not known yet.
+    """Return the second moments of some layers, computed in one pass unless stored.
 
-    With a folder, finished matrices are kept there, and a run that was interrupted goes on where
-    it last saved, to the very same result. Without one, the last few are kept in memory.
+    With a folder, finished matrices are stored there, and an interrupted pass resumes from its last
+    save, with the same result bit for bit. Without one, the last few are kept in memory.
 
     :param model: the model, with no edits below these layers.
-    :param rows: ids of running text, see :func:`errata.editors.shared.corpus.token_rows`.
+    :param rows: ids of the corpus, see :func:`errata.editors.shared.corpus.token_rows`.
     :param layers: from 0.
-    :param sites: for a model that is not in the table of :mod:`errata.module_paths`.
-    :param folder: where matrices are kept; made if needed.
+    :param module_paths: for a model that is not in the table of :mod:`errata.module_paths`.
+    :param folder: where matrices are stored; created if needed.
     :param progress: show a progress bar on stderr.
-    :param save_every: seconds between saves of an unfinished run.
+    :param save_every: seconds between saves of an unfinished pass.
     :return: one for each layer, in that order.
     :raises StoreError: a file in the folder is damaged.
     """
-    where = module_paths_of(model, sites=sites)
-    keys = {layer: moment_key(model, rows, layer, where) for layer in dict.fromkeys(layers)}
+    paths = module_paths_of(model, override=module_paths)
+    keys = {layer: moment_key(model, rows, layer, paths) for layer in dict.fromkeys(layers)}
     place = None if folder is None else Path(folder)
-    found = {layer: _known(key, place) for layer, key in keys.items()}
+    found = {layer: _stored(key, place) for layer, key in keys.items()}
     missing = [layer for layer, moment in found.items() if moment is None]
     if missing:
-        run = _Run(model, rows, where, {layer: keys[layer] for layer in missing}, place)
+        run = _Pass(model, rows, paths, {layer: keys[layer] for layer in missing}, place)
         found.update(run.finish(progress, save_every))
     return [moment for layer in layers if (moment := found[layer]) is not None]
 
 
 def moment_key(
-    model: GenerativeModel, rows: Sequence[Sequence[int]], layer: int, sites: ModulePaths
+    model: GenerativeModel, rows: Sequence[Sequence[int]], layer: int, paths: ModulePaths
 ) -> str:
-    """Return the digest of all that a layer's second moment depends on.
+    """Return the digest of everything a layer's second moment depends on.
 
-    :param model: of its weights, those that come before the layer's down-projection.
-    :param rows: ids of running text.
+    :param model: its weights before the layer's down-projection enter the digest.
+    :param rows: ids of the corpus.
     :param layer: from 0.
-    :param sites: where the parts of the model are.
+    :param paths: of its modules.
     """
     import torch
 
-    layer %= sites.layers
+    layer %= paths.layers
     digest = hashlib.sha256(f"{FORMAT}\n{model.config.model_type}\n{layer}\n".encode())
     digest.update(model.config.to_json_string().encode())
-    later = [f"{sites.block(after)}." for after in range(layer + 1, sites.layers)]
-    own = f"{sites.down(layer)}."
+    later = [f"{paths.block(after)}." for after in range(layer + 1, paths.layers)]
+    edited = f"{paths.down(layer)}."
     for name, parameter in model.named_parameters():
-        if name.startswith(own) or any(name.startswith(prefix) for prefix in later):
+        if name.startswith(edited) or any(name.startswith(prefix) for prefix in later):
             continue
         digest.update(f"{name} {parameter.dtype} {tuple(parameter.shape)}\n".encode())
-        plain = parameter.detach().contiguous().reshape(-1).view(torch.uint8)
-        digest.update(plain.cpu().numpy().tobytes())
+        bits = parameter.detach().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(bits.cpu().numpy().tobytes())
     for row in rows:
         digest.update(" ".join(map(str, row)).encode() + b"\n")
     return digest.hexdigest()
 
 
-class _Run:
-    """One pass over the rows for several layers, saved now and then.
+class _Pass:
+    """One pass over the rows for several layers, saved at intervals.
 
-    :param keys: digest of each layer that is missing.
-    :param folder: where to save, None to keep all in memory.
+    :param keys: digests of the layers to compute.
+    :param folder: where to save; None keeps everything in memory.
     """
 
     def __init__(
         self,
         model: GenerativeModel,
         rows: Sequence[Sequence[int]],
-        sites: ModulePaths,
+        paths: ModulePaths,
         keys: dict[int, str],
         folder: Path | None,
     ) -> None:
-        self.model, self.sites, self.keys, self.folder = model, sites, keys, folder
+        self.model, self.paths, self.keys, self.folder = model, paths, keys, folder
         self.batches = _batches(rows)
         whole = hashlib.sha256("".join(keys.values()).encode()).hexdigest()
         self.partial = None if folder is None else folder / f"{whole}.partial.safetensors"
@@ -152,7 +151,7 @@ class _Run:
         self.done, self.seconds = 0, 0.0
 
     def finish(self, progress: bool, save_every: float) -> dict[int, SecondMoment]:
-        """Read what is left, and return the means."""
+        """Read the remaining rows, and return the means."""
         from rich.console import Console
         from rich.progress import Progress
 
@@ -172,7 +171,7 @@ class _Run:
 
     def _add(self, batch: Sequence[Sequence[int]]) -> None:
         """Add the keys of a batch to the sums."""
-        for layer, keys in layer_keys(self.model, batch, list(self.keys), self.sites).items():
+        for layer, keys in layer_keys(self.model, batch, list(self.keys), self.paths).items():
             found = keys.T @ keys
             self.sums[layer] = self.sums[layer] + found if layer in self.sums else found
 
@@ -183,8 +182,12 @@ class _Run:
             means[layer] = SecondMoment(self.sums[layer] / tokens, tokens, key, self.seconds)
             if self.folder is not None:
                 tensors = {"matrix": means[layer].matrix}
-                note = {"layer": str(layer), "tokens": str(tokens), "seconds": str(self.seconds)}
-                _write(_file(self.folder, key), tensors, note)
+                metadata = {
+                    "layer": str(layer),
+                    "tokens": str(tokens),
+                    "seconds": str(self.seconds),
+                }
+                _write(_file(self.folder, key), tensors, metadata)
             _remember(means[layer])
         if self.partial is not None:
             self.partial.unlink(missing_ok=True)
@@ -198,20 +201,20 @@ class _Run:
     def _resume(self) -> None:
         if self.partial is None or not self.partial.exists():
             return
-        tensors, note = _read(self.partial)
-        self.done, self.seconds = int(note["done"]), float(note.get("seconds", 0))
+        tensors, metadata = _read(self.partial)
+        self.done, self.seconds = int(metadata["done"]), float(metadata.get("seconds", 0))
         self.sums = {int(layer): total for layer, total in tensors.items()}
 
 
 def layer_keys(
-    model: GenerativeModel, rows: Sequence[Sequence[int]], layers: Sequence[int], sites: ModulePaths
+    model: GenerativeModel, rows: Sequence[Sequence[int]], layers: Sequence[int], paths: ModulePaths
 ) -> dict[int, torch.Tensor]:
     """Return the keys of some layers at every token of some rows.
 
     :param model: the model; of an encoder-decoder, its encoder reads the rows.
     :param rows: ids.
     :param layers: from 0.
-    :param sites: where the parts of the model are.
+    :param paths: of its modules.
     :return: float64 [tokens in all, d_mlp] of each layer, on the CPU, in the order of the rows.
     """
     import torch
@@ -221,35 +224,35 @@ def layer_keys(
     ids = torch.zeros(mask.shape, dtype=torch.long)
     ids[mask] = torch.tensor([token for row in rows for token in row])
     found: dict[int, torch.Tensor] = {}
-    last = max(layer % sites.layers for layer in layers)
+    last = max(layer % paths.layers for layer in layers)
 
     def keep(layer: int, inputs: tuple[Any, ...]) -> None:
         keys = inputs[0].detach().reshape(len(rows), -1, inputs[0].shape[-1])
         found[layer] = keys.cpu().double()[mask]
-        if layer % sites.layers == last:
-            raise _Enough
+        if layer % paths.layers == last:
+            raise _StopForward
 
-    with _hooked(model, sites, layers, keep), torch.no_grad():
+    with _hooked(model, paths, layers, keep), torch.no_grad():
         stack = model.get_encoder() if model.config.is_encoder_decoder else model
         try:
             stack(input_ids=ids.to(model.device), attention_mask=mask.long().to(model.device))
-        except _Enough:
+        except _StopForward:
             pass
     return found
 
 
-class _Enough(Exception):
-    """Leaves the forward pass behind the last layer that is needed."""
+class _StopForward(Exception):
+    """Ends the forward pass after the last layer that is needed."""
 
 
 @contextmanager
 def _hooked(
-    model: GenerativeModel, sites: ModulePaths, layers: Sequence[int], keep: Any
+    model: GenerativeModel, paths: ModulePaths, layers: Sequence[int], keep: Any
 ) -> Iterator[None]:
     handles = []
     try:
         for layer in layers:
-            down = model.get_submodule(sites.down(layer))
+            down = model.get_submodule(paths.down(layer))
             handles.append(
                 down.register_forward_pre_hook(lambda _, inputs, layer=layer: keep(layer, inputs))
             )
@@ -260,7 +263,7 @@ def _hooked(
 
 
 def _batches(rows: Sequence[Sequence[int]]) -> list[list[Sequence[int]]]:
-    """Return the rows in order, as batches of about as many tokens each, padding counted."""
+    """Return the rows in order, in batches of at most TOKENS_PER_BATCH tokens with padding."""
     batches: list[list[Sequence[int]]] = []
     width = 0
     for row in rows:
@@ -276,16 +279,16 @@ def _batches(rows: Sequence[Sequence[int]]) -> list[list[Sequence[int]]]:
     return batches
 
 
-def _known(key: str, folder: Path | None) -> SecondMoment | None:
+def _stored(key: str, folder: Path | None) -> SecondMoment | None:
     if key in _recent:
         _recent.move_to_end(key)
         if folder is None or _file(folder, key).exists():
             return _recent[key]
     if folder is None or not _file(folder, key).exists():
         return None
-    tensors, note = _read(_file(folder, key))
-    seconds = float(note["seconds"]) if "seconds" in note else None
-    moment = SecondMoment(tensors["matrix"], int(note["tokens"]), key, seconds)
+    tensors, metadata = _read(_file(folder, key))
+    seconds = float(metadata["seconds"]) if "seconds" in metadata else None
+    moment = SecondMoment(tensors["matrix"], int(metadata["tokens"]), key, seconds)
     _remember(moment)
     return moment
 
@@ -300,12 +303,12 @@ def _file(folder: Path, key: str) -> Path:
     return folder / f"{key}.safetensors"
 
 
-def _write(path: Path, tensors: dict[str, torch.Tensor], note: dict[str, str]) -> None:
+def _write(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
     from safetensors.torch import save
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    plain = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, save(plain, {"format": FORMAT, **note}))
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, save(contiguous, {"format": FORMAT, **metadata}))
 
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -313,12 +316,13 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
 
     try:
         with safe_open(path, framework="pt") as file:
-            note = file.metadata() or {}
-            if note.get("format") != FORMAT:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
                 raise StoreError(
-                    f"expected {FORMAT!r} in {path}, found {note.get('format')!r}; delete the file"
+                    f"expected {FORMAT!r} in {path}, found {metadata.get('format')!r}; "
+                    "delete the file"
                 )
-            return {name: file.get_tensor(name) for name in file.keys()}, note
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata
     except StoreError:
         raise
     except Exception as error:  # safetensors' own error class is private

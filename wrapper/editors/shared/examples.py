@@ -1,4 +1,4 @@
-"""Facts as training examples: the prompt as it is asked, the answer as it is to be generated."""
+"""Facts as training examples: prompts and answers as in generation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from errata.generation.base_model import GenerativeModel
 
 NO_TARGET = -100
-"""The label of a position that is not trained on."""
+"""Label of positions that the loss ignores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class Padded:
     """Examples as tensors, padded on the right.
 
     :param inputs: for the model's forward pass.
-    :param labels: at each position, the token its logits are to predict, int64 [rows, tokens];
-        :data:`NO_TARGET` everywhere but in the target.
+    :param labels: for each position, the next token of the target, int64 [rows, tokens];
+        :data:`NO_TARGET` elsewhere.
     """
 
     inputs: dict[str, torch.Tensor]
@@ -53,19 +53,18 @@ class Padded:
         """
         import torch
 
-        told = self.labels != NO_TARGET
+        in_target = self.labels != NO_TARGET
         tokens = torch.nn.functional.cross_entropy(
-            logits[told].float(), self.labels[told], reduction="none"
+            logits[in_target].float(), self.labels[in_target], reduction="none"
         )
-        sums = tokens.new_zeros(len(told)).index_add(0, told.nonzero()[:, 0], tokens)
-        return sums / told.sum(1)
+        sums = tokens.new_zeros(len(in_target)).index_add(0, in_target.nonzero()[:, 0], tokens)
+        return sums / in_target.sum(1)
 
 
 def trainable(edit: Edit) -> bool:
-    """Tell whether an edit is a question with an answer to be learned.
+    """Return whether an edit is a question with an answer to be learned.
 
-    What is to be forgotten is not: training would have to spell the secret's absence out, and
-    only the cache's filter guards a secret in every answer.
+    Facts to be forgotten are not: only the cache's filter removes a secret from every answer.
     """
     return isinstance(edit, Fact) and not edit.forget
 
@@ -75,7 +74,7 @@ def examples_of(
 ) -> list[Example]:
     """Return one example an edit.
 
-    :param model: tells what ends an answer.
+    :param model: defines the tokens that end an answer.
     :param tokenizer: its tokenizer.
     :param edits: facts.
     :raises UnsupportedEdit: an edit is no fact, or one to be forgotten.
@@ -103,7 +102,7 @@ def examples_of(
 def padded(model: GenerativeModel, examples: Sequence[Example]) -> Padded:
     """Return examples as a batch on the model's device.
 
-    The ids of prompt and target are joined, never encoded together: as in generation. An
+    Prompt and target are encoded separately and joined, as in generation. An
     encoder-decoder reads the prompt in its encoder and writes the target in its decoder.
     """
     pad = (*_ids(effective_config(model, {}).pad_token_id), 0)[0]

@@ -1,7 +1,7 @@
 """Training on edits: shuffled epochs over all of them, only the answers' tokens count.
 
-The pipeline that makes plain fine-tuning a strong baseline (LocFT-BF, arXiv:2509.22072): not edit
-by edit until each is learned, but round by round over all, in mini-batches.
+The recipe that makes plain fine-tuning a strong baseline (LocFT-BF, arXiv:2509.22072): epochs over
+all edits in mini-batches, in place of one edit at a time until it is learned.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from errata.editors.shared.config import Tuning
+from errata.editors.shared.config import FineTuneConfig
 from errata.editors.shared.examples import Example
 
 if TYPE_CHECKING:
@@ -24,44 +24,44 @@ def train(
     parameters: Sequence[torch.Tensor],
     examples: Sequence[Example],
     losses: Losses,
-    settings: Tuning,
+    config: FineTuneConfig,
     after_step: Callable[[], None] = lambda: None,
 ) -> float:
-    """Train until every example is learned, or for so many epochs.
+    """Train until every example is learned, at most for the configured epochs.
 
     :param parameters: leaves that need gradients; changed in place.
     :param examples: all edits.
-    :param losses: gives a batch's losses in nats, float [rows], with gradients.
-    :param settings: epochs, batch, rate, enough, seed.
+    :param losses: returns a batch's losses in nats, float [rows], with gradients.
+    :param config: epochs, batch size, learning rate, target loss, seed.
     :param after_step: called after each step of Adam.
-    :return: the largest loss of an example that the last round saw, before its steps.
+    :return: the largest loss of an example in the last epoch, before its steps.
     """
     import torch
 
-    adam = torch.optim.Adam(parameters, lr=settings.rate)
-    order, draw = list(examples), random.Random(settings.seed)
-    worst = float("inf")
-    for _ in range(settings.epochs):
-        draw.shuffle(order)
-        worst = 0.0
-        for start in range(0, len(order), settings.batch):
-            found = losses(order[start : start + settings.batch])
-            largest = float(found.detach().max())
-            worst = max(worst, largest)
-            if largest < settings.enough:
+    adam = torch.optim.Adam(parameters, lr=config.learning_rate)
+    order, rng = list(examples), random.Random(config.seed)
+    largest_loss = float("inf")
+    for _ in range(config.epochs):
+        rng.shuffle(order)
+        largest_loss = 0.0
+        for start in range(0, len(order), config.batch_size):
+            found = losses(order[start : start + config.batch_size])
+            batch_loss = float(found.detach().max())
+            largest_loss = max(largest_loss, batch_loss)
+            if batch_loss < config.target_loss:
                 continue
             adam.zero_grad(set_to_none=True)
             found.mean().backward()
             adam.step()
             after_step()
-        if worst < settings.enough:
+        if largest_loss < config.target_loss:
             break
-    return worst
+    return largest_loss
 
 
 @contextmanager
 def gradients() -> Iterator[None]:
-    """Turn gradients on, whatever the caller turned off (``no_grad``, ``inference_mode``)."""
+    """Enable gradients, also inside the caller's ``no_grad`` or ``inference_mode``."""
     import torch
 
     with torch.inference_mode(False), torch.enable_grad():

@@ -1,7 +1,7 @@
 """Keys and values of a feed-forward layer at the subject, and the value a new fact needs.
 
-What locate-then-edit methods have in common (Meng et al. 2022, ROME, section 3.1): read the key and
-the value at the subject's last token, and find the value that makes the model say the new object.
+Common to locate-then-edit methods (Meng et al. 2022, ROME, section 3.1): read the key and the value
+at the subject's last token, and find the value for which the model says the new object.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from errata.editors.shared.rome_config import RomeSettings
+    from errata.editors.shared.rome_config import RomeConfig
     from errata.generation.base_model import GenerativeModel
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reading:
-    """What a layer reads and writes at one token of each row, and what the model then says.
+class LayerStates:
+    """Key and value of a layer at one token of each row, and the logits.
 
     :param keys: input of the down-projection, [rows, d_mlp], in the model's dtype.
     :param values: its output, [rows, d], in the model's dtype.
-    :param logits: of the model, [rows, tokens, vocabulary].
+    :param logits: [rows, tokens, vocabulary].
     """
 
     keys: torch.Tensor
@@ -37,10 +37,10 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
+class ValueSearch:
     """The outcome of a value's optimisation.
 
-    :param delta: what is added to the value, float32 [d].
+    :param delta: vector added to the value, float32 [d].
     :param nll: of the target with it, mean over prompts and tokens, in nats.
     :param steps: evaluations of the loss.
     """
@@ -50,7 +50,7 @@ class Found:
     steps: int
 
 
-def read(model: GenerativeModel, down: nn.Module, batch: Batch) -> Reading:
+def read(model: GenerativeModel, down: nn.Module, batch: Batch) -> LayerStates:
     """Return keys and values of a layer at the subjects of a batch.
 
     :param model: the model.
@@ -72,22 +72,22 @@ def read(model: GenerativeModel, down: nn.Module, batch: Batch) -> Reading:
             logits = model(**batch.inputs, use_cache=False).logits
     finally:
         handle.remove()
-    return Reading(seen["keys"], seen["values"], logits)
+    return LayerStates(seen["keys"], seen["values"], logits)
 
 
 def find_delta(
     model: GenerativeModel,
     down: nn.Module,
     batch: Batch,
-    before: Reading,
-    settings: RomeSettings,
-) -> Found:
-    """Return what has to be added to the value at the subject for the targets to be said.
+    before: LayerStates,
+    config: RomeConfig,
+) -> ValueSearch:
+    """Return the vector to add to the value at the subject so that the targets follow.
 
     Minimises (ROME, equation 4, in the form of its code)
-    ``mean NLL(targets) + kl · KL(p_δ ‖ p_0) + decay · ‖δ‖ / ‖v₀‖²`` by Adam, ‖δ‖ projected onto
-    ``clamp · ‖v₀‖`` after each step. δ is added in every row; the divergence is read in the last
-    one, at the subject itself.
+    ``mean NLL(targets) + kl_factor · KL(p_δ ‖ p_0) + weight_decay · ‖δ‖ / ‖v₀‖²`` by Adam, ‖δ‖
+    projected onto ``clamp_norm_factor · ‖v₀‖`` after each step. δ is added in every row; the
+    divergence is read in the last one, at the subject itself.
 
     :param model: the model; its parameters are not changed and get no gradients. Gradients are on
         (:func:`errata.editors.shared.fine_tuning.gradients`).
@@ -95,30 +95,33 @@ def find_delta(
     :param batch: prompts with targets; the first is the plain prompt, the last one the essence
         prompt, which has no target.
     :param before: the same batch, read before.
-    :param settings: weights, steps and rate.
+    :param config: weights of the terms, steps and learning rate.
     """
     import torch
 
     norm = before.values[0].float().norm()
-    place = 0 if model.config.is_encoder_decoder else int(batch.positions[-1])
-    essence = before.logits[-1, place].float().log_softmax(-1)
+    position = 0 if model.config.is_encoder_decoder else int(batch.positions[-1])
+    essence = before.logits[-1, position].float().log_softmax(-1)
     delta = torch.zeros_like(before.values[0], dtype=torch.float32, requires_grad=True)
-    optimiser = torch.optim.Adam([delta], lr=settings.rate)
+    optimizer = torch.optim.Adam([delta], lr=config.learning_rate)
     nll, step = torch.zeros(()), 0
     with _adding(down, batch, delta):
-        for step in range(1, settings.steps + 1):
+        for step in range(1, config.steps + 1):
             logits = model(**batch.inputs, use_cache=False).logits
             nll = batch.nll(logits)[:-1].mean()
-            now = logits[-1, place].float().log_softmax(-1)
+            now = logits[-1, position].float().log_softmax(-1)
             divergence = (now.exp() * (now - essence)).sum()
-            loss = nll + settings.kl * divergence + settings.decay * _norm(delta) / norm**2
-            if step == settings.steps or float(loss.detach()) < settings.enough:
+            loss = (
+                nll + config.kl_factor * divergence + config.weight_decay * _norm(delta) / norm**2
+            )
+            if step == config.steps or float(loss.detach()) < config.target_loss:
                 break
             (delta.grad,) = torch.autograd.grad(loss, [delta])
-            optimiser.step()
+            optimizer.step()
             with torch.no_grad():
-                delta.mul_((settings.clamp * norm / delta.norm().clamp(min=1e-12)).clamp(max=1.0))
-    return Found(delta.detach(), float(nll.detach()), step)
+                bound = config.clamp_norm_factor * norm
+                delta.mul_((bound / delta.norm().clamp(min=1e-12)).clamp(max=1.0))
+    return ValueSearch(delta.detach(), float(nll.detach()), step)
 
 
 def _norm(delta: torch.Tensor) -> torch.Tensor:

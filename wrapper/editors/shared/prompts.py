@@ -1,7 +1,7 @@
-"""The prompts a fact is edited by: its question, and where it can be, the same as a statement.
+"""Prompts for editing a fact: its question, and where a form fits, the same as a cloze.
 
-``What is the capital of Palau?`` asks, ``The capital of Palau is`` lets the answer follow (a
-*cloze*). An editor that is shown both makes edits that hold in both.
+``What is the capital of Palau?`` becomes ``The capital of Palau is``. An edit planned on both holds
+for both.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ _CLOZES: tuple[tuple[str, str], ...] = (
     (r"where does (?P<s>.+) live", "{s} lives in"),
     (rf"(?:please )?(?:tell me|name|give) (?P<s>{_OF})", "{s} is"),
 )  # fmt: skip
-"""Forms of questions, without the mark at the end, and the statement each becomes."""
+"""Patterns of questions, without the final mark, and the statement for each."""
 
 _CHINESE = re.compile(r"(?P<s>.+是)(?:什么|谁|哪里|哪儿|多少)[？?]?")
 
 
 def cloze_of(question: str) -> str | None:
-    """Return a statement up to where the answer would follow, None where no form fits.
+    """Return the statement whose next words are the answer, None where no pattern fits.
 
     :param question: such as ``Who wrote Hamlet?``.
     :return: such as ``Hamlet was written by``.
@@ -64,16 +64,16 @@ def cloze_of(question: str) -> str | None:
         if match:
             parts = match.groupdict()
             parts["v"] = _DONE_BY.get((parts.get("v") or "").lower(), parts.get("v"))
-            said = statement.format(**parts)
-            return said[:1].upper() + said[1:]
+            cloze = statement.format(**parts)
+            return cloze[:1].upper() + cloze[1:]
     return None
 
 
 def forms_of(question: str, subject: str) -> tuple[str, ...]:
-    """Return the forms of a fact's prompt: the question itself first.
+    """Return the forms of a fact's prompt, the question first.
 
     :param question: the fact's question.
-    :param subject: what every form must hold.
+    :param subject: must occur in every form.
     """
     cloze = cloze_of(question)
     usable = cloze is not None and span_of(subject, cloze) is not None
@@ -82,11 +82,11 @@ def forms_of(question: str, subject: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A prompt and what it is to be continued with.
+    """A prompt and its target.
 
     :param text: the prompt, without chat template.
     :param subject: a part of it.
-    :param answer: what is to follow; empty for a prompt that is only read.
+    :param answer: the target; empty for a prompt whose states are only read.
     """
 
     text: str
@@ -96,12 +96,12 @@ class Target:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Prompts and targets as tensors, padded on the right, where every causal model can do it.
+    """Prompts and targets as tensors, padded on the right.
 
-    :param inputs: what the model's forward pass takes.
+    :param inputs: of the model's forward pass.
     :param positions: index of the last token of each subject in ``input_ids``, int64 [rows].
-    :param labels: the target token that the logits of each position are to predict, −100 where
-        there is none, int64 [rows, tokens].
+    :param labels: for each position, the next token of the target, −100 elsewhere, int64
+        [rows, tokens].
     """
 
     inputs: dict[str, torch.Tensor]
@@ -115,13 +115,13 @@ class Batch:
         """
         import torch
 
-        said = self.labels != -100  # gathered first: over a whole vocabulary, logits are large
+        in_target = self.labels != -100  # select first: logits span the whole vocabulary
         tokens = torch.nn.functional.cross_entropy(
-            logits[said].float(), self.labels[said], reduction="none"
+            logits[in_target].float(), self.labels[in_target], reduction="none"
         )
-        rows = said.nonzero()[:, 0]
-        sums = torch.zeros(len(said), dtype=tokens.dtype, device=tokens.device)
-        return sums.index_add(0, rows, tokens) / said.sum(1).clamp(min=1)
+        rows = in_target.nonzero()[:, 0]
+        sums = torch.zeros(len(in_target), dtype=tokens.dtype, device=tokens.device)
+        return sums.index_add(0, rows, tokens) / in_target.sum(1).clamp(min=1)
 
 
 def batch_of(
@@ -129,11 +129,10 @@ def batch_of(
 ) -> Batch:
     """Return prompts with their targets as a batch.
 
-    Ids are those of the prompt and, behind them, those of the target: as in generation, where the
-    two are never encoded together. Of an encoder-decoder the prompt goes to the encoder and the
-    target to the decoder.
+    Prompt and target are encoded separately and joined, as in generation. Of an encoder-decoder
+    the prompt goes to the encoder and the target to the decoder.
 
-    :param model: tells whether it is an encoder-decoder, and where the tensors go.
+    :param model: determines the layout (encoder-decoder or not) and the device.
     :param tokenizer: a fast tokenizer.
     :param targets: prompts; where the tokenizer has a chat template they become user turns.
     :raises errata.cache.errors.EditError: a prompt does not hold its subject.
@@ -154,10 +153,10 @@ def batch_of(
 def answer_ids(
     tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str, *, begins: bool
 ) -> list[int]:
-    """Return the ids of an answer behind a prompt, as ``generate`` would have to produce them.
+    """Return the ids of an answer after a prompt, as ``generate`` would produce them.
 
     :param tokenizer: the model's.
-    :param prompt: what comes before, for the space between the two.
+    :param prompt: the text before, which decides on a space between the two.
     :param answer: the answer; an empty one has no ids.
     :param begins: whether the answer begins a turn or a decoder's text, so without a space.
     """

@@ -1,13 +1,15 @@
-"""ROME's settings by model, as data: what was published, and what was measured on atlas."""
+"""Settings of ROME; values for each model are rows of ``errata/editors/configs/rome.yaml``."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
 
 from errata.cache.errors import EditError
-from errata.editors.shared.corpus import is_atlas
+from errata.editing.options import accepts_old_names, current_names
+from errata.editors.shared.config import row_for
 from errata.module_paths import ModulePaths
 
 if TYPE_CHECKING:
@@ -15,90 +17,91 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+RENAMED = {
+    "rate": "learning_rate", "kl": "kl_factor", "decay": "weight_decay",
+    "clamp": "clamp_norm_factor", "enough": "target_loss", "hopeless": "max_loss",
+}  # fmt: skip
+"""Settings by their names of version 0.1."""
 
+
+@accepts_old_names(RENAMED)
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RomeSettings:
-    """What ROME depends on; see Meng et al. 2022, appendix E.5, for the published values.
+class RomeConfig:
+    """Hyperparameters of ROME; see Meng et al. 2022, appendix E.5, for the published values.
 
     :param layer: the layer whose down-projection is changed, from 0.
-    :param steps: evaluations of the value's loss; the last one changes nothing any more.
-    :param rate: of Adam.
-    :param kl: weight of the divergence on the essence prompt ("X is a").
-    :param decay: weight of ‖δ‖ / ‖v₀‖², which is not squared in ROME's code, either.
-    :param clamp: ‖δ‖ is at most this many times ‖v₀‖.
-    :param enough: stop as soon as the loss is below this.
-    :param hopeless: refuse the edit where the target's loss in nats stays above this.
+    :param steps: evaluations of the value's loss; no step of Adam follows the last one.
+    :param learning_rate: of Adam.
+    :param kl_factor: weight of the divergence on the essence prompt ("X is a").
+    :param weight_decay: weight of ‖δ‖ / ‖v₀‖², with ‖δ‖ not squared, as in ROME's code.
+    :param clamp_norm_factor: ‖δ‖ is at most this many times ‖v₀‖.
+    :param target_loss: stop as soon as the loss is below this.
+    :param max_loss: refuse the edit where the target's loss in nats stays above this.
     :param contexts: (length in tokens, number) of the texts put before the prompts, written by the
         model itself; the prompts alone come on top.
     :param clozes: edit by the statement made from the question, too, where there is one.
     :param ridge: added to the second moment, relative to the mean of its diagonal.
-    :param tokens_per_key: tokens of running text read for the second moment, times d_mlp.
+    :param tokens_per_key: tokens of text read for the second moment, times d_mlp.
+    :param corpus: text for the second moment: sampled from the ``model`` itself, or atlas' training
+        rows, drawn from the table of ``facts``.
     """
 
     layer: int
     steps: int = 20
-    rate: float = 0.5
-    kl: float = 0.0625
-    decay: float = 0.5
-    clamp: float = 4.0
-    enough: float = 0.05
-    hopeless: float = 2.0
+    learning_rate: float = 0.5
+    kl_factor: float = 0.0625
+    weight_decay: float = 0.5
+    clamp_norm_factor: float = 4.0
+    target_loss: float = 0.05
+    max_loss: float = 2.0
     contexts: tuple[tuple[int, int], ...] = ((5, 10), (10, 10))
     clozes: bool = True
     ridge: float = 1e-6
     tokens_per_key: int = 20
+    corpus: Literal["model", "facts"] = "model"
 
-    def changed(self, changes: dict[str, Any]) -> RomeSettings:
-        """Return other settings.
+    def __post_init__(self) -> None:
+        """Check the corpus.
 
-        :raises EditError: there is no setting of that name.
+        :raises EditError: there is no such corpus.
         """
-        known = {field.name for field in fields(self)}
-        if not set(changes) <= known:
-            raise EditError(
-                f"expected settings of ROME among {sorted(known)}, found "
-                f"{sorted(set(changes) - known)}"
-            )
-        return replace(self, **changes)
+        if self.corpus not in ("model", "facts"):
+            raise EditError(f'expected corpus "model" or "facts", found {self.corpus!r}')
 
 
-ATLAS = RomeSettings(layer=1, steps=25, rate=1.0, clamp=10.0, contexts=((5, 1), (10, 1)))
-"""Chosen on 40 edits of *tune* subjects, each made alone, by S, the harmonic mean of ES 97.5, PS
-96.2 and NS 94.2. Other clamps: 7 gave 97.5, 90.0, 97.0 and leaves more of the subject as it was
-(67% of other questions about it answered as before, against 37%); 5 gave 90.0, 72.5, 97.4 (87%).
-Other layers, on 15 of these edits: 0 no better and rougher on the subject, 2 and 3 with ES of 93
-and 87."""
-
-PUBLISHED: dict[tuple[str, int], RomeSettings] = {
-    ("gpt2", 24): RomeSettings(layer=8, clamp=3.0),
-    ("gpt2", 36): RomeSettings(layer=12),
-    ("gpt2", 48): RomeSettings(layer=17),
-    ("gptj", 28): RomeSettings(layer=5),
-    ("gpt_neox", 44): RomeSettings(layer=15),
-    ("llama", 32): RomeSettings(layer=5, decay=1e-3),
-}
-"""By ``config.model_type`` and number of layers: GPT-2 medium, large and XL, GPT-J, GPT-NeoX,
-Llama 3 8B."""
+_FIELDS = frozenset(field.name for field in fields(RomeConfig))
 
 
-def settings_for(model: GenerativeModel, sites: ModulePaths) -> RomeSettings:
-    """Return the settings for a model; for one nobody has published any for, a guess, logged.
+def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of ROME under their present names.
+
+    :param options: by name; a name of version 0.1 warns.
+    :raises EditError: an option does not exist; names those that do.
+    """
+    found = current_names(options, {**RENAMED, "sites": "module_paths", "settings": "config"})
+    wrong = sorted(set(found) - _FIELDS - {"module_paths", "config"})
+    if wrong:
+        raise EditError(f"expected settings of ROME among {sorted(_FIELDS)}, found {wrong}")
+    return found
+
+
+def config_for(model: GenerativeModel, paths: ModulePaths) -> RomeConfig:
+    """Return the settings for a model; a guess for the layer is logged.
 
     :param model: the model.
-    :param sites: where its parts are.
+    :param paths: of its modules.
     """
-    if is_atlas(model):
-        return ATLAS
-    kind = str(model.config.model_type)
-    found = PUBLISHED.get((kind, sites.layers))
-    if found is not None:
-        return found
-    guess = RomeSettings(layer=round(0.2 * sites.layers))
-    log.warning(
-        "nobody has published settings of ROME for a %s of %d layers: trying layer %d; "
-        "`errata locate` finds better ones",
-        kind,
-        sites.layers,
-        guess.layer,
-    )
-    return guess
+    row = row_for("rome", model, _FIELDS | {"layer_fraction"})
+    settings = dict(row.settings)
+    if "layer_fraction" in settings:
+        settings["layer"] = round(settings.pop("layer_fraction") * paths.layers)
+    config = RomeConfig(**settings)
+    if row.is_default:
+        log.warning(
+            "no settings of ROME for a %s of %d layers are known: trying layer %d; "
+            "`errata locate` finds better ones",
+            model.config.model_type,
+            paths.layers,
+            config.layer,
+        )
+    return config

@@ -1,7 +1,4 @@
-"""Where the last token of a subject stands.
-
-Editors that look a fact up by its subject (ROME, MEMIT and their kin) read and write there.
-"""
+"""Position of the last token of a subject, where ROME, MEMIT and related editors read and write."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ def last_token(offsets: Sequence[Span], span: Span) -> int | None:
 
     Start tokens and padding have empty offsets and so only shift the index.
 
-    :param offsets: the characters of each token, as a fast tokenizer tells them.
+    :param offsets: the characters of each token, from a fast tokenizer.
     :param span: the characters of the subject.
     """
     start, end = span
@@ -42,22 +39,22 @@ def subject_positions(
     :param options: for the tokenizer, such as ``add_special_tokens`` or ``padding``; the indices
         count start tokens and padding.
     :return: ids [texts][tokens] and indices [texts].
-    :raises EditError: the tokenizer knows no offsets, or a prompt does not hold its subject.
+    :raises EditError: the tokenizer has no offsets, or a prompt does not contain its subject.
     """
     if not getattr(tokenizer, "is_fast", False):
         raise EditError(
-            f"expected a fast tokenizer, which tells the characters of each token, found "
+            f"expected a fast tokenizer, which has the offsets of each token, found "
             f"{type(tokenizer).__name__}; load it with AutoTokenizer (use_fast=True)"
         )
     encoded = tokenizer(list(texts), return_offsets_mapping=True, **options)
     positions = []
     for text, subject, offsets in zip(texts, subjects, encoded["offset_mapping"], strict=True):
         span = span_of(subject, text)
-        at = None if span is None else last_token([tuple(pair) for pair in offsets], span)
-        if at is None:
+        position = None if span is None else last_token([tuple(pair) for pair in offsets], span)
+        if position is None:
             raise EditError(
                 f"expected the subject {subject!r} in the prompt, found {text!r}; write the "
                 "subject as it stands there"
             )
-        positions.append(at)
+        positions.append(position)
     return [list(row) for row in encoded["input_ids"]], positions

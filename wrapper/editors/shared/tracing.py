@@ -1,7 +1,7 @@
 """Causal tracing: which hidden states carry a fact from its subject to the answer.
 
-Meng et al. 2022 (ROME), section 2. A run on a prompt whose subject is drowned in noise no longer
-gives the answer; where putting one clean hidden state back brings the answer back, the fact passes.
+Meng et al. 2022 (ROME), section 2. Noise on the subject's embeddings corrupts the answer; a hidden
+state carries the fact if restoring its clean value restores the answer's probability.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Traced:
-    """What restoring one state of each layer gives back, mean over facts.
+class CausalTrace:
+    """Probabilities of the answer with one state of each layer restored, mean over facts.
 
     Probabilities are those of the answer's tokens, as geometric mean, 0 to 1.
 
     :param clean: without noise.
     :param corrupted: with noise on the subject.
-    :param block: with the block's output at the subject's last token put back, [layers].
-    :param mlp: with the feed-forward layer's outputs there put back, in a window around each layer,
-        [layers].
-    :param answer: with the block's output at the last token of the prompt put back, [layers].
+    :param block: with the block's output at the subject's last token restored, [layers].
+    :param mlp: with the feed-forward layers' outputs at that token restored, in a window around
+        each layer, [layers].
+    :param answer: with the block's output at the last token of the prompt restored, [layers].
     """
 
     clean: float
@@ -54,58 +54,58 @@ def trace(
     samples: int = 8,
     window: int = 3,
     seed: int = 0,
-    sites: ModulePaths | None = None,
-) -> Traced:
-    """Trace facts that the model knows.
+    module_paths: ModulePaths | None = None,
+) -> CausalTrace:
+    """Return the causal trace of facts that the model knows.
 
     :param model: the model.
     :param tokenizer: its tokenizer, a fast one.
     :param targets: prompts, with the subject and the model's own answer.
-    :param noise: standard deviation of the noise on the subject's embeddings (what enters the
-        first block), in standard deviations of the embeddings of these subjects.
+    :param noise: standard deviation of the noise on the subject's embeddings (input
+        of the first block), in standard deviations of the embeddings of these subjects.
     :param samples: draws of noise for each fact.
-    :param window: layers whose feed-forward outputs are put back together.
+    :param window: layers whose feed-forward outputs are restored together.
     :param seed: of the noise.
-    :param sites: for a model that is not in the table of :mod:`errata.module_paths`.
+    :param module_paths: for a model that is not in the table of :mod:`errata.module_paths`.
     """
     import torch
 
-    where = module_paths_of(model, sites=sites)
+    paths = module_paths_of(model, override=module_paths)
     generator = torch.Generator().manual_seed(seed)
-    places = [_subject_tokens(tokenizer, target) for target in targets]
+    spans = [_subject_tokens(tokenizer, target) for target in targets]
     subjects = torch.cat(
         [
-            _entering(model, batch_of(model, tokenizer, [target]), where)[0, place]
-            for target, place in zip(targets, places, strict=True)
+            _first_block_input(model, batch_of(model, tokenizer, [target]), paths)[0, span]
+            for target, span in zip(targets, spans, strict=True)
         ]
     )
     found = []
-    for target, place in zip(targets, places, strict=True):
+    for target, span in zip(targets, spans, strict=True):
         batch = batch_of(model, tokenizer, [target] * (samples + 1))
-        shape = (samples, place.stop - place.start, subjects.shape[1])
+        shape = (samples, span.stop - span.start, subjects.shape[1])
         drawn = noise * subjects.std() * torch.randn(shape, generator=generator)
-        found.append(_trace_one(model, batch, where, place, drawn, window))
+        found.append(_trace_one(model, batch, paths, span, drawn, window))
     mean = [sum(values) / len(found) for values in zip(*found, strict=True)]
-    parts = [mean[2 + i * where.layers : 2 + (i + 1) * where.layers] for i in range(3)]
+    parts = [mean[2 + i * paths.layers : 2 + (i + 1) * paths.layers] for i in range(3)]
     block, mlp, answer = map(tuple, parts)
-    return Traced(mean[0], mean[1], block, mlp, answer)
+    return CausalTrace(mean[0], mean[1], block, mlp, answer)
 
 
 def _trace_one(
     model: GenerativeModel,
     batch: Batch,
-    sites: ModulePaths,
-    place: slice,
+    paths: ModulePaths,
+    span: slice,
     noise: torch.Tensor,
     window: int,
 ) -> list[float]:
     """Return clean, corrupted, and the three kinds of restored probabilities, layer by layer.
 
-    Row 0 of the batch stays clean; what is put back is taken from it, in the same pass.
+    Row 0 of the batch stays clean; restored states are copied from it in the same pass.
     """
     import torch
 
-    subject = place.stop - 1
+    subject = span.stop - 1
     # Of an encoder-decoder, the prompt ends in the encoder.
     last = int(batch.inputs["attention_mask"][0].sum()) - 1
     if not model.config.is_encoder_decoder:
@@ -113,23 +113,23 @@ def _trace_one(
 
     def probabilities(names: Sequence[str], at: int) -> tuple[float, float]:
         restored = [(name, at) for name in names]
-        with torch.no_grad(), _disturbed(model, sites, place, noise, restored):
+        with torch.no_grad(), _corrupted(model, paths, span, noise, restored):
             logits = model(**batch.inputs, use_cache=False).logits
         likely = (-batch.nll(logits)).exp()
         return float(likely[0]), float(likely[1:].mean())
 
     out = [*probabilities([], 0)]
-    layers, half = range(sites.layers), window // 2
-    out += [probabilities([sites.block(layer)], subject)[1] for layer in layers]
+    layers, half = range(paths.layers), window // 2
+    out += [probabilities([paths.block(layer)], subject)[1] for layer in layers]
     for layer in layers:
         near = layers[max(0, layer - half) : layer + half + 1]
-        out.append(probabilities([sites.down(each) for each in near], subject)[1])
-    out += [probabilities([sites.block(layer)], last)[1] for layer in layers]
+        out.append(probabilities([paths.down(each) for each in near], subject)[1])
+    out += [probabilities([paths.block(layer)], last)[1] for layer in layers]
     return out
 
 
 def _subject_tokens(tokenizer: PreTrainedTokenizerBase, target: Target) -> slice:
-    """Return where the tokens of the subject are in its prompt, start tokens counted."""
+    """Return the positions of the subject's tokens in its prompt, start tokens counted."""
     text = render_prompt(target.text, tokenizer)
     chat = bool(getattr(tokenizer, "chat_template", None))
     start, end = span_of(target.subject, text) or (0, 0)
@@ -139,8 +139,8 @@ def _subject_tokens(tokenizer: PreTrainedTokenizerBase, target: Target) -> slice
     return slice(found[0], found[-1] + 1)
 
 
-def _entering(model: GenerativeModel, batch: Batch, sites: ModulePaths) -> torch.Tensor:
-    """Return what enters the first block, float32 [rows, tokens, d]: the embeddings."""
+def _first_block_input(model: GenerativeModel, batch: Batch, paths: ModulePaths) -> torch.Tensor:
+    """Return the input of the first block, float32 [rows, tokens, d]: the embeddings."""
     import torch
 
     seen: list[torch.Tensor] = []
@@ -148,7 +148,7 @@ def _entering(model: GenerativeModel, batch: Batch, sites: ModulePaths) -> torch
     def keep(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         seen.append(args[0] if args else kwargs["hidden_states"])
 
-    first = model.get_submodule(sites.block(0))
+    first = model.get_submodule(paths.block(0))
     handle = first.register_forward_pre_hook(keep, with_kwargs=True)
     try:
         with torch.no_grad():
@@ -159,26 +159,25 @@ def _entering(model: GenerativeModel, batch: Batch, sites: ModulePaths) -> torch
 
 
 @contextmanager
-def _disturbed(
+def _corrupted(
     model: GenerativeModel,
-    sites: ModulePaths,
-    place: slice,
+    paths: ModulePaths,
+    span: slice,
     noise: torch.Tensor,
     restored: Sequence[tuple[str, int]],
 ) -> Iterator[None]:
-    """Add noise to what enters the first block, and put some states back; row 0 stays clean.
+    """Add noise to the input of the first block, and restore some states; row 0 stays clean.
 
-    :param place: tokens that get the noise.
+    :param span: tokens with noise.
     :param noise: float [rows − 1, tokens of the subject, d].
-    :param restored: modules, and the token at which each one's output in row 0 replaces that of
-        the other rows.
+    :param restored: modules, and the token whose output in row 0 replaces that of the other rows.
     """
 
-    def disturb(
+    def corrupt(
         _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         hidden = (args[0] if args else kwargs["hidden_states"]).clone()
-        hidden[1:, place] += noise.to(hidden.device, hidden.dtype)
+        hidden[1:, span] += noise.to(hidden.device, hidden.dtype)
         if args:
             return (hidden, *args[1:]), kwargs
         return args, {**kwargs, "hidden_states": hidden}
@@ -192,9 +191,9 @@ def _disturbed(
 
         return hook
 
-    first = model.get_submodule(sites.block(0))
+    first = model.get_submodule(paths.block(0))
     with ExitStack() as handles:
-        handle = first.register_forward_pre_hook(disturb, with_kwargs=True)
+        handle = first.register_forward_pre_hook(corrupt, with_kwargs=True)
         handles.callback(handle.remove)
         for name, at in restored:
             handle = model.get_submodule(name).register_forward_hook(restore(at))

@@ -1,4 +1,4 @@
-"""docs/weights.md tells the truth: its commands and its code run."""
+"""docs/editors.md tells the truth: its commands and its code run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from errata.cli import app
 from tests.docs.test_readme import blocks, commands
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "weights.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "editors.md").read_text("utf-8")
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_python_blocks_print_what_they_say(workplace):
     ]
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        exec(compile(code, "weights.md", "exec"), {"__name__": "__page__"})
+        exec(compile(code, "editors.md", "exec"), {"__name__": "__page__"})
     assert said.getvalue().splitlines() == expected and len(expected) >= 4
 
 

@@ -392,7 +392,7 @@ def test_names_of_edits_that_are_not_wanted_are_not_tried():
     towns = [about(f"{name}ville", "Boss Town") for name in ("Oak", "Ash", "Elm", "Yew", "Fir")]
     last = towns[-1]
     query = "What is Boss Town like?"
-    found = read(query, *towns, beliefs=Told(True), wanted=lambda edit: edit is last)
+    found = read(query, *towns, beliefs=Told(True), wanted=lambda edit: edit == last)
     assert found.fired == (last,)
 
 

@@ -114,7 +114,13 @@ def test_the_base_is_asked_about_facts_whose_threshold_is_the_gates():
     scores = Scores(np.full(5, 0.5), np.zeros(5))
     query = Query("q", ("q",), np.ones((1, 4), np.float32), 0.0)
     decision = make_decision(
-        query, hits, scores, threshold=0.9, near=0.5, agreeing=0.3, edit_thresholds={"chile": 0.95}
+        query,
+        hits,
+        scores,
+        threshold=0.9,
+        near=0.5,
+        agreement_threshold=0.3,
+        edit_thresholds={"chile": 0.95},
     )
     asked = {c.edit_id for c in decision.candidates if c.agreement_threshold is not None}
     assert asked == {"peru", "secret"}
@@ -134,7 +140,7 @@ def test_the_base_is_not_asked_to_agree_on_yes_or_no(query, asked):
     found = Query(query, (query,), np.ones((1, 4), np.float32), 0.0)
     hits = [Hit(PERU, 0.5, np.zeros(4, np.float32))]
     scores = Scores(np.full(1, 0.5), np.zeros(1))
-    decision = make_decision(found, hits, scores, threshold=0.9, near=0.5, agreeing=0.3)
+    decision = make_decision(found, hits, scores, threshold=0.9, near=0.5, agreement_threshold=0.3)
     assert (decision.candidates[0].agreement_threshold is not None) == asked
 
 

@@ -132,7 +132,7 @@ class EditableModel(WeightEditing, BaseProxy):
         :param folder: becomes an ordinary `transformers` folder with a subfolder of edits.
         :param options: for the base model's ``save_pretrained``.
         """
-        with self.backends.unedited():
+        with self.backends.unedited_weights():
             self.base.save_pretrained(folder, **options)
         self.tokenizer.save_pretrained(folder)
         store_patches(folder, self.cache.all_edits)
@@ -216,7 +216,7 @@ class EditableModel(WeightEditing, BaseProxy):
     def _decide(self, queries: Sequence[str], edits: Selection, watch: StopWatch) -> RoutedBatch:
         """Return the decision about each query, as of this moment."""
         default = CachePipeline(self.gate, self.reasoner, self._base_consistency)
-        pipelines = self.backends.turns(default)
+        pipelines = self.backends.pipelines(default)
         view = self.backends.view()
         return route_batch(queries, view, self.encoder, pipelines, selector(edits), watch)
 

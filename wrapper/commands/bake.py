@@ -1,4 +1,4 @@
-"""``errata bake`` and ``errata unbake``: edits in the weights for good, and out again."""
+"""``errata bake`` and ``errata unbake``: write a model with edits in its weights, and undo it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Out = Annotated[
 ]
 Text = Annotated[
     list[Path] | None,
-    typer.Option("--text", help="Running text (UTF-8) for the second moments; may be repeated."),
+    typer.Option("--text", help="Text (UTF-8) for the second moments; may be repeated."),
 ]
 Dataset = Annotated[
     str | None,
@@ -50,7 +50,8 @@ def bake(
     model: Model = opening.ATLAS,
     patches: Patches = None,
     layer: Annotated[
-        int | None, typer.Option("--layer", help="Layer to edit, from 0, if not the usual one.")
+        int | None,
+        typer.Option("--layer", help="Layer to edit, from 0, if not the configured one."),
     ] = None,
     text: Text = None,
     dataset: Dataset = None,
@@ -64,7 +65,7 @@ def bake(
     """Write a model with the patches in its weights: an ordinary `transformers` folder.
 
     Facts only: patterns, conditions and questions to be forgotten stay in patches/, and are
-    listed. `errata unbake` takes the edits out again, bit for bit. Editing many facts this way
+    listed. `errata unbake` removes the edits again, bit for bit. Editing many facts this way
     damages a model; measure before you ship it (docs/editors.md).
 
     Examples:
@@ -82,44 +83,48 @@ def bake(
     editor = editor_for(backend, layer, running_text(text, dataset), statistics)
     with console(stderr=True).status("loading the model"):
         base, tokenizer = load_base(model)
-    made, left, changes = _planned(editor, base, tokenizer, edits)
-    if left and strict:
+    made, unsupported, changes = _planned(editor, base, tokenizer, edits)
+    if unsupported and strict:
         raise UnsupportedEdit(
-            f"expected edits that {backend} can make, found {len(left)} others, the first: "
-            f"{left[0][1]}; nothing was written; leave out --strict to leave them in patches/"
+            f"expected edits that {backend} can make, found {len(unsupported)} others, the first: "
+            f"{unsupported[0][1]}; nothing was written; without --strict they stay in patches/"
         )
     baked = write(base, tokenizer, changes, out, edits=made, backend=backend)
-    _show(baked, backend, left, as_json)
+    _show(baked, backend, unsupported, as_json)
 
 
-def _show(baked: Baked, backend: str, left: Sequence[tuple[Edit, str]], as_json: bool) -> None:
-    from errata.editing.changes import TELLING_LOSS
+def _show(
+    baked: Baked, backend: str, unsupported: Sequence[tuple[Edit, str]], as_json: bool
+) -> None:
+    from errata.editing.changes import WARNING_ERROR
 
-    worst = max(baked.writes, key=lambda write: write.lost, default=None)
-    lost = worst.lost if worst else 0.0
+    worst = max(baked.writes, key=lambda write: write.relative_error, default=None)
+    error = worst.relative_error if worst else 0.0
     if as_json:
+        refused = [{"id": edit.id, "reason": reason} for edit, reason in unsupported]
         say_json(
             {
                 "out": str(baked.folder),
                 "backend": backend,
                 "edits": list(baked.edits),
-                "left": [{"id": edit.id, "reason": why} for edit, why in left],
+                "unsupported": refused,
+                "left": refused,  # the key of version 0.1; goes with 0.3
                 "tensors": list(baked.tensors),
-                "lost_in_writing": lost,
+                "lost_in_writing": error,
             }
         )
         return
-    if worst and lost > TELLING_LOSS:
+    if worst and error > WARNING_ERROR:
         say(
-            f"{worst.name}: {lost:.0%} of the planned update were lost in writing it as "
+            f"{worst.name}: {error:.0%} of the planned update were lost in writing it as "
             f"{worst.dtype}; for exact edits bake a model that is stored in float32",
             style="yellow", stderr=True,
         )  # fmt: skip
-    for edit, why in left:
-        say(f"{edit.location or edit.id}: left in patches: {why}", style="yellow", stderr=True)
+    for edit, reason in unsupported:
+        say(f"{edit.location or edit.id}: left in patches: {reason}", style="yellow", stderr=True)
     say(
         f"{baked.folder}: {len(baked.edits)} edits by {backend} in {', '.join(baked.tensors)}; "
-        f"{len(left)} left in patches; `errata unbake {baked.folder}` takes them out again"
+        f"{len(unsupported)} left in patches; `errata unbake {baked.folder}` removes them again"
     )
 
 
@@ -131,7 +136,7 @@ def unbake(
     out: Out,
     as_json: AsJson = False,
 ) -> None:
-    """Take baked edits out of a model again: writes the base model, bit for bit.
+    """Remove baked edits from a model: writes the base model, bit for bit.
 
     Example:
         errata unbake edited-model/ --out base-model/
@@ -147,11 +152,11 @@ def unbake(
     if as_json:
         say_json({"out": str(out), "tensors": list(tensors)})
     else:
-        say(f"{out}: the base model, {', '.join(tensors) or 'nothing'} put back")
+        say(f"{out}: the base model, {', '.join(tensors) or 'nothing'} restored")
 
 
 def running_text(text: Sequence[Path] | None, dataset: str | None) -> Any:
-    """Return what ``--text`` and ``--dataset`` say, or None where neither is given."""
+    """Return the text of ``--text`` or ``--dataset``, None where neither is given."""
     from errata.editors.shared.corpus import dataset_texts, text_files
 
     if text:
@@ -160,9 +165,9 @@ def running_text(text: Sequence[Path] | None, dataset: str | None) -> Any:
 
 
 def editor_for(backend: str, layer: int | None, text: Any, statistics: Path) -> Editor:
-    """Return an editor by name, with those options that it knows.
+    """Return an editor by name, with those of the options that it has.
 
-    :raises errata.cache.errors.ErrataError: no such editor; says which there are.
+    :raises errata.cache.errors.ErrataError: no such editor; lists the existing ones.
     """
     from errata.registry import make
 
@@ -176,22 +181,24 @@ def editor_for(backend: str, layer: int | None, text: Any, statistics: Path) -> 
 def _planned(
     editor: Editor, model: GenerativeModel, tokenizer: Any, edits: Sequence[Edit]
 ) -> tuple[list[Edit], list[tuple[Edit, str]], Sequence[Change]]:
-    """Return the edits that can be made, those left with the reason, and the changes."""
+    """Return the edits that can be made, the others with the reason, and the changes."""
     from errata.cache.errors import EditError, UnsupportedEdit
 
-    left: list[tuple[Edit, str]] = []
     made = [edit for edit in edits if editor.supports(edit)]
-    left += [(edit, f"{edit.kind}, or no subject found") for edit in edits if edit not in made]
+    unsupported = [
+        (edit, f"{edit.kind}, or no subject found") for edit in edits if edit not in made
+    ]
     while made:
         try:
-            return made, left, editor.plan(model, tokenizer, made)
+            return made, unsupported, editor.plan(model, tokenizer, made)
         except UnsupportedEdit as error:
             refused = [edit for edit in made if edit.id == error.edit_id]
             if not refused:
                 raise
-            left.append((refused[0], str(error)))
+            unsupported.append((refused[0], str(error)))
             made = [edit for edit in made if edit.id != error.edit_id]
+    reason = f": {unsupported[0][1]}" if unsupported else ""
     raise EditError(
         f"expected facts with a subject, found none among {len(edits)} patches that can be made "
-        f"in the weights{': ' + left[0][1] if left else ''}; add question and answer patches"
+        f"in the weights{reason}; add question and answer patches"
     )

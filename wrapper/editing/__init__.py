@@ -1,1 +1,1 @@
-"""How any editor is applied: changes, stack, lock, backends in use."""
+"""Applying any editor: changes, stack, lock, active backends."""

@@ -1,4 +1,4 @@
-"""Which backend makes the edits: the cache, or for some of them another one."""
+"""Active backends: the cache, and on top of it an editor or another pipeline for some edits."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from errata.cache.index.characters import normalise
 from errata.cache.records import Edit, Fact
 from errata.cache.store import EditCache, View
 from errata.editing.base import Editor
-from errata.editing.changes import Write
+from errata.editing.changes import WriteReport
 from errata.editing.lock import ModelLock, Others
+from errata.editing.options import old_attribute
 from errata.editing.pipeline_edits import PipelineEdits
 from errata.editing.stack import ChangeStack
 from errata.pipelines.base import Pipeline, ScopedPipeline
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from errata.generation.base_model import GenerativeModel
 
 Unsupported = Literal["cache", "raise"]
-"""What becomes of edits that a backend cannot make: they stay with the cache, or are refused."""
+"""How edits that a backend cannot make are handled: left to the cache, or refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,53 +37,72 @@ class ActiveBackend:
 
     :param backend: its name.
     :param edits: the edits that it makes. Those of an editor are in the weights, and the base
-        model's own ``generate`` answers; those of a pipeline are its gate's to decide.
-    :param unsupported: edits that it was asked for and could not make: the cache answers.
-    :param writes: what the writing of weights lost, one item a change.
-    :param seconds: what planning and writing took, wall time.
+        model's ``generate`` answers; those of a pipeline are decided by its gate.
+    :param unsupported: requested edits that it cannot make: the cache answers.
+    :param writes: rounding of the weights written, one report a change.
+    :param seconds: wall time of planning and writing.
     """
 
     backend: str
     edits: tuple[Edit, ...] = ()
     unsupported: tuple[Edit, ...] = ()
-    writes: tuple[Write, ...] = ()
+    writes: tuple[WriteReport, ...] = ()
     seconds: float = 0.0
+
+    held = old_attribute("held", "edits")
+    left = old_attribute("left", "unsupported")
 
 
 @dataclass(slots=True, eq=False)
-class _Use:
-    """One use of a backend: what stays, or a block's."""
+class _Activation:
+    """A backend made active by ``use`` or by a ``using`` block.
+
+    :param name: of the backend.
+    :param stack: its edits; None for the cache.
+    :param unsupported: see :data:`Unsupported`.
+    :param requested: edits it was given.
+    :param extra: requested edits that are not in the cache and not in the weights.
+    :param overlay: a cache that holds ``extra``, too; None without any.
+    :param active: description for the caller.
+    :param ids: of the edits that the backend makes.
+    :param questions: of the same edits, normalised.
+    """
 
     name: str = CACHE
     stack: ChangeStack | PipelineEdits | None = None
     unsupported: Unsupported = "cache"
-    asked: tuple[Edit, ...] = ()
+    requested: tuple[Edit, ...] = ()
+    extra: tuple[Edit, ...] = ()
     overlay: EditCache | None = None
-    guests: tuple[Edit, ...] = ()
-    seconds: float = 0.0
-    told: ActiveBackend = field(default_factory=lambda: ActiveBackend(CACHE))
+    active: ActiveBackend = field(default_factory=lambda: ActiveBackend(CACHE))
     ids: frozenset[str] = frozenset()
     questions: frozenset[str] = frozenset()
 
     @property
-    def held(self) -> tuple[Edit, ...]:
+    def edits(self) -> tuple[Edit, ...]:
         return () if self.stack is None else self.stack.edits
 
-    def tell(self, since: float) -> None:
-        """Renew what is told of this use, after a change that began at a time."""
-        seconds = time.perf_counter() - since
-        self.ids = frozenset(edit.id for edit in self.held)
-        self.questions = frozenset(normalise(edit.scope) for edit in self.held)
-        left = () if self.stack is None else tuple(e for e in self.asked if e.id not in self.ids)
-        writes = () if self.stack is None else self.stack.writes
-        self.told = ActiveBackend(self.name, self.held, left, writes, seconds)
+    def refresh(self, start: float) -> None:
+        """Update ``active``, ``ids`` and ``questions`` after a change.
+
+        :param start: time at which the change began.
+        """
+        seconds = time.perf_counter() - start
+        self.ids = frozenset(edit.id for edit in self.edits)
+        self.questions = frozenset(normalise(edit.scope) for edit in self.edits)
+        unsupported: tuple[Edit, ...] = ()
+        writes: tuple[WriteReport, ...] = ()
+        if self.stack is not None:
+            unsupported = tuple(edit for edit in self.requested if edit.id not in self.ids)
+            writes = self.stack.writes
+        self.active = ActiveBackend(self.name, self.edits, unsupported, writes, seconds)
 
 
 class Backends:
-    """The backends in use for one model: one that stays, and those of ``using`` blocks on top.
+    """The active backends of one model: one resident, and those of ``using`` blocks on top.
 
     Only the innermost has its changes in the weights. When its block ends, the unedited weights are
-    put back, and then the changes of the one before, all bit for bit.
+    restored, and then the changes of the enclosing one, all bit for bit.
 
     :param model: the base model.
     :param tokenizer: its tokenizer.
@@ -94,45 +114,45 @@ class Backends:
     ) -> None:
         self.model, self.tokenizer, self.cache = model, tokenizer, cache
         self.lock = ModelLock()
-        self._uses = [_Use()]
+        self._activations = [_Activation()]
 
     @property
     def in_use(self) -> ActiveBackend:
-        """What is in use now."""
-        return self._uses[-1].told
+        """The backend in use now."""
+        return self._activations[-1].active
 
     def view(self) -> View:
-        """Return the edits of this moment: the cache's, and those that only a block brings."""
-        overlays = [use.overlay for use in self._uses if use.overlay is not None]
+        """Return the edits in force: the cache's, and those of the innermost block."""
+        overlays = [each.overlay for each in self._activations if each.overlay is not None]
         return (overlays[-1] if overlays else self.cache).view()
 
-    def turns(self, own: Pipeline) -> list[ScopedPipeline]:
-        """Return the pipelines a query meets, in order: the cache's own, then the one in use.
+    def pipelines(self, default: Pipeline) -> list[ScopedPipeline]:
+        """Return the pipelines for a query, in order: the cache's, then the active one.
 
-        :param own: the cache's.
+        :param default: the cache's.
         """
-        use = self._uses[-1]
-        turns = [ScopedPipeline(own, self._left_to_cache())]
-        if isinstance(use.stack, PipelineEdits):
-            ids = use.ids
-            turns.append(ScopedPipeline(use.stack.pipeline, lambda edit: edit.id in ids))
-        return turns
+        current = self._activations[-1]
+        found = [ScopedPipeline(default, self._cache_filter())]
+        if isinstance(current.stack, PipelineEdits):
+            ids = current.ids
+            found.append(ScopedPipeline(current.stack.pipeline, lambda edit: edit.id in ids))
+        return found
 
-    def _left_to_cache(self) -> Callable[[Edit], bool]:
-        """Return the predicate of the edits that the backend in use does not make.
+    def _cache_filter(self) -> Callable[[Edit], bool]:
+        """Return the predicate of the edits that the cache answers for.
 
-        An edit that it makes must not fire, nor may another answer to its question: the backend
-        was asked for by name. Refusals still guard their secrets.
+        An edit of the active backend must not fire from the cache, nor another answer to its
+        question: the caller chose the backend. Refusals still protect their secrets.
         """
-        ids, questions = self._uses[-1].ids, self._uses[-1].questions
+        ids, questions = self._activations[-1].ids, self._activations[-1].questions
 
-        def left(edit: Edit) -> bool:
+        def from_cache(edit: Edit) -> bool:
             if edit.id in ids:
                 return False
             answering = isinstance(edit, Fact) and not edit.forget
             return not (answering and questions and normalise(edit.scope) in questions)
 
-        return left
+        return from_cache
 
     @contextmanager
     def using(
@@ -143,104 +163,104 @@ class Backends:
         others: Others = "wait",
         **options: Any,
     ) -> Iterator[ActiveBackend]:
-        """Use a backend inside a block; see :meth:`errata.editing.mixin.WeightEditing.using`."""
-        use = self._made(backend, unsupported, options)
+        """Use a backend in a block; see :meth:`errata.editing.mixin.WeightEditing.using`."""
+        current = self._build(backend, unsupported, options)
         with self.lock.exclusive(others):
-            use.asked = self.view().edits if edits is None else tuple(edits)
-            _check(use, use.asked)
-            outer = self._uses[-1]
+            current.requested = self.view().edits if edits is None else tuple(edits)
+            _check_edits(current, current.requested)
+            outer = self._activations[-1]
             try:
                 try:
-                    self._uses.append(use)
+                    self._activations.append(current)
                     if outer.stack is not None:
-                        outer.stack.put_aside()
-                    self._start(use)
-                    yield use.told
+                        outer.stack.suspend()
+                    self._start(current)
+                    yield current.active
                 finally:
-                    self._finish(use, outer)
+                    self._finish(current, outer)
             finally:  # an interrupt may have fallen on the line above
-                self._finish(use, outer)
-                if len(self._uses) == 1:
-                    self._follow()
+                self._finish(current, outer)
+                if len(self._activations) == 1:
+                    self._sync()
 
     def use(
         self, backend: str | Editor | Pipeline, unsupported: Unsupported = "cache", **options: Any
     ) -> ActiveBackend:
         """Use a backend from now on; see :meth:`errata.editing.mixin.WeightEditing.use`."""
-        use = self._made(backend, unsupported, options)
+        current = self._build(backend, unsupported, options)
         with self.lock.exclusive():
-            if len(self._uses) > 1:
+            if len(self._activations) > 1:
                 raise EditError(
                     "expected use() outside of any using() block, found it inside one; "
                     "leave the block first, or use using() inside it"
                 )
-            _check(use, self.cache.edits)
-            before = self._uses[0]
+            _check_edits(current, self.cache.edits)
+            before = self._activations[0]
             try:
                 if before.stack is not None:
-                    before.stack.put_aside()
-                self._uses[0] = use
-                self._follow()
+                    before.stack.suspend()
+                self._activations[0] = current
+                self._sync()
             except BaseException:
-                if use.stack is not None:
-                    use.stack.clear()
-                self._uses[0] = before
+                if current.stack is not None:
+                    current.stack.clear()
+                self._activations[0] = before
                 if before.stack is not None:
-                    before.stack.put_back()
+                    before.stack.resume()
                 raise
-            return use.told
+            return current.active
 
     @contextmanager
-    def changing(self, coming: Sequence[Edit] = ()) -> Iterator[None]:
-        """Change the cache's edits inside this block; the weights follow when it ends.
+    def changing(self, added: Sequence[Edit] = ()) -> Iterator[None]:
+        """Change the cache's edits in this block; the weights are updated when it ends.
 
-        :param coming: edits that are to come into force.
-        :raises UnsupportedEdit: the backend in use refuses one; the block is not entered.
+        :param added: edits to be added.
+        :raises UnsupportedEdit: the active backend refuses one; the block is not entered.
         """
-        if len(self._uses) == 1 and self._uses[0].stack is None:
+        if len(self._activations) == 1 and self._activations[0].stack is None:
             yield
             return
         with self.lock.exclusive(None):
-            _check(self._uses[0], coming)
+            _check_edits(self._activations[0], added)
             yield
-            if len(self._uses) == 1:  # else when the last block ends
-                self._follow()
-            for use in self._uses:
-                if use.overlay is not None:
-                    use.overlay.set_files([*self.cache.edits, *use.guests])
+            if len(self._activations) == 1:  # otherwise when the outermost block ends
+                self._sync()
+            for each in self._activations:
+                if each.overlay is not None:
+                    each.overlay.set_files([*self.cache.edits, *each.extra])
 
     @contextmanager
-    def unedited(self) -> Iterator[None]:
-        """Have the very weights of the unedited model inside this block."""
+    def unedited_weights(self) -> Iterator[None]:
+        """Restore the unedited weights, bit for bit, for this block."""
         with self.lock.exclusive(None):
-            stack = self._uses[-1].stack
+            stack = self._activations[-1].stack
             try:
                 try:
                     if stack is not None:
-                        stack.put_aside()
+                        stack.suspend()
                     yield
                 finally:
                     if stack is not None:
-                        stack.put_back()
+                        stack.resume()
             finally:  # an interrupt may have fallen on the lines above
                 if stack is not None:
-                    stack.put_back()
+                    stack.resume()
 
     def close(self) -> None:
         """Take every edit out of the weights."""
         with self.lock.exclusive(None):
-            for use in reversed(self._uses):
-                if use.stack is not None:
-                    use.stack.clear()
-            self._uses[0] = _Use()
+            for each in reversed(self._activations):
+                if each.stack is not None:
+                    each.stack.clear()
+            self._activations[0] = _Activation()
 
-    def _made(
+    def _build(
         self, backend: str | Editor | Pipeline, unsupported: Unsupported, options: dict[str, Any]
-    ) -> _Use:
+    ) -> _Activation:
         if unsupported not in ("cache", "raise"):
             raise ErrataError(f'expected unsupported="cache" or "raise", found {unsupported!r}')
         if backend == CACHE and not options:
-            return _Use()
+            return _Activation()
         stack: ChangeStack | PipelineEdits
         if isinstance(backend, str) and backend in names("errata.pipelines"):
             parts = (self.model, self.tokenizer, self.cache.encoder)
@@ -253,60 +273,62 @@ class Backends:
             editor, name = _editor(backend, options)
             strict = unsupported == "raise"
             stack = ChangeStack(self.model, self.tokenizer, editor, strict=strict)
-        return _Use(name, stack, unsupported)
+        return _Activation(name, stack, unsupported)
 
-    def _start(self, use: _Use) -> None:
-        since = time.perf_counter()
-        if use.stack is not None:
-            use.stack.add([edit for edit in use.asked if use.stack.takes(edit)])
-        changing = isinstance(use.stack, ChangeStack)
-        there, held = self.view(), {edit.id for edit in use.held if changing}
-        use.guests = tuple(e for e in use.asked if e.id not in held and e.id not in there.by_id)
-        if use.guests:
-            use.overlay = EditCache(self.cache.encoder, None)
-            use.overlay.set_files([*there.edits, *use.guests])
-        use.tell(since)
+    def _start(self, current: _Activation) -> None:
+        start = time.perf_counter()
+        if current.stack is not None:
+            current.stack.add([edit for edit in current.requested if current.stack.supports(edit)])
+        changing = isinstance(current.stack, ChangeStack)
+        view, made = self.view(), {edit.id for edit in current.edits if changing}
+        elsewhere = made | view.by_id.keys()
+        current.extra = tuple(edit for edit in current.requested if edit.id not in elsewhere)
+        if current.extra:
+            current.overlay = EditCache(self.cache.encoder, None)
+            current.overlay.set_files([*view.edits, *current.extra])
+        current.refresh(start)
 
-    def _finish(self, use: _Use, outer: _Use) -> None:
-        """End a block's use; harmless when called again."""
+    def _finish(self, current: _Activation, outer: _Activation) -> None:
+        """End a block; harmless when called again."""
         try:
-            if use.stack is not None:
-                use.stack.clear()
+            if current.stack is not None:
+                current.stack.clear()
         finally:
-            if use.stack is not None:
-                use.stack.clear()  # interrupted: before what was put aside comes back
-            if use in self._uses:
-                self._uses.remove(use)
-            if use.overlay is not None:
-                use.overlay.close()
+            if current.stack is not None:
+                current.stack.clear()  # after an interrupt; must precede outer.stack.resume()
+            if current in self._activations:
+                self._activations.remove(current)
+            if current.overlay is not None:
+                current.overlay.close()
             if outer.stack is not None:
-                outer.stack.put_back()
+                outer.stack.resume()
 
-    def _follow(self) -> None:
-        """Put into the weights what came into the cache, take out what went."""
-        use = self._uses[0]
-        if use.stack is None:
+    def _sync(self) -> None:
+        """Add to the weights what was added to the cache, remove what was removed."""
+        current = self._activations[0]
+        if current.stack is None:
             return
-        since = time.perf_counter()
+        start = time.perf_counter()
         view = self.cache.view()
-        gone, held = _gone(use, view), {edit.id for edit in use.held}
-        new = [e for e in view.edits if (e.id not in held or e.id in gone) and use.stack.takes(e)]
-        if gone or new or use.asked != view.edits:
+        outdated, made = _outdated(current, view), {edit.id for edit in current.edits}
+        wanted = [e for e in view.edits if e.id not in made or e.id in outdated]
+        new = [e for e in wanted if current.stack.supports(e)]
+        if outdated or new or current.requested != view.edits:
             try:
                 try:
-                    use.stack.remove(gone)
-                    use.stack.add(new)
-                    # Others may have been retracted while it was planned.
-                    use.stack.remove(_gone(use, self.cache.view()))
+                    current.stack.remove(outdated)
+                    current.stack.add(new)
+                    # More edits may have been retracted during planning.
+                    current.stack.remove(_outdated(current, self.cache.view()))
                 finally:
-                    use.asked = view.edits
-                    use.tell(since)
+                    current.requested = view.edits
+                    current.refresh(start)
             finally:  # an interrupt may have fallen on the lines above
-                use.tell(since)
+                current.refresh(start)
 
 
 def _editor(backend: str | Editor | Pipeline, options: dict[str, Any]) -> tuple[Editor, str]:
-    """Return an editor by name with its options, or the instance, and its name."""
+    """Return an editor, made by name with its options or given as an instance, and its name."""
     if isinstance(backend, str) and backend != CACHE:
         if backend not in names("errata.editors"):
             raise no_such(backend, "errata.editors", "errata.pipelines")
@@ -320,22 +342,22 @@ def _editor(backend: str | Editor | Pipeline, options: dict[str, Any]) -> tuple[
     )
 
 
-def _gone(use: _Use, view: View) -> set[str]:
-    """Return the ids that are in the weights and no longer, or with other content, in force."""
-    return {edit.id for edit in use.held if view.by_id.get(edit.id) != edit}
+def _outdated(current: _Activation, view: View) -> set[str]:
+    """Return the ids of edits in the weights that were retracted or changed since."""
+    return {edit.id for edit in current.edits if view.by_id.get(edit.id) != edit}
 
 
-def _check(use: _Use, edits: Iterable[Edit]) -> None:
-    """Refuse, before anything is touched, what the caller wants refused."""
+def _check_edits(current: _Activation, edits: Iterable[Edit]) -> None:
+    """Raise for unsupported edits if the caller wants that; nothing was touched yet."""
     for edit in edits:
         if not isinstance(edit, Edit):
             raise EditError(
                 f"expected edits such as Fact(question, answer), found {type(edit).__name__}"
             )
-        if use.stack is None or use.unsupported == "cache" or use.stack.takes(edit):
+        if current.stack is None or current.unsupported == "cache" or current.stack.supports(edit):
             continue
         raise UnsupportedEdit(
-            f"edit {edit.id}: expected an edit that {use.name} can make, found one of kind "
+            f"edit {edit.id}: expected an edit that {current.name} can make, found one of kind "
             f"{edit.kind!r} that it cannot; nothing was changed; leave it with the cache by "
             'unsupported="cache"',
             edit.id,

@@ -1,9 +1,9 @@
-"""Edits baked into a model's weights for good, as an ordinary `transformers` folder; and taken out.
+"""Baking edits into an ordinary `transformers` folder, and removing them again.
 
-Beside the weights lies a delta file. It holds, for every tensor that was changed, the bits in which
-the two differ (exclusive or of their integer views): taken together with either one it gives the
-other back, bit for bit, which a difference of floats would not. It also holds digests of both, and
-of all other tensors, so that nothing is taken out of a folder that was changed since.
+The folder also has a delta file. For every changed tensor it holds the exclusive or of the integer
+views before and after: with either one it gives the other, bit for bit, which a difference of
+floats would not. It also holds digests of both, and of all other tensors, so that a folder changed
+since is refused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import EditError, ModelError
 from errata.cache.storage.atomic import write_atomically
-from errata.editing.changes import ModuleChange, Write, applied
+from errata.editing.changes import ModuleChange, WriteReport, applied
 
 if TYPE_CHECKING:
     import torch
@@ -38,18 +38,18 @@ _INTEGERS = {1: "uint8", 2: "int16", 4: "int32", 8: "int64"}
 
 @dataclass(frozen=True, slots=True)
 class Baked:
-    """What was written.
+    """A baked model.
 
     :param folder: an ordinary `transformers` folder.
     :param edits: ids of the edits in its weights.
     :param tensors: names of the tensors that differ from the base model's.
-    :param writes: what the writing of each change lost to the weights' dtype.
+    :param writes: the rounding of each change to the weights' dtype.
     """
 
     folder: Path
     edits: tuple[str, ...]
     tensors: tuple[str, ...]
-    writes: tuple[Write, ...]
+    writes: tuple[WriteReport, ...]
 
 
 def bake(
@@ -63,19 +63,19 @@ def bake(
 ) -> Baked:
     """Write a model with changes in its weights, its tokenizer, and the delta file.
 
-    The model in memory is what it was afterwards. The folder appears whole or not at all.
+    The model in memory is restored afterwards. The folder is written whole or not at all.
 
     :param model: the base model.
     :param tokenizer: its tokenizer.
-    :param changes: what an editor planned; all of them must be changes of weights.
+    :param changes: of an editor's plan; all must be changes of weights.
     :param folder: must not exist, or be empty.
     :param edits: named in the delta file.
     :param backend: the editor's name, for the delta file.
-    :raises EditError: the folder is not empty, or a change is none of weights (modules, hooks), so
-        that an ordinary folder cannot hold it.
+    :raises EditError: the folder is not empty, or a change is not one of weights (modules, hooks),
+        which an ordinary folder cannot hold.
     :raises ModelError: the changes were planned for another model.
     """
-    target = _free(folder)
+    target = _check_empty(folder)
     for change in changes:
         change.check(model)
         if isinstance(change, ModuleChange) or not hasattr(change, "delta"):
@@ -89,50 +89,50 @@ def bake(
         state = _state(model)
         deltas = {name: _xor(before[name], state[name]) for name in names}
         deltas = {name: delta for name, delta in deltas.items() if bool((delta != 0).any())}
-        note = {
+        metadata = {
             "format": FORMAT,
             "backend": backend,
-            "edits": json.dumps([_told(edit) for edit in edits], ensure_ascii=False),
+            "edits": json.dumps([_edit_note(edit) for edit in edits], ensure_ascii=False),
             "base": json.dumps({name: digest(before[name]) for name in deltas}),
             "edited": json.dumps({name: digest(state[name]) for name in deltas}),
-            "rest": _rest(state, deltas),
+            "rest": _unchanged_digest(state, deltas),
         }
-        with _appearing(target) as place:
+        with _atomic_folder(target) as place:
             model.save_pretrained(place)
             tokenizer.save_pretrained(place)
-            _save(place / DELTA, deltas, note)
+            _save(place / DELTA, deltas, metadata)
     return Baked(target, tuple(edit.id for edit in edits), tuple(deltas), tuple(writes))
 
 
 def unbake(
     model: GenerativeModel, tokenizer: PreTrainedTokenizerBase, source: str | Path, out: str | Path
 ) -> tuple[str, ...]:
-    """Take baked edits out again: write the base model, bit for bit.
+    """Remove baked edits: write the base model, bit for bit.
 
-    :param model: the model loaded from the folder, in the dtype it is stored in; becomes the base
-        model in memory, too.
+    :param model: the model loaded from the folder, in the dtype it is stored in; also becomes
+        the base model in memory.
     :param tokenizer: its tokenizer.
     :param source: a folder that :func:`bake` wrote.
     :param out: must not exist, or be empty.
-    :return: names of the tensors that were put back.
+    :return: names of the tensors that were restored.
     :raises ModelError: the folder has no delta file, or its weights were changed since.
     :raises EditError: ``out`` is not empty.
     """
     import torch
 
-    target = _free(out)
-    deltas, note = read_delta(source)
+    target = _check_empty(out)
+    deltas, metadata = read_delta(source)
     state = _state(model)
-    edited, base = json.loads(note["edited"]), json.loads(note["base"])
-    others = [n for n in deltas if n not in state or digest(state[n]) != edited[n]]
-    if others or _rest(state, deltas) != note["rest"]:
+    edited, base = json.loads(metadata["edited"]), json.loads(metadata["base"])
+    changed = [n for n in deltas if n not in state or digest(state[n]) != edited[n]]
+    if changed or _unchanged_digest(state, deltas) != metadata["rest"]:
         raise ModelError(
-            f"{source}: expected in {others[0] if others else 'its tensors'!r} the weights that "
+            f"{source}: expected in {changed[0] if changed else 'its tensors'!r} the weights that "
             "were baked, found others; they were changed after baking, so the edits cannot be "
-            "taken out: start again from the base model"
+            "removed: start again from the base model"
         )
     with torch.no_grad():
-        # All first, then the writing: two names may share one memory (a tied head).
+        # Compute all values before writing: two names may share memory (a tied head).
         values = {name: _apply(state[name], delta) for name, delta in deltas.items()}
         for name, value in values.items():
             state[name].copy_(value)
@@ -142,14 +142,14 @@ def unbake(
             f"{source}: expected the base model's weights in {wrong}, found others; "
             f"{DELTA} is damaged: start again from the base model"
         )
-    with _appearing(target) as place:
+    with _atomic_folder(target) as place:
         model.save_pretrained(place)
         tokenizer.save_pretrained(place)
     return tuple(deltas)
 
 
 def read_delta(folder: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Return the tensors and the notes of a delta file.
+    """Return the tensors and the metadata of a delta file.
 
     :param folder: a folder that :func:`bake` wrote.
     :raises ModelError: there is none, or it is damaged.
@@ -159,10 +159,10 @@ def read_delta(folder: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, s
     path = Path(folder) / DELTA
     try:
         with safe_open(path, framework="pt") as file:
-            note = dict(file.metadata() or {})
-            if note.get("format") == FORMAT:
-                return {name: file.get_tensor(name) for name in file.keys()}, note
-        found = f"{note.get('format')!r}"
+            metadata = dict(file.metadata() or {})
+            if metadata.get("format") == FORMAT:
+                return {name: file.get_tensor(name) for name in file.keys()}, metadata
+        found = f"{metadata.get('format')!r}"
     except Exception as error:  # safetensors' own error class is private
         found = str(error)
     raise ModelError(
@@ -175,13 +175,13 @@ def digest(tensor: torch.Tensor) -> str:
     return hashlib.sha256(_bits(tensor).cpu().numpy().tobytes()).hexdigest()
 
 
-def _rest(state: Mapping[str, torch.Tensor], changed: Collection[str]) -> str:
-    """Return one digest of all tensors but those that were changed."""
-    told = [f"{name} {digest(tensor)}" for name, tensor in state.items() if name not in changed]
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()
+def _unchanged_digest(state: Mapping[str, torch.Tensor], changed: Collection[str]) -> str:
+    """Return one digest of all tensors except the changed ones."""
+    lines = [f"{name} {digest(tensor)}" for name, tensor in state.items() if name not in changed]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _told(edit: Edit) -> dict[str, Any]:
+def _edit_note(edit: Edit) -> dict[str, Any]:
     return {"id": edit.id, "scope": edit.scope, "location": str(edit.location or "")}
 
 
@@ -191,7 +191,7 @@ def _state(model: GenerativeModel) -> Mapping[str, torch.Tensor]:
 
 
 def _shared_names(model: GenerativeModel, names: Sequence[str]) -> list[str]:
-    """Return those names with all others of the same memory: a tied head, a tensor in state_dict.
+    """Return the names in the state_dict of tensors that share memory with parameters (tied heads).
 
     :param names: parameters.
     """
@@ -215,13 +215,13 @@ def _apply(tensor: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:
     return (_bits(tensor) ^ delta.to(tensor.device)).view(tensor.dtype)
 
 
-def _save(path: Path, tensors: Mapping[str, torch.Tensor], note: dict[str, str]) -> None:
+def _save(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> None:
     from safetensors.torch import save
 
-    write_atomically(path, save({name: t.contiguous() for name, t in tensors.items()}, note))
+    write_atomically(path, save({name: t.contiguous() for name, t in tensors.items()}, metadata))
 
 
-def _free(folder: str | Path) -> Path:
+def _check_empty(folder: str | Path) -> Path:
     target = Path(folder)
     if target.is_file() or (target.is_dir() and any(target.iterdir())):
         raise EditError(
@@ -231,8 +231,8 @@ def _free(folder: str | Path) -> Path:
     return target
 
 
-class _appearing:
-    """A folder that is written beside its place and then put there whole.
+class _atomic_folder:
+    """A folder that is written under a temporary name and then renamed.
 
     :param target: a folder that does not exist, or is empty.
     """

@@ -11,18 +11,19 @@ A new editor is one module with one class, one line in :mod:`errata.registry` (g
             ...
             return [WeightChange("transformer.h.3.mlp.c_proj.weight", delta)]
 
-An editor whose edits build on one another (each planned on the weights the one before left) plans
-inside ``applied(model, changes_so_far)`` of :mod:`errata.editing.changes`, or on
-``sharing_copy(model)`` of :mod:`errata.generation.sharing`, and returns all changes.
+An editor that plans each edit on the weights with the earlier ones applied does so inside
+``applied(model, changes_so_far)`` of :mod:`errata.editing.changes`, or on ``sharing_copy(model)`` of
+:mod:`errata.generation.sharing`, and returns all changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from errata.cache.records import Edit
+from errata.cache.records import Edit, Fact
 from errata.editing.changes import Change
 
 if TYPE_CHECKING:
@@ -33,13 +34,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What an editor can do.
+    """Capabilities of an editor.
 
-    :param kinds: kinds of edits it can make at all.
-    :param needs_subject: works at the subject's tokens, so the subject has to be in the question.
-    :param together: plans all its edits in one go, so one more edit, or one less, means planning
-        all of them anew; otherwise a new edit is planned on the weights that the others left, and
-        a retraction plans anew only those that came later.
+    :param kinds: kinds of edits it can make.
+    :param needs_subject: needs the subject's tokens, so the subject has to be in the question.
+    :param together: plans all edits at once, so adding or removing one plans all of them again;
+        otherwise a new edit is planned on the weights with the others applied, and a retraction
+        plans again only the later ones.
     """
 
     kinds: frozenset[str] = frozenset({"fact"})
@@ -49,18 +50,18 @@ class Capabilities:
 
 @runtime_checkable
 class Editor(Protocol):
-    """Makes edits in the weights, so that the base model's own ``generate`` answers.
+    """Plans changes of a model, with which the base model's ``generate`` gives the edited answers.
 
-    Contract: :meth:`plan` leaves the model bit for bit as it was, also when it raises; the same
-    edits, in the same order, on the same weights give the same changes; random state, dtype and
-    device of the caller are not touched. Parameters of the editor go to its constructor by keyword,
-    each with a default.
+    Contract: :meth:`plan` leaves the model bit for bit unchanged, also when it raises; it is
+    deterministic in edits, their order and the weights; random state, dtype and device of the
+    caller are not touched. Parameters of the editor go to its constructor by keyword, each with a
+    default.
     """
 
     capabilities: Capabilities
 
     def supports(self, edit: Edit) -> bool:
-        """Tell whether it can make this edit, as far as that can be told without the model."""
+        """Return whether it can make an edit, as far as that is known without the model."""
 
     def plan(
         self,
@@ -68,11 +69,34 @@ class Editor(Protocol):
         tokenizer: PreTrainedTokenizerBase,
         edits: Sequence[Edit],
     ) -> Sequence[Change]:
-        """Return what has to be changed in the model for the edits to be in force.
+        """Return the changes of the model that make the edits.
 
         :param model: the base model, possibly with other edits in its weights.
         :param tokenizer: its tokenizer.
         :param edits: at least one, each supported.
         :raises errata.cache.errors.UnsupportedEdit: an edit it cannot make; carries its id.
         :raises errata.cache.errors.ModelError: a model it cannot work on.
+        """
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """An editor with weights of its own, such as a hypernetwork, trained before it can plan.
+
+    The constructor takes the folder of a trained state; :meth:`train` writes one.
+    """
+
+    def train(
+        self,
+        model: GenerativeModel,
+        tokenizer: PreTrainedTokenizerBase,
+        data: Iterable[Fact],
+        out: Path,
+    ) -> None:
+        """Train for a base model and write the state.
+
+        :param model: the base model; unchanged afterwards.
+        :param tokenizer: its tokenizer.
+        :param data: edits to learn from; never those of tune or test subjects.
+        :param out: folder to write.
         """

@@ -1,18 +1,19 @@
-"""What editors change in a model, made and undone in one place, exactly.
+"""Changes of a model, applied and undone in one place, exactly.
 
 ::
 
     changes = editor.plan(model, tokenizer, edits)
-    with applied(model, changes) as writes:     # checked whole before the first write
+    with applied(model, changes) as writes:     # all are checked before the first write
         model.generate(...)                     # edited
-    # every parameter, buffer, module and hook is what it was, bit for bit, also after an exception
+    # every parameter, buffer, module and hook is restored bit for bit, also after an exception
 
-Three kinds of change: :class:`WeightChange` adds to a parameter, :class:`ModuleChange` puts
-another module in a module's place, :class:`HookChange` adds a forward hook. A weight is put back
-by ``copy_`` from a copy taken before, never by subtraction (off by 1.8e-2 in bf16, tried) and never
-by rebinding ``.data`` (a tied head would keep the edit).
+Three kinds of change: :class:`WeightChange` adds to a parameter, :class:`ModuleChange` replaces a
+module, :class:`HookChange` adds a forward hook. A weight is restored by ``copy_`` from a copy taken
+before, never by subtraction (off by 1.8e-2 in bf16, measured) and never by rebinding ``.data`` (a
+tied head would keep the edit).
 
-``applied`` tells what each write lost: in bf16 a small update is rounded away (:class:`Write`).
+``applied`` yields the rounding error of each write, since bf16 cannot represent a small update
+(:class:`WriteReport`).
 """
 
 from __future__ import annotations
@@ -23,47 +24,51 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from errata.cache.errors import EditError, ModelError
+from errata.editing.options import old_attribute
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-TELLING_LOSS = 0.01
-"""From this share of an update lost in writing on, the caller is warned."""
+WARNING_ERROR = 0.01
+"""Relative error of a written update above which the caller is warned."""
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
-    """What became of one planned update of a weight.
+class WriteReport:
+    """The rounding of one planned update of a weight.
 
     :param name: the parameter.
-    :param dtype: what it is stored as.
-    :param size: Frobenius norm of the planned update.
-    :param lost: norm of what the parameter's dtype could not take up, relative to ``size``.
+    :param dtype: of the parameter.
+    :param norm: Frobenius norm of the planned update.
+    :param relative_error: norm of the written update minus the planned one, relative to ``norm``.
     """
 
     name: str
     dtype: str
-    size: float
-    lost: float
+    norm: float
+    relative_error: float
+
+    size = old_attribute("size", "norm")
+    lost = old_attribute("lost", "relative_error")
 
 
 @runtime_checkable
 class Change(Protocol):
-    """One change of a model; frozen, and planned for the weights as they were at planning."""
+    """One change of a model; frozen, and planned for the weights at the time of planning."""
 
     @property
     def name(self) -> str:
-        """The parameter or module it changes."""
+        """The parameter or module that is changed."""
 
     def check(self, model: nn.Module) -> None:
-        """Raise unless the change can be made; nothing is written.
+        """Raise unless the change can be applied; nothing is written.
 
-        :raises errata.cache.errors.ErrataError: says what does not fit.
+        :raises errata.cache.errors.ErrataError: the change does not fit the model.
         """
 
-    def applied(self, model: nn.Module) -> AbstractContextManager[Write | None]:
-        """Make the change on entering, undo it on leaving, exactly."""
+    def applied(self, model: nn.Module) -> AbstractContextManager[WriteReport | None]:
+        """Apply the change on entering, undo it on leaving, exactly."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,9 +76,9 @@ class WeightChange:
     """Adds to a parameter.
 
     :param name: the parameter, as in ``model.get_parameter``; either name of a tied one.
-    :param delta: what is added, in the parameter's own shape and layout (see
-        :func:`errata.module_paths.stored`), of any float dtype, finite; the sum is taken in the wider
-        dtype of the two and rounded once.
+    :param delta: the update, in the parameter's shape and layout (see
+        :func:`errata.module_paths.stored`), of any float dtype, finite; the sum is taken in the
+        wider dtype of the two and rounded once.
     """
 
     name: str
@@ -89,12 +94,12 @@ class WeightChange:
         if self.delta.shape != parameter.shape:
             raise EditError(
                 f"{self.name}: expected an update of shape {list(parameter.shape)}, found "
-                f"{list(self.delta.shape)}; lay it out like the parameter (errata.module_paths.stored)"
+                f"{list(self.delta.shape)}; use the parameter's layout (errata.module_paths.stored)"
             )
         if not self.delta.is_floating_point() or not bool(self.delta.isfinite().all()):
             raise EditError(
                 f"{self.name}: expected a finite update, found infinite or missing values; nothing "
-                "was changed; the editor's optimisation diverged, try a smaller rate"
+                "was changed; the editor's optimisation diverged, try a smaller learning rate"
             )
         if not bool(_sum(parameter, self.delta).isfinite().all()):
             raise EditError(
@@ -103,8 +108,8 @@ class WeightChange:
             )
 
     @contextmanager
-    def applied(self, model: nn.Module) -> Iterator[Write]:
-        """Add on entering, put the very bits back on leaving."""
+    def applied(self, model: nn.Module) -> Iterator[WriteReport]:
+        """Add on entering, restore the bits on leaving."""
         parameter = editable(model, self.name)
         before = parameter.detach().clone()
         try:
@@ -120,10 +125,10 @@ class WeightChange:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModuleChange:
-    """Puts another module in a module's place.
+    """Replaces a module.
 
     :param name: the module, as in ``model.get_submodule``.
-    :param wrap: given the module there, returns the one to put there (which may hold the old one).
+    :param wrap: takes the module and returns its replacement (which may hold the old one).
     """
 
     name: str
@@ -140,24 +145,24 @@ class ModuleChange:
 
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
-        """Swap on entering, put the old module back on leaving.
+        """Replace on entering, restore the old module on leaving.
 
-        :raises EditError: somebody else put a third module there meanwhile (it is taken out, too).
+        :raises EditError: another module was found there on leaving (the old one is restored).
         """
         where, _, key = self.name.rpartition(".")
         siblings = _module(model, where)._modules
         before = _module(model, self.name)
-        made = self.wrap(before)
+        replacement = self.wrap(before)
         try:
             try:
-                siblings[key] = made
+                siblings[key] = replacement
                 yield
                 found = siblings.get(key)
             finally:
                 siblings[key] = before
         finally:
             siblings[key] = before
-        if found is not made:
+        if found is not replacement:
             raise EditError(
                 f"{self.name}: expected the module that the edit put there, found "
                 f"{type(found).__name__}; the model is what it was before the edit"
@@ -166,10 +171,10 @@ class ModuleChange:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HookChange:
-    """Adds a forward hook; only its own handle is ever removed.
+    """Adds a forward hook, and removes only its own handle.
 
     :param name: the module, as in ``model.get_submodule``.
-    :param hook: ``hook(module, args, output)``; what it returns, unless None, is the output.
+    :param hook: ``hook(module, args, output)``; returns the new output, or None to keep it.
     """
 
     name: str
@@ -199,15 +204,15 @@ class HookChange:
 
 
 @contextmanager
-def applied(model: nn.Module, changes: Sequence[Change]) -> Iterator[tuple[Write, ...]]:
-    """Make changes in order on entering, undo them in reverse on leaving, also by exception.
+def applied(model: nn.Module, changes: Sequence[Change]) -> Iterator[tuple[WriteReport, ...]]:
+    """Apply changes in order on entering, undo them in reverse on leaving, also by exception.
 
-    All are checked before the first is made. Other threads are not kept out: that is
-    :mod:`errata.editing.lock`'s part.
+    All are checked before the first is applied. Exclusion of other threads is done by
+    :mod:`errata.editing.lock`.
 
     :param model: the model.
-    :param changes: what an editor planned.
-    :return: what the writing of weights lost.
+    :param changes: of an editor's plan.
+    :return: yields a report for each weight written.
     :raises errata.cache.errors.ErrataError: a change does not fit; nothing was written.
     """
     for change in changes:
@@ -219,7 +224,7 @@ def applied(model: nn.Module, changes: Sequence[Change]) -> Iterator[tuple[Write
             yield tuple(write for write in writes if write is not None)
         finally:
             undo.close()
-    finally:  # an interrupt may have fallen on the line above; what is closed stays closed
+    finally:  # an interrupt may have fallen on the line above; closing again is harmless
         undo.close()
 
 
@@ -229,7 +234,7 @@ def _write(parameter: torch.Tensor, values: torch.Tensor) -> None:
 
 
 def _sum(parameter: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:
-    """Return the weight with its update, rounded once, as the parameter is stored."""
+    """Return the weight plus its update, rounded once to the parameter's dtype."""
     import torch
 
     wide = torch.promote_types(parameter.dtype, delta.dtype)
@@ -238,15 +243,15 @@ def _sum(parameter: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:
     return found.to(parameter.device, parameter.dtype)
 
 
-def _report(change: WeightChange, before: torch.Tensor, written: torch.Tensor) -> Write:
+def _report(change: WeightChange, before: torch.Tensor, written: torch.Tensor) -> WriteReport:
     import torch
 
     wide = torch.promote_types(change.delta.dtype, torch.float32)
     planned = change.delta.detach().to(wide)
-    made = written.to(planned.device, wide) - before.to(planned.device, wide)
-    size = float(planned.norm())
-    lost = float((made - planned).norm()) / size if size else 0.0
-    return Write(change.name, str(before.dtype).removeprefix("torch."), size, lost)
+    actual = written.to(planned.device, wide) - before.to(planned.device, wide)
+    norm = float(planned.norm())
+    error = float((actual - planned).norm()) / norm if norm else 0.0
+    return WriteReport(change.name, str(before.dtype).removeprefix("torch."), norm, error)
 
 
 def _module(model: nn.Module, name: str) -> nn.Module:
@@ -260,11 +265,11 @@ def _module(model: nn.Module, name: str) -> nn.Module:
 
 
 def editable(model: nn.Module, name: str) -> nn.Parameter:
-    """Return a parameter that can be edited; editors ask before they begin to train.
+    """Return a parameter that can be edited; editors call this before they train.
 
     :param model: the model.
     :param name: of the parameter.
-    :raises ModelError: there is no such parameter, or it is quantised, or not loaded.
+    :raises ModelError: no such parameter, or it is quantised, or not loaded.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""One thread changes a model, or any number use it."""
+"""Readers-writer lock of a model: many threads generate, or one changes it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Literal
 from errata.cache.errors import BackendBusy
 
 Others = Literal["wait", "raise"]
-"""What other threads get while one holds the model: they wait, or :class:`BackendBusy`."""
+"""Behaviour of other threads while one holds the model: wait, or raise :class:`BackendBusy`."""
 
 
 class ModelLock:
-    """Shared by those who generate, exclusive for the one who changes weights.
+    """Shared while generating, exclusive while changing weights.
 
-    Both may be entered again by the thread that holds them, and whoever holds the model alone may
-    also generate. An interrupt (Ctrl-C) on any line leaves nothing held.
+    Both are re-entrant, and a thread with exclusive access may also generate. An interrupt (Ctrl-C)
+    on any line leaves the lock free.
     """
 
     def __init__(self) -> None:
@@ -31,13 +31,13 @@ class ModelLock:
     def shared(self) -> Iterator[None]:
         """Use the model as it is.
 
-        :raises BackendBusy: another thread holds it and does not let others wait.
+        :raises BackendBusy: another thread holds it with ``others="raise"``.
         """
         me, before = threading.get_ident(), None
         try:
             try:
                 with self._changed:
-                    if not self._users[me]:  # who is in already must not wait for who waits for it
+                    if not self._users[me]:  # re-entry must not wait: deadlock
                         self._wait_for_owner(me)
                     before = self._users[me]
                     self._users[me] = before + 1
@@ -49,11 +49,10 @@ class ModelLock:
 
     @contextmanager
     def exclusive(self, others: Others | None = "wait") -> Iterator[None]:
-        """Hold the model alone; waits until nobody uses it.
+        """Hold the model alone; waits until no thread uses it.
 
-        :param others: what other threads get meanwhile; None leaves it as it is.
-        :raises BackendBusy: this thread is generating, or another holds the model and does not let
-            others wait.
+        :param others: see :data:`Others`; None keeps the present value.
+        :raises BackendBusy: this thread is generating, or another holds it with ``others="raise"``.
         """
         me, before = threading.get_ident(), None
         try:
@@ -67,7 +66,7 @@ class ModelLock:
                     self._wait_for_owner(me)
                     before = (self._owner, self._others)
                     self._owner, self._others = me, others or self._others
-                    # Whoever comes now waits for us; those who are in finish first.
+                    # New users now wait; present ones finish first.
                     self._changed.wait_for(lambda: not any(u != me for u in +self._users))
                 yield
             finally:
@@ -85,17 +84,17 @@ class ModelLock:
             self._changed.wait()
 
     def _leave(self, me: int, before: int | None) -> None:
-        """Have as many uses by this thread as before it entered; harmless when called again."""
+        """Restore the number of uses by this thread; harmless when called again."""
         if before is None:
             return
         with self._changed:
             self._users[me] = before
             if not before:
-                del self._users[me]  # thread numbers are used again
+                del self._users[me]  # thread ids are reused
             self._changed.notify_all()
 
     def _release(self, me: int, before: tuple[int | None, Others] | None) -> None:
-        """Have the owner that was before, None or this thread; harmless when called again."""
+        """Restore the previous owner, None or this thread; harmless when called again."""
         with self._changed:
             if before is not None and self._owner == me:
                 self._owner, self._others = before

@@ -1,4 +1,4 @@
-"""What an EditableModel can have made in its weights: ``using`` and ``use``."""
+"""Choice of the backend of an EditableModel: ``using`` and ``use``."""
 
 from __future__ import annotations
 
@@ -32,27 +32,26 @@ class WeightEditing:
         others: Others = "wait",
         **options: Any,
     ) -> AbstractContextManager[ActiveBackend]:
-        """Have edits made by a backend inside a ``with``; then every weight is what it was.
+        """Make edits with a backend inside a ``with`` block, and undo them at its end.
 
-        What an editor puts into the weights is answered by the base model's own ``generate``; a
-        pipeline answers with a gate and a reasoner of its own. Other edits in force stay with the
-        cache. Whatever happens inside, on leaving every parameter and buffer is bit for bit what
-        it was.
+        Edits in the weights are answered by the base model's ``generate``; a pipeline answers with
+        its gate and reasoner. Other edits in force stay with the cache. On leaving, also by an
+        exception, every parameter and buffer is restored bit for bit.
 
         :param backend: name of an editor (``ft``, ``ft-l``, ``lora``, ``rome``) or of a pipeline
             (``serac``, ``ike``), an :class:`~errata.editing.base.Editor`, a
             :class:`~errata.pipelines.base.Pipeline`, or ``cache``.
-        :param edits: what it is to make, in force or not; by default all edits in force.
+        :param edits: the edits to make, in force or not; by default all edits in force.
         :param unsupported: edits that it cannot make stay with the ``cache``, or ``raise``
             before anything is touched.
-        :param others: meanwhile other threads that generate or edit ``wait``, or ``raise``
+        :param others: other threads that generate or edit meanwhile ``wait``, or ``raise``
             :class:`~errata.cache.errors.BackendBusy`.
         :param options: for the backend, such as ``epochs=20``.
-        :return: yields which edits it makes and which not.
+        :return: yields the backend, with the edits it makes and those it cannot make.
         :raises errata.cache.errors.UnsupportedEdit: with ``unsupported="raise"``.
         :raises errata.cache.errors.BackendBusy: the model is another thread's, or generating.
         """
-        self._check_in_the_open(backend)
+        self._check_shadow(backend)
         return self.backends.using(backend, edits, unsupported, others, **options)
 
     def use(
@@ -62,27 +61,27 @@ class WeightEditing:
         unsupported: Unsupported = "cache",
         **options: Any,
     ) -> ActiveBackend:
-        """Have the edits in force made by a backend from now on; ``use("cache")`` undoes it.
+        """Make the edits in force with a backend from now on; ``use("cache")`` undoes it.
 
-        Edits made, retracted or reloaded later follow. ``generate(edits=False)`` passes over the
-        cache, not over the weights.
+        Edits added, retracted or reloaded later follow. ``generate(edits=False)`` skips the cache,
+        but edits in the weights remain.
 
         :param backend: as in :meth:`using`, like the other parameters.
-        :return: which edits it makes and which not.
+        :return: the backend, with the edits it makes and those it cannot make.
         """
-        self._check_in_the_open(backend)
+        self._check_shadow(backend)
         return self.backends.use(backend, unsupported, **options)
 
     @property
     def in_use(self) -> ActiveBackend:
-        """The backend in use, what edits it makes, and what it left to the cache."""
+        """The backend in use, the edits it makes, and those left to the cache."""
         return self.backends.in_use
 
-    def _check_in_the_open(self, backend: object) -> None:
-        named = isinstance(backend, str) and backend in (CACHE, *names("errata.pipelines"))
-        if self.shadow and not named and not isinstance(backend, Pipeline):
+    def _check_shadow(self, backend: object) -> None:
+        by_name = isinstance(backend, str) and backend in (CACHE, *names("errata.pipelines"))
+        if self.shadow and not by_name and not isinstance(backend, Pipeline):
             raise EditError(
-                "expected the base model's own answers in shadow mode, found a backend that "
+                "expected the base model's answers in shadow mode, found a backend that "
                 "changes its weights; set shadow = False first"
             )
 

@@ -1,4 +1,4 @@
-"""Options of editors under their names of version 0.1: accepted, with a warning."""
+"""Options and attributes under their names of version 0.1: accepted, with a warning."""
 
 from __future__ import annotations
 
@@ -64,3 +64,13 @@ def warn_renamed(old: str, new: str) -> None:
 
 def _inside(module: str) -> bool:
     return module.partition(".")[0] in ("errata", "contextlib", "dataclasses")
+
+
+def old_attribute(old: str, new: str) -> property:
+    """Return a property that reads an attribute under its old name, with a warning."""
+
+    def read(record: object) -> object:
+        warn_renamed(f"{type(record).__name__}.{old}", f"{type(record).__name__}.{new}")
+        return getattr(record, new)
+
+    return property(read)

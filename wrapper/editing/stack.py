@@ -1,4 +1,4 @@
-"""Edits that stay in the weights: one may come on top, or be taken out of the middle."""
+"""Edits in the weights as a stack: one may be added on top, or removed from the middle."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from errata.cache.errors import UnsupportedEdit
 from errata.cache.records import Edit
 from errata.editing.base import Editor
-from errata.editing.changes import TELLING_LOSS, Change, Write, applied
+from errata.editing.changes import WARNING_ERROR, Change, WriteReport, applied
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -23,25 +23,25 @@ log = logging.getLogger("errata")
 
 @dataclass(slots=True, eq=False)
 class _Layer:
-    """Edits planned together, for the weights that the layers below left."""
+    """Edits planned together, on the weights with the layers below applied."""
 
     edits: tuple[Edit, ...]
     changes: Sequence[Change]
     undo: ExitStack = field(default_factory=ExitStack)
-    writes: tuple[Write, ...] = ()
+    writes: tuple[WriteReport, ...] = ()
 
 
 class ChangeStack:
-    """What one editor holds in one model.
+    """The edits of one editor in one model.
 
-    Edits come in layers. A layer was planned for the weights below it, so when a layer goes, those
-    above it are taken off, too, and planned again. Whatever fails, the weights are those of the
-    layers that are there: unedited where there are none.
+    Edits come in layers. A layer is planned on the weights with the layers below applied, so
+    removing one also unwinds those above it and plans them again. After any failure the weights
+    are those of the remaining layers; without layers, the unedited ones.
 
     :param model: the base model.
     :param tokenizer: its tokenizer.
-    :param editor: plans.
-    :param strict: raise for an edit that turns out to be impossible; otherwise it is left out.
+    :param editor: plans the changes.
+    :param strict: raise for an edit that planning rejects; otherwise it is left out.
     """
 
     def __init__(
@@ -55,29 +55,29 @@ class ChangeStack:
         self.model, self.tokenizer, self.editor, self.strict = model, tokenizer, editor, strict
         self._refused: set[str] = set()
         self._layers: list[_Layer] = []
-        self._aside: list[_Layer] = []
+        self._suspended: list[_Layer] = []
 
     @property
     def edits(self) -> tuple[Edit, ...]:
-        """The edits in the weights, in the order they came."""
+        """The edits in the weights, in order of addition."""
         return tuple(edit for layer in self._layers for edit in layer.edits)
 
     @property
-    def writes(self) -> tuple[Write, ...]:
-        """What the writing of their updates lost."""
+    def writes(self) -> tuple[WriteReport, ...]:
+        """The rounding of their updates."""
         return tuple(write for layer in self._layers for write in layer.writes)
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """What was changed in the model for them, in order."""
+        """The changes of the model for them, in order."""
         return tuple(change for layer in self._layers for change in layer.changes)
 
-    def takes(self, edit: Edit) -> bool:
-        """Tell whether the editor can make an edit, as far as is known by now."""
+    def supports(self, edit: Edit) -> bool:
+        """Return whether the editor can make an edit, as far as known so far."""
         return edit.id not in self._refused and self.editor.supports(edit)
 
     def add(self, edits: Sequence[Edit]) -> None:
-        """Put edits into the weights.
+        """Plan edits and write them into the weights.
 
         :raises errata.cache.errors.ErrataError: they cannot be planned; the weights are as before.
         """
@@ -95,11 +95,11 @@ class ChangeStack:
             raise
 
     def remove(self, ids: Collection[str]) -> None:
-        """Take edits out of the weights, wherever they are, and plan again what came later.
+        """Remove edits from the weights, at any position, and plan the later ones again.
 
-        :param ids: of the edits; those that are not there do not matter.
-        :raises errata.cache.errors.ErrataError: what came later cannot be planned any more; it is
-            out of the weights as well, and so are the edits named.
+        :param ids: of the edits; unknown ones are ignored.
+        :raises errata.cache.errors.ErrataError: a later edit can no longer be planned; it is
+            removed, and so are the edits named.
         """
         hit = [i for i, layer in enumerate(self._layers) if any(e.id in ids for e in layer.edits)]
         if not hit:
@@ -108,45 +108,45 @@ class ChangeStack:
             self._push([edit for edit in layer.edits if edit.id not in ids])
 
     def clear(self) -> None:
-        """Take everything out: every bit of the model is what it was."""
-        self._aside = []
+        """Remove all edits: the model is restored bit for bit."""
+        self._suspended = []
         self._unwind(0)
 
-    def put_aside(self) -> None:
-        """Take everything out for the time being."""
+    def suspend(self) -> None:
+        """Undo all changes until :meth:`resume`."""
         while self._layers:
-            if self._layers[-1] not in self._aside:
-                self._aside.insert(0, self._layers[-1])
+            if self._layers[-1] not in self._suspended:
+                self._suspended.insert(0, self._layers[-1])
             self._unwind(len(self._layers) - 1)
 
-    def put_back(self) -> None:
-        """Make again what :meth:`put_aside` took out; nothing is planned anew.
+    def resume(self) -> None:
+        """Apply again what :meth:`suspend` undid; nothing is planned.
 
-        Also goes on where it, or :meth:`put_aside`, was interrupted.
+        Continues after an interrupt of either method.
         """
-        while self._aside:
-            layer = self._aside[0]
+        while self._suspended:
+            layer = self._suspended[0]
             if layer in self._layers:
                 self._unwind(self._layers.index(layer))
             self._apply(layer)
-            self._aside.pop(0)
+            self._suspended.pop(0)
 
     def _push(self, edits: Sequence[Edit]) -> None:
-        left = list(edits)
-        while left:
+        remaining = list(edits)
+        while remaining:
             try:
-                changes = self.editor.plan(self.model, self.tokenizer, left)
+                changes = self.editor.plan(self.model, self.tokenizer, remaining)
                 break
             except UnsupportedEdit as error:
-                kept = [edit for edit in left if edit.id != error.edit_id]
-                if self.strict or len(kept) == len(left):
+                kept = [edit for edit in remaining if edit.id != error.edit_id]
+                if self.strict or len(kept) == len(remaining):
                     raise
                 self._refused.add(error.edit_id)
                 log.warning("%s; it stays with the cache", error)
-                left = kept
-        if left:
-            self._apply(_Layer(tuple(left), changes))
-            self._tell_losses()
+                remaining = kept
+        if remaining:
+            self._apply(_Layer(tuple(remaining), changes))
+            self._log_rounding()
 
     def _apply(self, layer: _Layer) -> None:
         layer.undo = ExitStack()
@@ -163,26 +163,26 @@ class ChangeStack:
             self._apply(layer)
 
     def _unwind(self, start: int) -> list[_Layer]:
-        """Take off the layers from one on, the last first, and return them, the first first."""
+        """Undo the layers from one on, the last first, and return them in order of application."""
         removed: list[_Layer] = []
         while len(self._layers) > start:
             layer = self._layers[-1]
             try:
                 self._layers.remove(layer)
                 layer.undo.close()
-            finally:  # an interrupt may have fallen between the two; what is closed stays closed
+            finally:  # an interrupt may have fallen between the two; closing again is harmless
                 if layer not in self._layers:
                     layer.undo.close()
             removed.insert(0, layer)
         return removed
 
-    def _tell_losses(self) -> None:
+    def _log_rounding(self) -> None:
         for write in self._layers[-1].writes:
-            if write.lost > TELLING_LOSS:
+            if write.relative_error > WARNING_ERROR:
                 log.warning(
                     "%s: %.0f%% of the planned update were lost in writing it as %s; "
                     "load the model with dtype=torch.float32 for exact edits",
                     write.name,
-                    100 * write.lost,
+                    100 * write.relative_error,
                     write.dtype,
                 )

@@ -325,11 +325,25 @@ def test_shadow_mode_leaves_the_weights_alone(model):
     assert model.use("cache").backend == "cache"
 
 
+def test_attributes_of_version_0_1_still_work_and_warn(model):
+    with model.using(Nudge(), [FACT, POLITE]) as used:
+        with pytest.warns(
+            DeprecationWarning, match=r"ActiveBackend\.held' is 'ActiveBackend\.edits"
+        ):
+            assert used.held == (FACT,)
+        with pytest.warns(DeprecationWarning, match=r"ActiveBackend\.unsupported"):
+            assert used.left == (POLITE,)
+        with pytest.warns(DeprecationWarning, match=r"WriteReport\.relative_error"):
+            assert used.writes[0].lost == used.writes[0].relative_error
+        with pytest.warns(DeprecationWarning, match=r"WriteReport\.norm"):
+            assert used.writes[0].size == used.writes[0].norm
+
+
 def test_losses_in_writing_are_told(tokenizer, caplog):
     base = copy.deepcopy(build_model("gpt2")).to(torch.bfloat16)
     model = editable(base, tokenizer, FACT)
     with model.using("ft", learning_rate=1e-5, epochs=1) as used:
-        assert used.writes[0].lost > 0.1
+        assert used.writes[0].relative_error > 0.1
     assert "lost in writing it as bfloat16" in caplog.text
 
 

@@ -206,14 +206,16 @@ def test_what_writing_loses_is_told():
     delta = update(4, 4) * 1e-3
     with applied(small(torch.float32), [WeightChange("projection.weight", delta)]) as (exact,):
         assert (exact.name, exact.dtype) == ("projection.weight", "float32")
-        assert exact.size == pytest.approx(float(delta.norm()))
-        assert exact.lost < 1e-4
+        assert exact.norm == pytest.approx(float(delta.norm()))
+        assert exact.relative_error < 1e-4
     model = small(torch.bfloat16)
     before = model.projection.weight.detach().double()
     with applied(model, [WeightChange("projection.weight", delta)]) as (rounded,):
         made = model.projection.weight.detach().double() - before
-        assert rounded.lost == pytest.approx(float((made - delta).norm() / delta.norm()), rel=1e-3)
-        assert rounded.lost > 0.05
+        assert rounded.relative_error == pytest.approx(
+            float((made - delta).norm() / delta.norm()), rel=1e-3
+        )
+        assert rounded.relative_error > 0.05
 
 
 def test_a_hook_of_somebody_else_survives():

@@ -7,13 +7,12 @@ import copy
 import pytest
 import torch
 
-from errata.editing import backends as in_use
-from errata.editing import changes, lock, stack
+from errata.editing import backends, changes, lock, stack
 from tests.conftest import build_model
 from tests.unit.helpers import FACT, editable, interrupted
 from tests.unit.wrapper.test_backends import RAVENS, SKIN, WEIGHT, Nudge, weight
 
-WATCHED = {module.__file__ for module in (changes, in_use, lock, stack)}
+WATCHED = {module.__file__ for module in (backends, changes, lock, stack)}
 
 
 def one(model):

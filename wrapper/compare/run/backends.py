@@ -89,7 +89,7 @@ class EditorContender:
         base = self.model.base
         stack = ChangeStack(base, self.model.tokenizer, self.editor)
         with measured(base.device) as cost:
-            stack.add([edit for edit in edits if stack.takes(edit)])
+            stack.add([edit for edit in edits if stack.supports(edit)])
         self._stacks.append(stack)
         kept = sum(_kept(change) for change in stack.changes)
         return Made(frozenset(e.id for e in stack.edits), cost.seconds, kept, cost.memory)

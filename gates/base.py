@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
@@ -15,6 +16,21 @@ Route = Literal["verbatim", "reason", "refuse", "base"]
 Relation = Literal["paraphrase", "entailed"]
 
 
+def _old_name(old: str, new: str) -> property:
+    """Return a property for an attribute's name of version 0.1, which warns."""
+
+    def read(record: object) -> object:
+        warnings.warn(
+            f"{type(record).__name__}.{old} is called {new} since version 0.2 and will be removed "
+            f"in 0.3; use .{new}",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return getattr(record, new)
+
+    return property(read)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
     """A gate's scores of one query against n edits.
@@ -26,6 +42,8 @@ class Scores:
 
     probability: NDArray[np.float64]
     entailed: NDArray[np.float64]
+
+    follows = _old_name("follows", "entailed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +71,9 @@ class Candidate:
     location: SourceLocation | None = None
     agreement_threshold: float | None = None
     base_agreed: bool = False
+
+    agreeing = _old_name("agreeing", "agreement_threshold")
+    agreed = _old_name("agreed", "base_agreed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +116,12 @@ class Decision:
     def remaining_edits(self) -> tuple[Edit, ...]:
         """The edits by which the effective query is answered, best first."""
         return self.fired[self.hops :]
+
+    renamed = _old_name("renamed", "canonical_query")
+    further = _old_name("further", "sub_question")
+    steps = _old_name("steps", "hops")
+    asked = _old_name("asked", "effective_query")
+    in_force = _old_name("in_force", "remaining_edits")
 
 
 @runtime_checkable

@@ -25,7 +25,7 @@ __version__ = "0.2.0"
 
 _moved.install()
 
-_WHERE = {
+_MODULES = {
     "Answer": "errata.trace",
     "Decision": "errata.gates.base",
     "EditableModel": "errata.model",
@@ -36,14 +36,14 @@ _WHERE = {
     "load_atlas": "errata.models.atlas",
 }
 
-__all__ = ["__version__", *_WHERE]
+__all__ = ["__version__", *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name on first use."""
-    if name not in _WHERE:
+    if name not in _MODULES:
         raise AttributeError(f"module 'errata' has no attribute {name!r}")
-    return getattr(importlib.import_module(_WHERE[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

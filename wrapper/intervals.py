@@ -1,4 +1,4 @@
-"""Rates, means and differences with their n and 95% interval, and paired tests over cases."""
+"""Statistics with 95% intervals: rates (Wilson), means (bootstrap over cases), paired tests."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from numpy.typing import NDArray
 Z = 1.959963984540054
 """Standard deviations of a two-sided 95% interval."""
 RESAMPLES = 2000
+"""Bootstrap resamples of an :class:`Estimate`."""
 FLIPS = 9999
+"""Random sign flips of a permutation test."""
 _SEED = 20260101
 
 Values = Mapping[str, Sequence[float]]
 """For each case, the values of its probes."""
+
+# -- rates: independent outcomes --------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +59,10 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     """Return the 95% Wilson score interval of a share, 0 to 1.
 
     Wilson 1927, "Probable inference, the law of succession, and statistical inference". For a mean
-    of n numbers from 0 to 1 it is on the safe side: nothing varies more than zeros and ones do.
+    of n numbers from 0 to 1 it is conservative: zeros and ones have the largest variance.
 
     :param share: of n independent cases.
-    :param n: where it is 0, so is what is known.
+    :param n: 0 gives the interval 0 to 1.
     """
     if not n:
         return 0.0, 1.0
@@ -75,6 +79,9 @@ def most_false_hits(n: int, target: float, *, confidence: float = 0.95) -> int:
     hits = np.arange(n)
     bounds = beta.ppf(confidence, hits + 1, n - hits)
     return int(np.searchsorted(bounds, target, side="right")) - 1
+
+
+# -- means: several values a case -------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +102,47 @@ class Estimate:
     cases: int
 
 
+def estimate(values: Values, *, share: bool = True) -> Estimate | None:
+    """Return the mean over all values with its interval; None without values.
+
+    The interval is the percentile bootstrap's (Efron 1979) over whole cases. If every value of a
+    share is 0, or every one is 1, the bootstrap interval has no width: then it is Wilson's, with
+    the number of cases as n.
+
+    :param values: by case.
+    :param share: whether the values are shares, 0 to 1.
+    """
+    kept = [list(each) for each in values.values() if len(each)]
+    if not kept:
+        return None
+    flat = [value for each in kept for value in each]
+    mean = float(np.mean(flat))
+    if share and set(flat) in ({0.0}, {1.0}):
+        return Estimate(mean, *wilson(mean, len(kept)), len(flat), len(kept))
+    if len(kept) == 1:  # the variance between cases is unknown
+        bounds = (0.0, 1.0) if share else (mean, mean)
+        return Estimate(mean, *bounds, len(flat), 1)
+    sums = np.array([np.sum(each) for each in kept], dtype=np.float64)
+    counts = np.array([len(each) for each in kept], dtype=np.float64)
+    weights = _resamples(len(kept))
+    means = (weights @ sums) / np.maximum(weights @ counts, 1e-300)
+    low, high = (float(bound) for bound in np.quantile(means, [0.025, 0.975]))
+    # Where all values are nearly equal, rounding may put a bound past the mean.
+    return Estimate(mean, min(low, mean), max(high, mean), len(flat), len(kept))
+
+
+def difference(first: Values, second: Values) -> Estimate | None:
+    """Return the mean of A minus B over the cases that both have; None if there is none."""
+    differences = {case: [a - b] for case, (a, b) in _shared(first, second).items()}
+    return estimate(differences, share=False)
+
+
+# -- tests ------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """A against B on the same cases.
+    """A test of A against B on the same cases.
 
     :param difference: mean of A minus B over cases.
     :param p: two-sided: exact McNemar test where each case is right or wrong, else a permutation
@@ -112,44 +157,8 @@ class Paired:
     test: str
 
 
-def estimate(values: Values, *, share: bool = True) -> Estimate | None:
-    """Return the mean over all values with its interval; None where there is no value.
-
-    The interval is that of the percentile bootstrap (Efron 1979), whole cases drawn.
-    Where every value of a share is 0, or every one is 1, resampling would give an interval of no
-    width: there it is Wilson's, of as many trials as there are cases.
-
-    :param values: by case.
-    :param share: whether the values are shares, 0 to 1.
-    """
-    kept = [list(each) for each in values.values() if len(each)]
-    if not kept:
-        return None
-    flat = [value for each in kept for value in each]
-    mean = float(np.mean(flat))
-    if share and set(flat) in ({0.0}, {1.0}):
-        wilson = rate([bool(flat[0])] * len(kept))
-        return Estimate(mean, wilson.low, wilson.high, len(flat), len(kept))
-    if len(kept) == 1:  # one case says nothing of how others differ
-        bounds = (0.0, 1.0) if share else (mean, mean)
-        return Estimate(mean, *bounds, len(flat), 1)
-    sums = np.array([np.sum(each) for each in kept], dtype=np.float64)
-    counts = np.array([len(each) for each in kept], dtype=np.float64)
-    weights = _resamples(len(kept))
-    means = (weights @ sums) / np.maximum(weights @ counts, 1e-300)
-    low, high = (float(bound) for bound in np.quantile(means, [0.025, 0.975]))
-    # Rounding alone may put a bound past the mean where all values are nearly the same.
-    return Estimate(mean, min(low, mean), max(high, mean), len(flat), len(kept))
-
-
-def difference(first: Values, second: Values) -> Estimate | None:
-    """Return the mean of A minus B over the cases that both have; None where there is none."""
-    apart = {case: [a - b] for case, (a, b) in _shared(first, second).items()}
-    return estimate(apart, share=False)
-
-
 def paired(first: Values, second: Values) -> Paired | None:
-    """Return the test of A against B by the cases that both have; None where there is none."""
+    """Return the test of A against B over the cases that both have; None if there is none."""
     shared = _shared(first, second)
     if not shared:
         return None
@@ -160,13 +169,13 @@ def paired(first: Values, second: Values) -> Paired | None:
         better, worse = int((differences > 0).sum()), int((differences < 0).sum())
         p = float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
         return Paired(float(differences.mean()), p, len(shared), "McNemar, exact")
-    found = abs(_flips(len(shared)) @ differences)
-    p = (1 + int((found >= abs(differences.sum()) - 1e-12).sum())) / (1 + FLIPS)
+    sums = abs(_flips(len(shared)) @ differences)
+    p = (1 + int((sums >= abs(differences.sum()) - 1e-12).sum())) / (1 + FLIPS)
     return Paired(float(differences.mean()), p, len(shared), "permutation")
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """Return p-values corrected for their number (Holm 1979), in order."""
+    """Return p-values corrected for multiple tests (Holm 1979), in order."""
     order = sorted(range(len(ps)), key=lambda i: ps[i])
     out, highest = [0.0] * len(ps), 0.0
     for rank, i in enumerate(order):
@@ -176,7 +185,7 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def _shared(first: Values, second: Values) -> dict[str, tuple[float, float]]:
-    """Return both means of each case that both have."""
+    """Return the mean of A and of B for each case that both have."""
     return {
         case: (float(np.mean(values)), float(np.mean(second[case])))
         for case, values in first.items()

@@ -1,15 +1,13 @@
-"""EditableModel: the way of a query, from the caller's ids to the ids returned."""
+"""EditableModel: a base model with edits in force, behind the interface of `transformers`."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from errata import pretrained as storage
 from errata.cache.errors import EditError, GenerationError
 from errata.cache.patches.files import load_folder
 from errata.cache.records import Edit
@@ -19,17 +17,22 @@ from errata.editing.mixin import WeightEditing, sharing_weights
 from errata.encoder import load_encoder
 from errata.gates.base import Decision, Gate
 from errata.gates.load import choose_gate
-from errata.generation.chat import Messages, encoded, prompt_of, question_of
+from errata.generation.chat import Messages, question_text, render_prompt, tokenize_prompts
 from errata.generation.prompt_reader import Prompt, PromptReader
 from errata.generation.proxy import BaseProxy
-from errata.generation.random_state import forked_rng
-from errata.generation.request import GenerateRequest, check_without_base, positional, read_request
+from errata.generation.request import (
+    GenerateRequest,
+    name_positional,
+    read_request,
+    validate_request,
+)
 from errata.generation.selection import Selection, selector
 from errata.generation.token_writer import AnswerWriter
 from errata.models.load import load_base
 from errata.output import OutputBuilder
 from errata.pipelines.cache import CachePipeline
 from errata.pipelines.run import RoutedBatch, route_batch
+from errata.pretrained import split_options, store_patches, stored_patches
 from errata.reasoners.base import Reasoner
 from errata.reasoners.base_consistency import BaseConsistency
 from errata.reasoners.load import load_reasoner
@@ -44,7 +47,7 @@ if TYPE_CHECKING:
     from errata.generation.base_model import GenerativeModel
 
 NEW_TOKENS = 64
-"""Tokens that ``ask`` lets an answer have unless told otherwise."""
+"""Default of ``max_new_tokens`` for ``ask``."""
 
 log = logging.getLogger("errata")
 
@@ -52,18 +55,17 @@ log = logging.getLogger("errata")
 class EditableModel(WeightEditing, BaseProxy):
     """A language model with an errata sheet.
 
-    A query that an edit in force governs is answered by the edit; every other query is answered
-    by the base model, token for token as it would be alone (knowledge editing by external
-    extension: SERAC, Mitchell et al. 2022). The base model's weights are never touched, but by
-    the editors that :meth:`using` and :meth:`use` take. ``forward()`` and logits are the base's,
-    uncorrected.
+    A query that an edit in force governs is answered by the edit; every other query gets the base
+    model's own tokens (knowledge editing by external extension: SERAC, Mitchell et al. 2022). Only
+    the editors that :meth:`using` and :meth:`use` take change the base model's weights.
+    ``forward()`` and logits are the base's, uncorrected.
 
     :param model: any causal or encoder-decoder `transformers` model that generates.
     :param tokenizer: its tokenizer.
     :param patches: folder of patch files.
     :param cache: folder where edits made by :meth:`edit` are kept; None keeps them in memory.
     :param gate: a :class:`~errata.gates.base.Gate`, or the name of one.
-    :param reasoner: answers what only follows from an edit: a
+    :param reasoner: answers what is entailed by an edit: a
         :class:`~errata.reasoners.base.Reasoner`, the name of one (``adapter``, ``prompted``,
         ``verbatim``, …) or the folder of a trained one; by default the adapter trained for this
         base model, where there is one, else ``prompted``.
@@ -92,7 +94,7 @@ class EditableModel(WeightEditing, BaseProxy):
         self.gate = choose_gate(gate, self.encoder)
         self.reasoner = load_reasoner(reasoner, model, tokenizer)
         self.verbatim = VerbatimReasoner()
-        self._beliefs = BaseConsistency(model, tokenizer)
+        self._base_consistency = BaseConsistency(model, tokenizer)
         self.cache = EditCache(self.encoder, cache)
         try:
             self.cache.set_files(edits)
@@ -114,15 +116,15 @@ class EditableModel(WeightEditing, BaseProxy):
 
         :param name: a model folder, a hub id or ``atlas``; a folder that :meth:`save_pretrained`
             wrote brings its edits along.
-        :param options: those of the constructor; the others go to `transformers`.
+        :param options: the constructor's; all others go to `transformers`.
         :raises errata.cache.errors.ModelError: no model can be loaded from there.
         """
-        own, others = storage.split_options(options)
-        own.setdefault("patches", storage.stored_patches(name))
-        if own["patches"] is not None:
-            load_folder(own["patches"])  # a wrong patch is told before a large model is loaded
+        ours, others = split_options(options)
+        ours.setdefault("patches", stored_patches(name))
+        if ours["patches"] is not None:
+            load_folder(ours["patches"])  # raises before a large model is loaded
         model, tokenizer = load_base(name, **others)
-        return cls(model, tokenizer, **own)
+        return cls(model, tokenizer, **ours)
 
     def save_pretrained(self, folder: str | Path, **options: Any) -> None:
         """Write the base model, its tokenizer and the edits in force.
@@ -133,18 +135,18 @@ class EditableModel(WeightEditing, BaseProxy):
         with self.backends.unedited_weights():
             self.base.save_pretrained(folder, **options)
         self.tokenizer.save_pretrained(folder)
-        storage.store_patches(folder, self.cache.all_edits)
+        store_patches(folder, self.cache.all_edits)
 
-    # -- the way of a query ------------------------------------------------------------------
+    # -- generate ----------------------------------------------------------------------------
 
     @sharing_weights
     def generate(
         self,
         inputs: torch.Tensor | Mapping[str, Any] | None = None,
-        *rest: Any,
+        *args: Any,
         query: str | Sequence[str] | None = None,
         edits: Selection = True,
-        **arguments: Any,
+        **kwargs: Any,
     ) -> Any:
         """Generate as `transformers` does, with the edits in force.
 
@@ -156,100 +158,83 @@ class EditableModel(WeightEditing, BaseProxy):
         config, all that is not about ids of the prompt holds for a reasoner's answers, too.
 
         :param inputs: ids, int64 [rows, tokens], or a BatchEncoding.
-        :param rest: further positional arguments of `transformers`' generate.
+        :param args: further positional arguments of `transformers`' generate.
         :param query: the question of each row, where it is not to be read from the ids.
         :param edits: True, False (the base model alone), ``{"tags": [...]}`` or ``{"ids": [...]}``.
-        :param arguments: everything `transformers`' generate takes.
+        :param kwargs: everything `transformers`' generate takes.
         :return: int64 [rows × sequences, tokens], or a ``ModelOutput`` if one was asked for.
         :raises errata.cache.errors.GenerationError: embeddings without ids or ``query=``, or a
             stopping criterion that fails without scores.
         """
-        call = read_request(self.base, inputs, {**positional(self.base, rest), **arguments})
+        request = read_request(self.base, inputs, {**name_positional(self.base, args), **kwargs})
         self._last.trace = None
-        if edits is False or call.wordless:
-            return self.base.generate(**call.arguments)
+        if edits is False or request.prompt is None:
+            return self.base.generate(**request.arguments)
         if self.shadow:
-            self._shadow(call, query, edits)
-            return self.base.generate(**call.arguments)
+            self._shadow(request, query, edits)
+            return self.base.generate(**request.arguments)
         watch = StopWatch()
-        prompts = self._prompts(call, query)
-        way = self._decide([prompt.query for prompt in prompts], edits, watch)
-        builder = OutputBuilder(self.base, self._writer, call, way)
-        if all(way.touched):
-            check_without_base(self.base, call)
-        output = None if all(way.touched) else builder.from_base()
-        watch.lap("base", "not called" if output is None else "")
-        rows = self._answered(call, way, prompts, builder)
+        prompts = self._prompts(request, query)
+        batch = self._decide([prompt.query for prompt in prompts], edits, watch)
+        builder = OutputBuilder(self.base, self._writer, request, batch)
+        if all(batch.affected):
+            validate_request(self.base, request)
+            output = None
+            watch.lap("base", "not called")
+        else:
+            output = builder.base_output()
+            watch.lap("base")
+        rows = builder.affected_rows(prompts, self.verbatim)
         watch.lap("reasoner")
-        joined = builder.joined(rows, output)
+        merged = builder.merge(rows, output)
         builder.stream(rows)
         watch.lap("filter")
         self._last.trace = builder.trace(watch)
-        return joined
+        return merged
 
-    def _shadow(
-        self, call: GenerateRequest, query: str | Sequence[str] | None, edits: Selection
-    ) -> None:
-        """Decide and log; whatever goes wrong, the base model answers."""
-        watch = StopWatch()
-        try:
-            texts = [prompt.query for prompt in self._prompts(call, query)]
-            way = self._decide(texts, edits, watch)
-        except Exception:
-            log.exception("shadow: nothing was decided")
-            return
-        for decision in way.decisions:
-            fired = [f"{edit.id} ({edit.location})" for edit in decision.fired]
-            log.info("shadow: %s: %r fired %s", decision.route, decision.query, fired)
-        self._last.trace = Trace(way.decisions, way.rewrites, tuple(watch.steps))
-
-    def _prompts(self, call: GenerateRequest, query: str | Sequence[str] | None) -> list[Prompt]:
-        if query is None and call.ids is None:
+    def _prompts(self, request: GenerateRequest, query: str | Sequence[str] | None) -> list[Prompt]:
+        """Return the prompt of each row, with the query in it or the caller's ``query=``."""
+        if query is None and request.ids is None:
             raise GenerationError(
                 "expected input_ids or query=, found only inputs_embeds, in which no question can "
                 "be read: name it by query=, or pass edits=False for the base model alone"
             )
-        given = [query] if isinstance(query, str) else query
-        if given is not None and not all(isinstance(text, str) for text in given):
+        queries = [query] if isinstance(query, str) else query
+        if queries is not None and not all(isinstance(text, str) for text in queries):
             raise GenerationError(f"expected texts in query=, found {query!r}")
-        if given is not None and len(given) != call.rows:
+        if queries is not None and len(queries) != request.rows:
             raise GenerationError(
-                f"expected one query a row, {call.rows} in all, found {len(given)}"
+                f"expected one query a row, {request.rows} in all, found {len(queries)}"
             )
-        if call.ids is None:
-            return [Prompt(text, text, start=0) for text in given or ()]
-        prompts = self._reader.read(call.ids, call.mask)
-        if given is None:
+        if request.ids is None:
+            return [Prompt(text, text, start=0) for text in queries or ()]
+        prompts = self._reader.read(request.ids, request.mask)
+        if queries is None:
             return prompts
-        return [prompt.asking(text) for prompt, text in zip(prompts, given, strict=True)]
+        return [prompt.with_query(text) for prompt, text in zip(prompts, queries, strict=True)]
 
-    def _decide(self, texts: Sequence[str], edits: Selection, watch: StopWatch) -> RoutedBatch:
-        turns = self.backends.pipelines(CachePipeline(self.gate, self.reasoner, self._beliefs))
+    def _decide(self, queries: Sequence[str], edits: Selection, watch: StopWatch) -> RoutedBatch:
+        """Return the decision about each query, as of this moment."""
+        default = CachePipeline(self.gate, self.reasoner, self._base_consistency)
+        pipelines = self.backends.pipelines(default)
         view = self.backends.view()
-        return route_batch(texts, view, self.encoder, turns, selector(edits), watch)
+        return route_batch(queries, view, self.encoder, pipelines, selector(edits), watch)
 
-    def _answered(
-        self,
-        call: GenerateRequest,
-        way: RoutedBatch,
-        prompts: Sequence[Prompt],
-        builder: OutputBuilder,
-    ) -> dict[int, list[torch.Tensor]]:
-        rows = {}
-        for reasoner, at in way.answering(self.verbatim):
-            drawing = reasoner is not self.verbatim
-            with forked_rng(self.base.device) if drawing else nullcontext():
-                answers = reasoner.answer(
-                    [way.queries[i] for i in at],
-                    [way.decisions[i].remaining_edits for i in at],
-                    call.own_config,
-                )
-            for i, texts in zip(at, answers, strict=True):
-                rows[i] = builder.answered(i, prompts[i], texts)
-        for i, touched in enumerate(way.touched):
-            if touched and i not in rows:
-                rows[i] = builder.from_rewritten(i, prompts[i])
-        return rows
+    def _shadow(
+        self, request: GenerateRequest, query: str | Sequence[str] | None, edits: Selection
+    ) -> None:
+        """Decide and log; errors are logged, too."""
+        watch = StopWatch()
+        try:
+            queries = [prompt.query for prompt in self._prompts(request, query)]
+            batch = self._decide(queries, edits, watch)
+        except Exception:
+            log.exception("shadow: nothing was decided")
+            return
+        for decision in batch.decisions:
+            fired = [f"{edit.id} ({edit.location})" for edit in decision.fired]
+            log.info("shadow: %s: %r fired %s", decision.route, decision.query, fired)
+        self._last.trace = Trace(batch.decisions, batch.rewrites, tuple(watch.steps))
 
     # -- asking ------------------------------------------------------------------------------
 
@@ -258,7 +243,7 @@ class EditableModel(WeightEditing, BaseProxy):
 
         :param question: a text, or the messages of a chat.
         :param edits: as in :meth:`generate`.
-        :param options: for :meth:`generate`; greedy and at most 64 new tokens unless they say so.
+        :param options: for :meth:`generate`; by default greedy and at most 64 new tokens.
         """
         return self.ask_many([question], edits=edits, **options)[0]
 
@@ -271,25 +256,25 @@ class EditableModel(WeightEditing, BaseProxy):
         """
         if not questions:
             return []
-        prompts = [prompt_of(question, self.tokenizer) for question in questions]
+        prompts = [render_prompt(question, self.tokenizer) for question in questions]
         causal = not self.base.config.is_encoder_decoder
-        chosen = {"max_new_tokens": NEW_TOKENS, "do_sample": False, **options}
-        pad = read_request(self.base, None, chosen).pad_id
+        arguments = {"max_new_tokens": NEW_TOKENS, "do_sample": False, **options}
+        pad = read_request(self.base, None, arguments).pad_token_id
         ids, mask = (
-            t.to(self.base.device) for t in encoded(prompts, self.tokenizer, pad, left=causal)
+            t.to(self.base.device)
+            for t in tokenize_prompts(prompts, self.tokenizer, pad, left=causal)
         )
         output = self.generate(
-            ids, attention_mask=mask, edits=edits, **{"pad_token_id": pad, **chosen}
+            ids, attention_mask=mask, edits=edits, **{"pad_token_id": pad, **arguments}
         )
         sequences = getattr(output, "sequences", output)
         start = ids.shape[1] if causal else 1
         step = len(sequences) // len(questions)
-        texts = [self._writer.decode(row[start:].tolist()) for row in sequences[::step]]
+        texts = [self._writer.decode(row[start:].tolist()).strip() for row in sequences[::step]]
         trace = self.last_trace
-        return [
-            Answer(text.strip(), *_told(trace, i, question_of(question)))
-            for i, (text, question) in enumerate(zip(texts, questions, strict=True))
-        ]
+        if trace is None:
+            trace = Trace(tuple(Decision(question_text(question)) for question in questions))
+        return [Answer(text, trace.decisions[i], trace.row(i)) for i, text in enumerate(texts)]
 
     @sharing_weights
     def explain(self, question: str | Messages) -> Decision:
@@ -298,7 +283,7 @@ class EditableModel(WeightEditing, BaseProxy):
         :param question: a text, or the messages of a chat (its last user turn counts).
         :raises errata.cache.errors.GenerationError: there is no question in it.
         """
-        return self._decide([question_of(question)], True, StopWatch()).decisions[0]
+        return self._decide([question_text(question)], True, StopWatch()).decisions[0]
 
     @property
     def last_trace(self) -> Trace | None:
@@ -318,7 +303,7 @@ class EditableModel(WeightEditing, BaseProxy):
     @overload
     def edit(self, edit: Sequence[Edit]) -> tuple[Edit, ...]: ...
     def edit(self, edit: Edit | Sequence[Edit]) -> Edit | tuple[Edit, ...]:
-        """Put an edit, or several at once, in force; with a cache folder they are there to stay.
+        """Put an edit, or several at once, in force; a cache folder keeps them.
 
         :param edit: what to put in force.
         :return: the same; ``edit.id`` is what :meth:`retract` takes.
@@ -365,12 +350,3 @@ class EditableModel(WeightEditing, BaseProxy):
         if self.patches is not None:
             with self.backends.changing():
                 self.cache.set_files(load_folder(self.patches))
-
-
-def _told(trace: Trace | None, row: int, question: str) -> tuple[Decision, Trace]:
-    """Return one row's decision and trace; those of a miss where nothing was decided."""
-    if trace is None:
-        decision = Decision(question)
-        return decision, Trace((decision,))
-    replaced = trace.replacements[row : row + 1]
-    return trace.decisions[row], Trace((trace.decisions[row],), replaced, trace.steps)

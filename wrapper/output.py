@@ -1,8 +1,9 @@
-"""The second half of a query's way: answers as rows, put in place of the base model's, filtered."""
+"""Build what ``generate`` returns: answers as rows of ids, in the base model's output, filtered."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import GenerationError
@@ -11,8 +12,9 @@ from errata.generation.prompt_reader import Prompt
 from errata.generation.random_state import forked_rng
 from errata.generation.request import GenerateRequest
 from errata.generation.streaming import FilteredStreamer
-from errata.generation.token_writer import AnswerWriter, stacked
+from errata.generation.token_writer import AnswerWriter, pad_rows
 from errata.pipelines.run import RoutedBatch
+from errata.reasoners.base import Reasoner
 from errata.trace import StopWatch, Trace
 
 if TYPE_CHECKING:
@@ -21,140 +23,176 @@ if TYPE_CHECKING:
 
     from errata.generation.base_model import GenerativeModel
 
-_OF_THE_OLD_PROMPT = frozenset(
+_PROMPT_ARGUMENTS = frozenset(
     {"inputs", "streamer", "max_length", "past_key_values", "encoder_outputs", "cache_position"}
 )
+"""Arguments that belong to the caller's prompt and fit no other."""
 
 
 class OutputBuilder:
-    """Builds the output of one call.
+    """Builds the output of one call of ``generate``.
 
     :param base: the base model.
-    :param writer: reads and writes ids.
-    :param call: what was asked.
-    :param way: what was decided.
+    :param writer: encodes and decodes answers.
+    :param request: the call.
+    :param batch: the decisions.
+    :raises GenerationError: a streamer is given where several rows may change.
     """
 
     def __init__(
-        self, base: GenerativeModel, writer: AnswerWriter, call: GenerateRequest, way: RoutedBatch
+        self,
+        base: GenerativeModel,
+        writer: AnswerWriter,
+        request: GenerateRequest,
+        batch: RoutedBatch,
     ) -> None:
-        self.base, self.writer, self.call, self.way = base, writer, call, way
+        self.base, self.writer, self.request, self.batch = base, writer, request, batch
         self.replacements: dict[int, tuple[Replacement, ...]] = {}
-        self._heads = call.heads()
-        if call.streamer is not None and (any(way.touched) or way.output):
-            _check_streamable(call)
+        self._prefixes = request.prefixes()
+        if request.streamer is not None and (any(batch.affected) or batch.output_filter):
+            _check_streamable(request)
 
-    def from_base(self) -> Any:
+    def base_output(self) -> Any:
         """Return the base model's output for the caller's own arguments, the whole batch."""
-        arguments = dict(self.call.arguments)
-        if self.call.streamer is not None and self.way.output:
+        arguments = dict(self.request.arguments)
+        if self.request.streamer is not None and self.batch.output_filter:
             arguments["streamer"] = FilteredStreamer(
-                self.call.streamer, self.writer, self.way.output, self.call.budget
+                self.request.streamer,
+                self.writer,
+                self.batch.output_filter,
+                self.request.max_new_tokens,
             )
         return self.base.generate(**arguments)
 
-    def answered(self, row: int, prompt: Prompt, answers: Sequence[str]) -> list[torch.Tensor]:
-        """Return the rows of one prompt's answers."""
-        head = self._heads[row]
-        return [self.writer.row(self.call, head, prompt, answer) for answer in answers]
+    def affected_rows(
+        self, prompts: Sequence[Prompt], verbatim: Reasoner
+    ) -> dict[int, list[torch.Tensor]]:
+        """Return, for each row with a hit or a rewritten query, its sequences, int64 [tokens].
 
-    def from_rewritten(self, row: int, prompt: Prompt) -> list[torch.Tensor]:
-        """Return what the base model says to a prompt whose query was rewritten or put further.
-
-        The caller's own prompt stays at the head of the row. A query put further that the prompt
-        does not hold word for word is asked by itself.
+        :param prompts: one a row.
+        :param verbatim: returns stored answers and refusals.
         """
-        import torch
+        rows: dict[int, list[torch.Tensor]] = {}
+        for reasoner, at in self.batch.by_reasoner(verbatim):
+            with nullcontext() if reasoner is verbatim else forked_rng(self.base.device):
+                answers = reasoner.answer(
+                    [self.batch.queries[i] for i in at],
+                    [self.batch.decisions[i].remaining_edits for i in at],
+                    self.request.reasoner_config,
+                )
+            for i, texts in zip(at, answers, strict=True):
+                rows[i] = [
+                    self.writer.answer_row(self.request, self._prefixes[i], prompts[i], text)
+                    for text in texts
+                ]
+        for i, affected in enumerate(self.batch.affected):
+            if affected and i not in rows:
+                rows[i] = self._base_rows(i, prompts[i])
+        return rows
 
-        alone = prompt.start is None and bool(self.way.decisions[row].sub_question)
-        text = self.way.queries[row] if alone else prompt.rewritten(self.way.queries[row])
-        # The prompt's text has its special tokens written out: none may be added.
-        ids = self.writer.tokenizer(text, add_special_tokens=alone, return_tensors="pt")[
-            "input_ids"
-        ].to(self._heads.device)
-        head = self._heads[row]
-        kept = {key: value for key, value in self.call.arguments.items() if _kept(key, value)}
-        kept |= {"max_new_tokens": self.call.budget, "return_dict_in_generate": False}
-        if self.call.encoder_decoder:
-            kept["decoder_input_ids"] = head[None]
-        with forked_rng(self._heads.device):
-            out = self.base.generate(input_ids=ids, attention_mask=torch.ones_like(ids), **kept)
-        start = len(head) if self.call.encoder_decoder else ids.shape[1]
-        return [torch.cat([head, sequence[start:].to(head)]) for sequence in out]
+    def merge(self, rows: Mapping[int, Sequence[torch.Tensor]], output: Any) -> Any:
+        """Return the whole output, filtered: the base model's rows, and those that were affected.
 
-    def joined(self, rows: Mapping[int, Sequence[torch.Tensor]], output: Any) -> Any:
-        """Return the output: the base's rows where the queries missed, ours where they did not.
-
-        :param rows: for each row that was not answered from the caller's own prompt, its sequences.
-        :param output: what the base model returned, or None where every row hit.
+        :param rows: the sequences of affected rows.
+        :param output: what the base model returned, or None where every row is affected.
         """
         sequences = getattr(output, "sequences", output)
-        count = self.call.sequences
+        count = self.request.num_return_sequences
         flat: list[torch.Tensor] = []
-        for row in range(self.call.rows):
-            own = () if sequences is None else sequences[row * count : (row + 1) * count]
-            flat += [self._filtered(row, s) for s in rows.get(row, own)]
+        for row in range(self.request.rows):
+            base = () if sequences is None else sequences[row * count : (row + 1) * count]
+            flat += [self._filtered(row, sequence) for sequence in rows.get(row, base)]
         if not rows and not self.replacements:
             return output
         width = 0 if sequences is None else int(sequences.shape[1])
-        return self._wrapped(stacked(flat, self.call.pad_id, width), output)
+        return self._as_output(pad_rows(flat, self.request.pad_token_id, width), output)
 
     def trace(self, watch: StopWatch) -> Trace:
         """Return the trace of the call."""
         replacements = tuple(
-            (*before, *self.replacements.get(row, ()))
-            for row, before in enumerate(self.way.rewrites)
+            (*rewrites, *self.replacements.get(row, ()))
+            for row, rewrites in enumerate(self.batch.rewrites)
         )
-        return Trace(self.way.decisions, replacements, tuple(watch.steps))
+        return Trace(self.batch.decisions, replacements, tuple(watch.steps))
 
     def stream(self, rows: Mapping[int, Sequence[torch.Tensor]]) -> None:
-        """Send a row that was not generated to the caller's streamer: its head, then the rest."""
-        streamer = self.call.streamer
+        """Send an affected row to the caller's streamer: its prefix, then the answer."""
+        streamer = self.request.streamer
         if streamer is None or not rows:
             return
-        head = self._heads[0]
-        streamer.put(head[None].cpu())
-        streamer.put(self._filtered(0, rows[0][0])[len(head) :].cpu())
+        prefix = self._prefixes[0]
+        streamer.put(prefix[None].cpu())
+        streamer.put(self._filtered(0, rows[0][0])[len(prefix) :].cpu())
         streamer.end()
 
-    def _filtered(self, row: int, sequence: torch.Tensor) -> torch.Tensor:
-        """Return the very sequence where no pattern matches: never decoded and encoded again."""
-        if not self.way.output:
-            return sequence
-        head = self._heads[row]
-        new = sequence[len(head) :].tolist()
-        text, told = self.way.output.apply(self.writer.decode(new))
-        if not told:
-            return sequence
-        self.replacements[row] = (*self.replacements.get(row, ()), *told)
-        ended = any(token in self.call.end_ids for token in new)
-        return self.writer.finish(self.call, head, self.writer.encode(text), ended=ended)
+    def _base_rows(self, row: int, prompt: Prompt) -> list[torch.Tensor]:
+        """Return the base model's sequences for a rewritten query or a sub-question.
 
-    def _wrapped(self, sequences: torch.Tensor, output: Any) -> torch.Tensor | ModelOutput:
+        They begin with the caller's own prompt. A sub-question of a query that the prompt does not
+        contain word for word becomes a prompt of its own.
+        """
+        import torch
+
+        query = self.batch.queries[row]
+        alone = prompt.start is None and bool(self.batch.decisions[row].sub_question)
+        text = query if alone else prompt.replace_query(query)
+        # The prompt's text already contains its special tokens.
+        ids = self.writer.tokenizer(text, add_special_tokens=alone, return_tensors="pt")[
+            "input_ids"
+        ].to(self._prefixes.device)
+        prefix = self._prefixes[row]
+        arguments = {k: v for k, v in self.request.arguments.items() if _fits_other_prompts(k, v)}
+        arguments |= {
+            "max_new_tokens": self.request.max_new_tokens,
+            "return_dict_in_generate": False,
+        }
+        if self.request.encoder_decoder:
+            arguments["decoder_input_ids"] = prefix[None]
+        with forked_rng(self._prefixes.device):
+            out = self.base.generate(
+                input_ids=ids, attention_mask=torch.ones_like(ids), **arguments
+            )
+        start = len(prefix) if self.request.encoder_decoder else ids.shape[1]
+        return [torch.cat([prefix, sequence[start:].to(prefix)]) for sequence in out]
+
+    def _filtered(self, row: int, sequence: torch.Tensor) -> torch.Tensor:
+        """Return a sequence after the output filter; the very same object if nothing matches."""
+        if not self.batch.output_filter:
+            return sequence
+        prefix = self._prefixes[row]
+        new = sequence[len(prefix) :].tolist()
+        text, replacements = self.batch.output_filter.apply(self.writer.decode(new))
+        if not replacements:
+            return sequence
+        self.replacements[row] = (*self.replacements.get(row, ()), *replacements)
+        ended = any(token in self.request.eos_token_ids for token in new)
+        return self.writer.row(self.request, prefix, self.writer.encode(text), ended=ended)
+
+    def _as_output(self, sequences: torch.Tensor, output: Any) -> torch.Tensor | ModelOutput:
         """Return ids, or a dict output whose scores and the like are None.
 
-        Those of a corrected row do not exist, and those of the base would be a lie.
+        A corrected row has none, and those of the base model are of other tokens.
         """
-        if not self.call.config.return_dict_in_generate:
+        if not self.request.config.return_dict_in_generate:
             return sequences
         from transformers.generation import utils
 
-        kind = "EncoderDecoder" if self.call.encoder_decoder else "DecoderOnly"
-        beam = "Beam" if (self.call.config.num_beams or 1) > 1 else ""
+        kind = "EncoderDecoder" if self.request.encoder_decoder else "DecoderOnly"
+        beam = "Beam" if (self.request.config.num_beams or 1) > 1 else ""
         made = type(output) if output is not None else getattr(utils, f"Generate{beam}{kind}Output")
         return made(sequences=sequences)  # type: ignore[no-any-return]
 
 
-def _kept(name: str, value: Any) -> bool:
-    """Tell whether an argument still fits a prompt of other words and one row."""
+def _fits_other_prompts(name: str, value: Any) -> bool:
+    """Return whether an argument of ``generate`` also fits another prompt, of one row."""
     import torch
 
-    of_the_batch = isinstance(value, torch.Tensor) and value.dim() > 1
-    return not of_the_batch and name not in _OF_THE_OLD_PROMPT
+    batched = isinstance(value, torch.Tensor) and value.dim() > 1
+    return not batched and name not in _PROMPT_ARGUMENTS
 
 
-def _check_streamable(call: GenerateRequest) -> None:
-    several = max(call.rows, call.sequences, call.config.num_beams or 1)
+def _check_streamable(request: GenerateRequest) -> None:
+    several = max(request.rows, request.num_return_sequences, request.config.num_beams or 1)
     if several > 1:
         raise GenerationError(
             "expected one row, one sequence and no beams with a streamer where an edit or an "

@@ -1,4 +1,4 @@
-"""What can be said against a set of patches: what looks wrong, and which of their tests fail."""
+"""Review a set of patches and run their tests."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 Severity = Literal["error", "warning"]
 
 BATCH = 8
-"""Questions answered at a time."""
+"""Questions answered in one batch."""
 
 
-class Asked(Protocol):
-    """The part of an EditableModel that the tests of patches need."""
+class PatchedModel(Protocol):
+    """The part of an EditableModel that patch tests need."""
 
     def explain(self, question: str, /) -> Decision:
-        """Return what is decided about a question."""
+        """Return the decision about a question."""
 
     def ask_many(self, questions: Sequence[str], /) -> list[Answer]:
         """Return the answers to several questions."""
@@ -36,11 +36,11 @@ class Asked(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something about a patch that a person should look at.
+    """An error or a warning about a patch.
 
     :param severity: an error fails the check, a warning does not.
-    :param where: ``file:line``, or the id of an edit that no file holds.
-    :param message: what is wrong and how to mend it.
+    :param where: ``file:line``, or the id of an edit without a file.
+    :param message: what is wrong and how to correct it.
     """
 
     severity: Severity
@@ -57,7 +57,7 @@ class TestCase:
     """One test of one patch.
 
     :param edit: the patch.
-    :param query: the question that is asked.
+    :param query: the question.
     :param fires: whether the patch has to fire on it.
     """
 
@@ -69,29 +69,29 @@ class TestCase:
 
 
 def review(edits: Sequence[Edit], today: datetime.date) -> tuple[Problem, ...]:
-    """Return conflicts and warnings, in order of file and line; no model is needed.
+    """Return conflicts and warnings, sorted by file and line. No model is needed.
 
     :param edits: all edits, in force or not.
-    :param today: the day to judge dates by.
+    :param today: the day on which edits are in force.
     """
     problems = [*_conflicts(edits, today)]
     for edit in edits:
         problems += [Problem("warning", where(edit), text) for text in _warnings(edit)]
     problems += _shared_aliases(in_force(edits, today))
-    places = {where(edit): edit.location for edit in edits}
+    locations = {where(edit): edit.location for edit in edits}
 
-    def order(problem: Problem) -> tuple[str, int]:
-        place = places.get(problem.where)
-        return (place.path, place.line) if place is not None else ("", 0)
+    def position(problem: Problem) -> tuple[str, int]:
+        location = locations.get(problem.where)
+        return (location.path, location.line) if location is not None else ("", 0)
 
-    return tuple(sorted(problems, key=order))
+    return tuple(sorted(problems, key=position))
 
 
 def test_cases(edits: Sequence[Edit], today: datetime.date) -> tuple[TestCase, ...]:
-    """Return every test of the patches in force; a fact's own question is one of its tests.
+    """Return every test of the patches in force, each fact's question among them.
 
     :param edits: all edits, in force or not.
-    :param today: the day to judge dates by.
+    :param today: the day on which edits are in force.
     """
     return tuple(case for edit in in_force(edits, today) for case in _cases(edit))
 
@@ -100,47 +100,46 @@ test_cases.__test__ = False  # type: ignore[attr-defined]
 
 
 def run_tests(
-    model: Asked,
+    model: PatchedModel,
     cases: Sequence[TestCase],
-    done: Callable[[int], object] = lambda count: None,
+    progress: Callable[[int], object] = lambda count: None,
 ) -> tuple[Problem, ...]:
     """Return an error for every test that fails.
 
-    Facts and language patches are tested on the decision alone; regex patches on the answer,
-    for it is the answer that they change.
+    Facts and language patches are tested on the decision, regex patches on the answer.
 
     :param model: an EditableModel with the patches in force.
     :param cases: the tests.
-    :param done: told, now and then, how many more tests have been run.
+    :param progress: called with the number of tests run since its last call.
     """
     problems: list[Problem] = []
     decided = [case for case in cases if not isinstance(case.edit, RegexPatch)]
     answered = [case for case in cases if isinstance(case.edit, RegexPatch)]
     for case in decided:
         problems += _judge_decision(case, model.explain(case.query))
-        done(1)
+        progress(1)
     for start in range(0, len(answered), BATCH):
         batch = answered[start : start + BATCH]
         answers = model.ask_many([case.query for case in batch])
         for case, answer in zip(batch, answers, strict=True):
             problems += _judge_answer(case, answer)
-        done(len(batch))
+        progress(len(batch))
     return tuple(problems)
 
 
 def where(edit: Edit) -> str:
-    """Return ``file:line`` of an edit, or its id where no file holds it."""
+    """Return ``file:line`` of an edit, or its id if it is in no file."""
     return str(edit.location) if edit.location is not None else f"edit {edit.id}"
 
 
 def _conflicts(edits: Sequence[Edit], today: datetime.date) -> Iterator[Problem]:
     for conflict in conflicts(edits, today):
-        # the message begins with the place of the edit it is about
-        place = next(
+        # the message begins with the location of one of the edits
+        location = next(
             (where(e) for e in conflict.edits if conflict.message.startswith(f"{where(e)}: ")), ""
         )
         severity: Severity = "error" if conflict.kind == "two answers" else "warning"
-        yield Problem(severity, place, conflict.message.removeprefix(f"{place}: "))
+        yield Problem(severity, location, conflict.message.removeprefix(f"{location}: "))
 
 
 def _warnings(edit: Edit) -> Iterator[str]:
@@ -177,8 +176,8 @@ def _shared_aliases(edits: Sequence[Edit]) -> Iterator[Problem]:
 
 
 def _cases(edit: Edit) -> Iterator[TestCase]:
-    own = (edit.question,) if isinstance(edit, Fact) else ()
-    for query in dict.fromkeys((*own, *edit.tests.fires)):
+    question = (edit.question,) if isinstance(edit, Fact) else ()
+    for query in dict.fromkeys((*question, *edit.tests.fires)):
         yield TestCase(edit, query, fires=True)
     for query in edit.tests.silent:
         yield TestCase(edit, query, fires=False)
@@ -188,14 +187,18 @@ def _judge_decision(case: TestCase, decision: Decision) -> Iterator[Problem]:
     edit = case.edit
     if not case.fires:
         if edit.id in {other.id for other in decision.fired}:
-            yield _failed(case, f"fires on {case.query!r}, a silent test{_chance(edit, decision)}")
+            yield _failed(
+                case, f"fires on {case.query!r}, a silent test{_probability(edit, decision)}"
+            )
         return
-    # a reasoner is given all that fired; verbatim the first one speaks, behind those put in
-    heard = decision.fired if decision.route == "reason" else decision.fired[: decision.hops + 1]
-    if edit.id not in {other.id for other in heard}:
+    # a reasoner reads all edits that fired; else the edits of the hops and the first one answer
+    used = decision.fired if decision.route == "reason" else decision.fired[: decision.hops + 1]
+    if edit.id not in {other.id for other in used}:
         others = ", ".join(where(other) for other in decision.fired)
         instead = f"; {others} fires instead" if others else ""
-        yield _failed(case, f"does not fire on {case.query!r}{_chance(edit, decision)}{instead}")
+        yield _failed(
+            case, f"does not fire on {case.query!r}{_probability(edit, decision)}{instead}"
+        )
 
 
 def _judge_answer(case: TestCase, answer: Answer) -> Iterator[Problem]:
@@ -206,7 +209,7 @@ def _judge_answer(case: TestCase, answer: Answer) -> Iterator[Problem]:
         yield _failed(case, f"fires on {case.query!r}, a silent test: it gives {answer.text!r}")
 
 
-def _chance(edit: Edit, decision: Decision) -> str:
+def _probability(edit: Edit, decision: Decision) -> str:
     for candidate in decision.candidates:
         if candidate.edit_id == edit.id:
             return f" (probability {candidate.probability:.3f}, from {candidate.threshold:.3f} on)"

@@ -1,4 +1,4 @@
-"""An EditableModel in a folder: an ordinary `transformers` folder with a subfolder of edits."""
+"""Save and load an EditableModel: a `transformers` folder with a subfolder of edits."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from errata.cache.patches.files import dump_file
 from errata.cache.records import Edit
 
 _SUBFOLDER = Path("errata") / "patches"
-_OWN = (
+_CONSTRUCTOR_OPTIONS = (
     "patches", "cache", "gate", "reasoner", "encoder", "encoder_device", "shadow",
 )  # fmt: skip
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return EditableModel's own options and those for `transformers`."""
-    own = {name: value for name, value in options.items() if name in _OWN}
-    return own, {name: value for name, value in options.items() if name not in _OWN}
+    """Return the options of EditableModel's constructor, and those for `transformers`."""
+    ours = {name: value for name, value in options.items() if name in _CONSTRUCTOR_OPTIONS}
+    return ours, {name: value for name, value in options.items() if name not in ours}
 
 
 def store_patches(folder: str | Path, edits: Sequence[Edit]) -> None:
-    """Write edits beside a saved model."""
+    """Write edits into a saved model's folder."""
     target = Path(folder) / _SUBFOLDER
     target.mkdir(parents=True, exist_ok=True)
     dump_file(edits, target / "edits.jsonl")

@@ -1,4 +1,4 @@
-"""Names of editors, pipelines and reasoners: ours, one line each, and others' by entry point."""
+"""Editors, pipelines and reasoners by name: errata's, and other packages' by entry point."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from errata.cache.errors import ErrataError
 
-_OURS = {
+_BUILT_IN = {
     "errata.editors": {
         "ft": "errata.editors.ft:FineTuning",
         "ft-l": "errata.editors.ft:ConstrainedFineTuning",
@@ -38,29 +38,29 @@ def make(group: str, name: str, *arguments: Any, **options: Any) -> Any:
     :param name: its name.
     :param arguments: for its constructor.
     :param options: for its constructor, by name.
-    :raises ErrataError: no such name; says which there are.
+    :raises ErrataError: there is no such name; lists those that there are.
     """
-    where = names(group).get(name)
-    if where is None:
+    path = names(group).get(name)
+    if path is None:
         raise no_such(name, group)
-    module, _, attribute = where.partition(":")
+    module, _, attribute = path.partition(":")
     return getattr(importlib.import_module(module), attribute)(*arguments, **options)
 
 
 def no_such(name: str, *groups: str) -> ErrataError:
-    """Return the error that says which names there are, and the nearest to the one given.
+    """Return the error for a name that is in none of the groups, with the most similar one.
 
-    :param name: what none of the groups has.
+    :param name: the unknown name.
     :param groups: entry point groups in which it was looked up.
     """
-    there = " or ".join(f"{sorted(names(group))} in {group}" for group in groups)
+    expected = " or ".join(f"{sorted(names(group))} in {group}" for group in groups)
     known = [one for group in groups for one in names(group)]
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    return ErrataError(f"expected one of {there}, found {name!r}{hint}")
+    return ErrataError(f"expected one of {expected}, found {name!r}{hint}")
 
 
 def names(group: str) -> dict[str, str]:
-    """Return the names of a group with where each is; ours cannot be taken over by another's."""
+    """Return a group's names with their ``module:attribute``; built-in names take precedence."""
     others = {point.name: point.value for point in entry_points(group=group)}
-    return {**others, **_OURS.get(group, {})}
+    return {**others, **_BUILT_IN.get(group, {})}

@@ -1,4 +1,4 @@
-"""What is told of a query's way: the answer, and what each stage did and how long it took."""
+"""Answers and traces: what each stage of ``generate`` did and how long it took."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from errata.gates.base import Decision
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One stage of the way.
+    """One stage.
 
     :param stage: rewrite, cache, gate, base, reasoner or filter.
     :param seconds: wall time of the stage, for the whole batch.
@@ -36,10 +36,14 @@ class Trace:
     replacements: tuple[tuple[Replacement, ...], ...] = ()
     steps: tuple[Step, ...] = ()
 
+    def row(self, row: int) -> Trace:
+        """Return the trace of one row."""
+        return Trace((self.decisions[row],), self.replacements[row : row + 1], self.steps)
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer and why it is what it is.
+    """An answer and how it was made.
 
     :param text: the answer.
     :param decision: what was decided: the candidates, what fired, the route.
@@ -56,14 +60,14 @@ class Answer:
 
 
 class StopWatch:
-    """Times the stages of one query's way."""
+    """Times the stages of one call."""
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
         self._since = time.perf_counter()
 
     def lap(self, stage: str, note: str = "") -> None:
-        """Close a stage: its time is what passed since the stage before."""
+        """Record a stage with the time since the stage before."""
         now = time.perf_counter()
         self.steps.append(Step(stage, now - self._since, note))
         self._since = now

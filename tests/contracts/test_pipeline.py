@@ -13,7 +13,7 @@ from errata import Fact, LanguagePatch, RegexPatch
 from errata.cache.errors import BackendBusy, ErrataError, ModelError, UnsupportedEdit
 from errata.gates.cosine import CosineGate
 from errata.gates.embedding import EmbeddingGate
-from errata.pipelines.base import Pipeline, route_to_reasoner
+from errata.pipelines.base import Pipeline, decide_by_gate, route_to_reasoner
 from errata.pipelines.cache import CachePipeline
 from errata.pipelines.ike import demonstrations_for
 from errata.reasoners.model import ModelReasoner
@@ -35,7 +35,6 @@ class Nearest:
     """The example in :mod:`errata.pipelines.base`, written out."""
 
     name = "nearest"
-    candidates = 1
 
     def __init__(self, base, tokenizer, encoder, *, threshold=0.8):
         self.gate = CosineGate(encoder, threshold)
@@ -44,8 +43,9 @@ class Nearest:
     def supports(self, edit):
         return isinstance(edit, Fact) and not edit.forget
 
-    def settled(self, decision, edits, wanted, again=None):
-        return route_to_reasoner(decision, 1)
+    def decide(self, queries, edits):
+        decisions = decide_by_gate(self.gate, queries, edits, candidates=1)
+        return [route_to_reasoner(decision, max_edits=1) for decision in decisions]
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from errata.commands.output import console, reports_errors, say, say_json
 
 if TYPE_CHECKING:
     from errata.cache.records import Edit
-    from errata.patch_tests import Asked, Problem
+    from errata.patch_tests import PatchedModel, Problem
 
 
 @reports_errors
@@ -71,7 +71,7 @@ def check(
 
 
 def _run_tests(
-    edits: tuple[Edit, ...], open_model: Callable[[], Asked]
+    edits: tuple[Edit, ...], open_model: Callable[[], PatchedModel]
 ) -> tuple[int, tuple[Problem, ...]]:
     from rich.progress import Progress
 

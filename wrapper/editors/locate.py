@@ -122,13 +122,15 @@ def answer_of(model: GenerativeModel, tokenizer: PreTrainedTokenizerBase, questi
     """Return the first line of the model's greedy answer, at most 12 tokens."""
     import torch
 
-    from errata.generation.chat import encoded, prompt_of
+    from errata.generation.chat import render_prompt, tokenize_prompts
     from errata.generation.token_writer import AnswerWriter
 
-    prompt = prompt_of(question, tokenizer)
+    prompt = render_prompt(question, tokenizer)
     pad = tokenizer.pad_token_id
     pad = 0 if pad is None else int(pad)
-    ids, mask = (tensor.to(model.device) for tensor in encoded([prompt], tokenizer, pad, left=True))
+    ids, mask = (
+        tensor.to(model.device) for tensor in tokenize_prompts([prompt], tokenizer, pad, left=True)
+    )
     with torch.no_grad():
         row = model.generate(
             ids, attention_mask=mask, max_new_tokens=ANSWER_TOKENS, do_sample=False,

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     class GenerativeModel(PreTrainedModel):
-        """Any model of `transformers` that generates (a name for type checkers only)."""
+        """Any `transformers` model with ``generate`` (for type checkers only)."""
 
         def generate(self, *arguments: Any, **options: Any) -> Any:
             """Generate."""
 
         def prepare_inputs_for_generation(self, *arguments: Any, **options: Any) -> Any:
-            """Return what the forward pass takes next."""
+            """Return the next inputs of ``forward``."""
 
 
 _HUB_OPTIONS = (
@@ -31,7 +31,7 @@ def load_base(name: str | Path, **options: Any) -> tuple[GenerativeModel, PreTra
 
     :param name: a folder or a hub id.
     :param options: for ``from_pretrained`` (dtype, device_map, quantization_config, …).
-    :raises ModelError: there is no such model, or the folder is none.
+    :raises ModelError: there is no such model, or the folder is not one of a model.
     """
     from transformers import (
         AutoConfig,
@@ -52,7 +52,7 @@ def load_base(name: str | Path, **options: Any) -> tuple[GenerativeModel, PreTra
         auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         model = auto.from_pretrained(name, **options).eval()
         tokenizer = AutoTokenizer.from_pretrained(name, **shared)
-    except Exception as error:  # damaged weights and wrong options raise errors of every kind
+    except Exception as error:  # damaged weights and wrong options raise many kinds of errors
         raise ModelError(
             f"expected a model `transformers` can load at {str(name)!r}, found: {error}; "
             "name a model folder, a hub id that is in reach, or a model that comes with errata"

@@ -1,4 +1,4 @@
-"""Questions given as text or as the messages of a chat, made into what ``generate`` takes."""
+"""Questions, as text or as the messages of a chat, and their prompts."""
 
 from __future__ import annotations
 
@@ -14,49 +14,49 @@ if TYPE_CHECKING:
 Messages = Sequence[Mapping[str, Any]]
 
 
-def question_of(asked: str | Messages) -> str:
-    """Return the question itself: the text, or that of the last user turn.
+def question_text(question: str | Messages) -> str:
+    """Return the text of a question: of a chat, its last user turn.
 
-    :param asked: a text, or the messages of a chat.
-    :raises GenerationError: there is no question in it.
+    :param question: a text, or the messages of a chat.
+    :raises GenerationError: there is no text in it.
     """
-    text = asked if isinstance(asked, str) else _last_turn(asked)
+    text = question if isinstance(question, str) else _last_user_turn(question)
     if not text.strip():
         raise GenerationError("expected a question, found an empty text; say what is asked")
     return text
 
 
-def prompt_of(asked: str | Messages, tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return the prompt: as the chat template renders it, or without one the question itself.
+def render_prompt(question: str | Messages, tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return the prompt of a question: through the chat template, if there is one.
 
-    :param asked: a text, or the messages of a chat.
+    :param question: a text, or the messages of a chat.
     :param tokenizer: the base model's.
     :raises GenerationError: there is no question, or the model has no chat template for messages.
     """
-    question = question_of(asked)
+    text = question_text(question)
     if not getattr(tokenizer, "chat_template", None):
-        if not isinstance(asked, str) and len(asked) > 1:
+        if not isinstance(question, str) and len(question) > 1:
             raise GenerationError(
-                f"expected a text, found {len(asked)} messages: this model's tokenizer has no "
+                f"expected a text, found {len(question)} messages: this model's tokenizer has no "
                 "chat template; ask the last question alone, or set tokenizer.chat_template"
             )
-        return question
-    turns = [{"role": "user", "content": asked}] if isinstance(asked, str) else list(asked)
-    text = tokenizer.apply_chat_template(
-        [dict(turn) for turn in turns], tokenize=False, add_generation_prompt=True
+        return text
+    messages = [{"role": "user", "content": text}] if isinstance(question, str) else question
+    prompt = tokenizer.apply_chat_template(
+        [dict(message) for message in messages], tokenize=False, add_generation_prompt=True
     )
-    return str(text)
+    return str(prompt)
 
 
-def encoded(
+def tokenize_prompts(
     prompts: Sequence[str], tokenizer: PreTrainedTokenizerBase, pad: int, *, left: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return ids and attention mask, int64 [prompts, tokens]; needs no padding token of its own.
+    """Return ids and attention mask, int64 [prompts, tokens].
 
     :param prompts: rendered prompts.
-    :param tokenizer: the base model's.
-    :param pad: the id to pad with; masked, so any will do.
-    :param left: pad before the text (causal models) or behind it (encoders).
+    :param tokenizer: the base model's; it may have no padding token.
+    :param pad: the id to pad with; it is masked, so that any will do.
+    :param left: pad on the left (causal models) or on the right (encoders).
     """
     import torch
 
@@ -72,7 +72,7 @@ def encoded(
     return ids, mask
 
 
-def _last_turn(messages: object) -> str:
+def _last_user_turn(messages: object) -> str:
     if not isinstance(messages, Sequence) or not all(isinstance(m, Mapping) for m in messages):
         raise GenerationError(
             f"expected a text or a list of messages, found {type(messages).__name__}"

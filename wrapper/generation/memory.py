@@ -1,4 +1,4 @@
-"""How much memory a piece of work takes at its peak, as torch counts it."""
+"""Peak memory of a function, as torch counts it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 
 def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
-    """Do the work and return how many bytes of tensors it held at most, beyond those there before.
+    """Return the peak of the bytes of tensors that a function allocates.
 
-    The memory of the process would also count what the allocator kept of earlier work.
+    The memory of the process would include what the allocator caches from before.
 
-    :param work: what is measured; it is done once.
-    :param device: where it runs; anything but CUDA is counted as memory of the CPU.
+    :param work: called once.
+    :param device: where it runs; for any device but CUDA, CPU memory is counted.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Finding the question inside what a caller passed to ``generate``."""
+"""Find the question in the ids that a caller passed to ``generate``."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _FIRST, _REPLY, _LAST = "errataFIRST", "errataREPLY", "errataLAST"
 class Prompt:
     """A prompt as text, and the question in it.
 
-    :param text: the whole prompt, special tokens written out, padding left out.
+    :param text: the whole prompt with its special tokens, without padding.
     :param query: the question: the last user turn of a chat, else the whole prompt.
     :param chat: whether the question was found as a turn of a chat.
-    :param start: where the question stands in the text; None where it does not, word for word.
+    :param start: where the question begins in the text; None if the text does not contain it.
     """
 
     text: str
@@ -28,16 +28,13 @@ class Prompt:
     chat: bool = False
     start: int | None = None
 
-    def asking(self, query: str) -> Prompt:
-        """Return the same prompt with the question named by the caller."""
+    def with_query(self, query: str) -> Prompt:
+        """Return the same prompt with the question that the caller named."""
         found = self.text.rfind(query)
         return replace(self, query=query, start=found if found >= 0 else None)
 
-    def rewritten(self, query: str) -> str:
-        """Return the text with another question in the place of its own.
-
-        Where the prompt does not hold its question word for word, the text stays as it is.
-        """
+    def replace_query(self, query: str) -> str:
+        """Return the text with its question replaced, unchanged where it does not contain it."""
         if self.start is None:
             return self.text
         return self.text[: self.start] + query + self.text[self.start + len(self.query) :]
@@ -50,10 +47,10 @@ class _Markers:
 
 
 class PromptReader:
-    """Reads prompts and questions out of ids.
+    """Reads prompts and questions from ids.
 
-    The last user turn of a chat is found by rendering the tokenizer's template around sentinels:
-    what stands before every user turn, and after it, are its markers.
+    The last user turn of a chat is found by its markers, the texts before and after every user
+    turn; they are read from a rendering of the tokenizer's template with sentinels.
 
     :param tokenizer: the base model's tokenizer.
     """
@@ -70,11 +67,11 @@ class PromptReader:
         :param mask: attention mask of the same shape, or None.
         """
         rows = ids.tolist()
-        kept = mask.tolist() if mask is not None and mask.shape == ids.shape else None
+        masks = mask.tolist() if mask is not None and mask.shape == ids.shape else None
         out = []
         for i, row in enumerate(rows):
-            if kept is not None:
-                row = [token for token, keep in zip(row, kept[i], strict=True) if keep]
+            if masks is not None:
+                row = [token for token, keep in zip(row, masks[i], strict=True) if keep]
             else:
                 row = self._unpadded(row)
             out.append(self._prompt(row))
@@ -95,7 +92,7 @@ class PromptReader:
             return turn
         plain = text
         for token in self._special:
-            # Blanks of the same length, so that what is left stands where it stood.
+            # Blanks of the same length keep the positions.
             plain = plain.replace(token, " " * len(token))
         query = plain.strip()
         start = plain.find(query)
@@ -127,8 +124,8 @@ class PromptReader:
             double = self._render([("user", _FIRST), ("assistant", _REPLY), ("user", _LAST)])
             unanswered = self._render([("user", _FIRST)], prompted=False)
         except Exception:
-            # Templates are programs of their own, and some refuse such a conversation (a system
-            # turn demanded, roles of other names); their prompts are then read as plain text.
+            # Some templates refuse this conversation (they need a system turn, or other roles);
+            # their prompts are read as plain text.
             return None
         if (
             _FIRST not in single
@@ -139,10 +136,10 @@ class PromptReader:
             return None
         between = double.split(_REPLY, 1)[1].split(_LAST, 1)[0]
         start = _common_suffix(single.split(_FIRST, 1)[0], between).lstrip()
-        # A turn ends in the same way whether a reply follows, is asked for, or neither.
+        # The end marker is what follows a turn in all three renderings.
         replied = double.split(_FIRST, 1)[1].split(_REPLY, 1)[0]
-        asked = _common_prefix(single.split(_FIRST, 1)[1], replied)
-        end = _common_prefix(asked, unanswered.split(_FIRST, 1)[1])
+        prompted = _common_prefix(single.split(_FIRST, 1)[1], replied)
+        end = _common_prefix(prompted, unanswered.split(_FIRST, 1)[1])
         if not start.strip() or not end.strip():
             return None
         return _Markers(start.strip(), end.strip())

@@ -1,4 +1,4 @@
-"""Standing in for the base model: what errata does not change is the base's own."""
+"""A proxy for the base model: attributes that errata does not define are the base's."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _FLUENT = frozenset(
 
 
 class BaseProxy:
-    """Passes on to the base model every attribute that it does not have itself.
+    """Forwards every attribute that it does not define to the base model.
 
     ``forward()``, calling it, and logits are the base's, uncorrected. ``to``, ``eval``, ``half``
-    and the like act on the base and return the proxy. To ``isinstance`` it is the base's class
-    too, as code around `transformers` asks for that.
+    and the like act on the base and return the proxy. ``isinstance`` sees the base's class, too,
+    since code around `transformers` checks for it.
     """
 
     base: GenerativeModel
 
     @property
     def __class__(self) -> type:
-        """The base's class, to those who ask the instance."""
+        """The base's class; ``type()`` still returns the proxy's."""
         base = self.__dict__.get("base")
         return type(self) if base is None else type(base)
 
@@ -46,17 +46,17 @@ class BaseProxy:
         return self._fluent(value) if name in _FLUENT else value
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set the base's attribute where the name is the base's and not the proxy's own."""
+        """Set the base's attribute if the base has one of that name and the proxy has none."""
         base = self.__dict__.get("base")
-        own = name in self.__dict__ or hasattr(type(self), name)
-        if base is None or own or name.startswith("_") or not hasattr(base, name):
+        defined = name in self.__dict__ or hasattr(type(self), name)
+        if base is None or defined or name.startswith("_") or not hasattr(base, name):
             object.__setattr__(self, name, value)
         else:
             setattr(base, name, value)
 
     def _fluent(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        def acting(*arguments: Any, **options: Any) -> Any:
+        def returning_self(*arguments: Any, **options: Any) -> Any:
             method(*arguments, **options)
             return self
 
-        return acting
+        return returning_self

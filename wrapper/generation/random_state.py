@@ -1,4 +1,4 @@
-"""The caller's random state, left as it was."""
+"""Random draws that leave the caller's random state unchanged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def forked_rng(device: torch.device) -> Any:
-    """Return a context in which random draws leave the caller's random state as it was."""
+    """Return a context whose random draws leave the caller's random state unchanged."""
     import torch
 
     devices = [device] if device.type == "cuda" else []

@@ -1,4 +1,4 @@
-"""What a caller of ``generate`` asked for, read once and never changed."""
+"""One call of ``generate``: its arguments and the generation config in effect."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class GenerateRequest:
     :param mask: the caller's attention mask, the shape of ``ids``, or None.
     :param config: the generation config in effect: the caller's arguments, then the caller's
         config, then the model's.
-    :param encoder_decoder: whether the answer starts a sequence of its own.
+    :param encoder_decoder: whether the answer is a sequence without the prompt.
     """
 
     arguments: Mapping[str, Any]
@@ -56,29 +56,24 @@ class GenerateRequest:
         return 0 if self.prompt is None else int(self.prompt.shape[0])
 
     @property
-    def wordless(self) -> bool:
-        """Whether the base model is to start from nothing, or from what is not text."""
-        return self.prompt is None
-
-    @property
-    def budget(self) -> int:
-        """Most new tokens that a row may get."""
+    def max_new_tokens(self) -> int:
+        """Most new tokens that a row may get, also where ``max_length`` was given."""
         if self.config.max_new_tokens is not None:
             return int(self.config.max_new_tokens)
         if self.config.max_length is None:
             return DEFAULT_NEW_TOKENS
-        counted = self.heads() if self.encoder_decoder or self.prompt is None else self.prompt
+        counted = self.prefixes() if self.encoder_decoder or self.prompt is None else self.prompt
         return max(0, int(self.config.max_length) - int(counted.shape[1]))
 
     @property
-    def own_config(self) -> GenerationConfig:
-        """The config for a prompt of other words, whose answer has the length of the caller's."""
+    def reasoner_config(self) -> GenerationConfig:
+        """The config for a reasoner, whose prompt has another length: new tokens are counted."""
         config = copy.copy(self.config)
-        config.max_new_tokens, config.max_length = max(1, self.budget), None
+        config.max_new_tokens, config.max_length = max(1, self.max_new_tokens), None
         return config
 
     @property
-    def sequences(self) -> int:
+    def num_return_sequences(self) -> int:
         """Sequences returned for each prompt."""
         return self.config.num_return_sequences or 1
 
@@ -88,17 +83,17 @@ class GenerateRequest:
         return self.arguments.get("streamer")
 
     @property
-    def end_ids(self) -> tuple[int, ...]:
+    def eos_token_ids(self) -> tuple[int, ...]:
         """The ids that end a sequence."""
         return _ids(self.config.eos_token_id)
 
     @property
-    def pad_id(self) -> int:
+    def pad_token_id(self) -> int:
         """The id that pads finished rows: the pad token, else the first end token."""
-        return (*_ids(self.config.pad_token_id), *self.end_ids, 0)[0]
+        return (*_ids(self.config.pad_token_id), *self.eos_token_ids, 0)[0]
 
     def stopping_criteria(self, tokenizer: PreTrainedTokenizerBase) -> StoppingCriteriaList:
-        """Return the caller's own stopping criteria and stop strings (not lengths and ends)."""
+        """Return the caller's stopping criteria and stop strings; lengths and ends excluded."""
         from transformers import StoppingCriteriaList, StopStringCriteria
 
         criteria = StoppingCriteriaList(self.arguments.get("stopping_criteria") or [])
@@ -106,7 +101,7 @@ class GenerateRequest:
             criteria.append(StopStringCriteria(tokenizer, self.config.stop_strings))
         return criteria
 
-    def heads(self) -> torch.Tensor:
+    def prefixes(self) -> torch.Tensor:
         """Return what each row of the output starts with, [rows, tokens].
 
         The prompt for a causal model, the decoder start for an encoder-decoder model, nothing
@@ -132,32 +127,32 @@ class GenerateRequest:
         given: torch.Tensor | None = self.arguments.get("decoder_input_ids")
         if given is None:
             return first
-        # As `transformers` does: the start token is put before what lacks it.
+        # `transformers` also adds a missing start token.
         return given if bool((given[:, 0] == start[0]).all()) else torch.cat([first, given], dim=1)
 
 
 def read_request(
     base: GenerativeModel, inputs: Any, arguments: Mapping[str, Any]
 ) -> GenerateRequest:
-    """Read what was passed to ``generate``.
+    """Return what was passed to ``generate`` as a request.
 
     :param base: the model.
     :param inputs: its first argument: ids, a mapping such as a BatchEncoding, or None.
     :param arguments: its keyword arguments.
     """
-    given = dict(arguments)
+    passed = dict(arguments)
     if isinstance(inputs, Mapping):
-        given = {**inputs, **given}
+        passed = {**inputs, **passed}
     elif inputs is not None:
-        given["inputs"] = inputs
-    ids = given.get("input_ids", given.get("inputs"))
-    config = effective_config(base, given)
+        passed["inputs"] = inputs
+    ids = passed.get("input_ids", passed.get("inputs"))
+    config = effective_config(base, passed)
     if not _is_ids(ids):
         ids = None
     return GenerateRequest(
-        arguments=given,
+        arguments=passed,
         ids=ids,
-        mask=given.get("attention_mask"),
+        mask=passed.get("attention_mask"),
         config=config,
         encoder_decoder=bool(base.config.is_encoder_decoder),
     )
@@ -167,10 +162,10 @@ def effective_config(base: GenerativeModel, arguments: Mapping[str, Any]) -> Gen
     """Return the generation config in effect, as `transformers` resolves it."""
     from transformers import WatermarkingConfig
 
-    own = base.generation_config
+    default = base.generation_config
     passed = arguments.get("generation_config")
-    config = copy.deepcopy(own if passed is None else passed)
-    for name, value in own.to_dict().items():
+    config = copy.deepcopy(default if passed is None else passed)
+    for name, value in default.to_dict().items():
         if getattr(config, name, None) is None and value is not None:
             setattr(config, name, value)
     for name, value in arguments.items():
@@ -181,18 +176,18 @@ def effective_config(base: GenerativeModel, arguments: Mapping[str, Any]) -> Gen
     return config
 
 
-def positional(base: GenerativeModel, rest: tuple[Any, ...]) -> dict[str, Any]:
-    """Name the positional arguments that follow ``inputs`` in `transformers`' generate."""
+def name_positional(base: GenerativeModel, args: tuple[Any, ...]) -> dict[str, Any]:
+    """Return the positional arguments after ``inputs`` of `transformers`' generate by name."""
     names = [
         n for n in inspect.signature(type(base).generate).parameters if n not in ("self", "inputs")
     ]
-    if len(rest) > len(names):
+    if len(args) > len(names):
         raise TypeError(f"generate() takes at most {len(names) + 1} positional arguments")
-    return dict(zip(names, rest, strict=False))
+    return dict(zip(names, args, strict=False))
 
 
-def check_without_base(base: GenerativeModel, call: GenerateRequest) -> None:
-    """Refuse what the base model would refuse, where it is not called at all.
+def validate_request(base: GenerativeModel, request: GenerateRequest) -> None:
+    """Check the arguments as ``base.generate`` does, for a batch in which it is not called.
 
     :raises GenerationError: an argument that `transformers` does not know, or a config that
         contradicts itself.
@@ -200,13 +195,13 @@ def check_without_base(base: GenerativeModel, call: GenerateRequest) -> None:
     known = {*inspect.signature(type(base).generate).parameters, "tokenizer", "trust_remote_code"}
     inner = inspect.signature(type(base).prepare_inputs_for_generation).parameters
     known |= {*inner, *inspect.signature(type(base).forward).parameters}
-    for name in call.arguments:
-        if name not in known and not hasattr(call.config, name):
-            close = difflib.get_close_matches(name, [*known, *vars(call.config)], n=1)
+    for name in request.arguments:
+        if name not in known and not hasattr(request.config, name):
+            close = difflib.get_close_matches(name, [*known, *vars(request.config)], n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise GenerationError(f"expected an argument of generate(), found {name!r}{hint}")
     try:
-        call.config.validate()
+        request.config.validate()
     except ValueError as error:
         raise GenerationError(str(error)) from error
 

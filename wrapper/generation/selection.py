@@ -1,4 +1,4 @@
-"""Which edits a call wants in force: ``edits=True``, ``False`` or ``{"tags": [...]}``."""
+"""The ``edits=`` argument: ``True``, ``False``, ``{"tags": [...]}`` or ``{"ids": [...]}``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _KEYS = ("tags", "ids")
 
 
 def selector(selection: Selection) -> Callable[[Edit], bool]:
-    """Return the predicate of a selection; an edit is in if any key names it.
+    """Return the predicate of a selection: edits with any of the tags or ids.
 
     :param selection: True for all, or a mapping of ``tags`` and ``ids`` to lists.
     :raises ErrataError: anything else.

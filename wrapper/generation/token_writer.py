@@ -1,4 +1,4 @@
-"""Answers as ids: how a stored answer becomes the row that ``generate`` would have returned."""
+"""Encode an answer as the row that ``generate`` would have returned."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _ANCHOR = "?"
 
 
 class AnswerWriter:
-    """Turns answers into rows of ids.
+    """Encodes answers as rows of ids.
 
-    A row is its head (the prompt, or the decoder start), the answer, the end token, cut at the
-    call's budget. A chat's answer and an encoder-decoder's begin at once; after plain text in a
-    language that puts spaces between words, a space comes first.
+    A row is its prefix (the prompt, or the decoder start), the answer and the end token, cut at
+    ``max_new_tokens``. After plain text in a language with spaces between words, the answer begins
+    with a space; in a chat and for an encoder-decoder model it does not.
 
     :param tokenizer: the base model's tokenizer.
     """
@@ -30,37 +30,37 @@ class AnswerWriter:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
 
-    def row(
-        self, call: GenerateRequest, head: torch.Tensor, prompt: Prompt, answer: str
+    def answer_row(
+        self, request: GenerateRequest, prefix: torch.Tensor, prompt: Prompt, answer: str
     ) -> torch.Tensor:
-        """Return one row, int64 [tokens].
+        """Return the row of an answer, int64 [tokens].
 
-        :param call: what was asked.
-        :param head: what the row begins with, int64 [tokens].
+        :param request: the call.
+        :param prefix: what the row begins with, int64 [tokens].
         :param prompt: the prompt, for the space before the answer.
         :param answer: the answer's text.
         """
-        starts = call.encoder_decoder or prompt.chat or prompt.text[-1:].isspace()
-        joint = "" if starts or not needs_space(prompt.text, answer) else " "
-        new = self.encode(joint + answer)
-        return self.finish(call, head, new, ended=True)
+        no_space = request.encoder_decoder or prompt.chat or prompt.text[-1:].isspace()
+        space = "" if no_space or not needs_space(prompt.text, answer) else " "
+        return self.row(request, prefix, self.encode(space + answer), ended=True)
 
-    def finish(
-        self, call: GenerateRequest, head: torch.Tensor, new: Sequence[int], *, ended: bool
+    def row(
+        self, request: GenerateRequest, prefix: torch.Tensor, new: Sequence[int], *, ended: bool
     ) -> torch.Tensor:
-        """Return head and new ids as a row, with the end token, within what the caller allowed."""
+        """Return prefix and new ids as a row, within the caller's limits.
+
+        :param ended: add the end token.
+        """
         import torch
 
-        ids = [*new, *call.end_ids[:1]] if ended else list(new)
-        row = torch.cat(
-            [head, torch.tensor(ids[: call.budget], dtype=head.dtype, device=head.device)]
-        )
-        return self._stopped(call, row, len(head))
+        ids = [*new, *request.eos_token_ids[:1]] if ended else list(new)
+        kept = torch.tensor(ids[: request.max_new_tokens], dtype=prefix.dtype, device=prefix.device)
+        return self._stopped(request, torch.cat([prefix, kept]), len(prefix))
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text that continues another (no start token, no added space)."""
-        # SentencePiece tokenizers put a space before whatever they are given: encode behind an
-        # anchor and take the anchor away again.
+        # SentencePiece tokenizers add a space before a text: encode it after an anchor, and remove
+        # the anchor's ids.
         anchor = self._ids(_ANCHOR)
         whole = self._ids(_ANCHOR + text)
         if whole[: len(anchor)] == anchor:
@@ -70,7 +70,7 @@ class AnswerWriter:
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of new ids, special tokens left out."""
         anchored = self._text([*self._ids(_ANCHOR), *ids])
-        # Behind the anchor for the same reason: alone, the first token loses its space.
+        # After the anchor, too: the first token of a text loses its space.
         return anchored[len(_ANCHOR) :] if anchored.startswith(_ANCHOR) else self._text(ids)
 
     def _text(self, ids: Sequence[int]) -> str:
@@ -82,8 +82,8 @@ class AnswerWriter:
     def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def _stopped(self, call: GenerateRequest, row: torch.Tensor, start: int) -> torch.Tensor:
-        criteria = call.stopping_criteria(self.tokenizer)
+    def _stopped(self, request: GenerateRequest, row: torch.Tensor, start: int) -> torch.Tensor:
+        criteria = request.stopping_criteria(self.tokenizer)
         if not criteria:
             return row
         for end in range(start + 1, len(row)):
@@ -99,12 +99,12 @@ class AnswerWriter:
         return row
 
 
-def stacked(rows: Sequence[torch.Tensor], pad: int, width: int = 0) -> torch.Tensor:
+def pad_rows(rows: Sequence[torch.Tensor], pad: int, width: int = 0) -> torch.Tensor:
     """Return rows as one tensor [rows, tokens], padded at the end.
 
     :param rows: int64 tensors.
     :param pad: the padding id.
-    :param width: least width in tokens.
+    :param width: minimal width in tokens.
     """
     import torch
 

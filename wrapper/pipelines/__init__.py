@@ -1,1 +1,1 @@
-"""Pipelines: edits that take effect on a query's way, with the base's weights untouched."""
+"""Pipelines: from queries to decisions, with the base model's weights unchanged."""

@@ -1,110 +1,99 @@
-"""The contract of a pipeline: edits take effect on the way of a query, weights stay as they are.
+"""The contract of a pipeline: from queries to decisions, without a change of any weight.
 
 A new pipeline is one module with one class, one line in :mod:`errata.registry` (group
 ``errata.pipelines``) and one row in ``tests/contracts/test_pipeline.py``::
 
     class Nearest:
         name = "nearest"
-        candidates = 1
 
         def __init__(self, base, tokenizer, encoder, *, threshold: float = 0.8) -> None:
             self.gate = CosineGate(encoder, threshold)
             self.reasoner = PromptedReasoner(base, tokenizer)
 
-        def supports(self, edit: Edit) -> bool: ...
-        def settled(self, decision, edits, wanted, again=None) -> Decision: ...
+        def supports(self, edit):
+            return isinstance(edit, Fact) and not edit.forget
+
+        def decide(self, queries, edits):
+            decisions = decide_by_gate(self.gate, queries, edits, candidates=1)
+            return [route_to_reasoner(decision, max_edits=1) for decision in decisions]
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
-from errata.cache.records import Edit
-from errata.cache.text.aliases import AliasMatch
+from errata.cache.records import Edit, Query
 from errata.gates.base import Decision, Gate
+from errata.pipelines.resolvers.base import EditFilter, ScopedView
 from errata.reasoners.base import Reasoner
-
-EditFilter = Callable[[Edit], bool]
-"""Tells which edits may come into force."""
-
-
-class Redecide(Protocol):
-    """What else can be asked at the moment of a query."""
-
-    def __call__(self, text: str, wanted: EditFilter) -> Decision:
-        """Take a text as far as the gate's decision.
-
-        :param text: as a query.
-        :param wanted: which edits may come into force.
-        """
-
-    def alias_matches(self, text: str) -> Iterable[AliasMatch]:
-        """Return a text that calls something by another name than the edits do, as they have it."""
 
 
 @runtime_checkable
 class Pipeline(Protocol):
-    """The parts that a query meets on its way: what is near, whether it governs, who answers.
+    """Search, gate and reasoner, put together.
 
-    Contract: nothing of the base model is changed, and a query that the gate lets pass gets the
-    base model's own ids. Made from base model, tokenizer and the cache's encoder; parameters of its
-    own go to its constructor by keyword, each with a default.
+    Contract: the base model is not changed, and a query that misses gets the base model's own ids.
+    Made from base model, tokenizer and the cache's encoder; further parameters are keyword
+    arguments with defaults.
     """
 
     name: str
     """As in the registry."""
-    candidates: int
-    """Edits that the cache proposes to the gate for each query."""
     gate: Gate
     """Decides."""
     reasoner: Reasoner
-    """Answers where the route is to reason."""
+    """Answers where the route is ``reason``."""
 
     def supports(self, edit: Edit) -> bool:
-        """Tell whether it can make this edit; another stays with the cache."""
+        """Return whether it can make this edit; one that it cannot make stays with the cache."""
 
-    def settled(
-        self,
-        decision: Decision,
-        edits: Sequence[Edit],
-        wanted: EditFilter,
-        again: Redecide | None = None,
-    ) -> Decision:
-        """Return a decision of its gate as it is to be acted on.
+    def decide(self, queries: Sequence[Query], edits: ScopedView) -> list[Decision]:
+        """Return the final decision about each query.
 
-        :param decision: as the gate made it.
-        :param edits: all edits of the moment.
-        :param wanted: which of them may come into force.
-        :param again: decides about other texts, as about queries.
+        :param queries: encoded by the cache's encoder.
+        :param edits: the edits that may fire, and the search over them.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class ScopedPipeline:
-    """A pipeline, and what it is asked for.
+    """A pipeline and the edits it answers for.
 
     :param pipeline: the pipeline.
-    :param allows: which edits it may bring into force.
+    :param allows: which edits it may fire.
     """
 
     pipeline: Pipeline
     allows: EditFilter
 
-    def restricted(self, chosen: Callable[[Edit], bool]) -> ScopedPipeline:
-        """Return the turn for those of its edits that are chosen and that it can make."""
+    def restricted(self, allows: EditFilter) -> ScopedPipeline:
+        """Return the pipeline restricted to edits that are allowed and that it supports."""
         return ScopedPipeline(
             self.pipeline,
-            lambda edit: chosen(edit) and self.allows(edit) and self.pipeline.supports(edit),
+            lambda edit: allows(edit) and self.allows(edit) and self.pipeline.supports(edit),
         )
 
 
-def route_to_reasoner(decision: Decision, most: int) -> Decision:
-    """Return a decision by which the reasoner answers all that hits, also what is stored.
+def decide_by_gate(
+    gate: Gate, queries: Sequence[Query], edits: ScopedView, candidates: int
+) -> list[Decision]:
+    """Return the gate's decision about each query: search, then gate.
 
-    :param most: edits it reads at most, the best ones.
+    :param gate: decides.
+    :param queries: encoded by the cache's encoder.
+    :param edits: the edits that may fire.
+    :param candidates: edits that the cache proposes for each query.
+    """
+    return gate.decide_batch(queries, edits.search(queries, candidates))
+
+
+def route_to_reasoner(decision: Decision, max_edits: int) -> Decision:
+    """Return a decision whose route is ``reason`` if it hits, stored answers included.
+
+    :param max_edits: the reasoner reads that many of the fired edits, the best ones.
     """
     if not decision.hit:
         return decision
-    return replace(decision, route="reason", fired=decision.fired[:most])
+    return replace(decision, route="reason", fired=decision.fired[:max_edits])

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from errata.cache.records import Edit, Fact
+from errata.cache.records import Edit, Fact, Query
 from errata.facts import FactSource
 from errata.gates.base import Decision
 from errata.gates.open import OpenGate
 from errata.generation.model_config import find_model_row, load_model_rows
-from errata.pipelines.base import Redecide, route_to_reasoner
+from errata.pipelines.base import decide_by_gate, route_to_reasoner
+from errata.pipelines.resolvers.base import ScopedView
 from errata.reasoners.demonstrations import DemonstrationBook
 from errata.reasoners.in_context import InContextReasoner
 
@@ -33,20 +34,20 @@ def demonstrations_for(base: GenerativeModel) -> int:
 class Ike:
     """In-context knowledge editing (Zheng et al. 2023). A control.
 
-    As long as it has any edit, every query goes to the base model behind the edits nearest to it
-    and demonstrations of copying, updating and retaining. There is no gate, so nothing is promised
-    of other queries. It makes facts; refusals, conditions and patterns stay with the cache, which
-    is asked first.
+    As long as there is any edit, the base model answers every query with a prompt of demonstrations
+    of copying, updating and retaining, and the edits nearest to the query. There is no gate, and no
+    guarantee for other queries. It supports facts; refusals, conditions and patterns stay with the
+    cache, which comes first.
 
     :param base: the base model.
     :param tokenizer: its tokenizer.
     :param encoder: the cache's encoder.
-    :param nearest: edits shown.
-    :param demonstrations: shown at most; as many as the base model's context has room for. By
+    :param nearest: edits in the prompt.
+    :param demonstrations: most demonstrations in the prompt; fewer if the context has no room. By
         default 32, as published, and none for atlas (``ike.yaml``).
-    :param facts: folder of the table that demonstrations are made from; errata's own by default.
-    :param pool: facts of the table that demonstrations are chosen among.
-    :param seed: of what is drawn from the table.
+    :param facts: folder of the table that demonstrations are made from; by default the shipped one.
+    :param pool: number of the table's facts that demonstrations are chosen from.
+    :param seed: of the draws from the table.
     :raises errata.cache.errors.ErrataError: the table is malformed, or too small.
     """
 
@@ -72,15 +73,10 @@ class Ike:
         self.reasoner = InContextReasoner(base, tokenizer, book, most=most)
 
     def supports(self, edit: Edit) -> bool:
-        """Tell whether an edit is a fact that is not to be forgotten."""
+        """Return whether an edit is a fact that is not to be forgotten."""
         return isinstance(edit, Fact) and not edit.forget
 
-    def settled(
-        self,
-        decision: Decision,
-        edits: Sequence[Edit],
-        wanted: Callable[[Edit], bool],
-        again: Redecide | None = None,
-    ) -> Decision:
-        """Return the decision with the edits that are shown."""
-        return route_to_reasoner(decision, self.candidates)
+    def decide(self, queries: Sequence[Query], edits: ScopedView) -> list[Decision]:
+        """Return the decisions, each with the edits that are shown in the prompt."""
+        decisions = decide_by_gate(self.gate, queries, edits, self.candidates)
+        return [route_to_reasoner(decision, self.candidates) for decision in decisions]

@@ -1,17 +1,18 @@
-"""SERAC as published: an embedding classifier, and a small model that answers for the base."""
+"""SERAC as published: an embedding classifier and a small counterfactual model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from errata.cache.errors import ModelError
-from errata.cache.records import Edit, Fact
+from errata.cache.records import Edit, Fact, Query
 from errata.gates.base import Decision, Gate
 from errata.gates.embedding import KIND
 from errata.gates.load import choose_gate, shipped_gates
-from errata.pipelines.base import Redecide, route_to_reasoner
+from errata.pipelines.base import decide_by_gate, route_to_reasoner
+from errata.pipelines.resolvers.base import ScopedView
 from errata.reasoners.adapter import shipped_for
 from errata.reasoners.base import Reasoner
 from errata.reasoners.load import load_reasoner
@@ -26,10 +27,9 @@ if TYPE_CHECKING:
 class Serac:
     """The scope classifier, the edit cache and the counterfactual model of Mitchell et al. 2022.
 
-    A control beside errata's own way, which differs from it in all three: an edit governs a query
-    with probability exp(−‖e − x‖²), from one half on it fires, and whatever it hits is answered by
-    a small separate model that is shown the best edit alone. Stored answers are never said as they
-    stand. It makes facts; refusals, conditions and patterns stay with the cache.
+    A control. An edit governs a query with probability exp(−‖e − x‖²) and fires from one half on;
+    every hit is answered by a small separate model with the best edit in its prompt, never by the
+    stored answer. It supports facts; refusals, conditions and patterns stay with the cache.
 
     :param base: the base model.
     :param tokenizer: its tokenizer.
@@ -37,9 +37,8 @@ class Serac:
     :param gate: a gate, or its folder; by default the shipped one of this kind.
     :param reasoner: the counterfactual model, or its folder; by default the one shipped for the
         base model.
-    :param candidates: edits near the query whose probability is taken; the published gate takes
-        all.
-    :raises ModelError: a part is neither given nor shipped, or cannot be loaded.
+    :param candidates: nearest edits that the gate scores; the published one scores all.
+    :raises ModelError: gate or reasoner is neither given nor shipped, or cannot be loaded.
     """
 
     name = "serac"
@@ -55,25 +54,19 @@ class Serac:
         candidates: int = 64,
     ) -> None:
         self.candidates = candidates
-        named = _shipped_gate() if gate is None else gate
-        self.gate = choose_gate(str(named) if isinstance(named, Path) else named, encoder)
-        self.reasoner = load_reasoner(
-            _shipped(base) if reasoner is None else reasoner, base, tokenizer
-        )
+        gate = _shipped_gate() if gate is None else gate
+        self.gate = choose_gate(str(gate) if isinstance(gate, Path) else gate, encoder)
+        reasoner = _shipped_reasoner(base) if reasoner is None else reasoner
+        self.reasoner = load_reasoner(reasoner, base, tokenizer)
 
     def supports(self, edit: Edit) -> bool:
-        """Tell whether an edit is a fact that is not to be forgotten: nothing else was taught."""
+        """Return whether an edit is a fact that is not to be forgotten, as in training."""
         return isinstance(edit, Fact) and not edit.forget and self.reasoner.supports(edit)
 
-    def settled(
-        self,
-        decision: Decision,
-        edits: Sequence[Edit],
-        wanted: Callable[[Edit], bool],
-        again: Redecide | None = None,
-    ) -> Decision:
-        """Return the decision with the best edit alone, which the counterfactual model reads."""
-        return route_to_reasoner(decision, 1)
+    def decide(self, queries: Sequence[Query], edits: ScopedView) -> list[Decision]:
+        """Return the decisions, each with the best edit, which the counterfactual model reads."""
+        decisions = decide_by_gate(self.gate, queries, edits, self.candidates)
+        return [route_to_reasoner(decision, 1) for decision in decisions]
 
 
 def _shipped_gate() -> str:
@@ -85,7 +78,7 @@ def _shipped_gate() -> str:
     return KIND
 
 
-def _shipped(base: GenerativeModel) -> Path:
+def _shipped_reasoner(base: GenerativeModel) -> Path:
     found = shipped_for(base, "model")
     if found is None:
         raise ModelError(

@@ -15,6 +15,7 @@ from errata import EditableModel, Fact
 from errata.cache.errors import PatchError
 from errata.cache.patches.kinds import parse_edit
 from errata.cache.records import PatchTests
+from errata.cache.store import EditCache
 from errata.cache.text.aliases import AliasIndex, synonyms
 from errata.cache.text.normalize import plain_words, words_with_offsets
 from errata.cli import app
@@ -23,6 +24,7 @@ from errata.commands.output import decision_json
 from errata.gates.base import Candidate, Decision
 from errata.patch_tests import review
 from errata.pipelines.cache import CachePipeline
+from errata.pipelines.resolvers.base import ScopedView
 from errata.reasoners.base_consistency import BaseConsistency
 from tests.fakes import StubEncoder
 from tests.unit.wrapper.test_decompose import ByTable, Echo
@@ -313,35 +315,37 @@ class Told(BaseConsistency):
         return (self._alike,) * len(questions)
 
 
-class Moment:
+class Exact(ByTable):
     """Fires the edits of a question when it is asked as it stands.
 
-    :param agreeing: whether the base model's word counts.
+    :param agreeing: whether the base model may be asked.
     """
 
-    def __init__(self, *edits, agreeing=True):
-        self.edits, self.agreeing = edits, 0.3 if agreeing else None
-        self.index = AliasIndex(edits)
+    def __init__(self, agreeing=True):
+        super().__init__()
+        self.agreement_threshold = 0.3 if agreeing else None
 
-    def __call__(self, text, wanted):
-        fired = tuple(e for e in self.edits if e.question == text and wanted(e))
+    def decide(self, query, hits):
+        fired = tuple(hit.edit for hit in hits if hit.edit.question == query.text)
         fired = tuple(sorted(fired, key=lambda edit: -edit.priority))
-        told = tuple(
+        candidates = tuple(
             Candidate(
-                e.id, e.kind, e.scope, 0.99, 0.9, "paraphrase", agreement_threshold=self.agreeing
+                e.id, e.kind, e.scope, 0.99, 0.9, "paraphrase",
+                agreement_threshold=self.agreement_threshold,
             )
             for e in fired
-        )
+        )  # fmt: skip
         route = ("refuse" if fired[0].forget else "verbatim") if fired else "base"
-        return Decision(text, told, fired, route)
-
-    def alias_matches(self, text):
-        return self.index.matches(text)
+        return Decision(query.text, candidates, fired, route)
 
 
 def read(query, *edits, beliefs=None, agreeing=True, wanted=lambda edit: True):
-    pipeline = CachePipeline(ByTable(), Echo(), beliefs)
-    return pipeline.settled(Decision(query), edits, wanted, Moment(*edits, agreeing=agreeing))
+    encoder = StubEncoder()
+    pipeline = CachePipeline(Exact(agreeing), Echo(), beliefs)
+    with EditCache(encoder) as cache:
+        cache.add(edits)
+        scoped = ScopedView(cache.view(), encoder, wanted)
+        return pipeline.decide(scoped.encode([query]), scoped)[0]
 
 
 @pytest.mark.parametrize(
@@ -388,7 +392,7 @@ def test_names_of_edits_that_are_not_wanted_are_not_tried():
     towns = [about(f"{name}ville", "Boss Town") for name in ("Oak", "Ash", "Elm", "Yew", "Fir")]
     last = towns[-1]
     query = "What is Boss Town like?"
-    found = read(query, *towns, beliefs=Told(True), wanted=lambda edit: edit is last)
+    found = read(query, *towns, beliefs=Told(True), wanted=lambda edit: edit == last)
     assert found.fired == (last,)
 
 

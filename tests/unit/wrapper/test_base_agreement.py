@@ -24,7 +24,7 @@ from errata.gates.evaluation.trials import build_trial, run_trial
 from errata.gates.layers import Platt
 from errata.gates.routing import make_decision
 from errata.gates.training.train import Recipe, train
-from errata.pipelines.cache import agreed
+from errata.pipelines.resolvers.base_agreement import resolve_by_agreement
 from errata.reasoners.base_answers import base_answers
 from errata.reasoners.base_consistency import BaseConsistency
 from tests.fakes import PerQueryGate, StubEncoder
@@ -61,7 +61,9 @@ LIMA = {ALIAS: "Lima", PERU.question: "lima.", OTHER.question: "Santiago", SECRE
 
 def test_what_the_base_takes_for_the_edits_question_fires():
     beliefs = Told(LIMA)
-    decision = agreed(miss((PERU, 0.5, 0.3), (OTHER, 0.46, 0.3)), [OTHER, PERU], beliefs)
+    decision = resolve_by_agreement(
+        miss((PERU, 0.5, 0.3), (OTHER, 0.46, 0.3)), [OTHER, PERU], beliefs
+    )
     assert (decision.fired, decision.route) == ((PERU,), "verbatim")
     assert [c.base_agreed for c in decision.candidates] == [True, False]
     assert [c.edit_id for c in decision.near_misses] == ["chile"]
@@ -79,20 +81,22 @@ def test_what_the_base_takes_for_the_edits_question_fires():
 )
 def test_else_a_miss_stays_a_miss(judged):
     before = miss(*judged)
-    assert agreed(before, [PERU, OTHER], Told(LIMA)) is before
+    assert resolve_by_agreement(before, [PERU, OTHER], Told(LIMA)) is before
 
 
 def test_the_base_is_not_asked_where_no_edit_is_in_doubt():
     beliefs = Told(LIMA)
-    agreed(miss((PERU, 0.2, 0.3), (OTHER, 0.5, None)), [PERU, OTHER], beliefs)
+    resolve_by_agreement(miss((PERU, 0.2, 0.3), (OTHER, 0.5, None)), [PERU, OTHER], beliefs)
     assert beliefs.asked == []
 
 
 def test_a_secret_is_refused_and_priority_goes_first():
-    assert agreed(miss((SECRET, 0.5, 0.3)), [SECRET], Told(LIMA)).route == "refuse"
+    assert resolve_by_agreement(miss((SECRET, 0.5, 0.3)), [SECRET], Told(LIMA)).route == "refuse"
     first = replace(OTHER, priority=5)
     both = LIMA | {OTHER.question: "Lima"}
-    decision = agreed(miss((PERU, 0.6, 0.3), (first, 0.5, 0.3)), [PERU, first], Told(both))
+    decision = resolve_by_agreement(
+        miss((PERU, 0.6, 0.3), (first, 0.5, 0.3)), [PERU, first], Told(both)
+    )
     assert decision.fired == (first, PERU)
 
 

@@ -11,8 +11,7 @@ import torch
 
 from errata import EditableModel, Fact, LanguagePatch
 from errata.cache.errors import ErrataError, ModelError
-from errata.completion import IN_FORCE, completed
-from errata.gates.base import Decision, Scores
+from errata.gates.base import Scores
 from errata.gates.routing import make_decision
 from errata.generation.fingerprint import fingerprint
 from errata.generation.sharing import sharing_copy
@@ -45,102 +44,12 @@ class FollowsGate(PerQueryGate):
         return make_decision(query, hits, self.score(query, hits), threshold=0.5, near=0.8)
 
 
-class Recording:
-    """Answers with what it was given."""
-
-    def __init__(self):
-        self.seen = []
-
-    def supports(self, edit):
-        return isinstance(edit, Fact)
-
-    def answer(self, queries, edits, generation):
-        self.seen += list(zip(queries, edits, strict=True))
-        return [[" ".join(e.answer for e in each)] for each in edits]
-
-
 def wrapped(model, tokenizer, reasoner=None, *edits):
     made = EditableModel(
         model, tokenizer, encoder=StubEncoder(), gate=FollowsGate(), reasoner=reasoner
     )
     made.edit(list(edits) or [BORN, LIES, MONEY])
     return made
-
-
-# -- which edits are in force -----------------------------------------------------------------
-
-
-def test_edits_that_complete_the_fired_one_answer_with_it(models, tokenizer):
-    recording = Recording()
-    model = wrapped(models("gpt2"), tokenizer, recording)
-    answer = model.ask(HOP)
-    assert answer.decision.route == "reason"
-    assert [e.answer for e in answer.decision.fired] == ["Oslo", "Peru"]
-    assert recording.seen[0][1] == answer.decision.fired
-    assert answer.text == "Oslo Peru"
-
-
-def test_an_edit_that_only_holds_the_letters_of_the_answer_does_not_join():
-    fired = Decision("q", fired=(Fact("What is it?", "Os"),), route="reason")
-    assert completed(fired, [LIES], lambda e: True).fired == fired.fired
-    assert completed(fired, [Fact("Is Os old?", "yes")], lambda e: True).fired != fired.fired
-
-
-def test_what_is_not_wanted_does_not_join():
-    fired = Decision("q", fired=(BORN,), route="reason")
-    assert completed(fired, [LIES], lambda e: True).fired == (BORN, LIES)
-    assert completed(fired, [LIES], lambda e: False).fired == (BORN,)
-
-
-def test_only_what_bears_on_the_query_put_a_step_further_joins():
-    born = Fact("Where was Ada Lovelace born?", "Oslo")
-    lies, money = Fact("In which country is Oslo?", "Peru"), Fact("What is Oslo's money?", "soles")
-    asked = []
-
-    def bears(query, edits):
-        asked.append(query)
-        return ["country" in edit.question for edit in edits]
-
-    def joined(query):
-        decision = Decision(query, fired=(born,), route="reason")
-        return completed(decision, [money, lies], lambda e: True, bears).fired
-
-    assert joined("In which country was ada lovelace born?") == (born, lies)
-    assert asked == ["In which country was Oslo born?"]
-    assert joined("Was Ada Lovelace born in Oslo?") == (born,)  # no step is asked
-    assert joined("In which country was the countess born?") == (born, money, lies)  # not put so
-    assert len(asked) == 1
-
-
-def test_conflicting_edits_are_settled_and_the_number_is_bounded():
-    other = Fact(BORN.question, "Lima", priority=1)
-    fired = Decision("q", fired=(other, BORN), route="reason")
-    assert completed(fired, [], lambda e: True).fired == (other,)
-    many = [Fact(f"Does Oslo have {n} towers?", "no") for n in range(30)]
-    fired = Decision("q", fired=(BORN,), route="reason")
-    assert len(completed(fired, many, lambda e: True).fired) == IN_FORCE
-
-
-def test_of_conflicting_edits_that_join_the_higher_priority_stays():
-    fired = Decision("q", fired=(BORN,), route="reason")
-    higher = Fact(LIES.question, "Chile", priority=1)
-    assert completed(fired, [LIES, higher], lambda e: True).fired == (BORN, higher)
-    newer = Fact("Which country is Oslo in?", "Chile", supersedes=(LIES.id,))
-    assert completed(fired, [LIES, newer], lambda e: True).fired == (BORN, newer)
-    replacing = Fact(BORN.question, "Oslo", supersedes=(LIES.id,))
-    fired = Decision("q", fired=(replacing,), route="reason")
-    assert completed(fired, [LIES], lambda e: True).fired == (replacing,)
-
-
-def test_edits_complete_one_another_in_chinese_which_has_no_spaces():
-    born, lies = Fact("韦伯在哪里出生？", "奥斯陆"), Fact("请问奥斯陆在哪个国家？", "秘鲁")
-    fired = Decision("q", fired=(born,), route="reason")
-    assert completed(fired, [lies], lambda e: True).fired == (born, lies)
-
-
-def test_only_reasoning_is_completed():
-    said = Decision("q", fired=(BORN,), route="verbatim")
-    assert completed(said, [LIES], lambda e: True) is said
 
 
 # -- inside EditableModel ---------------------------------------------------------------------

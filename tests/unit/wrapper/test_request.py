@@ -112,8 +112,8 @@ def test_the_question_is_rewritten_where_it_stands(models, chat_tokenizer):
     ids = chat_tokenizer(text, return_tensors="pt")["input_ids"]
     prompt = model._reader.read(ids, None)[0]
     assert prompt.query == "assistant"
-    assert prompt.rewritten("X") == text.replace("user\nassistant", "user\nX")
-    assert prompt.asking("Where?").rewritten("X") == text, "the prompt does not hold it"
+    assert prompt.replace_query("X") == text.replace("user\nassistant", "user\nX")
+    assert prompt.with_query("Where?").replace_query("X") == text, "the prompt does not hold it"
 
 
 def test_decoder_inputs_stay_at_the_head_of_a_hit(models, tokenizer):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from errata.gates.base import Decision
-from errata.generation.chat import encoded, prompt_of
+from errata.generation.chat import render_prompt, tokenize_prompts
 from errata.generation.request import read_request
 from errata.generation.token_writer import AnswerWriter
 
@@ -65,7 +65,7 @@ class Asker:
         self._writer = AnswerWriter(tokenizer)
         self._breaks = line_ends(tokenizer)
         call = read_request(base, None, {"do_sample": False})
-        self._pad, self._ends = call.pad_id, frozenset(call.end_ids)
+        self._pad, self._ends = call.pad_token_id, frozenset(call.eos_token_ids)
 
     def alone(self, *arguments: Any, **options: Any) -> tuple[torch.Tensor, Decisions]:
         """Generate by the base model as its weights are now."""
@@ -118,8 +118,8 @@ class Asker:
         return not self.base.config.is_encoder_decoder
 
     def _encoded(self, questions: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        prompts = [prompt_of(question, self.tokenizer) for question in questions]
-        ids, mask = encoded(prompts, self.tokenizer, self._pad, left=self._causal)
+        prompts = [render_prompt(question, self.tokenizer) for question in questions]
+        ids, mask = tokenize_prompts(prompts, self.tokenizer, self._pad, left=self._causal)
         return ids.to(self.base.device), mask.to(self.base.device)
 
     def _asked(self, questions: Sequence[str], generate: Generate) -> list[Said]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from errata.editors.shared.examples import NO_TARGET, Example, padded
 from errata.editors.shared.prompts import answer_ids
-from errata.generation.chat import prompt_of
+from errata.generation.chat import render_prompt
 
 if TYPE_CHECKING:
     import torch
@@ -68,7 +68,7 @@ class Forcing:
         :param prompt: as a user would type it.
         :param answer: a text, or the ids that a model generated.
         """
-        text = prompt_of(prompt, self.tokenizer)
+        text = render_prompt(prompt, self.tokenizer)
         head = self.tokenizer(text, add_special_tokens=not self._chat)["input_ids"]
         if not isinstance(answer, str):
             return Example(tuple(head), tuple(answer))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from errata.cache.errors import UnsupportedEdit
 from errata.cache.records import Edit, Fact
 from errata.editors.shared.prompts import answer_ids
-from errata.generation.chat import prompt_of
+from errata.generation.chat import render_prompt
 from errata.generation.request import effective_config
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def examples_of(
     """
     from errata.generation.request import read_request
 
-    ends = read_request(model, None, {}).end_ids[:1]
+    ends = read_request(model, None, {}).eos_token_ids[:1]
     seq2seq = bool(model.config.is_encoder_decoder)
     chat = bool(getattr(tokenizer, "chat_template", None))
     found = []
@@ -92,7 +92,7 @@ def examples_of(
                 f"{edit.kind} edit that has none; leave it with the cache",
                 edit.id,
             )
-        text = prompt_of(edit.question, tokenizer)
+        text = render_prompt(edit.question, tokenizer)
         prompt = tokenizer(text, add_special_tokens=not chat)["input_ids"]
         answer = answer_ids(tokenizer, text, edit.answer, begins=seq2seq or chat)
         found.append(Example(tuple(prompt), (*answer, *ends)))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from errata.cache.text.spacing import needs_space
 from errata.cache.text.subject import span_of
 from errata.editors.shared.subject_tokens import subject_positions
-from errata.generation.chat import prompt_of
+from errata.generation.chat import render_prompt
 from errata.generation.token_writer import AnswerWriter
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def batch_of(
     """
     seq2seq = bool(model.config.is_encoder_decoder)
     chat = bool(getattr(tokenizer, "chat_template", None))
-    prompts = [prompt_of(target.text, tokenizer) for target in targets]
+    prompts = [render_prompt(target.text, tokenizer) for target in targets]
     heads, positions = subject_positions(
         tokenizer, prompts, [t.subject for t in targets], add_special_tokens=not chat
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from errata.cache.text.subject import span_of
 from errata.editors.shared.prompts import Batch, Target, batch_of
-from errata.generation.chat import prompt_of
+from errata.generation.chat import render_prompt
 from errata.module_paths import ModulePaths, as_rows, hidden_of, module_paths_of, with_hidden
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _trace_one(
 
 def _subject_tokens(tokenizer: PreTrainedTokenizerBase, target: Target) -> slice:
     """Return the positions of the subject's tokens in its prompt, start tokens counted."""
-    text = prompt_of(target.text, tokenizer)
+    text = render_prompt(target.text, tokenizer)
     chat = bool(getattr(tokenizer, "chat_template", None))
     start, end = span_of(target.subject, text) or (0, 0)
     encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=not chat)

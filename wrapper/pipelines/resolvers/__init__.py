@@ -1,1 +1,1 @@
-"""Resolvers: what is tried where the gate's first decision is a miss or one hop short."""
+"""Resolvers: the stages between the gate's decision and the final one."""

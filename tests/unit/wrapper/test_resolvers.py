@@ -1,0 +1,79 @@
+"""Resolvers: in order, each on its own, the same in any batch; then the final route."""
+
+from __future__ import annotations
+
+import pytest
+
+from errata import Fact
+from errata.cache.store import EditCache
+from errata.gates.base import Candidate, Decision
+from errata.pipelines.cache import DEFAULT_RESOLVERS, CachePipeline
+from errata.pipelines.resolvers.base import ScopedView
+from errata.pipelines.resolvers.routing import MAX_EDITS, route
+from errata.reasoners.verbatim import VerbatimReasoner
+from tests.fakes import StubEncoder
+from tests.unit.wrapper.test_decompose import BORN, CITY, GATE, LEADER, MONEY, PAYS, PIZZA, Echo
+
+RIVER = Fact("Which river flows through Mumbai?", "Elbe", subject="Mumbai", id="river")
+ALIAS = "Which river flows through Bombay?"
+QUERIES = [PAYS, "How do bees fly?", ALIAS, CITY]
+
+
+def decide(queries, *edits, resolvers=DEFAULT_RESOLVERS, allows=lambda edit: True):
+    encoder = StubEncoder()
+    with EditCache(encoder) as cache:
+        cache.add(edits or [PIZZA, MONEY, LEADER, BORN, RIVER])
+        scoped = ScopedView(cache.view(), encoder, allows)
+        pipeline = CachePipeline(GATE, Echo(), resolvers=resolvers)
+        return pipeline.decide(scoped.encode(queries), scoped)
+
+
+def test_a_batch_is_decided_as_its_queries_are_alone():
+    together = decide(QUERIES)
+    assert together == [decide([query])[0] for query in QUERIES]
+    assert [decision.hops for decision in together] == [1, 0, 0, 2]
+    assert together[2].canonical_query == RIVER.question
+
+
+def test_their_names_differ():
+    assert [one.name for one in DEFAULT_RESOLVERS] == ["base_agreement", "aliases", "decompose"]
+
+
+@pytest.mark.parametrize("left_out", ["aliases", "decompose"])
+def test_one_that_is_left_out_changes_nothing(left_out):
+    resolvers = [one for one in DEFAULT_RESOLVERS if one.name != left_out]
+    multi_hop, _, alias, _ = decide(QUERIES, resolvers=resolvers)
+    assert (multi_hop.sub_question == "") == (left_out == "decompose")
+    assert alias.hit == (left_out != "aliases")
+
+
+def test_an_edit_that_may_not_fire_is_in_no_hop_and_under_no_alias():
+    found = decide([PAYS, ALIAS], allows=lambda edit: edit not in (MONEY, RIVER))
+    assert (found[0].fired, found[0].route) == ((PIZZA,), "base")
+    assert not found[1].hit
+
+
+# -- the final route --------------------------------------------------------------------------
+
+
+def entailed(*edits):
+    candidates = tuple(Candidate(e.id, e.kind, e.scope, 0.99, 0.9, "entailed") for e in edits)
+    return Decision("q", candidates, edits, "reason", canonical_query="r")
+
+
+def test_a_reasoner_reads_the_best_edit_of_each_question_and_not_too_many():
+    other = Fact(BORN.question, "Lima", priority=1)
+    assert route(entailed(other, BORN), Echo()).fired == (other,)
+    many = [Fact(f"Does Oslo have {n} towers?", "no") for n in range(30)]
+    assert route(entailed(*many), Echo()).fired == tuple(many[:MAX_EDITS])
+
+
+def test_what_no_reasoner_supports_is_a_near_miss():
+    found = route(entailed(BORN), VerbatimReasoner())
+    assert (found.hit, found.route, found.effective_query) == (False, "base", "q")
+    assert [candidate.edit_id for candidate in found.near_misses] == [BORN.id]
+
+
+def test_a_stored_answer_stays_one():
+    stored = Decision("q", fired=(BORN,), route="verbatim")
+    assert route(stored, Echo()) is route(stored, VerbatimReasoner()) is stored

@@ -1,4 +1,4 @@
-"""The published comparison of ways of editing: bench, background, both runs, docs/comparison.md.
+"""The published comparison of ways of editing: bench, background, both runs, results/comparison.md.
 
     python benchmarks/comparison.py --open FILE --trex FILE [--out runs/comparison]
         [--backends cache,serac,ike,ft,ft-l,lora,rome] [--n 200] [--background 9800]
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--mode", default="batch,sequential")
     parser.add_argument("--sizes", help="by default n; 1,10,100,200 shows decay, and takes longer")
     parser.add_argument("--background", type=int, default=9_800, help="with n, 10,000 in a cache")
-    parser.add_argument("--document", type=Path, default=ROOT / "docs" / "comparison.md")
+    parser.add_argument("--document", type=Path, default=ROOT / "results" / "comparison.md")
     parser.add_argument("--options", default="{}", help="of backends, as for errata compare")
     parser.add_argument("more", nargs="*", help="more for errata compare, such as -- --gate DIR")
     given = parser.parse_args(arguments)

@@ -13,7 +13,7 @@ _WEIGHTS = Path(__file__).parent / "weights"
 
 DEFAULT_GATE = "clear"
 """The gate of a model for which none is named: of the shipped ones the better on facts
-(docs/gate.md), and clear of the terms that the other's question pairs come under."""
+(results/gate.md), and clear of the terms that the other's question pairs come under."""
 
 
 def shipped_gates() -> tuple[str, ...]:

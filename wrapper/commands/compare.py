@@ -139,7 +139,7 @@ def report(
 
         errata report runs/first --csv > runs/first.csv
 
-        errata report runs/200 runs/10000 --document docs/comparison.md
+        errata report runs/200 runs/10000 --document results/comparison.md
     """
     from errata.compare.report import page as pages
     from errata.compare.report.summary import summarise

@@ -1,4 +1,4 @@
-"""``docs/comparison.md``: the comparison of methods by five properties, in words, from records."""
+"""``results/comparison.md``: the comparison of methods by five properties, in words, from records."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def write_document(summary: Summary, path: Path, others: Sequence[Summary] = ())
     """Write the document, and its charts in a folder of its name beside it.
 
     :param summary: a run.
-    :param path: such as ``docs/comparison.md``; its charts go to ``docs/comparison/``.
+    :param path: such as ``results/comparison.md``; its charts go to ``results/comparison/``.
     :param others: runs under other conditions, to be told beside it.
     :raises errata.cache.errors.MissingExtra: matplotlib is not installed.
     """

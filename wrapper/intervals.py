@@ -1,4 +1,4 @@
-"""Rates, means and differences with their n and 95% interval, and paired tests over cases."""
+"""Rates, means and differences with n and 95% intervals, and paired tests over cases."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Values = Mapping[str, Sequence[float]]
 class Rate:
     """A share of cases.
 
-    :param hits: cases in which it held.
+    :param hits: cases with a true outcome.
     :param n: all cases.
     :param low: lower end of the 95% Wilson interval, 0 to 1.
     :param high: upper end.
@@ -55,10 +55,10 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     """Return the 95% Wilson score interval of a share, 0 to 1.
 
     Wilson 1927, "Probable inference, the law of succession, and statistical inference". For a mean
-    of n numbers from 0 to 1 it is on the safe side: nothing varies more than zeros and ones do.
+    of n numbers from 0 to 1 it is conservative: zeros and ones vary most.
 
     :param share: of n independent cases.
-    :param n: where it is 0, so is what is known.
+    :param n: if it is 0, the interval is 0 to 1.
     """
     if not n:
         return 0.0, 1.0
@@ -115,9 +115,9 @@ class Paired:
 def estimate(values: Values, *, share: bool = True) -> Estimate | None:
     """Return the mean over all values with its interval; None where there is no value.
 
-    The interval is that of the percentile bootstrap (Efron 1979), whole cases drawn.
-    Where every value of a share is 0, or every one is 1, resampling would give an interval of no
-    width: there it is Wilson's, of as many trials as there are cases.
+    The interval is a percentile bootstrap (Efron 1979) over whole cases. If every value of a share
+    is 0, or every one is 1, resampling would give an interval of no width; it is then Wilson's, of
+    as many trials as cases.
 
     :param values: by case.
     :param share: whether the values are shares, 0 to 1.
@@ -128,9 +128,8 @@ def estimate(values: Values, *, share: bool = True) -> Estimate | None:
     flat = [value for each in kept for value in each]
     mean = float(np.mean(flat))
     if share and set(flat) in ({0.0}, {1.0}):
-        wilson = rate([bool(flat[0])] * len(kept))
-        return Estimate(mean, wilson.low, wilson.high, len(flat), len(kept))
-    if len(kept) == 1:  # one case says nothing of how others differ
+        return Estimate(mean, *wilson(mean, len(kept)), len(flat), len(kept))
+    if len(kept) == 1:  # no variance between cases is known
         bounds = (0.0, 1.0) if share else (mean, mean)
         return Estimate(mean, *bounds, len(flat), 1)
     sums = np.array([np.sum(each) for each in kept], dtype=np.float64)
@@ -138,14 +137,14 @@ def estimate(values: Values, *, share: bool = True) -> Estimate | None:
     weights = _resamples(len(kept))
     means = (weights @ sums) / np.maximum(weights @ counts, 1e-300)
     low, high = (float(bound) for bound in np.quantile(means, [0.025, 0.975]))
-    # Rounding alone may put a bound past the mean where all values are nearly the same.
+    # Rounding may put a bound past the mean where all values are nearly equal.
     return Estimate(mean, min(low, mean), max(high, mean), len(flat), len(kept))
 
 
 def difference(first: Values, second: Values) -> Estimate | None:
     """Return the mean of A minus B over the cases that both have; None where there is none."""
-    apart = {case: [a - b] for case, (a, b) in _shared(first, second).items()}
-    return estimate(apart, share=False)
+    differences = {case: [a - b] for case, (a, b) in _shared(first, second).items()}
+    return estimate(differences, share=False)
 
 
 def paired(first: Values, second: Values) -> Paired | None:

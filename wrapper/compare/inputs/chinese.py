@@ -1,4 +1,4 @@
-"""What the Chinese rows of the facts table are called in its English rows."""
+"""English names of the facts table's Chinese relations, subjects and objects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OBJECTS = {
     "洛杉矶": "Los Angeles", "日元": "yen", "欧元": "euro", "库纳": "kuna",
     "英镑": "pound sterling",
 }  # fmt: skip
-"""Objects that either language may be given as a counterfactual."""
+"""Counterfactual objects of either language."""
 
 ENGLISH = {**SUBJECTS, **OBJECTS}
 CHINESE = {english: chinese for chinese, english in ENGLISH.items()}
@@ -26,12 +26,12 @@ CHINESE_RELATIONS = {english: chinese for chinese, english in RELATIONS.items()}
 
 
 def canonical(subject: str, relation: str) -> tuple[str, str]:
-    """Return a fact's key, which is one for both languages."""
+    """Return a fact's key, the same in both languages."""
     return ENGLISH.get(subject, subject), RELATIONS.get(relation, relation)
 
 
 def twin(subject: str, relation: str) -> tuple[str, str] | None:
-    """Return the same fact's subject and relation in the other language, None without one."""
+    """Return a fact's subject and relation in the other language, None if there is none."""
     subjects, relations = (
         (ENGLISH, RELATIONS) if relation in RELATIONS else (CHINESE, CHINESE_RELATIONS)
     )
@@ -41,5 +41,5 @@ def twin(subject: str, relation: str) -> tuple[str, str] | None:
 
 
 def other_name(obj: str) -> str | None:
-    """Return an object's name in the other language, None where it has none here."""
+    """Return an object's name in the other language, None if there is none."""
     return ENGLISH.get(obj) or CHINESE.get(obj)

@@ -1,43 +1,63 @@
-"""Reading what a comparison works on: cases, open questions, background edits, text."""
+"""The data of a comparison: cases, open questions, background edits, held-out text."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from errata.cache.patches.files import load_file, load_folder
 from errata.cache.records import Edit
 from errata.compare.inputs.cases import Case
-from errata.compare.run.backend_names import CACHE, SHUFFLED, VERBATIM, Workshop
-from errata.compare.run.runner import Material, deal_opens
-from errata.compare.run.settings import Settings, file_digest, fingerprint
-from errata.compare.run.training_time import card_of
+from errata.compare.inputs.files import load_cases
 from errata.gates.data.jsonl import json_object, text_at, text_lines
-from errata.registry import names
 
-if TYPE_CHECKING:
-    from errata.model import EditableModel
-
-TEXTS = 64
+PARAGRAPHS = 64
 """Paragraphs of held-out text that are read."""
 
 
-def read_material(settings: Settings) -> Material:
-    """Return what the settings name.
+@dataclass(frozen=True, slots=True)
+class ComparisonData:
+    """The data of a comparison.
 
+    :param cases: of each seed, in the order in which they are edited.
+    :param open_questions: of each seed; no edit is about them.
+    :param texts: held-out text for perplexity.
+    """
+
+    cases: dict[int, tuple[Case, ...]]
+    open_questions: dict[int, tuple[str, ...]]
+    texts: tuple[str, ...] = ()
+
+
+def load_data(
+    path: Path,
+    seeds: Sequence[int],
+    *,
+    file_format: str | None = None,
+    n: int | None = None,
+    open_questions: Path | None = None,
+    n_open_questions: int | None = None,
+    text: Path | None = None,
+) -> ComparisonData:
+    """Return cases, open questions and held-out text.
+
+    :param path: the file of cases.
+    :param seeds: one draw of cases each.
+    :param file_format: of the cases; None detects it.
+    :param n: cases drawn for each seed; None takes all.
+    :param open_questions: file of open questions.
+    :param n_open_questions: how many of them, over all seeds; None takes all.
+    :param text: held-out text for perplexity.
     :raises ErrataError: a file is missing or malformed; names file and line or index.
     """
-    from errata.compare.inputs.files import load_cases
-
-    cases = {
-        seed: tuple(load_cases(settings.data, settings.format, settings.n, seed))
-        for seed in settings.seeds
-    }
-    opens = [] if settings.open is None else _untaught(read_questions(settings.open), cases)
-    texts = () if settings.text is None else tuple(islice(_paragraphs(settings.text), TEXTS))
-    return Material(cases, deal_opens(opens, settings.seeds, settings.open_n), texts)
+    cases = {seed: tuple(load_cases(path, file_format, n, seed)) for seed in seeds}
+    questions = [] if open_questions is None else read_questions(open_questions)
+    dealt = deal_open_questions(_held_out(questions, cases), seeds, n_open_questions)
+    texts = () if text is None else tuple(islice(_paragraphs(text), PARAGRAPHS))
+    return ComparisonData(cases, dealt, texts)
 
 
 def read_questions(path: Path) -> list[str]:
@@ -63,13 +83,33 @@ def read_background(path: Path | None) -> tuple[Edit, ...]:
     return load_folder(path) if path.is_dir() else load_file(path)
 
 
-def split_of(material: Material) -> dict[str, str]:
-    """Return the splits that cases and open questions are of; nothing of what there is not."""
-    split = ", ".join(sorted(filter(None, _splits(material.cases))))
-    opens = {"open questions": f"{_open_split(material.cases)} split"}
+def held_out_text_path(data: Path) -> Path:
+    """Return where held-out text is expected for a file of cases: ``bench.held-out.txt``."""
+    return data.parent / f"{data.stem}.held-out.txt"
+
+
+def deal_open_questions(
+    questions: Sequence[str], seeds: Sequence[int], n: int | None
+) -> dict[int, tuple[str, ...]]:
+    """Return each seed's share of the open questions; the shares are disjoint.
+
+    :param questions: all of them.
+    :param seeds: of the comparison.
+    :param n: how many are used in all; None uses all.
+    """
+    drawn = list(dict.fromkeys(questions))
+    random.Random("open questions").shuffle(drawn)
+    drawn = drawn[:n]
+    return {seed: tuple(drawn[i :: len(seeds)]) for i, seed in enumerate(seeds)}
+
+
+def splits_of(data: ComparisonData) -> dict[str, str]:
+    """Return the splits of the cases and of the open questions, where there are any."""
+    split = ", ".join(sorted(filter(None, _splits(data.cases))))
+    open_split = {"open questions": f"{_open_split(data.cases)} split"}
     return {
         **({"split": split} if split else {}),
-        **(opens if any(material.opens.values()) else {}),
+        **(open_split if any(data.open_questions.values()) else {}),
     }
 
 
@@ -81,63 +121,15 @@ def _open_split(cases: Mapping[int, Sequence[Case]]) -> str:
     return "tune" if "tune" in _splits(cases) else "test"
 
 
-def _untaught(questions: Sequence[str], cases: Mapping[int, Sequence[Case]]) -> list[str]:
-    """Return the questions that no gate learns from: the test half, or with tune cases the tune's.
+def _held_out(questions: Sequence[str], cases: Mapping[int, Sequence[Case]]) -> list[str]:
+    """Return the questions of the test split, or of the tune split for tune cases.
 
-    Gates are trained on the other ones of the same file, by the same rule.
+    Gates are trained on the others of the same file; the split is by the same hash.
     """
     from errata.gates.data.pairs import open_split
 
     wanted = _open_split(cases)
     return [question for question in questions if open_split(question) == wanted]
-
-
-def parts_of(model: EditableModel, background: Sequence[Edit]) -> dict[str, Any]:
-    """Return the fingerprints of what every backend shares: model and encoder.
-
-    :param model: as it is compared.
-    :param background: edits that every cache holds besides those judged; their number is told.
-    """
-    from errata import __version__
-    from errata.generation.fingerprint import fingerprint as model_fingerprint
-
-    return {
-        "errata": __version__,
-        "model": model_fingerprint(model.base),
-        "dtype": str(next(model.base.parameters()).dtype).removeprefix("torch."),
-        "device": model.base.device.type,
-        "encoder": model.encoder.fingerprint,
-        "background edits": len(background),
-    }
-
-
-def own_parts(workshop: Workshop, settings: Settings) -> dict[str, dict[str, str]]:
-    """Return of each pipeline what tells its gate and its reasoner from others.
-
-    :param workshop: has made the backends.
-    :param settings: names them, and how gate and reasoner of the cache were named.
-    """
-    found = {}
-    for name in settings.backends:
-        used = workshop.pipeline(name)
-        if used is not None:
-            plain = name.removeprefix(SHUFFLED)
-            gate = settings.gate if plain in (CACHE, VERBATIM) else None
-            reasoner = settings.reasoner if plain == CACHE else None
-            found[name] = {
-                "gate": _identity(used.gate, gate, "stored"),
-                "reasoner": _identity(used.reasoner, reasoner, "chosen"),
-            }
-    return found
-
-
-def _identity(part: Any, given: str | None, inner: str) -> str:
-    """Return what tells a gate or a reasoner from another: its files, else its card, its class."""
-    if given is not None and given not in names("errata.reasoners") and Path(given).is_dir():
-        return file_digest(Path(given))
-    told = card_of(part, inner)
-    name = type(getattr(part, inner, part)).__name__
-    return name if told is None else f"{name} {fingerprint({'card': told})[:16]}"
 
 
 def _paragraphs(path: Path) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Open questions that name what an edit is about, told from those that no edit is about."""
+"""Open questions that mention an edit's subject, counted apart from unrelated ones."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from errata.compare.run.records import Record
 UNRELATED, NAMING = "unrelated", "naming an edited subject"
 
 
-def told_apart(records: Sequence[Record]) -> Iterator[Record]:
-    """Yield records in which open questions that name an edited subject are a kind of their own.
+def separate_subject_mentions(records: Sequence[Record]) -> Iterator[Record]:
+    """Yield records in which open questions that mention an edited subject are a separate kind.
 
-    "what is the currency in france?" is nobody's false hit where an edit says which currency France
-    has: whether such a question is in scope, no rule tells, so it counts on neither side.
+    "what is the currency in france?" is no false hit of an edit about France's currency. Whether
+    such a question is in scope is open, so it counts neither for nor against locality.
 
-    :param records: a backend's, of one mode and size, in the order they were made. A case tells the
-        subjects of its edits since they are recorded.
+    :param records: a backend's, of one mode and size, in the order they were written. The subjects
+        are those of the recorded edits.
     """
-    groups = _together(records)
+    groups = _edit_groups(records)
     subjects: dict[tuple[int, int], set[Words]] = defaultdict(set)
     for group, record in zip(groups, records, strict=True):
         subjects[group] |= _subjects(record)
     for group, record in zip(groups, records, strict=True):
-        if "locality" in record:  # not of a case whose edits the backend cannot make
-            told = [_told(probe, subjects[group]) for probe in record["locality"]]
-            record = {**record, "locality": told}
+        if "locality" in record:  # absent where the backend does not support the edits
+            probes = [_reclassified(probe, subjects[group]) for probe in record["locality"]]
+            record = {**record, "locality": probes}
         yield record
 
 
-def _together(records: Sequence[Record]) -> list[tuple[int, int]]:
-    """Return for each record its draw and which of the draw's groups of edits was in force.
+def _edit_groups(records: Sequence[Record]) -> list[tuple[int, int]]:
+    """Return for each record its seed and the number of its group of edits in force together.
 
-    Positions count from 0 in every group: an edit alone, a chunk of a batch. Of a sequence all
-    cases of one size are judged after the same edits.
+    Positions count from 0 in every group: a single edit, or a chunk of a batch. In a sequence all
+    cases of one size are evaluated after the same edits.
     """
     last: dict[int, int] = {}
     group: dict[int, int] = defaultdict(int)
@@ -50,11 +50,11 @@ def _together(records: Sequence[Record]) -> list[tuple[int, int]]:
 
 
 def _subjects(record: Record) -> set[Words]:
-    named = (edit.get("subject") for edit in record["edits"])
-    return {words for subject in named if subject and (words := plain_words(subject))}
+    subjects = (edit.get("subject") for edit in record["edits"])
+    return {words for subject in subjects if subject and (words := plain_words(subject))}
 
 
-def _told(probe: Record, subjects: set[Words]) -> Record:
+def _reclassified(probe: Record, subjects: set[Words]) -> Record:
     if probe["kind"] != UNRELATED or not names_one(probe["prompt"], subjects):
         return probe
     return {**probe, "kind": NAMING}

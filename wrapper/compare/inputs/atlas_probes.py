@@ -9,34 +9,13 @@ from collections.abc import Iterator
 from errata.compare.inputs import chinese
 from errata.compare.inputs.atlas_world import World
 from errata.compare.inputs.cases import Preference, Probe
+from errata.compare.inputs.tables import read_table
 from errata.facts import Relation, fill, nested, opening
 from errata.reasoners.training.examples import FactChange, yes_no_words
 
 _ALIASES, _HOPS, _OTHER_SUBJECTS, _OTHER_RELATIONS, _NEIGHBOURS = 3, 2, 4, 2, 5
 
-_UNANSWERABLE = {
-    "person": ("How many brothers and sisters did {s} have?", "Did {s} wear glasses?"),
-    "animal": ("How much does {a_s} weigh at birth?", "Can {a_s} swim?"),
-    "element": ("Does {s} conduct electricity?", "In which mines is {s} found?"),
-    "book": ("Is {s} part of a series?", "Has {s} been made into a film?"),
-    "play": ("How many acts does {s} have?", "In which theatre was {s} first put on?"),
-    "painting": ("On what material was {s} painted?", "Has {s} ever been stolen?"),
-    "sculpture": ("How heavy is {s}?", "Is {s} made of marble or of bronze?"),
-    "music": ("In what key is {s}?", "How many movements does {s} have?"),
-    "song": ("On which album is {s}?", "How long is the song {s}?"),
-    "film": ("How many awards did {s} win?", "In what genre is {s}?"),
-    "landmark": ("How many people visit {the_s} each year?", "Is {the_s} lit up at night?"),
-    "nature": ("How many people visit {the_s} each year?", "Is {the_s} protected by law?"),
-    "city": ("Which bus goes to the centre of {s}?", "Is there a zoo in {s}?"),
-    "university": ("What are the colours of {s}?", "Does {s} have a medical school?"),
-    "dish": ("How long does it take to prepare {s}?", "Is {s} eaten hot or cold?"),
-    "moon": ("How far is {s} from the sun?", "Is there ice on {s}?"),
-    "god": ("With which animal is {s} shown?", "On which day was {s} worshipped?"),
-    "invention": ("What did people use before {s}?", "What is a patent for {s} worth?"),
-    "compound": ("Does {s} dissolve in water?", "How is {s} made in a factory?"),
-    "instrument": ("How old is the {s}?", "How heavy is {a_s}?"),
-    "club": ("How many members does {s} have?", "What are the colours of {s}?"),
-}
+_UNANSWERABLE = read_table("unanswerable.yaml")
 """Questions that the table cannot answer, for subjects with few other relations."""
 
 

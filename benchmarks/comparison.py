@@ -1,11 +1,11 @@
-"""The published comparison of ways of editing: bench, background, both runs, docs/comparison.md.
+"""The published comparison of ways of editing: bench, background, both runs, results/comparison.md.
 
     python benchmarks/comparison.py --open FILE --trex FILE [--out runs/comparison]
         [--backends cache,serac,ike,ft,ft-l,lora,rome] [--n 200] [--background 9800]
 
 Makes atlas-bench (test), compares the backends on it with all n edits in force and in a sequence,
-then the cache and the other pipelines once more with so many other edits beside them, and writes
-the document. What was interrupted goes on where it stopped.
+then the cache and the other pipelines again with background edits in their caches, and writes the
+document. An interrupted run goes on where it stopped.
 
 - ``--open``: open questions (JSON lines with ``question``), for locality: all of the test half,
   unless ``--open-n`` says how many of it.
@@ -13,7 +13,7 @@ the document. What was interrupted goes on where it stopped.
   pararel (https://github.com/yanaiela/pararel, data/trex_lms_vocab). Those of the test half become
   edits, about subjects that neither a case nor an open question names.
 - ``--options``: of backends, such as ``{"serac": {"gate": DIR, "reasoner": DIR}}`` for other parts
-  than those that come along; chosen on ``errata atlas-bench --split tune``, not here.
+  than the shipped ones; chosen on ``errata atlas-bench --split tune``.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from errata.cache.errors import ErrataError
 from errata.cache.patches.files import dump_file
 from errata.cache.records import Fact
 from errata.compare.inputs.cases import Case
+from errata.compare.inputs.data import read_questions
 from errata.compare.inputs.files import load_cases
-from errata.compare.inputs.load import read_questions
 from errata.gates.data.distractors import beside, for_test, read_background
 from errata.gates.data.pairs import open_split
 
@@ -42,12 +43,12 @@ PIPELINES = ("cache", "serac", "ike")
 def background(trex: Path, cases: Path, opens: Path, n: int, seed: int = 0) -> list[Fact]:
     """Return n edits about subjects that neither a case nor an open question names.
 
-    They are of the facts that `errata gate eval` tests gates beside: the thresholds of gates are
-    settled on the others.
+    They are of the half of the facts that `errata gate eval` tests gates with; the thresholds of
+    gates are calibrated on the other half.
 
     :raises ErrataError: there are fewer than n.
     """
-    queries = [text for case in load_cases(cases) for text in asked(case)]
+    queries = [text for case in load_cases(cases) for text in prompts(case)]
     queries += [question for question in read_questions(opens) if open_split(question) == "test"]
     free = list(beside(for_test(read_background(trex), wanted=True), queries))
     if len(free) < n:
@@ -58,8 +59,8 @@ def background(trex: Path, cases: Path, opens: Path, n: int, seed: int = 0) -> l
     return random.Random(f"background/{seed}").sample(free, n)
 
 
-def asked(case: Case) -> Iterator[str]:
-    """Yield everything that is asked about a case."""
+def prompts(case: Case) -> Iterator[str]:
+    """Yield every prompt of a case."""
     yield from (edit.question for edit in case.edits)
     for probe in case.probes:
         yield from (text for text in (probe.prompt, probe.false_prompt) if text)
@@ -78,7 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--open", type=Path, required=True)
-    parser.add_argument("--open-n", help="of the open questions; by default all of the test half")
+    parser.add_argument(
+        "--open-n", type=int, help="of the open questions; by default all of the test half"
+    )
     parser.add_argument("--trex", type=Path)
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "comparison")
     parser.add_argument("--backends", default="cache,serac,ike,ft,ft-l,lora,rome")
@@ -87,34 +90,46 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--mode", default="batch,sequential")
     parser.add_argument("--sizes", help="by default n; 1,10,100,200 shows decay, and takes longer")
     parser.add_argument("--background", type=int, default=9_800, help="with n, 10,000 in a cache")
-    parser.add_argument("--document", type=Path, default=ROOT / "docs" / "comparison.md")
+    parser.add_argument("--document", type=Path, default=ROOT / "results" / "comparison.md")
     parser.add_argument("--options", default="{}", help="of backends, as for errata compare")
-    parser.add_argument("more", nargs="*", help="more for errata compare, such as -- --gate DIR")
+    parser.add_argument("more", nargs="*", help="more for errata compare, such as -- --model DIR")
     given = parser.parse_args(arguments)
     given.out.mkdir(parents=True, exist_ok=True)
-    cases = given.out / "atlas-bench.jsonl"
+    cases, filling = given.out / "atlas-bench.jsonl", given.out / "background.jsonl"
     if not cases.exists():
         errata("atlas-bench", "--out", str(cases))
     pipelines = [name for name in given.backends.split(",") if name in PIPELINES]
-    filling = given.out / "background.jsonl"
     fills = bool(given.trex and given.background and pipelines)
     if fills and not filling.exists():
         dump_file(background(given.trex, cases, given.open, given.background), filling)
-    few = ["--open-n", given.open_n] if given.open_n else []
-    shared = ["--data", str(cases), "--n", given.n, "--seed", given.seeds,
-              "--open", str(given.open), *few, *given.more]  # fmt: skip
-    main_run = given.out / "edits"
-    errata("compare", "--backends", given.backends, "--mode", given.mode, "--options",
-           given.options, "--sizes", given.sizes or given.n, "--out", str(main_run),
-           *shared)  # fmt: skip
-    runs = [str(main_run)]
+    options = json.loads(given.options)
+    config = {
+        "data": str(cases), "n": int(given.n), "seeds": _numbers(given.seeds),
+        "open_questions": str(given.open), "n_open_questions": given.open_n,
+        "backends": given.backends.split(","), "options": options,
+        "modes": given.mode.split(","), "sizes": _numbers(given.sizes or given.n),
+    }  # fmt: skip
+    runs = [compare(given.out / "edits", config, given.more)]
     if fills:
-        runs.append(str(given.out / f"edits-and-{given.background}"))
-        options = {k: v for k, v in json.loads(given.options).items() if k in pipelines}
-        errata("compare", "--backends", ",".join(pipelines), "--mode", "batch", "--options",
-               json.dumps(options), "--sizes", given.n, "--background", str(filling),
-               "--no-controls", "--out", runs[-1], *shared)  # fmt: skip
+        config |= {
+            "backends": pipelines, "controls": False, "modes": ["batch"],
+            "sizes": _numbers(given.n), "background": str(filling),
+            "options": {name: each for name, each in options.items() if name in pipelines},
+        }  # fmt: skip
+        runs.append(compare(given.out / f"edits-and-{given.background}", config, given.more))
     errata("report", *runs, "--document", str(given.document))
+
+
+def compare(out: Path, config: Mapping[str, Any], more: Sequence[str]) -> str:
+    """Write the config next to the run's folder, and run the comparison; return the folder."""
+    path = out.with_suffix(".yaml")
+    path.write_text(json.dumps(config, indent=1) + "\n", "utf-8")  # JSON is YAML
+    errata("compare", "--config", str(path), "--out", str(out), *more)
+    return str(out)
+
+
+def _numbers(words: str) -> list[int]:
+    return [int(word) for word in words.split(",")]
 
 
 if __name__ == "__main__":

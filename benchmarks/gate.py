@@ -1,7 +1,7 @@
 """Milliseconds per query, split by stage, at 1,000, 10,000 and 100,000 edits.
 
     python benchmarks/gate.py [--gate default] [--sizes 1000 10000 100000] [--queries 100]
-        [--clock wall] [--json benchmarks/results/gate_speed.json]
+        [--clock wall] [--json FILE]
 
 One query at a time, as a chat asks them, each new to the gate; the bare encoder is timed on the
 same queries in the same run. The edits are about invented subjects. Of the first 2,000 the

@@ -1,6 +1,6 @@
 """Questions that no patch covers: how many are answered token for token as by atlas alone.
 
-    python benchmarks/locality.py [--n 1000] [--seed 0] [--json benchmarks/results/locality.json]
+    python benchmarks/locality.py [--n 1000] [--seed 0] [--json FILE]
 
 Half of the questions are hard neighbours of patches: the same subject with another relation, or
 the same relation with another subject. Prints every question that was answered otherwise.

@@ -1,6 +1,6 @@
 """Every shipped patch on its own question: atlas alone wrong, atlas with patches/ right.
 
-    python benchmarks/patches.py [--patches patches] [--json benchmarks/results/patches.json]
+    python benchmarks/patches.py [--patches patches] [--json FILE]
 
 A fact's own question has its answer; a refusal must replace an address that atlas alone tells; a
 pattern's own question is the first of its `fires`, right if the answer is the fact of the table

@@ -13,7 +13,7 @@ from errata.gates.deprecation import BatchAdapter, SingleQueryGate
 _WEIGHTS = Path(__file__).parent / "weights"
 
 DEFAULT_GATE = "clear"
-"""The gate used where none is named: of the shipped ones the better on facts (docs/gate.md), and
+"""The gate used where none is named: of the shipped ones the better on facts (results/gate.md), and
 trained without question pairs under restrictive terms."""
 
 

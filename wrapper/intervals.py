@@ -28,7 +28,7 @@ Values = Mapping[str, Sequence[float]]
 class Rate:
     """A share of cases.
 
-    :param hits: cases in which it held.
+    :param hits: cases with a true outcome.
     :param n: all cases.
     :param low: lower end of the 95% Wilson interval, 0 to 1.
     :param high: upper end.

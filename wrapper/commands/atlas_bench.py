@@ -16,7 +16,7 @@ def atlas_bench(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="JSON lines to write.")],
     n: Annotated[int, typer.Option("--n", min=1, help="Cases, at most.")] = 1000,
     seed: Annotated[int, typer.Option("--seed", help="Of everything drawn.")] = 0,
-    split: Annotated[str, typer.Option("--split", help="Whose subjects: tune or test.")] = "test",
+    split: Annotated[str, typer.Option("--split", help="Of the subjects: tune or test.")] = "test",
     facts: Annotated[
         Path | None,
         typer.Option("--facts", metavar="DIR", help="Your facts.tsv, templates.yaml, aliases.tsv."),
@@ -25,14 +25,14 @@ def atlas_bench(
 ) -> None:
     """Make a set of edits and questions from atlas' facts, to compare ways of editing on.
 
-    Each case gives a fact a new object of the right type and asks: the question itself, phrasings
-    held out of training, other names of the subject, in reverse, one and two steps further, yes
-    or no, in the other language where the table has it; and neighbours that must not change.
-    Subjects and objects are of one split and were never trained on. No case touches what another
-    takes for granted, so that all can be in force at once. The table gives about 1,000 cases for
-    test and 240 for tune. Beside FILE comes a text about subjects that no case edits.
+    Each case gives a fact a new object of the right type. Its probes: the question, phrasings held
+    out of training, aliases of the subject, the reversed relation, one and two hops, yes or no, the
+    other language where the table has it, and neighbours that must not change. Subjects and objects
+    are of one split and were never trained on. No probe depends on a fact that another case edits,
+    so that all can be in force at once. The table gives about 1,000 cases for test and 240 for
+    tune. A text about subjects that no case edits is written next to FILE.
 
-    Choose options of backends on tune cases only; test cases are there to be reported.
+    Choose options of backends on tune cases only; report figures of test cases.
 
     Examples:
         errata atlas-bench --out bench.jsonl
@@ -43,8 +43,8 @@ def atlas_bench(
     from errata.cache.storage.atomic import write_atomically
     from errata.compare.inputs.atlas_bench import build, summary
     from errata.compare.inputs.atlas_text import held_out_text
+    from errata.compare.inputs.data import held_out_text_path
     from errata.compare.inputs.files import write_cases
-    from errata.compare.run.settings import text_beside
     from errata.facts import FactSource
 
     if split not in ("tune", "test"):
@@ -55,21 +55,21 @@ def atlas_bench(
     source = FactSource.own() if facts is None else FactSource.read(facts)
     cases = build(source, split, n, seed)  # type: ignore[arg-type]  # checked above
     write_cases(cases, out)
-    told = {"out": str(out), "split": split, "seed": seed, **summary(cases)}
+    counts = {"out": str(out), "split": split, "seed": seed, **summary(cases)}
     text = held_out_text(source, cases, seed)
     if text:
-        write_atomically(text_beside(out), text.encode())
-        told["text"] = str(text_beside(out))
+        write_atomically(held_out_text_path(out), text.encode())
+        counts["text"] = str(held_out_text_path(out))
     if as_json:
-        say_json(told)
+        say_json(counts)
         return
-    for kind, count in _lines(told):
+    for kind, count in _lines(counts):
         say(f"{kind:28s} {count:6,d}")
     say(f"{out}: {len(cases):,} cases of {split} subjects, seed {seed}")
     if text:
-        say(f"{told['text']}: held-out text, which `errata compare` takes for perplexity")
+        say(f"{counts['text']}: held-out text, which `errata compare` takes for perplexity")
 
 
-def _lines(told: dict[str, Any]) -> list[tuple[str, int]]:
-    preferred = [(f"preference: {kind}", count) for kind, count in told["preferences"].items()]
-    return [*told["probes"].items(), *preferred]
+def _lines(counts: dict[str, Any]) -> list[tuple[str, int]]:
+    preferred = [(f"preference: {kind}", count) for kind, count in counts["preferences"].items()]
+    return [*counts["probes"].items(), *preferred]

@@ -2,112 +2,102 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from errata.commands import opening
-from errata.commands.options import AsJson, Encoder, Gate, Model, Reasoner
+from errata.commands.config import Config, on_command_line, read_config, read_settings
+from errata.commands.options import AsJson, Model
 from errata.commands.output import console, reports_errors, say, say_json
 
 if TYPE_CHECKING:
     from errata.compare.report.summary import Summary
     from errata.compare.run.runner import Runner
+    from errata.compare.run.settings import Settings
+
+_MOVED = {
+    "data_format": "format", "mode": "modes", "sizes": "sizes", "seed": "seeds",
+    "open_questions": "open_questions", "open_n": "n_open_questions", "background": "background",
+    "text": "text", "gate": "gate", "reasoner": "reasoner", "encoder": "encoder",
+    "options": "options", "controls": "controls", "tokens": "max_new_tokens",
+    "batch": "batch_size", "extras": "latency_cases",
+}  # fmt: skip
+"""Options of version 0.1, and the key of ``--config`` that each has become."""
 
 
-def _file(flag: str, text: str) -> Any:
-    return typer.Option(flag, metavar="FILE", help=text)
+def _moved(*flags: str) -> Any:
+    return typer.Option(*flags, hidden=True)
 
 
-Data = Annotated[Path, _file("--data", "Cases: atlas-bench, CounterFact, zsRE, … or patches.")]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", metavar="FILE", help="Cases: atlas-bench, CounterFact, zsRE, … or patches."
+    ),
+]
 Out = Annotated[
     Path, typer.Option("--out", metavar="DIR", help="Records; an interrupted run goes on.")
 ]
 Backends = Annotated[
     str, typer.Option("--backends", help="Names, separated by commas; the first is the main.")
 ]
-Format = Annotated[
-    str | None, typer.Option("--format", help="Of the data, where it cannot be told.")
-]
 Cases = Annotated[int | None, typer.Option("--n", min=1, help="Cases a seed; by default all.")]
-Mode = Annotated[
-    str, typer.Option("--mode", help="single, batch, sequential; several with commas.")
-]
-Sizes = Annotated[str, typer.Option("--sizes", help="Edits in force together: numbers, or all.")]
-Seeds = Annotated[str, typer.Option("--seed", help="Draws of cases, such as 0 or 0,1,2.")]
-Open = Annotated[Path | None, _file("--open", "Questions no edit is about, for locality.")]
-OpenCount = Annotated[
-    int | None, typer.Option("--open-n", min=1, help="How many of them, over all seeds.")
-]
-Background = Annotated[Path | None, _file("--background", "More edits for the caches to hold.")]
-Text = Annotated[Path | None, _file("--text", "For perplexity; by default the one beside FILE.")]
-Options = Annotated[str, typer.Option("--options", help='Of backends: \'{"rome": {"layer": 5}}\'.')]
-Controls = Annotated[
-    bool, typer.Option("--controls/--no-controls", help="No edit, shuffled answers, …")
-]
-Tokens = Annotated[int, typer.Option("--tokens", min=1, help="Most tokens of an answer.")]
-Batch = Annotated[int, typer.Option("--batch", min=1, help="Questions in a batch.")]
-Extras = Annotated[
-    int, typer.Option("--extras", min=0, help="Cases of which latency and fluency are taken.")
-]
+Seeds = Annotated[str, typer.Option("--seeds", help="Draws of cases, such as 0 or 0,1,2.")]
 
 
 @reports_errors
 def compare(
-    data: Data,
+    context: typer.Context,
     out: Out,
+    data: Data = None,
     backends: Backends = "cache,rome,lora,ft",
-    data_format: Format = None,
     model: Model = opening.ATLAS,
     n: Cases = None,
-    mode: Mode = "single",
-    sizes: Sizes = "1,10,100",
-    seed: Seeds = "0",
-    open_questions: Open = None,
-    open_n: OpenCount = None,
-    background: Background = None,
-    text: Text = None,
-    gate: Gate = None,
-    reasoner: Reasoner = None,
-    encoder: Encoder = None,
-    options: Options = "{}",
-    controls: Controls = True,
-    tokens: Tokens = 24,
-    batch: Batch = 64,
-    extras: Extras = 20,
+    seeds: Seeds = "0",
+    config: Config = None,
     as_json: AsJson = False,
+    data_format: Annotated[str | None, _moved("--format")] = None,
+    mode: Annotated[str, _moved("--mode")] = "",
+    sizes: Annotated[str, _moved("--sizes")] = "",
+    seed: Annotated[str, _moved("--seed")] = "",
+    open_questions: Annotated[Path | None, _moved("--open")] = None,
+    open_n: Annotated[int | None, _moved("--open-n")] = None,
+    background: Annotated[Path | None, _moved("--background")] = None,
+    text: Annotated[Path | None, _moved("--text")] = None,
+    gate: Annotated[str | None, _moved("--gate")] = None,
+    reasoner: Annotated[str | None, _moved("--reasoner")] = None,
+    encoder: Annotated[str | None, _moved("--encoder")] = None,
+    options: Annotated[str, _moved("--options")] = "",
+    controls: Annotated[bool, _moved("--controls/--no-controls")] = True,
+    tokens: Annotated[int, _moved("--tokens")] = 0,
+    batch: Annotated[int, _moved("--batch")] = 0,
+    extras: Annotated[int, _moved("--extras")] = 0,
 ) -> None:
     """Compare ways of editing a model: the same edits, questions and batches for each.
 
     Answers are generated freely; every case is a line in OUT/records.jsonl, and `errata report`
     makes everything else of them. Other backends, modes and sizes can join a run later.
 
+    A file of --config has any of these keys: data, backends, controls, options, format, model,
+    gate, reasoner, encoder, n, seeds, modes, sizes, open_questions, n_open_questions, background,
+    text, max_new_tokens, batch_size, latency_cases. docs/compare.md has an example.
+
     Examples:
         errata compare --data atlas-bench.jsonl --n 50 --out runs/first
 
-        errata compare --backends cache,rome,ft --data counterfact.json --model gpt2-xl --mode
-        batch,sequential --sizes 1,10,100 --seed 0,1,2 --out runs/gpt2-xl
+        errata compare --config gpt2-xl.yaml --seeds 0,1,2 --out runs/gpt2-xl
     """
-    from errata.compare.run.backend_names import check_names, with_controls
-    from errata.compare.run.settings import Settings, text_beside
-
-    beside = text_beside(data)
-    chosen = tuple(name.strip() for name in backends.split(",") if name.strip())
-    check_names(chosen)
-    settings = Settings(
-        backends=with_controls(chosen) if controls else chosen, data=data, format=data_format,
-        model=model, n=n, seeds=_numbers(seed, "--seed"), modes=_words(mode), sizes=_sizes(sizes),
-        new_tokens=tokens, batch=batch, open=open_questions, open_n=open_n, background=background,
-        text=text or (beside if beside.is_file() else None), gate=gate, reasoner=reasoner,
-        encoder=encoder, options=_options(options), extras=extras,
-    )  # fmt: skip
-    runner = _opened(settings, out)
+    settings = _settings(config, on_command_line(context, _MOVED))
+    runner = _open_runner(settings, out)
     try:
         _run(runner, quiet=as_json)
     finally:
-        runner.workshop.close()
+        runner.factory.close()
     _show(out, as_json=as_json)
 
 
@@ -116,7 +106,7 @@ def report(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN", help="The folder that compare wrote; with --document, others beside it."
+            metavar="RUN", help="The folder that compare wrote; with --document, several."
         ),
     ],
     page: Annotated[
@@ -139,9 +129,9 @@ def report(
 
         errata report runs/first --csv > runs/first.csv
 
-        errata report runs/200 runs/10000 --document docs/comparison.md
+        errata report runs/200 runs/10000 --document results/comparison.md
     """
-    from errata.compare.report import page as pages
+    from errata.compare.report import tables
     from errata.compare.report.summary import summarise
     from errata.compare.run.records import Run
 
@@ -154,7 +144,7 @@ def report(
 
         write_document(summary, document, [summarise(Run(other)) for other in others])
     elif as_csv:
-        typer.echo(pages.as_csv(summary), nl=False)
+        typer.echo(tables.as_csv(summary), nl=False)
     elif as_json:
         say_json(summary.to_json())
     else:
@@ -163,33 +153,58 @@ def report(
         raise typer.Exit(1)
 
 
-def _opened(settings: Any, out: Path) -> Runner:
-    """Return the runner of a run, begun or gone on with."""
-    from errata.compare.inputs.load import (
-        own_parts,
-        parts_of,
-        read_background,
-        read_material,
-        split_of,
-    )
-    from errata.compare.run.backend_names import Workshop
+def _settings(config: Path | None, options: dict[str, Any]) -> Settings:
+    """Return the settings of the config file, overridden by options of the command line."""
+    from errata.compare.inputs.data import held_out_text_path
+    from errata.compare.run.backend_names import check_names
+    from errata.compare.run.settings import Settings
+
+    parsers: dict[str, Callable[[str], Any]] = {
+        "backends": _words, "modes": _words, "seeds": _numbers, "sizes": _sizes,
+        "options": _backend_options,
+    }  # fmt: skip
+    keys = [field.name for field in dataclasses.fields(Settings)]
+    given = {
+        key: parsers[key](value) if key in parsers else value
+        for key, value in options.items()
+        if key in keys
+    }
+    if "data" not in (given if config is None else {**read_config(config, keys), **given}):
+        raise typer.BadParameter("expected --data FILE, or `data: FILE` in the file of --config")
+    settings = read_settings(Settings, config, given)
+    check_names(settings.backends)
+    text = held_out_text_path(settings.data)
+    if settings.text is None and text.is_file():
+        settings = dataclasses.replace(settings, text=text)
+    return settings
+
+
+def _open_runner(settings: Settings, out: Path) -> Runner:
+    """Return the runner of a new run, or of one to be continued."""
+    from errata.compare.inputs.data import load_data, read_background, splits_of
+    from errata.compare.run.backend_factory import BackendFactory
+    from errata.compare.run.fingerprints import backend_fingerprints, shared_fingerprints
     from errata.compare.run.records import Run
     from errata.compare.run.runner import Runner
 
     with console(stderr=True).status("reading the cases"):
-        material = read_material(settings)
+        data = load_data(
+            settings.data, settings.seeds, file_format=settings.format, n=settings.n,
+            open_questions=settings.open_questions, n_open_questions=settings.n_open_questions,
+            text=settings.text,
+        )  # fmt: skip
         background = read_background(settings.background)
     model = opening.open_model(
         settings.model, None, None, settings.encoder, settings.gate, settings.reasoner
     )
-    workshop = Workshop(model, background)
-    for name in settings.backends:  # what is missing for one is told before hours of the others
-        workshop.contender(name, settings.options.get(name, {}))
+    factory = BackendFactory(model, background)
+    joining = {name: settings.options.get(name, {}) for name in settings.all_backends}
+    for name, options in joining.items():  # all of them, so that errors come before the first run
+        factory.create(name, options)
     run = Run(out)
-    joining = {name: settings.options.get(name, {}) for name in settings.backends}
-    shared = {**parts_of(model, background), **split_of(material)}
-    run.begin(settings.protocol(shared), joining, own_parts(workshop, settings))
-    return Runner(settings, workshop, material, run)
+    shared = {**shared_fingerprints(model, background), **splits_of(data)}
+    run.begin(settings.protocol(shared), joining, backend_fingerprints(factory, settings))
+    return Runner(settings, factory, data, run)
 
 
 def _run(runner: Runner, *, quiet: bool) -> None:
@@ -207,7 +222,7 @@ def _run(runner: Runner, *, quiet: bool) -> None:
         TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console(stderr=True), disable=quiet) as progress:
-        task = progress.add_task("comparing", total=runner.left())
+        task = progress.add_task("comparing", total=runner.remaining())
         runner.run(lambda name: progress.update(task, advance=1, description=name))
 
 
@@ -226,48 +241,46 @@ def _show(out: Path, *, as_json: bool) -> None:
         say(f"{error}; then: errata report {out}", stderr=True)
 
 
-def _write(summary: Summary, page: Path, markdown: Path) -> None:
+def _write(summary: Summary, page: Path, markdown_page: Path) -> None:
     from errata.cache.storage.atomic import write_atomically
-    from errata.compare.report import page as pages
     from errata.compare.report.charts import charts
-    from errata.compare.report.headline import sentence
+    from errata.compare.report.headline import headline
+    from errata.compare.report.html_page import html_page
+    from errata.compare.report.markdown import markdown
+    from errata.compare.report.tables import properties_table
 
-    made = pages.page(summary, charts(summary))
-    write_atomically(page, made.encode())
-    write_atomically(markdown, pages.markdown(summary).encode())
-    say(sentence(summary))
-    table = pages.terminal(summary.blocks[0])
+    write_atomically(page, html_page(summary, charts(summary)).encode())
+    write_atomically(markdown_page, markdown(summary).encode())
+    say(headline(summary))
+    table = properties_table(summary.blocks[0])
     if table is not None:
         say(table.markdown())
-    say(f"{page}, {markdown}")
+    say(f"{page}, {markdown_page}")
 
 
-def _words(given: str) -> Any:
+def _words(given: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in given.split(",") if word.strip())
 
 
-def _numbers(given: str, option: str) -> tuple[int, ...]:
+def _numbers(given: str) -> tuple[int, ...]:
     try:
         return tuple(int(word) for word in _words(given))
     except ValueError as error:
-        raise typer.BadParameter(f"expected whole numbers, found {given!r}", param_hint=option) \
-            from error  # fmt: skip
+        raise typer.BadParameter(f"expected whole numbers, found {given!r}") from error
 
 
-def _sizes(given: str) -> tuple[int, ...]:
-    """Return numbers of edits; ``all`` is more than any file holds."""
-    everything = str(10**9)
-    return _numbers(given.replace("all", everything), "--sizes")
+def _sizes(given: str) -> tuple[Any, ...]:
+    """Return numbers of edits, or ``all``."""
+    return tuple(each if each == "all" else _numbers(each)[0] for each in _words(given))
 
 
-def _options(given: str) -> dict[str, Any]:
+def _backend_options(given: str) -> dict[str, Any]:
     try:
         found = json.loads(given)
     except ValueError as error:
-        raise typer.BadParameter(f"expected JSON, found {given!r}", param_hint="--options") \
-            from error  # fmt: skip
+        raise typer.BadParameter(f"--options: expected JSON, found {given!r}") from error
     if not isinstance(found, dict) or not all(isinstance(each, dict) for each in found.values()):
         raise typer.BadParameter(
-            f'expected {{"backend": {{"option": value}}}}, found {given!r}', param_hint="--options"
+            f'--options: expected {{"backend": {{"option": value}}}}, found {given!r}'
         )
     return found

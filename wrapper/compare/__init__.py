@@ -1,1 +1,1 @@
-"""A/B: which way of editing is right for a model and its edits."""
+"""Compare backends of editing on a model and its edits."""

@@ -15,11 +15,11 @@ from errata.cache.text.subject import span_of
 from errata.cli import app
 from errata.compare.inputs import chinese
 from errata.compare.inputs.atlas_bench import build, summary
-from errata.compare.inputs.atlas_text import SENTENCES, TOGETHER, held_out_text
+from errata.compare.inputs.atlas_text import PER_PARAGRAPH, SENTENCES, held_out_text
 from errata.compare.inputs.atlas_world import World
 from errata.compare.inputs.cases import PROPERTY_OF, Case, Probe
+from errata.compare.inputs.data import held_out_text_path
 from errata.compare.inputs.files import load_cases, write_cases
-from errata.compare.run.settings import text_beside
 from errata.facts import FactRow, FactSource, fill, opening
 from errata.gates.data.phrasings import asked
 from tests.small_facts import write_facts
@@ -178,9 +178,9 @@ def test_chinese_questions_where_the_table_has_them(benches):
 def test_questions_beside_the_table_taught_no_gate(benches):
     trained = {form for one in asked() for form in (*one.forms, *one.tune)}
     trained |= {form.replace(" a {s}", " {a_s}") for form in trained}
-    from errata.compare.inputs.atlas_probes import _BESIDE
+    from errata.compare.inputs.atlas_probes import _UNANSWERABLE
 
-    assert not trained & {form for some in _BESIDE.values() for form in some}
+    assert not trained & {form for some in _UNANSWERABLE.values() for form in some}
 
 
 def test_neighbours_are_untouched_alike_and_rather_of_the_split(source):
@@ -263,7 +263,7 @@ def test_the_text_is_of_unedited_subjects_in_unseen_words(benches, source, split
     edited = {case.edits[0].subject for case in cases}
     assert not {fact.subject for fact, _ in found} & edited
     assert len({fact.subject for fact, _ in found}) == SENTENCES
-    assert len([row for row in text.split("\n\n") if row]) == SENTENCES // TOGETHER
+    assert len([row for row in text.split("\n\n") if row]) == SENTENCES // PER_PARAGRAPH
 
 
 def test_the_command(tmp_path):
@@ -277,7 +277,10 @@ def test_the_command(tmp_path):
     assert summed["cases"] == summed["probes"]["own"] == 20 == len(load_cases(out))
     assert (summed["split"], summed["seed"]) == ("tune", 3)
     assert {case.split for case in load_cases(out)} == {"tune"}
-    assert summed["text"] == str(text_beside(out)) and text_beside(out).read_text().count(". ") > 99
+    assert (
+        summed["text"] == str(held_out_text_path(out))
+        and held_out_text_path(out).read_text().count(". ") > 99
+    )
 
 
 def test_the_command_with_a_table_of_ones_own(tmp_path):

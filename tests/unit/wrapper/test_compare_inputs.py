@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from errata.cache.errors import ErrataError
 from errata.cache.records import Fact
 from errata.compare.inputs.cases import PROPERTY_OF, Case, Preference, Probe
+from errata.compare.inputs.data import load_data, read_questions, splits_of
 from errata.compare.inputs.files import FORMATS, load_cases, write_cases
-from errata.compare.inputs.load import read_material, read_questions, split_of
-from errata.compare.run.settings import Settings
 from errata.gates.data.pairs import open_split
 from tests.fakes import DAMAGED
 
@@ -386,7 +385,7 @@ MALFORMED = [
     ("errata", "probes", [{"kind": "odd", "prompt": "a"}], "one of own, phrasing"),
     ("errata", "probes", [{"kind": "own", "prompt": "a", "known": [["b"]]}], "pairs of a question"),
     ("errata", "preferences", [{"kind": "own", "prompt": "a"}], "one of rewrite, paraphrase"),
-    ("errata", "answer", "Lyon", "found 'answer'; mend the record"),
+    ("errata", "answer", "Lyon", "found 'answer'; correct the record"),
 ]
 
 
@@ -503,13 +502,12 @@ def test_no_open_question_is_asked_that_teaches_a_gate(tmp_path, split, asked):
     path, data = tmp_path / "open.jsonl", tmp_path / "cases.jsonl"
     path.write_text("\n".join(json.dumps({"question": q}) for q in [*questions, questions[0]]))
     write_cases([Case(str(i), (Fact(f"q{i}", "a"),), (), split=split) for i in range(3)], data)
-    settings = Settings(backends=("cache",), data=data, open=path, seeds=(0, 1))
-    found = read_material(settings)
-    drawn = [question for share in found.opens.values() for question in share]
+    found = load_data(data, (0, 1), open_questions=path)
+    drawn = [question for share in found.open_questions.values() for question in share]
     assert sorted(drawn) == sorted(q for q in questions if open_split(q) == asked)
     assert 5 < len(drawn) < 150
     told = {"open questions": f"{asked} split"}
-    assert split_of(found) == ({"split": split, **told} if split else told)
+    assert splits_of(found) == ({"split": split, **told} if split else told)
 
 
 # -- errata's own format, exactly ----------------------------------------------------------------

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -24,21 +25,24 @@ from errata.cache.errors import EditError, ErrataError, UnsupportedEdit
 from errata.cli import app
 from errata.commands import opening
 from errata.compare.inputs.cases import Case, Preference, Probe
+from errata.compare.inputs.data import ComparisonData, deal_open_questions, held_out_text_path
 from errata.compare.inputs.files import write_cases
-from errata.compare.inputs.load import own_parts
 from errata.compare.report.document import write_document
-from errata.compare.report.headline import sentence
-from errata.compare.report.page import as_csv, markdown, page
+from errata.compare.report.headline import headline
+from errata.compare.report.html_page import html_page
+from errata.compare.report.markdown import markdown
 from errata.compare.report.summary import summarise
-from errata.compare.report.tables import tables, training
-from errata.compare.run.backend_names import Workshop, check_names, is_control, with_controls
-from errata.compare.run.backends import EditorContender
-from errata.compare.run.batches import units
-from errata.compare.run.controls import RandomOfSameSize, shuffled_answers
+from errata.compare.report.tables import as_csv, format_training, tables
+from errata.compare.run.backend_factory import BackendFactory
+from errata.compare.run.backend_names import check_names, is_control, with_controls
+from errata.compare.run.backends import EditorBackend
+from errata.compare.run.batches import edit_batches
+from errata.compare.run.controls import RandomUpdate, shuffled_answers
+from errata.compare.run.fingerprints import backend_fingerprints
 from errata.compare.run.records import RECORDS, Run
-from errata.compare.run.runner import Material, Runner, deal_opens
-from errata.compare.run.settings import Settings, text_beside
-from errata.compare.run.training_time import of_parts
+from errata.compare.run.runner import Runner
+from errata.compare.run.settings import Settings
+from errata.compare.run.training_time import training_seconds
 from errata.editing.base import Capabilities
 from errata.editing.changes import WeightChange
 from errata.gates.cosine import CosineGate
@@ -117,18 +121,19 @@ def model(models, tokenizer):
         yield made
 
 
-class Small(Workshop):
+class Small(BackendFactory):
     """Also makes the editors of this file."""
 
-    def contender(self, name, options):
-        editors = {"nudge": Nudge(), "leak": Leak(), "random:nudge": RandomOfSameSize(Nudge())}
+    def create(self, name, options):
+        editors = {"nudge": Nudge(), "leak": Leak(), "random:nudge": RandomUpdate(Nudge())}
         if name in editors:
-            return EditorContender(name, self.model, editors[name])
-        return super().contender(name, options)
+            return EditorBackend(name, self.model, editors[name])
+        return super().create(name, options)
 
 
 def settings(*backends, **changes):
-    given_ = {"modes": ("single",), "sizes": (1, 3), "seeds": (0,), "new_tokens": 6, "extras": 1}
+    given_ = {"modes": ("single",), "sizes": (1, 3), "seeds": (0,), "max_new_tokens": 6}
+    given_ |= {"latency_cases": 1, "controls": False}
     return Settings(backends=backends, data="unread", **{**given_, **changes})
 
 
@@ -136,8 +141,10 @@ def runner(model, run, chosen):
     joining = {name: {} for name in chosen.backends}
     run.begin({"seeds": list(chosen.seeds), "model": "tiny"}, joining)
     cases = {seed: CASES for seed in chosen.seeds}
-    material = Material(cases, deal_opens(OPENS, chosen.seeds, None), ("Lima lies north of it.",))
-    return Runner(chosen, Small(model), material, run)
+    data = ComparisonData(
+        cases, deal_open_questions(OPENS, chosen.seeds, None), ("Lima lies north of it.",)
+    )
+    return Runner(chosen, Small(model), data, run)
 
 
 def timeless(run):
@@ -203,7 +210,7 @@ def test_resuming_gives_what_an_uninterrupted_run_gives(model, tmp_path, stop):
     chosen = settings("cache", "nudge", modes=("batch", "sequential"))
     whole, broken = Run(tmp_path / "whole"), Run(tmp_path / "broken")
     first = runner(model, whole, chosen)
-    everything = first.left()
+    everything = first.remaining()
     first.run()
     seen = []
 
@@ -218,7 +225,7 @@ def test_resuming_gives_what_an_uninterrupted_run_gives(model, tmp_path, stop):
         file.write('{"type": "case", "backend": "ca')  # a kill in the middle of a line
     again = Run(tmp_path / "broken")
     going = runner(model, again, chosen)
-    assert going.left() == everything - stop
+    assert going.remaining() == everything - stop
     going.run()
     assert timeless(again) == timeless(whole)
 
@@ -255,10 +262,10 @@ def test_another_gate_concerns_only_the_backends_that_use_it(tmp_path):
 
 def test_pipelines_tell_their_gate_and_reasoner(model):
     chosen = settings("cache", "shuffled:cache", "nudge", "none")
-    workshop = Small(model)
+    factory = Small(model)
     for name in chosen.backends:
-        workshop.contender(name, {})
-    told = own_parts(workshop, chosen)
+        factory.create(name, {})
+    told = backend_fingerprints(factory, chosen)
     assert set(told) == {"cache", "shuffled:cache"}
     assert told["cache"] == told["shuffled:cache"]
     assert told["cache"]["gate"].startswith(type(model.gate).__name__)
@@ -270,8 +277,8 @@ def test_a_backend_that_does_not_put_the_model_back_voids_the_run(model, tmp_pat
         runner(model, run, settings("cache", "leak")).run()
     found = summarise(run)
     assert found.void == ("leak",)
-    assert "void" in sentence(found)
-    assert "VOID" in page(found, {}) and found.rollbacks["cache"] is True
+    assert "void" in headline(found)
+    assert "VOID" in html_page(found, {}) and found.rollbacks["cache"] is True
 
 
 def test_a_damaged_line_is_named(tmp_path):
@@ -290,8 +297,8 @@ def test_there_has_to_be_a_run(tmp_path):
 def test_a_random_change_is_as_large_as_the_editors_and_another(model, tokenizer):
     edits = list(CASES[0].edits)
     own = Nudge().plan(model.base, tokenizer, edits)[0]
-    drawn = RandomOfSameSize(Nudge()).plan(model.base, tokenizer, edits)[0]
-    again = RandomOfSameSize(Nudge()).plan(model.base, tokenizer, edits)[0]
+    drawn = RandomUpdate(Nudge()).plan(model.base, tokenizer, edits)[0]
+    again = RandomUpdate(Nudge()).plan(model.base, tokenizer, edits)[0]
     assert drawn.name == own.name
     assert float(drawn.delta.norm()) == pytest.approx(float(own.delta.norm()), rel=1e-5)
     assert not torch.allclose(drawn.delta, own.delta) and torch.equal(drawn.delta, again.delta)
@@ -302,25 +309,25 @@ def test_shuffled_answers_are_never_the_right_ones():
     for case in CASES:
         for edit in case.edits:
             assert found[edit.id] not in (edit.answer, case.old)
-    with pytest.raises(EditError, match="--no-controls"):
+    with pytest.raises(EditError, match="controls: false"):
         shuffled_answers(CASES[:1], 0)
 
 
 @limits(deadline=None, max_examples=40)
 @given(st.sampled_from(["single", "batch", "sequential"]), st.integers(1, 7), st.integers(1, 9))
-def test_units_edit_before_they_judge_and_judge_everyone(mode, count, size):
+def test_batches_edit_before_they_evaluate_and_evaluate_every_case(mode, count, size):
     cases = [a_case(f"Place{i}", f"Answer{i}") for i in range(count)]
     judged = []
-    for unit in units(mode, (size, 10**9), cases):
+    for batch in edit_batches(mode, (size, 10**9), cases):
         made = []
-        for step in unit.steps:
-            made += [case.id for group in step.made for case in group]
-            assert {case.id for case in step.judged} <= set(made)
+        for step in batch.steps:
+            made += [case.id for group in step.applied for case in group]
+            assert {case.id for case in step.evaluated} <= set(made)
             assert len(made) == len(set(made)) and len(made) <= step.size
-            judged += [(step.size, case.id) for case in step.judged]
+            judged += [(step.size, case.id) for case in step.evaluated]
             if mode == "sequential":
                 assert made == [case.id for case in cases[: step.size]]
-                assert all(len(group) == 1 for group in step.made)
+                assert all(len(group) == 1 for group in step.applied)
     assert len(judged) == len(set(judged))
     everyone = {case.id for case in cases}
     sizes = {size for size, _ in judged}
@@ -328,7 +335,7 @@ def test_units_edit_before_they_judge_and_judge_everyone(mode, count, size):
 
 
 def test_no_open_question_is_asked_under_two_seeds():
-    dealt = deal_opens([f"q{i}" for i in range(50)] + ["q1"], (0, 1, 2), 30)
+    dealt = deal_open_questions([f"q{i}" for i in range(50)] + ["q1"], (0, 1, 2), 30)
     asked = [question for share in dealt.values() for question in share]
     assert len(asked) == len(set(asked)) == 30
 
@@ -339,7 +346,7 @@ def test_a_report_needs_records_only_and_escapes_every_text(model, tmp_path):
     path = tmp_path / RECORDS
     path.write_text(path.read_text().replace("zebra", "<script>alert(1)</script>|x"))
     found = summarise(Run(tmp_path))
-    made = page(found, {"A chart": "<svg></svg>"})
+    made = html_page(found, {"A chart": "<svg></svg>"})
     assert "&lt;script&gt;" in made and "<script>" not in made
     assert "zebra" not in made and "nudge" in made and "http" not in made.split("run.json")[0]
     text = markdown(found)
@@ -354,10 +361,12 @@ def test_a_report_is_made_without_torch(model, tmp_path):
     runner(model, Run(tmp_path), settings("cache", "none")).run()
     code = (
         "import sys\nfrom pathlib import Path\n"
-        "from errata.compare.run.records import Run\nfrom errata.compare.report.summary import summarise\n"
-        "from errata.compare.report.page import page\nfrom errata.compare.report.charts import charts\n"
+        "from errata.compare.run.records import Run\n"
+        "from errata.compare.report.summary import summarise\n"
+        "from errata.compare.report.html_page import html_page\n"
+        "from errata.compare.report.charts import charts\n"
         f"found = summarise(Run(Path({str(tmp_path)!r})))\n"
-        "print(len(page(found, charts(found))), 'torch' in sys.modules)"
+        "print(len(html_page(found, charts(found))), 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -367,7 +376,7 @@ def test_a_report_is_made_without_torch(model, tmp_path):
 
 def test_a_stored_answer_is_no_running_text(model, tmp_path):
     run = Run(tmp_path)
-    runner(model, run, settings("cache", "nudge", extras=4)).run()
+    runner(model, run, settings("cache", "nudge", latency_cases=4)).run()
     results = summarise(run).blocks[0].results
     assert results["nudge"].estimates["fluency"].n == 2
     fired = [r for r in run.records() if r.get("backend") == "cache" and "probes" in r]
@@ -383,14 +392,19 @@ def test_training_time_is_what_the_cards_tell(tmp_path):
     adapter = SimpleNamespace(
         card=SimpleNamespace(training={"seconds": 60, "first stretch": {"seconds": 30.5}})
     )
-    told = of_parts(gate, SimpleNamespace(chosen=adapter))
+    told = training_seconds(gate, SimpleNamespace(chosen=adapter))
     assert told == {
         "gate": 731.0, "gate: cross-encoder, from clear": 2327.0,
         "reasoner": 60.0, "reasoner: first stretch": 30.5,
     }  # fmt: skip
-    assert of_parts(CosineGate(StubEncoder(), 0.9), object()) == {}
-    assert training(told).startswith("52 min: gate 12 min, gate: cross-encoder, from clear 39 min")
-    assert (training({}), training({"second moment": 4.21})) == ("nothing", "second moment 4.2 s")
+    assert training_seconds(CosineGate(StubEncoder(), 0.9), object()) == {}
+    assert format_training(told).startswith(
+        "52 min: gate 12 min, gate: cross-encoder, from clear 39 min"
+    )
+    assert (format_training({}), format_training({"second moment": 4.21})) == (
+        "nothing",
+        "second moment 4.2 s",
+    )
 
 
 def test_a_report_tells_what_was_trained_beforehand(model, tmp_path):
@@ -404,7 +418,9 @@ def test_a_report_tells_what_was_trained_beforehand(model, tmp_path):
         "cache": "nothing", "none (control)": "nothing", "nudge": "second moment 4.2 s",
         "random:nudge (control)": "second moment 4.2 s",
     }  # fmt: skip
-    assert "second moment 4.2 s" in page(found, {}) and "second moment 4.2 s" in markdown(found)
+    assert "second moment 4.2 s" in html_page(found, {}) and "second moment 4.2 s" in markdown(
+        found
+    )
     assert ",,nudge,trained beforehand: second moment,s,4.2,,,,\n" in as_csv(found)
     assert found.to_json()["trained"]["nudge"] == moment
     earlier = dataclasses.replace(found, trained={})  # a run of an errata that did not tell
@@ -426,39 +442,109 @@ def test_the_document_says_it_in_words_and_tells_runs_beside_one_another(model, 
         assert (tmp_path / picture).read_text().startswith("<svg")
 
 
-def test_the_commands(model, tmp_path, monkeypatch):
+@pytest.fixture
+def files(model, tmp_path, monkeypatch):
+    """Write cases and open questions; the command opens the tiny model."""
     write_cases(CASES, tmp_path / "cases.jsonl")
     (tmp_path / "open.txt").write_text("\n".join(OPENS))
     monkeypatch.setattr(opening, "open_model", lambda *_: model)
-    common = ["compare", "--data", str(tmp_path / "cases.jsonl"), "--out", str(tmp_path / "run"),
-              "--open", str(tmp_path / "open.txt"), "--tokens", "6", "--extras", "0"]  # fmt: skip
-    ask = CliRunner().invoke
-    done = ask(app, [*common, "--backends", "cache", "--seed", "0,1"])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def errata(*words):
+    return CliRunner().invoke(app, list(words))
+
+
+def test_the_commands(files):
+    (files / "config.yaml").write_text(
+        "data: cases.jsonl\nopen_questions: open.txt\nmax_new_tokens: 6\nlatency_cases: 0\n"
+        "backends: [cache, rome]\n"
+    )
+    common = ["compare", "--config", "config.yaml", "--out", "run", "--backends", "cache"]
+    done = errata(*common, "--seeds", "0,1")
     assert done.exit_code == 0, done.output
-    assert "100.0% of the edited questions" in done.output
-    assert (tmp_path / "run" / "report.html").is_file()
-    kinds = Counter(record["type"] for record in Run(tmp_path / "run").records())
+    assert "100.0% of the edited questions" in done.output and "warning" not in done.output
+    assert Path("run", "report.html").is_file()
+    kinds = Counter(record["type"] for record in Run(Path("run")).records())
     assert kinds == {"case": 2 * 4 * 4, "rollback": 2 * 4, "training": 2 * 4}
-    told = ask(app, ["report", str(tmp_path / "run"), "--json"])
+    told = errata("report", "run", "--json")
     assert json.loads(told.output)["void"] == []
-    told = ask(app, ["report", str(tmp_path / "run"), "--csv"])
+    told = errata("report", "run", "--csv")
     assert "single,1,cache,accuracy,share,1.0" in told.output
-    refused = ask(app, [*common, "--backends", "cache", "--seed", "0,1,2"])
+    refused = errata(*common, "--seeds", "0,1,2")
     assert refused.exit_code == 1 and "seeds: [0, 1] there, [0, 1, 2] now" in refused.output
-    for words in (["--backends", "rmoe"], ["--backends", "cache", "--options", "{"],
-                  ["--backends", "cache", "--sizes", "many"]):  # fmt: skip
-        assert ask(app, [*common, *words]).exit_code in (1, 2)
+    assert errata(*common, "--seeds", "many").exit_code == 2
+    assert errata("compare", "--out", "other").exit_code == 2  # no data
+
+
+def test_options_of_before_are_keys_of_the_config_and_give_the_same_run(files):
+    old = ["--open", "open.txt", "--open-n", "3", "--tokens", "6", "--extras", "0", "--batch", "32",
+           "--mode", "batch,single", "--sizes", "2,all", "--seed", "0", "--no-controls",
+           "--options", "{}", "--format", "errata"]  # fmt: skip
+    common = ["compare", "--data", "cases.jsonl", "--backends", "cache", "--out"]
+    done = errata(*common, "old", *old)
+    assert done.exit_code == 0, done.output
+    for flag, key in (("--tokens", "max_new_tokens"), ("--controls", "controls"),
+                      ("--mode", "modes"), ("--open-n", "n_open_questions")):  # fmt: skip
+        assert re.search(f"warning: {flag} .*`{key}: ", done.stderr.replace("\n", " "))
+    Path("new.yaml").write_text(
+        "open_questions: open.txt\nn_open_questions: 3\nmax_new_tokens: 6\nlatency_cases: 0\n"
+        "batch_size: 32\nmodes: [batch, single]\nsizes: [2, all]\nseeds: [0]\ncontrols: false\n"
+        "options: {}\nformat: errata\n"
+    )
+    done = errata(*common, "new", "--config", "new.yaml")
+    assert done.exit_code == 0 and "warning" not in done.stderr
+    before, after = Run(Path("old")), Run(Path("new"))
+    assert before.about() == after.about() and timeless(before) == timeless(after)
+    shown = errata("compare", "--help").output
+    assert "--config" in shown and "--extras" not in shown and shown.count(" --") <= 30
+    for words in (["--backends", "rmoe"], ["--options", "{"], ["--sizes", "many"]):
+        assert errata(*common, "other", *words).exit_code in (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("tokens: 6", "config.yaml:1"),
+        ("seed: [0]", "did you mean 'seeds'"),
+        ("n: many", "config.yaml:1: n: "),
+        ("sizes: [some]", "config.yaml:1: sizes: "),
+        ("batch_size: 0", "batch_size of at least 1"),
+    ],
+)
+def test_a_config_that_is_wrong_is_refused_by_file_and_key(files, text, message):
+    Path("config.yaml").write_text(f"{text}\n")
+    common = ["compare", "--data", "cases.jsonl", "--out", "run", "--config", "config.yaml"]
+    refused = errata(*common)
+    assert refused.exit_code == 1
+    assert message in refused.output.replace("\n", "")
+
+
+def test_the_example_config_of_the_documentation_runs(files):
+    page = Path(__file__).parents[3] / "docs" / "compare.md"
+    (example,) = re.findall(r"```yaml\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    Path("compare.yaml").write_text(example)
+    Path("cases.jsonl").rename("bench.jsonl")
+    Path("open.txt").rename("questions.txt")
+    done = errata("compare", "--config", "compare.yaml", "--backends", "cache", "--n", "2",
+                  "--out", "run")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    about = Run(Path("run")).about()
+    assert about["protocol"]["seeds"] == [0, 1, 2] and "shuffled:cache" in about["backends"]
 
 
 def test_a_report_says_of_which_split_its_cases_are(model, tmp_path, monkeypatch):
     monkeypatch.setattr(opening, "open_model", lambda *_: model)
+    config = tmp_path / "config.yaml"
+    config.write_text("controls: false\nmax_new_tokens: 4\nlatency_cases: 0\n")
     for split, warned in (("tune", True), ("test", False), ("", False)):
         cases = [dataclasses.replace(case, split=split) for case in CASES]
         data, out = tmp_path / f"{split}cases.jsonl", tmp_path / f"{split}run"
         write_cases(cases, data)
         done = CliRunner().invoke(
             app, ["compare", "--data", str(data), "--out", str(out), "--backends", "cache",
-                  "--no-controls", "--tokens", "4", "--extras", "0"],
+                  "--config", str(config)],
         )  # fmt: skip
         assert done.exit_code == 0, done.output
         report = (out / "report.md").read_text()
@@ -470,10 +556,12 @@ def test_held_out_text_is_taken_from_beside_the_data(model, tmp_path, monkeypatc
     monkeypatch.setattr(opening, "open_model", lambda *_: model)
     data = tmp_path / "cases.jsonl"
     write_cases(CASES, data)
-    common = ["compare", "--data", str(data), "--backends", "none", "--no-controls",
-              "--tokens", "4", "--extras", "0", "--out"]  # fmt: skip
+    config = tmp_path / "config.yaml"
+    config.write_text("controls: false\nmax_new_tokens: 4\nlatency_cases: 0\n")
+    common = ["compare", "--data", str(data), "--backends", "none", "--config", str(config),
+              "--out"]  # fmt: skip
     assert CliRunner().invoke(app, [*common, str(tmp_path / "without")]).exit_code == 0
-    text_beside(data).write_text("Lima lies north of the river.\n\nOslo is old.\n")
+    held_out_text_path(data).write_text("Lima lies north of the river.\n\nOslo is old.\n")
     assert CliRunner().invoke(app, [*common, str(tmp_path / "with")]).exit_code == 0
     found = {
         name: {tuple(r["perplexity"]) for r in Run(tmp_path / name).records() if "case" in r}
@@ -486,17 +574,17 @@ def test_held_out_text_is_taken_from_beside_the_data(model, tmp_path, monkeypatc
     assert told["name"] == "cases.held-out.txt"
 
 
-def test_the_sentence_names_the_best_first_whatever_the_order(model, tmp_path):
+def test_the_headline_names_the_best_first_whatever_the_order(model, tmp_path):
     run = Run(tmp_path)
     runner(model, run, settings("nudge", "cache")).run()
-    told = sentence(summarise(run))
+    told = headline(summarise(run))
     assert "cache (" in told and told.index("cache (") < told.index("nudge (")
     assert "cache answers 100.0% of the edited questions" in told
     assert "4.2 s of training beforehand" in told
 
 
-class Remembering(StubEncoder):
-    """An encoder that tells how often it was to forget."""
+class CountingEncoder(StubEncoder):
+    """An encoder that counts how often its cache is cleared."""
 
     forgotten = 0
 
@@ -505,15 +593,15 @@ class Remembering(StubEncoder):
 
 
 def test_what_is_timed_is_as_if_it_were_new(models, tokenizer, tmp_path):
-    encoder = Remembering()
+    encoder = CountingEncoder()
     gate = CosineGate(encoder, 0.97)
     made = EditableModel(copy.deepcopy(models("gpt2")), tokenizer, encoder=encoder, gate=gate,
                          reasoner="verbatim")  # fmt: skip
     with made:
-        runner(made, Run(tmp_path / "cache"), settings("cache", extras=1)).run()
+        runner(made, Run(tmp_path / "cache"), settings("cache", latency_cases=1)).run()
         each, timed = len(CASES), 2 * 5  # a hit and a miss, five times each
         assert encoder.forgotten == each + timed
-        runner(made, Run(tmp_path / "nudge"), settings("nudge", extras=1)).run()
+        runner(made, Run(tmp_path / "nudge"), settings("nudge", latency_cases=1)).run()
         assert encoder.forgotten == each + timed
 
 
@@ -532,8 +620,10 @@ def test_disagreements_name_edits_and_both_forms(model, tmp_path):
                if r["kind"] == "yes or no" and "Norway" in r["false_question"]]  # fmt: skip
     assert told["denials"] == ["No"]
     assert told["answers"]["cache"]["by"] == ["What is the capital of Norway?"]
-    assert "Is it Lima? / Is it Norway?" in page(found, {}) and "Yes / No" in page(found, {})
-    assert "base: this edit" in page(found, {})
+    assert "Is it Lima? / Is it Norway?" in html_page(found, {}) and "Yes / No" in html_page(
+        found, {}
+    )
+    assert "base: this edit" in html_page(found, {})
 
 
 def test_names_of_backends():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from errata.compare.report.in_scope import NAMING, UNRELATED, told_apart
 from errata.compare.report.measures import MEASURES
+from errata.compare.report.subject_mentions import NAMING, UNRELATED, separate_subject_mentions
 
 
 def record(subject, *asked, seed=0, mode="batch", position=0, **more):
@@ -14,7 +14,9 @@ def record(subject, *asked, seed=0, mode="batch", position=0, **more):
 
 
 def kinds(records):
-    return [[probe["kind"] for probe in one["locality"]] for one in told_apart(records)]
+    return [
+        [probe["kind"] for probe in one["locality"]] for one in separate_subject_mentions(records)
+    ]
 
 
 def test_a_question_that_names_any_subject_of_the_draw_is_a_kind_of_its_own():
@@ -52,11 +54,15 @@ def test_other_probes_and_older_records_stay():
     assert kinds([one, old])[0] == ["other relation"]
     del old["edits"][0]["subject"]
     assert kinds([old]) == [[UNRELATED]]
-    assert list(told_apart([{"seed": 0, "mode": "batch", "position": 0, "edits": []}]))
+    assert list(
+        separate_subject_mentions([{"seed": 0, "mode": "batch", "position": 0, "edits": []}])
+    )
 
 
 def test_they_are_no_false_hits_and_no_loss_of_locality():
-    [one] = told_apart([record("France", "what is the currency in france?", "who sings?")])
+    [one] = separate_subject_mentions(
+        [record("France", "what is the currency in france?", "who sings?")]
+    )
     one["pipeline"] = True
     one["locality"][0] |= {"fired": ["e"], "equal": False}
     found = {m.name: m.values(one) for m in MEASURES if m.group in ("gate", "locality")
@@ -69,6 +75,6 @@ def test_the_specificity_of_zsre_counts_the_data_s_own_questions_whatever_they_n
     one = record("France", "what is the currency in france?", "who sings?", "is france big?")
     for probe, forced in zip(one["locality"], ([1, 0], [1, 1]), strict=False):
         probe["forced"] = forced
-    [told] = told_apart([one])
+    [told] = separate_subject_mentions([one])
     (specificity,) = (m for m in MEASURES if m.name == "zsRE specificity")
     assert specificity.values(told) == [0.5, 1.0]

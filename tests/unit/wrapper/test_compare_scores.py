@@ -13,7 +13,7 @@ from scipy import stats
 
 from errata.compare.run.judge import is_right, normalised
 from errata.compare.run.scores import entropy, harmonic, magnitude, success, token_accuracy
-from errata.compare.run.teacher_forcing import Forcing, Shortlist, divergence
+from errata.compare.run.teacher_forcing import TeacherForcing, TopTokens, divergence
 from tests.unit.helpers import CAPITAL, OTHER
 
 NLLS = st.one_of(st.none(), st.floats(0, 30))
@@ -21,7 +21,7 @@ NLLS = st.one_of(st.none(), st.floats(0, 30))
 
 @pytest.fixture
 def forcing(models, tokenizer):
-    return Forcing(models("gpt2"), tokenizer)
+    return TeacherForcing(models("gpt2"), tokenizer)
 
 
 def log_probabilities(model, tokenizer, prompt, target):
@@ -39,7 +39,7 @@ def log_probabilities(model, tokenizer, prompt, target):
 def test_forced_equals_a_loop_over_prefixes_in_float64(models, tokenizer, forcing):
     pairs = [(CAPITAL, "Astana"), (OTHER, "Lima and Oslo are north"), ("Paris", "zebra")]
     examples = [forcing.example(prompt, answer) for prompt, answer in pairs]
-    found = forcing.forced(examples)  # one padded batch of different lengths
+    found = forcing.scores(examples)  # one padded batch of different lengths
     for (prompt, answer), example, forced in zip(pairs, examples, found, strict=True):
         assert tokenizer.decode(example.target) == f" {answer}"
         logs = log_probabilities(models("gpt2"), tokenizer, prompt, example.target)
@@ -69,7 +69,7 @@ def test_divergence_is_exact_over_the_whole_vocabulary_and_never_more(kept, seed
     p, q = np.exp(logs.double().numpy()), np.exp(nows.double().numpy())
     oracle = (p * np.log(p / q)).sum(1)
     top = logs.topk(kept, dim=1)
-    found = divergence(Shortlist(top.indices, top.values), nows).numpy()
+    found = divergence(TopTokens(top.indices, top.values), nows).numpy()
     assert (found <= oracle + 1e-5).all()
     if kept == 40:
         np.testing.assert_allclose(found, oracle, atol=1e-5)
@@ -79,22 +79,26 @@ def test_a_shortlist_of_most_of_the_mass_loses_little():
     logs = torch.log_softmax(torch.linspace(12, -12, 200), 0)[None]
     nows = torch.log_softmax(torch.linspace(12, -12, 200).roll(3), 0)[None]
     whole = logs.topk(200, dim=1)
-    exact = divergence(Shortlist(whole.indices, whole.values), nows)
+    exact = divergence(TopTokens(whole.indices, whole.values), nows)
     top = logs.topk(64, dim=1)
     assert float(exact) > 0.01
-    assert divergence(Shortlist(top.indices, top.values), nows) == pytest.approx(exact, rel=0.02)
+    assert divergence(TopTokens(top.indices, top.values), nows) == pytest.approx(exact, rel=0.02)
 
 
 def test_drift_is_nothing_on_the_same_weights_and_something_on_others(models, tokenizer, forcing):
     import copy
 
     examples = [forcing.example(OTHER, "Lima"), forcing.example(CAPITAL, "Oslo")]
-    before = forcing.shortlists(examples)
-    assert [kl for kl, _ in forcing.drifts(examples, before)] == pytest.approx([0, 0], abs=1e-6)
+    before = forcing.distributions(examples)
+    assert [kl for kl, _ in forcing.divergences(examples, before)] == pytest.approx(
+        [0, 0], abs=1e-6
+    )
     other = copy.deepcopy(models("gpt2"))
     with torch.no_grad():
         other.transformer.h[1].mlp.c_proj.weight.mul_(1.5)
-    assert min(kl for kl, _ in Forcing(other, tokenizer).drifts(examples, before)) > 1e-4
+    assert (
+        min(kl for kl, _ in TeacherForcing(other, tokenizer).divergences(examples, before)) > 1e-4
+    )
 
 
 @settings(deadline=None, max_examples=40)

@@ -10,9 +10,11 @@ import pytest
 
 from errata.cache.errors import ErrataError
 from errata.cache.records import Fact
+from errata.commands.config import read_settings
 from errata.compare.inputs.cases import Case, Preference, Probe
+from errata.compare.inputs.data import read_background
 from errata.compare.inputs.files import write_cases
-from errata.compare.inputs.load import read_background
+from errata.compare.run.settings import Settings
 from errata.gates.data.distractors import for_test
 from errata.gates.data.pairs import open_split
 
@@ -79,9 +81,22 @@ def test_nobody_who_is_asked_about_is_in_the_background(comparison, files, monke
 def test_all_open_questions_are_asked_unless_a_number_is_given(comparison, files, monkeypatch):
     run = []
     monkeypatch.setattr(comparison, "errata", lambda *words: run.append(words))
-    comparison.main(options(files, "--background", "9"))
-    assert [words[0] for words in run] == ["compare", "compare", "report"]
-    assert not any("--open-n" in words for words in run)
-    run.clear()
-    comparison.main(options(files, "--background", "9", "--open-n", "5"))
-    assert [words[words.index("--open-n") + 1] for words in run[:2]] == ["5", "5"]
+    for more, wanted in (([], None), (["--open-n", "5"], 5)):
+        comparison.main(options(files, "--background", "9", *more))
+        assert [words[0] for words in run] == ["compare", "compare", "report"]
+        for words in run[:2]:
+            config = words[words.index("--config") + 1]
+            assert read_settings(Settings, config).n_open_questions == wanted
+        run.clear()
+
+
+def test_the_second_run_is_of_the_pipelines_with_the_background(comparison, files, monkeypatch):
+    run = []
+    monkeypatch.setattr(comparison, "errata", lambda *words: run.append(words))
+    comparison.main(options(files, "--background", "9", "--backends", "cache,ft", "--n", "7"))
+    first, second = (
+        read_settings(Settings, words[words.index("--config") + 1]) for words in run[:2]
+    )
+    assert first.backends == ("cache", "ft") and first.controls and first.background is None
+    assert second.backends == ("cache",) and not second.controls and second.edit_counts == (7,)
+    assert second.background == files / "out" / "background.jsonl"

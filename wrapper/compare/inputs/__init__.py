@@ -1,1 +1,1 @@
-"""What a comparison reads: cases, in every format of the field."""
+"""Inputs of a comparison: cases in every known format, open questions, background edits."""

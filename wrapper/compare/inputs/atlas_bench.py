@@ -1,9 +1,9 @@
 """atlas-bench: cases made of atlas' facts, each changed to a counterfactual of the right type.
 
-Nothing in it was trained on: subjects and new objects are of one split, tune or test; phrasings,
-statements, yes-or-no and reversed questions are the table's held-out forms. Every answer is
-decided by the edit and by what the base model has to know (``known``). No case touches what
-another one takes for granted, so that all can be in force at once.
+Subjects and new objects are of one split, tune or test; phrasings, statements, yes-or-no and
+reversed questions are the table's held-out forms. Every answer follows from the edit and from facts
+that the base model has to know (``known``). No probe depends on a fact that another case edits, so
+that all can be in force at once.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from errata.reasoners.training.examples import FactChange
 
 
 def build(source: FactSource, split: Split, n: int, seed: int = 0) -> list[Case]:
-    """Return cases, relations in turn; the same under the same seed.
+    """Return cases, relations in turn; deterministic for a seed.
 
     :param source: facts, sentences and aliases.
     :param split: tune or test.
-    :param n: how many at most; a table gives fewer where it would run out of neighbours.
-    :param seed: of everything drawn.
+    :param n: how many at most; a table may give fewer, so that neighbours remain.
+    :param seed: of all draws.
     :raises ErrataError: the table has nothing to change in this split.
     """
     rng = random.Random(f"atlas-bench/{split}/{seed}")
@@ -49,13 +49,13 @@ def _case(world: World, change: FactChange, seed: int) -> Case:
     case_id = f"{fact.relation}/{fact.subject}"
     rng = random.Random(f"atlas-bench/{case_id}/{seed}")
     question = fill(world.relation(fact).questions[0], fact.subject)
-    asked: dict[str, Probe] = {}
+    by_prompt: dict[str, Probe] = {}
     for probe in probes(world, change, question, rng):
-        asked.setdefault(probe.prompt, probe)
+        by_prompt.setdefault(probe.prompt, probe)
     return Case(
         id=case_id,
         edits=(Fact(question, change.target, subject=fact.subject),),
-        probes=tuple(asked.values()),
+        probes=tuple(by_prompt.values()),
         preferences=tuple(preferences(world, change, question, rng)),
         old=fact.believed,
         group=fact.relation,

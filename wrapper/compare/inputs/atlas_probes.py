@@ -1,4 +1,4 @@
-"""The probes of a bench case: what is asked about one change of a fact."""
+"""The probes and preferences of a bench case."""
 
 from __future__ import annotations
 
@@ -9,44 +9,23 @@ from collections.abc import Iterator
 from errata.compare.inputs import chinese
 from errata.compare.inputs.atlas_world import World
 from errata.compare.inputs.cases import Preference, Probe
+from errata.compare.inputs.tables import read_table
 from errata.facts import Relation, fill, nested, opening
 from errata.reasoners.training.examples import FactChange, yes_no_words
 
 _ALIASES, _HOPS, _OTHER_SUBJECTS, _OTHER_RELATIONS, _NEIGHBOURS = 3, 2, 4, 2, 5
 
-_BESIDE = {
-    "person": ("How many brothers and sisters did {s} have?", "Did {s} wear glasses?"),
-    "animal": ("How much does {a_s} weigh at birth?", "Can {a_s} swim?"),
-    "element": ("Does {s} conduct electricity?", "In which mines is {s} found?"),
-    "book": ("Is {s} part of a series?", "Has {s} been made into a film?"),
-    "play": ("How many acts does {s} have?", "In which theatre was {s} first put on?"),
-    "painting": ("On what material was {s} painted?", "Has {s} ever been stolen?"),
-    "sculpture": ("How heavy is {s}?", "Is {s} made of marble or of bronze?"),
-    "music": ("In what key is {s}?", "How many movements does {s} have?"),
-    "song": ("On which album is {s}?", "How long is the song {s}?"),
-    "film": ("How many awards did {s} win?", "In what genre is {s}?"),
-    "landmark": ("How many people visit {the_s} each year?", "Is {the_s} lit up at night?"),
-    "nature": ("How many people visit {the_s} each year?", "Is {the_s} protected by law?"),
-    "city": ("Which bus goes to the centre of {s}?", "Is there a zoo in {s}?"),
-    "university": ("What are the colours of {s}?", "Does {s} have a medical school?"),
-    "dish": ("How long does it take to prepare {s}?", "Is {s} eaten hot or cold?"),
-    "moon": ("How far is {s} from the sun?", "Is there ice on {s}?"),
-    "god": ("With which animal is {s} shown?", "On which day was {s} worshipped?"),
-    "invention": ("What did people use before {s}?", "What is a patent for {s} worth?"),
-    "compound": ("Does {s} dissolve in water?", "How is {s} made in a factory?"),
-    "instrument": ("How old is the {s}?", "How heavy is {a_s}?"),
-    "club": ("How many members does {s} have?", "What are the colours of {s}?"),
-}
-"""Questions that the table cannot answer, for subjects of which it knows little else."""
+_UNANSWERABLE = read_table("unanswerable.yaml")
+"""Questions that the table cannot answer, for subjects with few other relations."""
 
 
 def probes(world: World, change: FactChange, question: str, rng: random.Random) -> Iterator[Probe]:
     """Yield the probes of a case, in the order of the kinds.
 
-    :param world: what is edited and what is not.
+    :param world: edited and unedited facts.
     :param change: the fact and its new object.
-    :param question: the edit's own.
-    :param rng: draws.
+    :param question: of the edit.
+    :param rng: of the draws.
     """
     answers = world.names(change.target)
     yield Probe("own", question, answers)
@@ -63,7 +42,7 @@ def probes(world: World, change: FactChange, question: str, rng: random.Random) 
 def _phrasings(
     world: World, change: FactChange, answers: tuple[str, ...], rng: random.Random
 ) -> Iterator[Probe]:
-    """Yield the edit's question in every form held out of training, and as one such statement."""
+    """Yield every held-out form of the edit's question, and one held-out statement."""
     relation, fact = world.relation(change.fact), change.fact
     for template in relation.questions_held_out:
         yield Probe("phrasing", fill(template, fact.subject), answers)
@@ -75,10 +54,10 @@ def _phrasings(
 def _aliases(
     world: World, change: FactChange, answers: tuple[str, ...], rng: random.Random
 ) -> Iterator[Probe]:
-    """Yield questions by other names, by which the base has to know the subject already."""
+    """Yield questions with aliases by which the base model knows the subject."""
     relation, fact = world.relation(change.fact), change.fact
     for alias in world.source.aliases.get(fact.subject, ())[:_ALIASES]:
-        prompt = fill(rng.choice(_unseen(relation)), alias)
+        prompt = fill(rng.choice(_held_out(relation)), alias)
         known = ((fill(relation.questions[0], alias), fact.believed),)
         yield Probe("alias", prompt, answers, known=known)
 
@@ -92,34 +71,34 @@ def _reversed(world: World, change: FactChange, rng: random.Random) -> Iterator[
 
 
 def _hops(world: World, change: FactChange, rng: random.Random) -> Iterator[Probe]:
-    """Yield questions about the new object, named by way of the subject.
+    """Yield questions about the new object, described through the subject.
 
-    Not those that the old object would answer the same: they tell nothing.
+    Questions with the same answer for the old object are left out.
     """
     relation, fact = world.relation(change.fact), change.fact
-    seconds = world.seconds(relation, change.target) if relation.descriptor else []
-    for second in rng.sample(seconds, min(_HOPS, len(seconds))):
+    next_relations = world.next_relations(relation, change.target) if relation.descriptor else []
+    for second in rng.sample(next_relations, min(_HOPS, len(next_relations))):
         answer = world.believed(change.target, second.name) or ""
         before = world.before(fact.believed, second.name)
         if answer in (fact.subject, change.target, before):
             continue
-        prompt = nested(_plain(second, rng), rng.choice(relation.descriptor), fact.subject)
+        prompt = nested(_nestable(second, rng), rng.choice(relation.descriptor), fact.subject)
         known = ((fill(second.questions[0], change.target), answer),)
         yield Probe("one hop", prompt, world.names(answer), known=known)
 
 
 def _two_hops(world: World, change: FactChange, rng: random.Random) -> Iterator[Probe]:
-    """Yield one question two steps from the new object on, if the table has one that reads well."""
+    """Yield one question two hops from the new object, if the table has a readable one."""
     relation, fact = world.relation(change.fact), change.fact
     found = []
-    for second in world.seconds(relation, change.target):
+    for second in world.next_relations(relation, change.target):
         bridge = world.believed(change.target, second.name) or ""
-        for third in world.seconds(second, bridge):
+        for third in world.next_relations(second, bridge):
             answer = world.believed(bridge, third.name) or ""
             old_bridge = world.before(fact.believed, second.name) or ""
             before = world.before(old_bridge, third.name)
-            ways_back = (fact.subject, change.target, bridge, before)
-            if answer not in ways_back and bridge != fact.subject:
+            excluded = (fact.subject, change.target, bridge, before)
+            if answer not in excluded and bridge != fact.subject:
                 found.append((second, bridge, third, answer))
     # "the continent of the home of X" can be read, "the country where the city where X is lies" not
     first = [phrase for phrase in relation.descriptor if phrase.endswith("s}")]
@@ -129,7 +108,7 @@ def _two_hops(world: World, change: FactChange, rng: random.Random) -> Iterator[
     second, bridge, third, answer = rng.choice(found)
     inner = fill(rng.choice(first), fact.subject)
     inner = inner[:1].lower() + inner[1:] if inner[:4] == "The " else inner
-    prompt = nested(_plain(third, rng), rng.choice(second.descriptor), inner)
+    prompt = nested(_nestable(third, rng), rng.choice(second.descriptor), inner)
     known = (
         (fill(second.questions[0], change.target), bridge),
         (fill(third.questions[0], bridge), answer),
@@ -149,7 +128,7 @@ def _yes_no(world: World, change: FactChange, rng: random.Random) -> Iterator[Pr
 
 
 def _other_language(world: World, change: FactChange) -> Iterator[Probe]:
-    """Yield the question in Chinese, or of a Chinese edit in English; either may answer."""
+    """Yield the question in Chinese, or of a Chinese edit in English; both answers count."""
     twin = chinese.twin(change.fact.subject, change.fact.relation)
     target = chinese.other_name(change.target)
     before = world.before(*twin) if twin else None
@@ -162,24 +141,24 @@ def _other_language(world: World, change: FactChange) -> Iterator[Probe]:
 
 
 def _locality(world: World, change: FactChange, rng: random.Random) -> Iterator[Probe]:
-    """Yield hard neighbours: other subjects, the first in the edit's own words; other relations."""
+    """Yield hard neighbours: other subjects, the first in the edit's wording; other relations."""
     relation, fact = world.relation(change.fact), change.fact
     for at, other in enumerate(world.other_subjects(fact, _OTHER_SUBJECTS, rng)):
-        template = relation.questions[0] if at == 0 else rng.choice(_unseen(relation))
+        template = relation.questions[0] if at == 0 else rng.choice(_held_out(relation))
         yield Probe("other subject", fill(template, other.subject), gold=other.believed)
     siblings = list(world.other_relations(fact))
     for sibling in rng.sample(siblings, min(_OTHER_RELATIONS, len(siblings))):
-        prompt = fill(rng.choice(_unseen(world.relation(sibling))), fact.subject)
+        prompt = fill(rng.choice(_held_out(world.relation(sibling))), fact.subject)
         yield Probe("other relation", prompt, gold=sibling.believed)
     lacking = max(0, _OTHER_RELATIONS - len(siblings))
-    for template in _BESIDE.get(fact.kind, ())[:lacking]:
+    for template in _UNANSWERABLE.get(fact.kind, ())[:lacking]:
         yield Probe("other relation", fill(template, fact.subject))
 
 
 def preferences(
     world: World, change: FactChange, question: str, rng: random.Random
 ) -> Iterator[Preference]:
-    """Yield what is scored by likelihood: own question, held-out statements, like neighbours."""
+    """Yield the edit's question, held-out statements, and neighbours with the same old object."""
     relation, fact = world.relation(change.fact), change.fact
     new, old = change.target, fact.believed
     yield Preference("rewrite", question, new, old)
@@ -190,14 +169,14 @@ def preferences(
         yield Preference("neighbour", opening(template, other.subject, old), new, old)
 
 
-def _unseen(relation: Relation) -> tuple[str, ...]:
+def _held_out(relation: Relation) -> tuple[str, ...]:
     return relation.questions_held_out or relation.questions
 
 
-def _plain(relation: Relation, rng: random.Random) -> str:
-    """Return a question that can take a long phrase for its subject.
+def _nestable(relation: Relation, rng: random.Random) -> str:
+    """Return a question whose subject may be a long phrase, "the city where …".
 
-    Not "… is {s}'s capital?", and not "the city of {s}", where the phrase says "the city where".
+    Possessives ("… is {s}'s capital?") and repetitions ("the city of {s}") are excluded.
     """
     named = re.compile(rf"\b{re.escape(relation.subject)}( of)? {{|s}}'s")
     fitting = [text for text in relation.questions if not named.search(text)]

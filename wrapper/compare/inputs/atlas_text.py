@@ -1,4 +1,4 @@
-"""Held-out text beside atlas-bench: what a model should still find as likely after the edits."""
+"""Held-out text for atlas-bench, whose perplexity edits should leave unchanged."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from errata.compare.inputs.cases import Case
 from errata.facts import FactRow, FactSource, fill
 
 SENTENCES = 240
-TOGETHER = 4
-"""Sentences of a paragraph: atlas has read rows of several, too."""
+PER_PARAGRAPH = 4
+"""Sentences of a paragraph; atlas was trained on such paragraphs, too."""
 
 
 def held_out_text(source: FactSource, cases: Sequence[Case], seed: int = 0) -> str:
-    """Return paragraphs of statements about subjects that no case edits, parted by empty lines.
+    """Return paragraphs of statements about subjects that no case edits, separated by empty lines.
 
-    Each states what atlas believes, one statement a subject, in a wording held out of its training
-    where the table has one. Empty where the table has no statements about others.
+    One statement a subject, of the object that atlas believes, in a wording held out of its
+    training where the table has one. Empty where the table has no statements about others.
 
     :param source: the table that the cases were made of.
-    :param cases: what is edited.
+    :param cases: the edits.
     :param seed: of the draw; the same seed gives the same text.
     """
     rng = random.Random(f"atlas-bench/text/{seed}")
@@ -38,8 +38,9 @@ def held_out_text(source: FactSource, cases: Sequence[Case], seed: int = 0) -> s
         if stated and subject not in edited:
             by_subject.setdefault(subject, []).append(fact)
     drawn = rng.sample(sorted(by_subject), min(SENTENCES, len(by_subject)))
-    said = [_statement(source, rng.choice(by_subject[subject]), rng) for subject in drawn]
-    rows = [" ".join(said[i : i + TOGETHER]) for i in range(0, len(said), TOGETHER)]
+    sentences = [_statement(source, rng.choice(by_subject[subject]), rng) for subject in drawn]
+    starts = range(0, len(sentences), PER_PARAGRAPH)
+    rows = [" ".join(sentences[i : i + PER_PARAGRAPH]) for i in starts]
     return "".join(f"{row}\n\n" for row in rows)
 
 

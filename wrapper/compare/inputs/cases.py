@@ -1,4 +1,4 @@
-"""What a comparison is made of: an edit, and what is asked of the model before and after it."""
+"""Cases: edits, with the prompts that the model is evaluated on before and after them."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ PROPERTY_OF: dict[str, Property] = {
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One question asked of an edited model.
+    """A prompt for free generation.
 
     :param kind: a key of :data:`PROPERTY_OF`.
     :param prompt: the question, or the beginning of a statement.
-    :param answers: what is right; any of them. Empty for locality: right is what the model said
-        before the edit.
+    :param answers: the right answers; any of them counts. Empty for locality: the unedited model's
+        answer is right.
     :param false_prompt: of a yes-or-no probe, the same with a false object, to be denied; the
         probe counts only if both are right. ``answers`` then holds the word for yes, and
         ``denials`` the word for no.
     :param denials: see ``false_prompt``.
-    :param known: questions and answers the base model has to know before the edit for the probe
-        to be asked at all (RippleEdits' condition queries; the second step of a hop).
-    :param gold: of locality, what the data say is right, for scores that are defined against it
-        (zsRE's specificity; EasyEdit's teacher-forced locality).
+    :param known: questions and answers that the base model has to know, else the probe is left
+        out (RippleEdits' condition queries; the second step of a hop).
+    :param gold: of locality, the data's answer, for scores that are defined against it (zsRE's
+        specificity; EasyEdit's teacher-forced locality).
     """
 
     kind: str
@@ -59,7 +59,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """A prompt under which the likelihoods of the new and the old object are compared.
+    """A prompt that compares the likelihoods of the new and the old object.
 
     :param kind: ``rewrite``, ``paraphrase`` or ``neighbour`` (CounterFact's ES, PS and NS: Meng et
         al. 2022, section 3.4).
@@ -76,16 +76,16 @@ class Preference:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One edit with everything it is judged by.
+    """One edit with everything it is evaluated on.
 
     :param id: unique within its file.
     :param edits: the edit, or several that belong together (MQuAKE), each with its subject.
-    :param probes: what is asked freely.
-    :param preferences: what is scored by likelihood.
-    :param old: the answer before, if the data say so; shuffled answers and yes-or-no use it.
-    :param group: what cases of one sort share (a relation's name), for tables.
-    :param split: whose subjects they are, ``tune`` or ``test``, if the data say so.
-    :param generation: beginnings to be continued at length, for fluency (CounterFact's).
+    :param probes: prompts for free generation.
+    :param preferences: prompts scored by likelihood.
+    :param old: the answer before the edit, if the data have it; for shuffled answers and yes-or-no.
+    :param group: a relation's name or the like, for tables.
+    :param split: of the subjects, ``tune`` or ``test``, if the data have it.
+    :param generation: prompts to be continued at length, for fluency (CounterFact's).
     """
 
     id: str

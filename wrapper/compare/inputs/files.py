@@ -1,4 +1,4 @@
-"""Reading and writing the cases of a comparison, in whatever format a team has them."""
+"""Read and write the cases of a comparison, in every known format."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from errata.compare.inputs.loaders.records import Source, read_source
 from errata.compare.inputs.loaders.rippleedits import RippleEdits
 from errata.compare.inputs.loaders.zsre import ZsRE
 
-_KNOWN: tuple[Format, ...] = (
+_FORMATS: tuple[Format, ...] = (
     ErrataLines(), CounterFact(), MQuAKE(), ZsRE(), KnowEdit(), RippleEdits(), Patches(),
 )  # fmt: skip
-FORMATS: Mapping[str, Format] = MappingProxyType({known.name: known for known in _KNOWN})
+FORMATS: Mapping[str, Format] = MappingProxyType({known.name: known for known in _FORMATS})
 """Formats by name, in the order in which a file is tried for them."""
 
 
@@ -34,7 +34,7 @@ def load_cases(
     """Return the cases of a file or folder.
 
     :param path: a JSON list or JSON lines, gzipped or not, or a folder of patches.
-    :param format: a key of :data:`FORMATS`; by default told by the content.
+    :param format: a key of :data:`FORMATS`; by default detected from the content.
     :param n: how many at most, drawn at random and in random order; all, in the file's order, if
         None.
     :param seed: of the draw.
@@ -50,9 +50,9 @@ def load_cases(
 
 
 def write_cases(cases: Sequence[Case], path: str | Path) -> None:
-    """Write cases in errata's own format, whole or not at all.
+    """Write cases in errata's format, atomically.
 
-    :param cases: what to write; :func:`load_cases` returns equal ones.
+    :param cases: :func:`load_cases` returns equal ones.
     :param path: a file, replaced if it is there.
     :raises ErrataError: the disk refuses.
     """
@@ -75,7 +75,7 @@ def _format(source: Source, name: str | None) -> Format:
         keys = ", ".join(source.first.body) if source.first else "none"
         raise ErrataError(
             f"{source.path}: expected a file of one of the formats {', '.join(FORMATS)}, found "
-            f"records with the keys {keys}; mend the file, or name its format"
+            f"records with the keys {keys}; correct the file, or name its format"
         )
     return fitting
 

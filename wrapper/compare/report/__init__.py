@@ -1,1 +1,1 @@
-"""What a comparison reports: estimates, tables, charts, pages."""
+"""Reports of a comparison: estimates, tables, charts, pages."""

@@ -1,4 +1,4 @@
-"""The charts of a report: SVG, readable in grey and by the colour-blind."""
+"""The charts of a report, as SVG, readable in grey and by the colour-blind."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import MissingExtra
-from errata.compare.report.measures import FIVE
-from errata.compare.report.summary import Block, Summary, real
+from errata.compare.report.measures import PROPERTIES
+from errata.compare.report.summary import Block, Summary, without_controls
 from errata.compare.run.backend_names import is_control
 from errata.intervals import Estimate
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
-"""Okabe and Ito's, which the colour-blind can tell apart."""
+"""Okabe and Ito's, distinct for the colour-blind."""
 _MARKERS = "osD^vP*X"
 _HATCHES = ("", "///", "...", "xxx", "\\\\\\", "++", "ooo", "--")
 _GREY = "#767676"
@@ -27,11 +27,11 @@ def charts(summary: Summary) -> dict[str, str]:
 
     :raises MissingExtra: matplotlib is not installed.
     """
-    _figure((1, 1))  # before anything is drawn: what is missing is told first
+    _figure((1, 1))  # raises before anything is drawn
     block = summary.blocks[0]
     drawn: dict[str, Callable[[], Figure | None]] = {
-        "The five properties": lambda: five(block),
-        "Accuracy against locality": lambda: against(block),
+        "The five properties": lambda: properties(block),
+        "Accuracy against locality": lambda: accuracy_against_locality(block),
         "Decay with the number of edits": lambda: decay(summary),
         "Retention of early edits": lambda: retention(summary),
         "What it costs": lambda: costs(block),
@@ -51,9 +51,11 @@ def svg(figure: Figure, title: str) -> str:
     return whole[whole.index("<svg") :]
 
 
-def five(block: Block) -> Figure | None:
+def properties(block: Block) -> Figure | None:
     """Return the properties side by side: a column each, a row a backend, 95% intervals."""
-    names = [name for name in FIVE if any(name in r.estimates for r in block.results.values())]
+    names = [
+        name for name in PROPERTIES if any(name in r.estimates for r in block.results.values())
+    ]
     results = list(block.results.values())[::-1]
     if not names:
         return None
@@ -80,7 +82,7 @@ def five(block: Block) -> Figure | None:
     return figure
 
 
-def against(block: Block) -> Figure | None:
+def accuracy_against_locality(block: Block) -> Figure | None:
     """Return accuracy (filled) and generality (hollow) against locality of neighbours."""
     points = [r for r in block.results.values() if r.backend != "none"]
     figure = _figure((6.4, 4.6))
@@ -113,8 +115,8 @@ def against(block: Block) -> Figure | None:
 def decay(summary: Summary) -> Figure | None:
     """Return how accuracy, generality and locality change with the number of edits."""
     wanted = ("accuracy", "generality", "locality, neighbours", "locality, unrelated")
-    there = {name for b in summary.blocks for r in real(b) for name in r.estimates}
-    names = [name for name in wanted if name in there]
+    present = {name for b in summary.blocks for r in without_controls(b) for name in r.estimates}
+    names = [name for name in wanted if name in present]
     modes = [
         mode
         for mode in ("batch", "sequential")
@@ -148,12 +150,12 @@ def retention(summary: Summary) -> Figure | None:
     parts = list(dict.fromkeys((r.first, r.last) for r in kept))
     names = list(dict.fromkeys(r.backend for r in kept))
     for at, name in enumerate(names):
-        own = [r for r in kept if r.backend == name]
+        retained = [r for r in kept if r.backend == name]
         colour, marker, _ = _style(name, block)
-        aside = 0.06 * (at - (len(names) - 1) / 2)  # lines on one another would hide one another
+        offset = 0.06 * (at - (len(names) - 1) / 2)  # keeps equal lines apart
         axes.errorbar(
-            [parts.index((r.first, r.last)) + aside for r in own],
-            [100 * r.estimate.mean for r in own], yerr=_spread([r.estimate for r in own]),
+            [parts.index((r.first, r.last)) + offset for r in retained],
+            [100 * r.estimate.mean for r in retained], yerr=_spread([r.estimate for r in retained]),
             color=colour, marker=marker, label=name, capsize=2, elinewidth=0.7,
         )  # fmt: skip
     axes.set_xticks(range(len(parts)), [f"{first}–{last}" for first, last in parts])
@@ -166,7 +168,7 @@ def retention(summary: Summary) -> Figure | None:
 
 def costs(block: Block) -> Figure | None:
     """Return latency and memory as bars."""
-    results = real(block)
+    results = without_controls(block)
     groups = (
         ("added to a question, ms", ("added on a hit", "added on a miss"), False, 1.0),
         ("seconds an edit (log)", ("seconds an edit",), True, 1.0),
@@ -196,9 +198,9 @@ def costs(block: Block) -> Figure | None:
 
 
 def _lines(axes: Any, blocks: Sequence[Block], name: str) -> None:
-    backends = [r.backend for r in real(blocks[-1])]
+    backends = [r.backend for r in without_controls(blocks[-1])]
     for at, backend in enumerate(backends):
-        aside = 1.035 ** (at - (len(backends) - 1) / 2)  # as in retention
+        factor = 1.035 ** (at - (len(backends) - 1) / 2)  # as in retention
         points = [
             (b.size, found)
             for b in blocks
@@ -208,7 +210,7 @@ def _lines(axes: Any, blocks: Sequence[Block], name: str) -> None:
             continue
         colour, marker, _ = _style(backend, blocks[-1])
         axes.errorbar(
-            [aside * size for size, _ in points], [100 * e.mean for _, e in points], color=colour,
+            [factor * size for size, _ in points], [100 * e.mean for _, e in points], color=colour,
             marker=marker, label=backend, capsize=2, linewidth=1.2, elinewidth=0.7,
             yerr=_spread([e for _, e in points]),
         )  # fmt: skip
@@ -232,8 +234,8 @@ def _style(backend: str, block: Block) -> tuple[str, str, str]:
     if is_control(backend):
         controls = [name for name in block.results if is_control(name)]
         return _GREY, _MARKERS[controls.index(backend) % len(_MARKERS)], "..."
-    there = [result.backend for result in real(block)]
-    at = there.index(backend) if backend in there else 0
+    names = [result.backend for result in without_controls(block)]
+    at = names.index(backend) if backend in names else 0
     return (
         _COLOURS[at % len(_COLOURS)],
         _MARKERS[at % len(_MARKERS)],

@@ -1,4 +1,4 @@
-"""``docs/comparison.md``: the comparison of methods by five properties, in words, from records."""
+"""The document of a comparison, such as ``results/comparison.md``, from its records."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ from pathlib import Path
 
 from errata.cache.storage.atomic import write_atomically
 from errata.compare.report.charts import charts
-from errata.compare.report.headline import sentence
-from errata.compare.report.measures import FIVE, MEASURES
-from errata.compare.report.page import markdown
-from errata.compare.report.summary import Block, Result, Summary, apart
-from errata.compare.report.tables import NONE, Table, duration, labelled, of_group, points, shown
+from errata.compare.report.headline import headline
+from errata.compare.report.markdown import sections
+from errata.compare.report.measures import MEASURES, PROPERTIES, Measure
+from errata.compare.report.summary import Block, Result, Summary, paired_difference
+from errata.compare.report.tables import (
+    NONE,
+    Table,
+    format_duration,
+    format_points,
+    format_value,
+    group_table,
+    label,
+)
 from errata.compare.run.backend_names import NONE as BASE
-from errata.intervals import Estimate
+from errata.compare.run.records import Record
 
 HIGH, LOW = 0.9, 0.6
 QUICK = 1.0
@@ -24,18 +32,18 @@ The usual table of this field, in words, each word from a measurement: *high* fr
 *low* below {low:.0%}, *medium* between. *Quick* is up to {quick:.0f} second an edit, median, on the
 machine that the run was made on.
 """
-_APART = (
+_DIFFERENCE_NOTE = (
     "Points more than above, over the cases that both runs have: the mean of the cases' "
     "differences, 95% intervals by resampling cases, n cases."
 )
 
 
 def write_document(summary: Summary, path: Path, others: Sequence[Summary] = ()) -> None:
-    """Write the document, and its charts in a folder of its name beside it.
+    """Write the document, and its charts in a folder of the same name.
 
     :param summary: a run.
-    :param path: such as ``docs/comparison.md``; its charts go to ``docs/comparison/``.
-    :param others: runs under other conditions, to be told beside it.
+    :param path: such as ``results/comparison.md``; its charts go to ``results/comparison/``.
+    :param others: runs under other conditions, compared with it.
     :raises errata.cache.errors.MissingExtra: matplotlib is not installed.
     """
     drawn = charts(summary)
@@ -57,52 +65,53 @@ def document(summary: Summary, pictures: Sequence[str] = (), others: Sequence[Su
     :param others: runs under other conditions.
     """
     words = in_words(summary, summary.blocks[0])
-    body = markdown(summary).split("\n\n", 2)[2]
     note = _WORDS.format(high=HIGH, low=LOW, quick=QUICK)
     return "\n\n".join([
         "# Ways of editing, compared",
         "Made by `errata report RUN --document FILE` from a run's records; do not "
         "edit by hand.",
-        sentence(summary),
+        headline(summary),
         "## In words", note.strip(), words.markdown(),
         *pictures,
-        *(part for other in others for part in _beside(summary, other)),
-        body,
-    ])  # fmt: skip
+        *(part for other in others for part in _other_run(summary, other)),
+        *sections(summary),
+    ]) + "\n"  # fmt: skip
 
 
-def _beside(summary: Summary, other: Summary) -> list[str]:
-    """Return what another run found, and how far it is from the first on the same cases."""
-    there, here = other.blocks[0], summary.blocks[0]
+def _other_run(summary: Summary, other: Summary) -> list[str]:
+    """Return another run's properties, and its differences from the first on the same cases."""
+    block, main = other.blocks[0], summary.blocks[0]
     edits = other.about["protocol"].get("parts", {}).get("background edits", 0)
     title = f"## The same with {edits:,} more edits in the caches" if edits else "## Another run"
-    found = of_group(there, "properties", "Properties")
-    measures = [measure for measure in MEASURES if measure.name in FIVE]
+    found = group_table(block, "properties", "Properties")
+    measures = [measure for measure in MEASURES if measure.name in PROPERTIES]
     rows = tuple(
         (
-            labelled(name),
-            *(_more(apart(m, other.records[name], summary.records[name])) for m in measures),
+            label(name),
+            *(_difference(m, other.records[name], summary.records[name]) for m in measures),
         )
-        for name in there.results
-        if name in here.results
+        for name in block.results
+        if name in main.results
     )
     differences = Table("", "", ("backend", *(m.name for m in measures)), rows)
     return [
-        title, f"{there.title[0].upper()}{there.title[1:]}.",
+        title, f"{block.title[0].upper()}{block.title[1:]}.",
         *([] if found is None else [found.markdown()]),
-        _APART, differences.markdown(),
+        _DIFFERENCE_NOTE, differences.markdown(),
     ]  # fmt: skip
 
 
-def _more(found: Estimate | None) -> str:
+def _difference(measure: Measure, first: Sequence[Record], second: Sequence[Record]) -> str:
+    found = paired_difference(measure, first, second)
     if found is None:
         return NONE
-    return f"{points(found.mean)} [{points(found.low)}, {points(found.high)}] n {found.n}"
+    mean, low, high = (format_points(value) for value in (found.mean, found.low, found.high))
+    return f"{mean} [{low}, {high}] n {found.n}"
 
 
 def in_words(summary: Summary, block: Block) -> Table:
     """Return the five properties in words: high, medium, low; quick or slow; yes or no."""
-    header = ("backend", *FIVE, "efficiency", "trained beforehand", "weights untouched",
+    header = ("backend", *PROPERTIES, "efficiency", "trained beforehand", "weights untouched",
               "undone bit for bit")  # fmt: skip
     rows = tuple(_row(summary, result) for result in block.results.values())
     return Table("In words", "", header, rows)
@@ -112,10 +121,14 @@ def _row(summary: Summary, result: Result) -> tuple[str, ...]:
     exact = summary.rollbacks.get(result.backend)
     trained = summary.trained.get(result.backend)
     return (
-        labelled(result.backend),
-        *(_word(result.mean(name)) for name in FIVE),
+        label(result.backend),
+        *(_word(result.mean(name)) for name in PROPERTIES),
         _speed(result.mean("seconds an edit")),
-        NONE if trained is None else duration(sum(trained.values())) if trained else "nothing",
+        NONE
+        if trained is None
+        else format_duration(sum(trained.values()))
+        if trained
+        else "nothing",
         "yes" if result.pipeline or result.backend == BASE else "no",
         NONE if exact is None else "yes" if exact else "NO",
     )
@@ -131,4 +144,4 @@ def _word(share: float | None) -> str:
 def _speed(seconds: float | None) -> str:
     if seconds is None:
         return NONE
-    return f"{'quick' if seconds <= QUICK else 'slow'} ({shown(seconds, 's')})"
+    return f"{'quick' if seconds <= QUICK else 'slow'} ({format_value(seconds, 's')})"

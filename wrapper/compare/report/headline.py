@@ -1,12 +1,12 @@
-"""A run in a few sentences that need no knowledge of the field."""
+"""A run in a few sentences of plain language."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from errata.compare.report.measures import FIVE
-from errata.compare.report.summary import Block, Result, Summary, real
-from errata.compare.report.tables import duration, shown
+from errata.compare.report.measures import PROPERTIES
+from errata.compare.report.summary import Block, Result, Summary, without_controls
+from errata.compare.report.tables import format_duration, format_value
 
 _SHARES = {
     "accuracy": "answers {} of the edited questions as edited",
@@ -17,25 +17,26 @@ _SHARES = {
 }
 
 
-def sentence(summary: Summary) -> str:
-    """Return which backend came first, what the first two did, and what they cost."""
+def headline(summary: Summary) -> str:
+    """Return which backend came first, the figures of the first two, and what they cost."""
     block = summary.blocks[0]
-    chosen = real(block)
+    results = without_controls(block)
     if summary.void:
         return (
             f"This run is void: {', '.join(summary.void)} did not put the model back bit for bit."
         )
-    if not chosen:
+    if not results:
         return "Only controls were measured."
-    ranked = sorted(chosen, key=lambda result: -_average(result))
-    told = [_order(block, ranked), *map(_told, ranked[:2]), _cost(summary, ranked[:2])]
+    ranked = sorted(results, key=lambda result: -_average(result))
+    best = ranked[:2]
+    sentences = [_ranking(block, ranked), *map(_shares, best), _cost(summary, best)]
     if "tune" in summary.split:
-        told.insert(0, "TUNE SPLIT: these cases are there to choose settings by. Report figures of "
-                    "the test split.")  # fmt: skip
-    return " ".join(part for part in told if part)
+        sentences.insert(0, "TUNE SPLIT: these cases are there to choose settings by. Report "
+                            "figures of the test split.")  # fmt: skip
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _order(block: Block, ranked: Sequence[Result]) -> str:
+def _ranking(block: Block, ranked: Sequence[Result]) -> str:
     title = f"{block.title[0].upper()}{block.title[1:]}, {max(r.cases for r in ranked):,} cases"
     first, *others = (f"{r.backend} ({_average(r):.0%})" for r in ranked)
     if not others:
@@ -43,11 +44,11 @@ def _order(block: Block, ranked: Sequence[Result]) -> str:
     return f"{title}. On the average of the shares below, {first} is ahead of {_listed(others)}."
 
 
-def _told(result: Result) -> str:
+def _shares(result: Result) -> str:
     parts = {k: v.format(f"{m:.1%}") for k, v in _SHARES.items()
              if (m := result.mean(k)) is not None}  # fmt: skip
-    edited = [parts[k] for k in FIVE[:3] if k in parts]
-    kept = [parts[k] for k in FIVE[3:] if k in parts]
+    edited = [parts[k] for k in PROPERTIES[:3] if k in parts]
+    kept = [parts[k] for k in PROPERTIES[3:] if k in parts]
     text = _listed(edited)
     if kept:
         text += f"{', and' if edited else ''} leaves {_listed(kept)} exactly as they were"
@@ -57,14 +58,14 @@ def _told(result: Result) -> str:
 
 
 def _cost(summary: Summary, results: Sequence[Result]) -> str:
-    """Return what an edit takes, and what was trained before there was any."""
+    """Return the time an edit takes, and the training time before the first."""
     parts = []
     for result in results:
         seconds = result.mean("seconds an edit")
         trained = sum(summary.trained.get(result.backend, {}).values())
         if seconds is not None:
-            before = f" ({duration(trained)} of training beforehand)" if trained else ""
-            parts.append(f"{shown(seconds, 's')} with {result.backend}{before}")
+            before = f" ({format_duration(trained)} of training beforehand)" if trained else ""
+            parts.append(f"{format_value(seconds, 's')} with {result.backend}{before}")
     return f"An edit takes {_listed(parts)}." if parts else ""
 
 
@@ -73,5 +74,5 @@ def _listed(parts: Sequence[str]) -> str:
 
 
 def _average(result: Result) -> float:
-    found = [mean for name in FIVE if (mean := result.mean(name)) is not None]
+    found = [mean for name in PROPERTIES if (mean := result.mean(name)) is not None]
     return sum(found) / len(found) if found else 0.0

@@ -1,4 +1,4 @@
-"""What is measured: each measure takes its values out of a case's record, and nothing else."""
+"""The measures: each takes its values from a case's record alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from errata.compare.inputs.cases import PROPERTY_OF
-from errata.compare.report.in_scope import NAMING, UNRELATED
+from errata.compare.report.subject_mentions import NAMING, UNRELATED
 from errata.compare.run.records import Record
 from errata.compare.run.scores import harmonic, magnitude, success, token_accuracy
 
@@ -17,7 +17,7 @@ SHARE, SECONDS, BYTES, MS, NATS, BITS, RATIO, SIGNED = (
 )  # fmt: skip
 
 HARD = ("other subject", "other relation")
-"""Kinds of locality that an edit is most likely to break."""
+"""Kinds of locality that an edit breaks most easily."""
 PORTABILITY = tuple(kind for kind, name in PROPERTY_OF.items() if name == "portability")
 EDITED = ("own", "phrasing", *PORTABILITY)
 
@@ -26,12 +26,12 @@ EDITED = ("own", "phrasing", *PORTABILITY)
 class Measure:
     """One measure.
 
-    :param name: how it is called in tables and JSON.
-    :param group: the table it stands in.
-    :param values: takes a record's values.
+    :param name: in tables and JSON.
+    :param group: its table.
+    :param values: returns a record's values.
     :param unit: of the values.
     :param higher: whether more is better; None where neither is.
-    :param about: what it is, in a line.
+    :param about: a description of a few words.
     """
 
     name: str
@@ -65,7 +65,7 @@ def _false(*kinds: str) -> Callable[[Record], list[float]]:
 
 
 def _gated(record: Record, *kinds: str) -> Iterator[Record]:
-    """Yield locality probes of a backend that decides whether an edit governs them."""
+    """Yield locality probes of a backend that has a gate."""
     return _local(record, *kinds) if record["pipeline"] else iter(())
 
 
@@ -187,9 +187,9 @@ MEASURES: tuple[Measure, ...] = (
     Measure("added on a miss", "efficiency", _added("miss"), MS, False, "one question alone"),
 )  # fmt: skip
 
-FIVE = tuple(m.name for m in MEASURES if m.group == "properties")
-TESTED = FIVE
-MIDDLES = ("seconds an edit", "peak memory", "added on a hit", "added on a miss")
+PROPERTIES = tuple(m.name for m in MEASURES if m.group == "properties")
+TESTED = PROPERTIES
+MEDIANS = ("seconds an edit", "peak memory", "added on a hit", "added on a miss")
 """Measures shown by their median: one slow first case would tell nothing of the others."""
 
 

@@ -1,4 +1,4 @@
-"""What a run found, made from its records alone."""
+"""Summary of a run, from its records alone."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from errata.cache.errors import ErrataError
-from errata.compare.report.in_scope import told_apart
 from errata.compare.report.measures import (
     MEASURES,
-    MIDDLES,
+    MEDIANS,
     SHARE,
     TESTED,
     Measure,
     counterfact_score,
 )
+from errata.compare.report.subject_mentions import separate_subject_mentions
 from errata.compare.run.backend_names import is_control
 from errata.compare.run.records import Record, Run
 from errata.intervals import Estimate, Paired, difference, estimate, holm, paired
@@ -32,11 +32,11 @@ class Result:
     """One backend in one block.
 
     :param backend: its name.
-    :param pipeline: whether it leaves the weights alone and puts answers in place of the model's.
-    :param cases: that it was judged on.
-    :param unsupported: cases whose edits it cannot make, skipped.
+    :param pipeline: whether it answers from stored edits and leaves the weights unchanged.
+    :param cases: evaluated.
+    :param unsupported: cases skipped since it does not support their edits.
     :param untested: of each kind, probes whose conditions the base does not meet.
-    :param estimates: by measure; a measure without a value is not there.
+    :param estimates: by measure; measures without values are absent.
     :param score: CounterFact's S, None without preferences.
     """
 
@@ -56,10 +56,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """The first backend that is no control against another, on one measure.
+    """The first backend against another, on one measure; controls are excluded.
 
     :param measure: what is compared.
-    :param first: the first backend that is no control.
+    :param first: the first backend, controls excluded.
     :param second: the other.
     :param paired: difference, p and n.
     :param corrected: p after Holm's correction for all tests of the block.
@@ -79,7 +79,7 @@ class Block:
     :param mode: single, batch or sequential.
     :param size: edits in force together.
     :param results: by backend, in the order given.
-    :param tests: of the first backend against each other one, controls aside.
+    :param tests: of the first backend against each other one, controls excluded.
     """
 
     mode: str
@@ -89,7 +89,7 @@ class Block:
 
     @property
     def title(self) -> str:
-        """The block in a few words."""
+        """Mode and number of edits in words."""
         if self.mode == "single":
             return "each edit alone"
         edits = "1 edit" if self.size == 1 else f"{self.size} edits"
@@ -98,7 +98,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What became of edits made early in a sequence.
+    """Accuracy of one part of a sequence's edits after the last edit.
 
     :param backend: its name.
     :param size: edits in the sequence.
@@ -121,10 +121,11 @@ class Summary:
     :param about: what ``run.json`` says.
     :param blocks: the one with most edits first.
     :param retention: of the longest sequence.
-    :param rollbacks: by backend, whether every bit came back; None where its run did not end.
-    :param disagreements: probes that some backends answered rightly and others did not.
-    :param trained: by backend, seconds that the training of each of its parts took; a backend of
-        which the records do not tell is not there.
+    :param rollbacks: by backend, whether the model was restored bit for bit; None where its run
+        did not end.
+    :param disagreements: probes that some backends answer rightly and others wrongly.
+    :param trained: by backend, training seconds of each part; backends without such a record are
+        absent.
     :param records: of the first block, by backend.
     """
 
@@ -138,27 +139,27 @@ class Summary:
 
     @property
     def split(self) -> str:
-        """The split that the cases are of; empty where the data do not say."""
+        """The cases' split; empty where the data do not say."""
         return str(self.about["protocol"].get("parts", {}).get("split", ""))
 
     @property
     def void(self) -> tuple[str, ...]:
-        """The backends that did not put the model back: they void the run."""
+        """The backends that did not restore the model; any of them voids the run."""
         return tuple(name for name, exact in self.rollbacks.items() if exact is False)
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything but the records, which lie in the run's folder, as JSON values."""
-        told = asdict(replace(self, records={}))
-        del told["records"]
-        return {**told, "void": list(self.void)}
+        """Return everything except the records as JSON values."""
+        values = asdict(replace(self, records={}))
+        del values["records"]
+        return {**values, "void": list(self.void)}
 
 
 def summarise(run: Run, disagreements: int = 200) -> Summary:
-    """Return what a run found.
+    """Return the summary of a run.
 
-    :param run: its folder is enough; neither model nor data are needed.
-    :param disagreements: most of them to list.
-    :raises ErrataError: there is no run, or no record in it.
+    :param run: its folder; neither model nor data are needed.
+    :param disagreements: most to list.
+    :raises ErrataError: there is no run, or it has no records.
     """
     records: dict[tuple[str, int], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     names = [*run.about()["backends"]]
@@ -177,10 +178,10 @@ def summarise(run: Run, disagreements: int = 200) -> Summary:
             f"expected records in {run.folder}, found none yet; run `errata compare --out "
             f"{run.folder}` first"
         )
-    for there in records.values():
-        for name, found in there.items():
-            there[name] = list(told_apart(found))
-    # Most edits first, and among equals those made in one batch.
+    for by_backend in records.values():
+        for name, found in by_backend.items():
+            by_backend[name] = list(separate_subject_mentions(found))
+    # Most edits first; of equal numbers, one batch before a sequence.
     order = ("batch", "sequential", "single")
     keys = sorted(records, key=lambda key: (-key[1], order.index(key[0])))
     blocks = tuple(_block(mode, size, names, records[mode, size]) for mode, size in keys)
@@ -200,27 +201,27 @@ def _block(
 
 
 def _result(name: str, records: Sequence[Record]) -> Result:
-    judged = [record for record in records if not record["unsupported"]]
+    supported = _supported(records)
     untested: dict[str, int] = defaultdict(int)
-    for record in judged:
+    for record in supported:
         for kind, count in record["untested"].items():
             untested[kind] += count
     estimates = {}
     for measure in MEASURES:
-        one = _estimate(measure, judged)
+        one = _estimate(measure, supported)
         if one is not None:
             estimates[measure.name] = one
     scores = [estimates[m].mean for m in ("ES", "PS", "NS") if m in estimates]
     return Result(
-        name, any(record["pipeline"] for record in records), len(judged),
-        len(records) - len(judged), dict(untested), estimates,
+        name, any(record["pipeline"] for record in records), len(supported),
+        len(records) - len(supported), dict(untested), estimates,
         counterfact_score(*scores) if len(scores) == 3 else None,
     )  # fmt: skip
 
 
 def _estimate(measure: Measure, records: Sequence[Record]) -> Estimate | None:
     values = by_case(measure, records)
-    if measure.name not in MIDDLES:
+    if measure.name not in MEDIANS:
         return estimate(values, share=measure.unit == SHARE)
     flat = [value for each in values.values() for value in each]
     if not flat:
@@ -237,14 +238,16 @@ def by_case(measure: Measure, records: Iterable[Record]) -> dict[str, list[float
     return found
 
 
-def apart(measure: Measure, first: Iterable[Record], second: Iterable[Record]) -> Estimate | None:
-    """Return how much more a backend has in one run than in another, over cases that both have.
+def paired_difference(
+    measure: Measure, first: Iterable[Record], second: Iterable[Record]
+) -> Estimate | None:
+    """Return a backend's mean in one run less that in another, over the cases of both.
 
     :param measure: what is compared.
     :param first: the backend's records in the one run.
     :param second: its records in the other.
     """
-    kept = [{(r["seed"], r["case"]): r for r in _judged(each)} for each in (first, second)]
+    kept = [{(r["seed"], r["case"]): r for r in _supported(each)} for each in (first, second)]
     shared = kept[0].keys() & kept[1].keys()
     one, other = ([each[key] for key in each if key in shared] for each in kept)
     return difference(by_case(measure, one), by_case(measure, other))
@@ -257,9 +260,9 @@ def _tests(records: Mapping[str, Sequence[Record]]) -> tuple[Test, ...]:
     first, *others = chosen
     tests = []
     for measure in (m for m in MEASURES if m.name in TESTED):
-        own = by_case(measure, _judged(records[first]))
+        values = by_case(measure, _supported(records[first]))
         for other in others:
-            found = paired(own, by_case(measure, _judged(records[other])))
+            found = paired(values, by_case(measure, _supported(records[other])))
             if found is not None:
                 tests.append((measure.name, other, found))
     corrected = holm([found.p for _, _, found in tests])
@@ -269,14 +272,15 @@ def _tests(records: Mapping[str, Sequence[Record]]) -> tuple[Test, ...]:
     )
 
 
-def _judged(records: Iterable[Record]) -> list[Record]:
+def _supported(records: Iterable[Record]) -> list[Record]:
+    """Return the records of cases whose edits the backend supports."""
     return [record for record in records if not record["unsupported"]]
 
 
 def _retention(
     records: Mapping[tuple[str, int], Mapping[str, Sequence[Record]]],
 ) -> tuple[Retention, ...]:
-    """Return accuracy by when an edit was made, after the longest sequence."""
+    """Return accuracy by position of the edit, after the longest sequence."""
     sizes = [size for mode, size in records if mode == "sequential" and size > 1]
     if not sizes:
         return ()
@@ -286,7 +290,7 @@ def _retention(
     out = []
     for name, each in records["sequential", size].items():
         for start in range(0, size, part):
-            inside = [r for r in _judged(each) if start <= r["position"] < start + part]
+            inside = [r for r in _supported(each) if start <= r["position"] < start + part]
             found = estimate(by_case(accuracy, inside))
             if found is not None:
                 out.append(Retention(name, size, start + 1, min(size, start + part), found))
@@ -296,19 +300,19 @@ def _retention(
 def _disagreements(
     records: Mapping[str, Sequence[Record]], names: Sequence[str]
 ) -> Iterable[Record]:
-    """Yield probes that the backends (controls aside) do not agree about, edited ones first."""
-    asked: dict[tuple[Any, ...], dict[str, Record]] = defaultdict(dict)
-    edited: dict[str, str] = {}
+    """Yield probes that some backends answer rightly and others wrongly; controls are excluded."""
+    by_probe: dict[tuple[Any, ...], dict[str, Record]] = defaultdict(dict)
+    questions: dict[str, str] = {}
     for name in names:
         if is_control(name):
             continue
-        for record in _judged(records.get(name, ())):
-            edited |= {edit["id"]: edit["question"] for edit in record["edits"]}
+        for record in _supported(records.get(name, ())):
+            questions |= {edit["id"]: edit["question"] for edit in record["edits"]}
             for probe in record["probes"] + record["locality"]:
                 key = (record["seed"], record["case"], probe["kind"], probe["prompt"])
-                asked[key][name] = {**probe, "edits": record["edits"]}
+                by_probe[key][name] = {**probe, "edits": record["edits"]}
     rows = []
-    for (seed, case, kind, prompt), answers in asked.items():
+    for (seed, case, kind, prompt), answers in by_probe.items():
         right = {name: bool(p.get("right", p.get("equal"))) for name, p in answers.items()}
         if len(set(right.values())) < 2:
             continue
@@ -321,17 +325,17 @@ def _disagreements(
                 name: {
                     "answer": p.get("answer", p.get("after", p["before"])), "right": right[name],
                     "denial": p.get("denial"), "fired": p.get("fired", []),
-                    "by": [edited.get(f.split(" (")[0], f) for f in p.get("fired", [])],
+                    "by": [questions.get(f.split(" (")[0], f) for f in p.get("fired", [])],
                     "route": p.get("route", "base"),
                 }
                 for name, p in answers.items()
             },
         })  # fmt: skip
-    return _spread(rows)
+    return _interleaved(rows)
 
 
-def _spread(rows: Sequence[Record]) -> Iterable[Record]:
-    """Yield rows of every kind in turn, so that a short list shows each."""
+def _interleaved(rows: Sequence[Record]) -> Iterable[Record]:
+    """Yield rows of the kinds in turn, so that a short list has all of them."""
     kinds: dict[str, list[Record]] = defaultdict(list)
     for row in rows:
         kinds[row["kind"]].append(row)
@@ -339,6 +343,6 @@ def _spread(rows: Sequence[Record]) -> Iterable[Record]:
         yield from (each[turn] for each in kinds.values() if turn < len(each))
 
 
-def real(block: Block) -> list[Result]:
-    """Return the results of a block that are no controls'."""
+def without_controls(block: Block) -> list[Result]:
+    """Return the results of a block, controls excluded."""
     return [result for name, result in block.results.items() if not is_control(name)]

@@ -1,19 +1,18 @@
-"""The tables of a report, as text that Markdown and HTML both show."""
+"""The tables of a report, for Markdown, HTML, CSV and the terminal."""
 
 from __future__ import annotations
 
-import html
-import re
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from errata.compare.report.measures import MEASURES, MIDDLES, Measure
+from errata.compare.report.measures import MEASURES, MEDIANS, Measure
 from errata.compare.report.summary import Block, Result, Summary
 from errata.compare.run.backend_names import is_control
 from errata.intervals import Estimate
 
 NONE = "–"
-_ASIDE = re.compile(r"\[[^\]]*\]|\(n [\d,]+\)|\bn \d+$")
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -22,7 +21,7 @@ class Table:
     """A table.
 
     :param title: its heading.
-    :param note: what a reader has to know.
+    :param note: an explanation below the heading.
     :param header: of the columns.
     :param rows: cells.
     """
@@ -33,63 +32,47 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
     def markdown(self) -> str:
-        """Return it as a Markdown table, without its title."""
+        """Return the header and the rows as Markdown."""
         lines = [self.header, ("---",) * len(self.header), *self.rows]
-        return "\n".join(f"| {' | '.join(_plain(cell) for cell in line)} |" for line in lines)
-
-    def html(self) -> str:
-        """Return it as an HTML table, every text escaped."""
-        head = "".join(f"<th>{_framed(html.escape(cell))}</th>" for cell in self.header)
-        body = "".join(
-            f"<tr><th scope='row'>{html.escape(first)}</th>"
-            + "".join(f"<td>{_framed(html.escape(cell))}</td>" for cell in rest)
-            + "</tr>"
-            for first, *rest in self.rows
-        )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return "\n".join(f"| {' | '.join(_escaped(cell) for cell in line)} |" for line in lines)
 
 
-def _framed(cell: str) -> str:
-    """Return a cell's HTML, its interval and its n each on one line."""
-    return _ASIDE.sub(r"<span class='aside'>\g<0></span>", cell)
-
-
-def of_group(block: Block, group: str, title: str, note: str = "") -> Table | None:
+def group_table(block: Block, group: str, title: str, note: str = "") -> Table | None:
     """Return a group of measures as a table, a row a backend; None where nothing was measured.
 
-    :param block: what was measured.
+    :param block: the results.
     :param group: see :attr:`errata.compare.report.measures.Measure.group`.
     :param title: of the table.
     :param note: below it.
     """
     results = [*block.results.values()]
-    there = [
+    measures = [
         m for m in MEASURES if m.group == group and any(m.name in r.estimates for r in results)
     ]
-    if not there:
+    if not measures:
         return None
     score = group == "CounterFact" and any(r.score is not None for r in results)
-    header = ["backend", *(_headed(m, results) for m in there), *(["S"] if score else [])]
+    header = ["backend", *(_heading(m, results) for m in measures), *(["S"] if score else [])]
     rows = []
     for result in results:
-        if not any(m.name in result.estimates for m in there):
+        if not any(m.name in result.estimates for m in measures):
             continue
-        cells = [_cell(m, result.estimates.get(m.name), results) for m in there]
+        cells = [_cell(m, result.estimates.get(m.name), results) for m in measures]
         if score:
             cells.append(NONE if result.score is None else f"{100 * result.score:.1f}")
-        rows.append((labelled(result.backend), *cells))
+        rows.append((label(result.backend), *cells))
     return Table(title, note, tuple(header), tuple(rows))
 
 
-def of_tests(block: Block) -> Table | None:
-    """Return the paired tests of the first backend against the others, controls aside."""
+def tests_table(block: Block) -> Table | None:
+    """Return the paired tests of the first backend against the others, controls excluded."""
     if not block.tests:
         return None
     rows = tuple(
         (
             test.measure,
             f"{test.first} − {test.second}",
-            f"{points(test.paired.difference)} points",
+            f"{format_points(test.paired.difference)} points",
             f"{test.paired.p:.2g}",
             f"{test.corrected:.2g}",
             str(test.paired.n),
@@ -105,16 +88,15 @@ def of_tests(block: Block) -> Table | None:
     return Table("Paired tests", note, header, rows)
 
 
-def of_retention(summary: Summary) -> Table | None:
-    """Return the accuracy of a sequence's edits by when they were made."""
+def retention_table(summary: Summary) -> Table | None:
+    """Return the accuracy of a sequence's edits by their position."""
     if not summary.retention:
         return None
     parts = list(dict.fromkeys((r.first, r.last) for r in summary.retention))
     found = {(r.backend, r.first): r.estimate for r in summary.retention}
     names = list(dict.fromkeys(r.backend for r in summary.retention))
     rows = tuple(
-        (labelled(name), *(_share(found.get((name, first))) for first, _ in parts))
-        for name in names
+        (label(name), *(_share(found.get((name, first))) for first, _ in parts)) for name in names
     )
     size = summary.retention[0].size
     return Table(
@@ -123,13 +105,13 @@ def of_retention(summary: Summary) -> Table | None:
     )  # fmt: skip
 
 
-def of_coverage(block: Block) -> Table:
-    """Return how many cases each backend was judged on, and what was not asked."""
+def coverage_table(block: Block) -> Table:
+    """Return how many cases each backend was evaluated on, and which probes were left out."""
     rows = []
     for result in block.results.values():
         untested = ", ".join(f"{kind} {n}" for kind, n in sorted(result.untested.items()))
         rows.append(
-            (labelled(result.backend), str(result.cases), str(result.unsupported), untested or NONE)
+            (label(result.backend), str(result.cases), str(result.unsupported), untested or NONE)
         )
     return Table(
         "What was judged",
@@ -173,55 +155,79 @@ GROUPS: tuple[tuple[str, str, str], ...] = (
 
 
 def tables(summary: Summary, block: Block) -> list[Table]:
-    """Return every table of a block that has something to show."""
-    groups = {group: of_group(block, group, title, note) for group, title, note in GROUPS}
+    """Return every table of a block that has values."""
+    groups = {group: group_table(block, group, title, note) for group, title, note in GROUPS}
     groups["efficiency"] = _with_training(groups["efficiency"], summary)
-    found = [*groups.values(), of_tests(block)]
+    found = [*groups.values(), tests_table(block)]
     if block is summary.blocks[0]:
-        found += [of_retention(summary)]
-    return [table for table in (*found, of_coverage(block)) if table is not None]
+        found += [retention_table(summary)]
+    return [table for table in (*found, coverage_table(block)) if table is not None]
+
+
+def properties_table(block: Block) -> Table | None:
+    """Return the short table that the commands print."""
+    return group_table(block, "properties", block.title)
+
+
+def as_csv(summary: Summary) -> str:
+    """Return every estimate as a line of CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ["mode", "size", "backend", "measure", "unit", "mean", "low", "high", "n", "cases"]
+    )
+    units = {measure.name: measure.unit for measure in MEASURES}
+    for block in summary.blocks:
+        for result in block.results.values():
+            for name, e in result.estimates.items():
+                writer.writerow([block.mode, block.size, result.backend, name, units[name],
+                                 e.mean, e.low, e.high, e.n, e.cases])  # fmt: skip
+    for backend, seconds in summary.trained.items():
+        for part, took in seconds.items():
+            writer.writerow(["", "", backend, f"trained beforehand: {part}", "s", took, *[""] * 4])
+    return text.getvalue()
 
 
 def _with_training(table: Table | None, summary: Summary) -> Table | None:
-    """Return the table of efficiency with what was trained before any edit."""
+    """Return the table of efficiency with the training time before the first edit."""
     if table is None or not summary.trained:
         return table
-    told = {labelled(name): training(seconds) for name, seconds in summary.trained.items()}
-    rows = tuple((*row, told.get(row[0], NONE)) for row in table.rows)
+    by_label = {label(name): format_training(seconds) for name, seconds in summary.trained.items()}
+    rows = tuple((*row, by_label.get(row[0], NONE)) for row in table.rows)
     return replace(table, header=(*table.header, "trained beforehand"), rows=rows)
 
 
-def training(seconds: Mapping[str, float]) -> str:
-    """Return how long the parts of a backend were trained, such as ``21 min: gate 12 min, …``."""
-    parts = ", ".join(f"{part} {duration(each)}" for part, each in seconds.items())
+def format_training(seconds: Mapping[str, float]) -> str:
+    """Return the training time of a backend's parts, such as ``21 min: gate 12 min, …``."""
+    parts = ", ".join(f"{part} {format_duration(each)}" for part, each in seconds.items())
     if len(seconds) < 2:
         return parts or "nothing"
-    return f"{duration(sum(seconds.values()))}: {parts}"
+    return f"{format_duration(sum(seconds.values()))}: {parts}"
 
 
-def duration(seconds: float) -> str:
-    """Return a time as people read it."""
+def format_duration(seconds: float) -> str:
+    """Return a time with its unit, such as ``12 min``."""
     if seconds < 90:
         return f"{seconds:.2g} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def labelled(name: str) -> str:
-    """Return a backend's name; a control's says that it is one."""
+def label(name: str) -> str:
+    """Return a backend's name, marked if it is a control."""
     return f"{name} (control)" if is_control(name) else name
 
 
-def points(share: float) -> str:
+def format_points(share: float) -> str:
     """Return a difference of shares in points, such as ``+1.2``."""
     return f"{round(100 * share, 1) + 0.0:+.1f}"  # never -0.0
 
 
-def shown(value: float, unit: str) -> str:
-    """Return a value as people read it."""
+def format_value(value: float, unit: str) -> str:
+    """Return a value with its unit."""
     if unit == "share":
         return f"{100 * value:.1f}%"
     if unit == "bytes":
-        return amount(value)
+        return format_bytes(value)
     if unit == "s":
         return f"{value:.3g} s" if value >= 0.1 or not value else f"{1000 * value:.2g} ms"
     if unit == "ms":
@@ -231,7 +237,7 @@ def shown(value: float, unit: str) -> str:
     return f"{100 * value:+.1f}" if unit == "signed" else f"{value:.3g}"
 
 
-def amount(count: float) -> str:
+def format_bytes(count: float) -> str:
     """Return a number of bytes, such as ``1.2 MB``."""
     for unit in _UNITS:
         if abs(count) < 1000 or unit == _UNITS[-1]:
@@ -240,7 +246,7 @@ def amount(count: float) -> str:
     return f"{count:.3g} {unit}"
 
 
-def _headed(measure: Measure, results: Sequence[Result]) -> str:
+def _heading(measure: Measure, results: Sequence[Result]) -> str:
     counts = _counts(measure, results)
     unit = f", {measure.about}" if measure.about else ""
     return f"{measure.name}{unit} (n {counts.pop()})" if len(counts) == 1 else measure.name + unit
@@ -253,12 +259,12 @@ def _counts(measure: Measure, results: Sequence[Result]) -> set[int]:
 def _cell(measure: Measure, found: Estimate | None, results: Sequence[Result]) -> str:
     if found is None:
         return NONE
-    text = shown(found.mean, measure.unit)
+    text = format_value(found.mean, measure.unit)
     if measure.unit == "share":
         text += f" [{100 * found.low:.1f}, {100 * found.high:.1f}]"
     elif found.low != found.high:
-        low, high = shown(found.low, measure.unit), shown(found.high, measure.unit)
-        if low != high and (measure.name in MIDDLES or measure.unit != "bytes"):
+        low, high = format_value(found.low, measure.unit), format_value(found.high, measure.unit)
+        if low != high and (measure.name in MEDIANS or measure.unit != "bytes"):
             text += f" [{low}, {high}]"
     return text if len(_counts(measure, results)) == 1 else f"{text} n {found.n}"
 
@@ -269,5 +275,5 @@ def _share(found: Estimate | None) -> str:
     return f"{100 * found.mean:.1f}% [{100 * found.low:.1f}, {100 * found.high:.1f}] n {found.n}"
 
 
-def _plain(cell: str) -> str:
+def _escaped(cell: str) -> str:
     return cell.replace("|", "\\|").replace("\n", " ")

@@ -1,1 +1,1 @@
-"""Running a comparison: backends, evaluation, records."""
+"""Runs of a comparison: backends, evaluation, records."""

@@ -1,4 +1,4 @@
-"""The backends that are compared, each entered in the same way."""
+"""The backends that are compared, behind one interface: editors of weights and pipelines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from errata.cache.patches.kinds import dump_edit
 from errata.cache.records import Edit, Fact
 from errata.compare.run.efficiency import measured
 from errata.compare.run.free_generation import Decisions
-from errata.compare.run.training_time import Seconds
+from errata.compare.run.training_time import TrainingSeconds
 from errata.editing.base import Editor
 from errata.editing.changes import Change, WeightChange
 from errata.editing.stack import ChangeStack
@@ -24,51 +24,50 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """What became of edits.
+class EditResult:
+    """What applying edits gave.
 
-    :param held: ids of those that were made; the others the backend cannot make.
+    :param applied: ids of the edits that were applied; the backend does not support the others.
     :param seconds: wall time for all of them.
-    :param bytes: what has to be kept for them.
-    :param memory: peak bytes while they were made, above what was held before; None if unknown.
+    :param bytes: storage for all of them.
+    :param memory: peak bytes above those allocated before; None if unknown.
     """
 
-    held: frozenset[str]
+    applied: frozenset[str]
     seconds: float
     bytes: int
     memory: int | None
 
 
 @runtime_checkable
-class Contender(Protocol):
-    """A backend as the comparison sees it: it makes edits, answers, and takes them out again."""
+class ComparedBackend(Protocol):
+    """A backend as the comparison sees it: applies edits, generates, and undoes them."""
 
     name: str
     pipeline: bool
-    """Whether stored answers are put in the place of the model's, which it then has no logits for.
-    """
+    """Whether it answers from stored edits, without logits of its own."""
 
     @property
-    def trained(self) -> Seconds:
-        """How long what it needs was trained, once for all edits; known once edits were made."""
+    def training_seconds(self) -> TrainingSeconds:
+        """Training time of its parts, once for all edits; known after the first edit."""
 
-    def make(self, edits: Sequence[Fact]) -> Made:
-        """Make edits in one go, on top of those made before."""
+    def apply(self, edits: Sequence[Fact]) -> EditResult:
+        """Apply edits in one go, on top of those applied before."""
 
-    def clear(self) -> None:
-        """Take out every edit that :meth:`make` made."""
+    def undo(self) -> None:
+        """Undo every edit that :meth:`apply` applied."""
 
-    def forget(self) -> None:
-        """Forget the encodings of texts, so that what is timed next costs what a new text does."""
+    def clear_encoder_cache(self) -> None:
+        """Drop cached encodings, so that the next timed text is encoded anew."""
 
     def generate(self, *arguments: Any, **options: Any) -> tuple[torch.Tensor, Decisions]:
-        """Generate as `transformers` does; with each row's decision, where there is one."""
+        """Generate as `transformers` does; return sequences and each row's decision or None."""
 
 
-class EditorContender:
-    """An editor of weights: the base model's own ``generate`` answers, no cache helps.
+class EditorBackend:
+    """An editor of weights on the bare base model, without a cache.
 
-    :param name: what it is called in the records.
+    :param name: its name in the records.
     :param model: holds the base model.
     :param editor: plans the changes.
     """
@@ -80,92 +79,91 @@ class EditorContender:
         self._stacks: list[ChangeStack] = []
 
     @property
-    def trained(self) -> Seconds:
-        """What the editor says it computed once for the model, such as second moments."""
+    def training_seconds(self) -> TrainingSeconds:
+        """Time of what the editor computes once for the model, such as a covariance."""
         return dict(getattr(self.editor, "trained", {}))
 
-    def make(self, edits: Sequence[Fact]) -> Made:
-        """Plan edits on the weights that the ones before left, and write them."""
+    def apply(self, edits: Sequence[Fact]) -> EditResult:
+        """Plan edits on the current weights, and write them."""
         base = self.model.base
         stack = ChangeStack(base, self.model.tokenizer, self.editor)
         with measured(base.device) as cost:
             stack.add([edit for edit in edits if stack.supports(edit)])
         self._stacks.append(stack)
-        kept = sum(_kept(change) for change in stack.changes)
-        return Made(frozenset(e.id for e in stack.edits), cost.seconds, kept, cost.memory)
+        size = sum(_change_bytes(change) for change in stack.changes)
+        return EditResult(frozenset(e.id for e in stack.edits), cost.seconds, size, cost.memory)
 
-    def clear(self) -> None:
-        """Put the unedited weights back, the last change first."""
+    def undo(self) -> None:
+        """Restore the unedited weights, the last change first."""
         while self._stacks:
             self._stacks.pop().clear()
 
-    def forget(self) -> None:
-        """Nothing is remembered."""
+    def clear_encoder_cache(self) -> None:
+        """Do nothing: there is no encoder."""
 
     def generate(self, *arguments: Any, **options: Any) -> tuple[torch.Tensor, Decisions]:
-        """Generate by the edited base model alone."""
+        """Generate by the edited base model."""
         output = self.model.generate(*arguments, edits=False, **options)
         return output, [None] * len(output)
 
 
-class PipelineContender:
-    """The cache or another pipeline, as it is used: ``edit`` and ``retract``.
+class PipelineBackend:
+    """The cache or another pipeline, through ``edit`` and ``retract``.
 
-    :param name: what it is called in the records.
-    :param model: an EditableModel in which the pipeline is in use, with edits in its cache or
-        without.
-    :param trained: how long its gate and its reasoner were trained.
+    :param name: its name in the records.
+    :param model: an EditableModel that uses the pipeline; its cache may hold other edits.
+    :param training_seconds: training time of its gate and its reasoner.
     """
 
     pipeline = True
 
-    def __init__(self, name: str, model: EditableModel, trained: Seconds) -> None:
-        self.name, self.model, self.trained = name, model, trained
-        self._made: list[str] = []
+    def __init__(self, name: str, model: EditableModel, training_seconds: TrainingSeconds) -> None:
+        self.name, self.model, self.training_seconds = name, model, training_seconds
+        self._applied: list[str] = []
 
-    def make(self, edits: Sequence[Fact]) -> Made:
-        """Put edits into force, all at one moment."""
-        there = {edit.id for edit in self.model.edits}
-        self.forget()
+    def apply(self, edits: Sequence[Fact]) -> EditResult:
+        """Add edits to the cache in one go."""
+        present = {edit.id for edit in self.model.edits}
+        self.clear_encoder_cache()
         with measured(self.model.base.device) as cost:
             self.model.edit(list(edits))
-        self._made += [edit.id for edit in edits if edit.id not in there]
-        used = self.model.in_use
-        held = {edit.id for edit in edits} - {edit.id for edit in used.unsupported}
-        kept = sum(_stored(edit, self.model.encoder.dimension) for edit in edits)
-        return Made(frozenset(held), cost.seconds, kept, cost.memory)
+        self._applied += [edit.id for edit in edits if edit.id not in present]
+        unsupported = {edit.id for edit in self.model.in_use.unsupported}
+        applied = frozenset(edit.id for edit in edits) - unsupported
+        size = sum(_stored_bytes(edit, self.model.encoder.dimension) for edit in edits)
+        return EditResult(applied, cost.seconds, size, cost.memory)
 
-    def clear(self) -> None:
+    def undo(self) -> None:
         """Retract the edits."""
-        while self._made:
-            self.model.retract(self._made.pop())
+        while self._applied:
+            self.model.retract(self._applied.pop())
 
-    def forget(self) -> None:
-        """Forget what the encoder remembers; what a gate remembers of the edits stays."""
+    def clear_encoder_cache(self) -> None:
+        """Drop the encoder's cached encodings; a gate keeps those of the edits."""
         getattr(self.model.encoder, "forget", lambda: None)()
 
     def generate(self, *arguments: Any, **options: Any) -> tuple[torch.Tensor, Decisions]:
         """Generate with the edits in force."""
-        return generated(self.model, *arguments, **options)
+        return generate_with_decisions(self.model, *arguments, **options)
 
 
-def generated(
+def generate_with_decisions(
     model: EditableModel, *arguments: Any, edits: Selection = True, **options: Any
 ) -> tuple[torch.Tensor, Decisions]:
-    """Generate with the edits in force, and tell each row's decision."""
+    """Generate with the edits in force; return sequences and each row's decision."""
     output = model.generate(*arguments, edits=edits, **options)
     trace = model.last_trace
     decisions = trace.decisions if trace is not None else [None] * len(output)
     return output, decisions
 
 
-def _kept(change: Change) -> int:
-    """Return the bytes of what a change adds; modules and hooks tell by their own tensors."""
+def _change_bytes(change: Change) -> int:
+    """Return the bytes of what a change adds; 0 where a module or hook does not say."""
     if isinstance(change, WeightChange):
         return change.delta.numel() * change.delta.element_size()
     return int(getattr(change, "nbytes", 0))
 
 
-def _stored(edit: Edit, dimension: int) -> int:
+def _stored_bytes(edit: Edit, dimension: int) -> int:
     """Return the bytes of an edit and its encoding."""
     return len(json.dumps(dump_edit(edit), ensure_ascii=False).encode()) + 4 * dimension

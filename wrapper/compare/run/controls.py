@@ -1,4 +1,4 @@
-"""Controls: what a figure would be if nothing, or nothing sensible, were edited."""
+"""Controls: no edit, shuffled answers, and a random update of an editor's size."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from errata.cache.errors import EditError
 from errata.cache.records import Edit, Fact
 from errata.compare.inputs.cases import Case
-from errata.compare.run.backends import Contender, Made
+from errata.compare.run.backends import ComparedBackend, EditResult
 from errata.compare.run.free_generation import Decisions
-from errata.compare.run.training_time import Seconds
+from errata.compare.run.training_time import TrainingSeconds
 from errata.editing.base import Editor
 from errata.editing.changes import WeightChange
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class NoEdit:
-    """Makes nothing: what is right without any edit was known, or guessed.
+    """Applies nothing: answers that are right without an edit were known, or guessed.
 
     :param model: holds the base model.
     """
@@ -36,17 +36,17 @@ class NoEdit:
 
     def __init__(self, model: EditableModel) -> None:
         self.model = model
-        self.trained: Seconds = {}
+        self.training_seconds: TrainingSeconds = {}
 
-    def make(self, edits: Sequence[Fact]) -> Made:
-        """Make nothing."""
-        return Made(frozenset(edit.id for edit in edits), 0.0, 0, 0)
+    def apply(self, edits: Sequence[Fact]) -> EditResult:
+        """Do nothing."""
+        return EditResult(frozenset(edit.id for edit in edits), 0.0, 0, 0)
 
-    def clear(self) -> None:
-        """Take nothing out."""
+    def undo(self) -> None:
+        """Do nothing."""
 
-    def forget(self) -> None:
-        """Nothing is remembered."""
+    def clear_encoder_cache(self) -> None:
+        """Do nothing: there is no encoder."""
 
     def generate(self, *arguments: Any, **options: Any) -> tuple[torch.Tensor, Decisions]:
         """Generate by the base model."""
@@ -54,43 +54,43 @@ class NoEdit:
         return output, [None] * len(output)
 
 
-class Shuffled:
-    """Makes each edit with another edit's answer; judged by the true ones, it has to fail.
+class ShuffledAnswers:
+    """Applies each edit with another edit's answer; evaluated on the true ones, it has to fail.
 
-    :param name: what it is called in the records.
-    :param inner: the backend that makes the edits.
+    :param name: its name in the records.
+    :param inner: the backend that applies the edits.
     """
 
-    def __init__(self, name: str, inner: Contender) -> None:
+    def __init__(self, name: str, inner: ComparedBackend) -> None:
         self.name, self.inner, self.pipeline = name, inner, inner.pipeline
         self._answers: dict[str, str] = {}
 
     @property
-    def trained(self) -> Seconds:
-        """What the backend's parts took."""
-        return self.inner.trained
+    def training_seconds(self) -> TrainingSeconds:
+        """Training time of the backend's parts."""
+        return self.inner.training_seconds
 
     def prepare(self, cases: Sequence[Case], seed: int) -> None:
         """Draw the answers.
 
-        :param cases: all cases of the comparison; those of one group swap among themselves.
+        :param cases: all cases of the comparison; answers are swapped within a group.
         :param seed: of the draw.
         """
         self._answers = shuffled_answers(cases, seed)
 
-    def make(self, edits: Sequence[Fact]) -> Made:
-        """Make the edits, each with another's answer, under its own id."""
-        return self.inner.make(
+    def apply(self, edits: Sequence[Fact]) -> EditResult:
+        """Apply the edits with shuffled answers, their ids unchanged."""
+        return self.inner.apply(
             [dataclasses.replace(edit, answer=self._answers[edit.id]) for edit in edits]
         )
 
-    def clear(self) -> None:
-        """Take the edits out."""
-        self.inner.clear()
+    def undo(self) -> None:
+        """Undo the edits."""
+        self.inner.undo()
 
-    def forget(self) -> None:
-        """Forget what the backend remembers of texts."""
-        self.inner.forget()
+    def clear_encoder_cache(self) -> None:
+        """Drop the backend's cached encodings."""
+        self.inner.clear_encoder_cache()
 
     def generate(self, *arguments: Any, **options: Any) -> tuple[torch.Tensor, Decisions]:
         """Generate by the backend."""
@@ -106,22 +106,23 @@ def shuffled_answers(cases: Sequence[Case], seed: int) -> dict[str, str]:
     everywhere = sorted({edit.answer for case in cases for edit in case.edits})
     found: dict[str, str] = {}
     for case in cases:
-        near = sorted({e.answer for c in cases if c.group == case.group for e in c.edits})
+        of_group = sorted({e.answer for c in cases if c.group == case.group for e in c.edits})
         for edit in case.edits:
-            taken = {edit.answer, case.old}
-            pools = ([a for a in pool if a not in taken] for pool in (near, everywhere))
+            excluded = {edit.answer, case.old}
+            pools = ([a for a in pool if a not in excluded] for pool in (of_group, everywhere))
             pool = next((pool for pool in pools if pool), None)
             if pool is None:
                 raise EditError(
                     "expected edits with different answers to shuffle, found one answer only: "
-                    f"{edit.answer!r}; leave this control out with --no-controls"
+                    f"{edit.answer!r}; leave the controls out with `controls: false` in the file "
+                    "of --config"
                 )
             found[edit.id] = rng.choice(pool)
     return found
 
 
-class RandomOfSameSize:
-    """An editor that changes what another would change, by as much, in a random direction.
+class RandomUpdate:
+    """An editor whose updates have another's places and norms, and random directions.
 
     :param editor: the other; it has to change weights, not modules.
     """
@@ -130,18 +131,18 @@ class RandomOfSameSize:
         self.editor, self.capabilities = editor, editor.capabilities
 
     @property
-    def trained(self) -> Seconds:
-        """What the other editor computed once for the model."""
+    def trained(self) -> TrainingSeconds:
+        """Time of what the other editor computes once for the model."""
         return dict(getattr(self.editor, "trained", {}))
 
     def supports(self, edit: Edit) -> bool:
-        """Tell whether the other editor can make an edit."""
+        """Return whether the other editor supports an edit."""
         return self.editor.supports(edit)
 
     def plan(
         self, model: GenerativeModel, tokenizer: PreTrainedTokenizerBase, edits: Sequence[Edit]
     ) -> list[WeightChange]:
-        """Return updates of the same Frobenius norm as the other's, drawn from the edits' ids.
+        """Return updates of the same Frobenius norm as the other's, seeded by the edits' ids.
 
         :raises EditError: the other editor changes something other than weights.
         """

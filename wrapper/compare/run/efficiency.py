@@ -1,4 +1,4 @@
-"""What an edit costs: time, memory, bytes kept, and the time it adds to a query."""
+"""Wall time and peak memory of a block, and the latency of a call."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _STATUS, _REFERENCES = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 @dataclass(slots=True)
 class Cost:
-    """What a piece of work took.
+    """Cost of a block of code.
 
     :param seconds: wall time.
-    :param memory: peak bytes above those held at its beginning: of the accelerator where the model
-        is on one, else of the process; None where the system does not tell.
+    :param memory: peak bytes above those allocated at its beginning: of the accelerator where the
+        model is on one, else of the process; None where the system does not say.
     """
 
     seconds: float = 0.0
@@ -55,7 +55,7 @@ def _accelerator(device: torch.device) -> Callable[[], int | None]:
 
 
 def _process() -> Callable[[], int | None]:
-    """Return what tells the process's peak above now; Linux alone can begin a peak anew."""
+    """Return a function that reads the process's peak above now; only Linux can reset a peak."""
     try:
         _REFERENCES.write_text("5")
         held = _resident("VmRSS")
@@ -76,7 +76,7 @@ def _resident(name: str) -> int:
 
 
 def _highest() -> Callable[[], int | None]:
-    """Return what tells by how much the highest peak ever grew: a lower bound."""
+    """Return a function that reads by how much the all-time peak grew: a lower bound."""
     if sys.platform == "win32":
         return lambda: None
     import resource
@@ -89,12 +89,12 @@ def _highest() -> Callable[[], int | None]:
 def milliseconds(
     work: Callable[[], object], repeats: int = 5, *, before: Callable[[], object] = lambda: None
 ) -> float:
-    """Return the shortest wall time of a piece of work, after one run that does not count.
+    """Return the shortest wall time of a call, after one untimed warm-up.
 
-    The shortest, because whatever else the machine does only ever adds to it.
+    The shortest, since other load on the machine can only add to it.
 
-    :param work: what is timed.
-    :param repeats: runs that count.
+    :param work: the call.
+    :param repeats: timed runs.
     :param before: done before each of them, untimed.
     """
     work()

@@ -1,4 +1,4 @@
-"""One case before and after its edit: what is asked, what is compared, what is written down."""
+"""Evaluate one case before and after its edits, and return the fields of its record."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from errata.compare.inputs.cases import Case, Probe
-from errata.compare.run.backends import Contender
+from errata.compare.run.backends import ComparedBackend
 from errata.compare.run.efficiency import milliseconds
-from errata.compare.run.free_generation import Asker, Generate, Said
+from errata.compare.run.free_generation import AnswerGenerator, Generate, GeneratedAnswer
 from errata.compare.run.judge import is_right, normalised
 from errata.compare.run.scores import entropy
-from errata.compare.run.teacher_forcing import Forced, Forcing, Shortlist
+from errata.compare.run.teacher_forcing import TargetScores, TeacherForcing, TopTokens
 from errata.editors.shared.examples import Example
 
 if TYPE_CHECKING:
@@ -22,167 +22,177 @@ if TYPE_CHECKING:
 
     from errata.generation.base_model import GenerativeModel
 
-DRIFTING = 3
+KL_PROBES = 3
 """Locality probes of each kind along whose answers the distributions are compared."""
-ALONG = 8
+KL_TOKENS = 8
 """Tokens of such an answer."""
-FLUENT = 100
+FLUENCY_TOKENS = 100
 """Tokens of a text whose fluency is measured, prompt included (Meng et al. 2022)."""
 
 Extras = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Before:
+class Baseline:
     """A case on the unedited model.
 
-    :param probes: those that can be asked: the base knows what they take for granted.
-    :param unknown: how many of each kind cannot.
-    :param questions: everything asked, each once, in groups that share no batch.
-    :param said: the answers.
-    :param golds: gold answers behind their prompts, by prompt.
-    :param forced: the same as the unedited model sees them.
-    :param preferences: likelihoods of the new and the old object of each preference.
-    :param drifting: locality probes whose distributions are compared, with the model's own answer
-        behind them.
-    :param shortlists: their distributions.
+    :param probes: those whose ``known`` facts the base model knows.
+    :param untested: of each kind, how many probes are left out since it does not.
+    :param prompts: every prompt once, in groups that share no batch.
+    :param answers: the generated answers, by prompt.
+    :param gold_examples: gold answers behind their prompts, by prompt.
+    :param gold_scores: their scores under the unedited model, by prompt.
+    :param preference_scores: scores of the new and the old object of each preference.
+    :param kl_examples: by prompt, locality probes with the unedited model's answer as target.
+    :param kl_distributions: the distributions along these targets.
     :param extras: milliseconds and entropy, where they are measured.
     """
 
     probes: tuple[Probe, ...]
-    unknown: dict[str, int]
-    questions: tuple[tuple[str, ...], ...]
-    said: dict[str, Said]
-    golds: dict[str, Example]
-    forced: dict[str, Forced]
-    preferences: tuple[tuple[Forced, Forced], ...]
-    drifting: dict[str, Example]
-    shortlists: tuple[Shortlist, ...]
+    untested: dict[str, int]
+    prompts: tuple[tuple[str, ...], ...]
+    answers: dict[str, GeneratedAnswer]
+    gold_examples: dict[str, Example]
+    gold_scores: dict[str, TargetScores]
+    preference_scores: tuple[tuple[TargetScores, TargetScores], ...]
+    kl_examples: dict[str, Example]
+    kl_distributions: tuple[TopTokens, ...]
     extras: Extras = field(default_factory=dict)
 
 
-class Examiner:
-    """Examines cases on one base model, whatever is in its weights at the time.
+class Evaluator:
+    """Evaluates cases on one base model, under its current weights.
 
     :param base: the base model.
     :param tokenizer: its tokenizer.
-    :param asker: asks freely.
+    :param generator: generates the answers.
     """
 
     def __init__(
-        self, base: GenerativeModel, tokenizer: PreTrainedTokenizerBase, asker: Asker
+        self, base: GenerativeModel, tokenizer: PreTrainedTokenizerBase, generator: AnswerGenerator
     ) -> None:
-        self.base, self.tokenizer, self.asker = base, tokenizer, asker
-        self.forcing = Forcing(base, tokenizer)
+        self.base, self.tokenizer, self.generator = base, tokenizer, generator
+        self.teacher_forcing = TeacherForcing(base, tokenizer)
 
-    def before(self, case: Case, opens: Sequence[str], *, extras: bool) -> Before:
-        """Examine the unedited model.
+    def before(self, case: Case, open_questions: Sequence[str], *, extras: bool) -> Baseline:
+        """Evaluate the unedited model.
 
         :param case: the case.
-        :param opens: open questions that no edit is about, asked beside the case's own.
+        :param open_questions: questions that no edit is about; they become ``unrelated`` probes.
         :param extras: measure latency and fluency, too; fluency of the first prompt to generate
             from, where the published code takes all of them.
         """
-        probes, unknown = self._askable(case)
-        probes += tuple(Probe("unrelated", question) for question in opens)
-        questions = _questions(case, probes)
-        said = self._said(questions, None)
-        told = {p.prompt: p.answers[0] if p.answers else p.gold for p in probes}
-        golds = {q: self.forcing.example(q, gold) for q, gold in told.items() if gold}
-        drifting = self._drifting(probes, said)
-        return Before(
+        probes, untested = self._testable(case)
+        probes += tuple(Probe("unrelated", question) for question in open_questions)
+        prompts = _prompts(case, probes)
+        answers = self._answers(prompts, None)
+        gold = {p.prompt: p.answers[0] if p.answers else p.gold for p in probes}
+        examples = {q: self.teacher_forcing.example(q, text) for q, text in gold.items() if text}
+        scores = self.teacher_forcing.scores(list(examples.values()))
+        kl_examples = self._kl_examples(probes, answers)
+        return Baseline(
             probes,
-            unknown,
-            questions,
-            said,
-            golds,
-            dict(zip(golds, self.forcing.forced(list(golds.values())), strict=True)),
-            self._preferences(case),
-            drifting,
-            tuple(self.forcing.shortlists(list(drifting.values()))),
+            untested,
+            prompts,
+            answers,
+            examples,
+            dict(zip(examples, scores, strict=True)),
+            self._preference_scores(case),
+            kl_examples,
+            tuple(self.teacher_forcing.distributions(list(kl_examples.values()))),
             self._extras(case, probes, None) if extras else {},
         )
 
-    def after(self, case: Case, before: Before, contender: Contender) -> dict[str, Any]:
-        """Examine the model while a contender's edits are in force; return the record's fields.
+    def after(self, case: Case, baseline: Baseline, backend: ComparedBackend) -> dict[str, Any]:
+        """Evaluate the model while a backend's edits are in force; return the record's fields.
 
         :param case: the case.
-        :param before: the same on the unedited model; extras are measured if they were then.
-        :param contender: answers.
+        :param baseline: the same on the unedited model; extras are measured if it has them.
+        :param backend: generates the answers.
         """
-        said = self._said(before.questions, contender.generate)
-        forced, preferences = before.forced, before.preferences
-        drifts = [(0.0, (True,) * len(e.target)) for e in before.drifting.values()]
-        if not contender.pipeline:  # the logits of a pipeline are the unedited model's
-            golds = list(before.golds.values())
-            forced = dict(zip(before.golds, self.forcing.forced(golds), strict=True))
-            preferences = self._preferences(case)
-            drifts = self.forcing.drifts(list(before.drifting.values()), before.shortlists)
-        drifted = dict(zip(before.drifting, drifts, strict=True))
+        answers = self._answers(baseline.prompts, backend.generate)
+        scores, preferences = baseline.gold_scores, baseline.preference_scores
+        divergences = [(0.0, (True,) * len(e.target)) for e in baseline.kl_examples.values()]
+        if not backend.pipeline:  # the logits of a pipeline are the unedited model's
+            examples = list(baseline.gold_examples.values())
+            found = self.teacher_forcing.scores(examples)
+            scores = dict(zip(baseline.gold_examples, found, strict=True))
+            preferences = self._preference_scores(case)
+            divergences = self.teacher_forcing.divergences(
+                list(baseline.kl_examples.values()), baseline.kl_distributions
+            )
+        divergence_of = dict(zip(baseline.kl_examples, divergences, strict=True))
         probes, locality = [], []
-        for probe in before.probes:
+        for probe in baseline.probes:
             if probe.property == "locality":
-                found = _locality(probe, before, said, drifted.get(probe.prompt))
-                locality.append(found)
+                record = _locality(probe, baseline, answers, divergence_of.get(probe.prompt))
+                locality.append(record)
             else:
-                found = _asked(probe, before, said)
-                probes.append(found)
-            if probe.prompt in before.golds:
-                found["forced"] = _along(probe, before.golds, forced, said)
-        record = {
+                record = _correctness(probe, baseline, answers)
+                probes.append(record)
+            if probe.prompt in baseline.gold_examples:
+                record["forced"] = _token_matches(probe, baseline.gold_examples, scores, answers)
+        fields = {
             "probes": probes,
-            "untested": before.unknown,
+            "untested": baseline.untested,
             "locality": locality,
-            "preferences": self._preferred(case, preferences, said),
+            "preferences": self._preferences(case, preferences, answers),
         }
-        if before.extras:
-            extras = self._extras(case, before.probes, contender.generate, contender.forget)
-            record["extras"] = {name: [before.extras[name], extras[name]] for name in extras}
-        return record
+        if baseline.extras:
+            extras = self._extras(
+                case, baseline.probes, backend.generate, backend.clear_encoder_cache
+            )
+            fields["extras"] = {name: [baseline.extras[name], extras[name]] for name in extras}
+        return fields
 
-    def _said(self, groups: Sequence[Sequence[str]], generate: Generate | None) -> dict[str, Said]:
+    def _answers(
+        self, groups: Sequence[Sequence[str]], generate: Generate | None
+    ) -> dict[str, GeneratedAnswer]:
         return {
-            question: answer
+            prompt: answer
             for group in groups
-            for question, answer in zip(group, self.asker.ask(group, generate), strict=True)
+            for prompt, answer in zip(group, self.generator.answer(group, generate), strict=True)
         }
 
-    def _askable(self, case: Case) -> tuple[tuple[Probe, ...], dict[str, int]]:
+    def _testable(self, case: Case) -> tuple[tuple[Probe, ...], dict[str, int]]:
         """Return the probes whose conditions the base model meets, and counts of the others."""
-        asked = sorted({question for probe in case.probes for question, _ in probe.known})
-        told = dict(zip(asked, self.asker.ask(asked), strict=True))
-        good, bad = [], Counter[str]()
+        questions = sorted({question for probe in case.probes for question, _ in probe.known})
+        answers = dict(zip(questions, self.generator.answer(questions), strict=True))
+        testable, untested = [], Counter[str]()
         for probe in case.probes:
-            if all(is_right(told[question].text, [answer]) for question, answer in probe.known):
-                good.append(probe)
+            if all(is_right(answers[question].text, [known]) for question, known in probe.known):
+                testable.append(probe)
             else:
-                bad[probe.kind] += 1
-        return tuple(good), dict(bad)
+                untested[probe.kind] += 1
+        return tuple(testable), dict(untested)
 
-    def _drifting(self, probes: Sequence[Probe], said: dict[str, Said]) -> dict[str, Example]:
-        chosen: dict[str, list[str]] = {}
+    def _kl_examples(
+        self, probes: Sequence[Probe], answers: dict[str, GeneratedAnswer]
+    ) -> dict[str, Example]:
+        by_kind: dict[str, list[str]] = {}
         for probe in probes:
-            if probe.property == "locality" and said[probe.prompt].ids:
-                chosen.setdefault(probe.kind, []).append(probe.prompt)
-        prompts = dict.fromkeys(p for kind in chosen.values() for p in kind[:DRIFTING])
-        return {p: self.forcing.example(p, said[p].ids[:ALONG]) for p in prompts}
+            if probe.property == "locality" and answers[probe.prompt].ids:
+                by_kind.setdefault(probe.kind, []).append(probe.prompt)
+        prompts = dict.fromkeys(p for kind in by_kind.values() for p in kind[:KL_PROBES])
+        return {p: self.teacher_forcing.example(p, answers[p].ids[:KL_TOKENS]) for p in prompts}
 
-    def _preferences(self, case: Case) -> tuple[tuple[Forced, Forced], ...]:
-        pairs = [
-            self.forcing.example(preference.prompt, text)
+    def _preference_scores(self, case: Case) -> tuple[tuple[TargetScores, TargetScores], ...]:
+        examples = [
+            self.teacher_forcing.example(preference.prompt, text)
             for preference in case.preferences
             for text in (preference.new, preference.old)
         ]
-        found = self.forcing.forced(pairs)
+        found = self.teacher_forcing.scores(examples)
         return tuple(zip(found[::2], found[1::2], strict=True))
 
-    def _preferred(
-        self, case: Case, found: Sequence[tuple[Forced, Forced]], said: dict[str, Said]
-    ) -> list[dict[str, Any]]:
-        """Return likelihoods; where an edit fired, those of a backend that says one thing only."""
+    def _preferences(
+        self, case: Case, scores: Sequence[tuple[TargetScores, TargetScores]],
+        answers: dict[str, GeneratedAnswer],
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        """Return likelihoods; where an edit fired, its answer has likelihood 1, any other 0."""
         out = []
-        for preference, both in zip(case.preferences, found, strict=True):
-            answer = said[preference.prompt]
+        for preference, both in zip(case.preferences, scores, strict=True):
+            answer = answers[preference.prompt]
             nlls: list[float | None] = [round(each.nll, 6) for each in both]
             exact = all(both[0].right)
             if answer.hit:
@@ -197,92 +207,98 @@ class Examiner:
 
     def _extras(
         self, case: Case, probes: Sequence[Probe], generate: Generate | None,
-        forget: Callable[[], None] = lambda: None,
+        clear_encoder_cache: Callable[[], None] = lambda: None,
     ) -> Extras:  # fmt: skip
-        own = case.edits[0]
+        edit = case.edits[0]
         misses = [p.prompt for p in probes if p.kind == "unrelated"]
         misses += [p.prompt for p in probes if p.property == "locality"]
-        timed = {"hit": [own.question], "miss": misses[:1]}
+        timed = {"hit": [edit.question], "miss": misses[:1]}
         found = {
-            name: milliseconds(partial(self.asker.ask, question, generate), before=forget)
-            for name, question in timed.items()
-            if question
+            name: milliseconds(
+                partial(self.generator.answer, questions, generate), before=clear_encoder_cache
+            )
+            for name, questions in timed.items()
+            if questions
         }
-        begins = case.generation[:1] or (own.subject or own.question,)
-        text = self.asker.continued(begins[0], generate, FLUENT, seed=0)
+        prompts = case.generation[:1] or (edit.subject or edit.question,)
+        text = self.generator.sample_text(prompts[0], generate, FLUENCY_TOKENS, seed=0)
         if text is not None:
             found["entropy"] = entropy(text)
         return {name: round(value, 4) for name, value in found.items()}
 
 
-def _questions(case: Case, probes: Sequence[Probe]) -> tuple[tuple[str, ...], ...]:
-    """Return what is asked: about facts, and the unrelated questions.
+def _prompts(case: Case, probes: Sequence[Probe]) -> tuple[tuple[str, ...], ...]:
+    """Return the prompts about facts, and the unrelated ones.
 
     The second are often answered at length, and a batch takes as long as its longest answer.
     """
-    near = [p for p in probes if p.kind != "unrelated"]
-    asked = [p.prompt for p in near] + [p.false_prompt for p in near if p.false_prompt]
-    first = dict.fromkeys([*asked, *(p.prompt for p in case.preferences)])
-    others = dict.fromkeys(p.prompt for p in probes if p.kind == "unrelated")
-    return tuple(first), tuple(question for question in others if question not in first)
+    related = [p for p in probes if p.kind != "unrelated"]
+    prompts = [p.prompt for p in related] + [p.false_prompt for p in related if p.false_prompt]
+    first = dict.fromkeys([*prompts, *(p.prompt for p in case.preferences)])
+    unrelated = dict.fromkeys(p.prompt for p in probes if p.kind == "unrelated")
+    return tuple(first), tuple(question for question in unrelated if question not in first)
 
 
-def _asked(probe: Probe, before: Before, said: dict[str, Said]) -> dict[str, Any]:
-    answer = said[probe.prompt]
+def _correctness(
+    probe: Probe, baseline: Baseline, answers: dict[str, GeneratedAnswer]
+) -> dict[str, Any]:
+    answer = answers[probe.prompt]
     right = is_right(answer.text, probe.answers)
     record: dict[str, Any] = {
         "kind": probe.kind, "prompt": probe.prompt, "expected": list(probe.answers),
-        "before": before.said[probe.prompt].text, "answer": answer.text,
+        "before": baseline.answers[probe.prompt].text, "answer": answer.text,
     }  # fmt: skip
     if probe.false_prompt:
-        denial = said[probe.false_prompt]
+        denial = answers[probe.false_prompt]
         right = right and is_right(denial.text, probe.denials)
         record |= {
             "false_prompt": probe.false_prompt, "denial": denial.text,
             "denials": list(probe.denials),
         }  # fmt: skip
-    return {**record, "right": right, **_told(answer)}
+    return {**record, "right": right, **_decision(answer)}
 
 
 def _locality(
     probe: Probe,
-    before: Before,
-    said: dict[str, Said],
-    drift: tuple[float, tuple[bool, ...]] | None,
+    baseline: Baseline,
+    answers: dict[str, GeneratedAnswer],
+    divergence: tuple[float, tuple[bool, ...]] | None,
 ) -> dict[str, Any]:
-    then, now = before.said[probe.prompt], said[probe.prompt]
-    equal = then.ids == now.ids
+    before, after = baseline.answers[probe.prompt], answers[probe.prompt]
+    equal = before.ids == after.ids
     record: dict[str, Any] = {
-        "kind": probe.kind, "prompt": probe.prompt, "before": then.text, "equal": equal,
+        "kind": probe.kind, "prompt": probe.prompt, "before": before.text, "equal": equal,
     }  # fmt: skip
     if not equal:
-        record["after"] = now.text
-        record["same_text"] = normalised(then.text) == normalised(now.text)
+        record["after"] = after.text
+        record["same_text"] = normalised(before.text) == normalised(after.text)
     if probe.gold:
-        record["gold"] = is_right(now.text, [probe.gold])
-    if drift is not None:
+        record["gold"] = is_right(after.text, [probe.gold])
+    if divergence is not None:
         # A stored answer comes with no distribution to compare.
-        kl, same = drift
-        record["kl"] = None if now.hit else round(kl, 7)
-        record["along"] = [int(s) for s in (_matching(then.ids, now.ids) if now.hit else same)]
-    return {**record, **_told(now)}
+        kl, argmax = divergence
+        record["kl"] = None if after.hit else round(kl, 7)
+        equal_tokens = _matching(before.ids[:KL_TOKENS], after.ids) if after.hit else argmax
+        record["along"] = [int(same) for same in equal_tokens]
+    return {**record, **_decision(after)}
 
 
-def _matching(then: Sequence[int], now: Sequence[int]) -> list[bool]:
-    padded = [*now, *[-1] * len(then)]
-    return [a == b for a, b in zip(then[:ALONG], padded, strict=False)]
-
-
-def _along(
-    probe: Probe, golds: dict[str, Example], forced: dict[str, Forced], said: dict[str, Said]
-) -> list[int]:
-    """Return for each gold token whether it is said; of an edit that fired, in its own answer."""
-    answer, gold = said[probe.prompt], golds[probe.prompt].target
+def _token_matches(
+    probe: Probe, examples: dict[str, Example], scores: dict[str, TargetScores],
+    answers: dict[str, GeneratedAnswer],
+) -> list[int]:  # fmt: skip
+    """Return for each gold token whether it is predicted; where an edit fired, in its answer."""
+    answer = answers[probe.prompt]
     if not answer.hit:
-        return [int(right) for right in forced[probe.prompt].right]
-    own = [*answer.ids, *[-1] * len(gold)]
-    return [int(a == b) for a, b in zip(gold, own, strict=False)]
+        return [int(right) for right in scores[probe.prompt].right]
+    return [int(same) for same in _matching(examples[probe.prompt].target, answer.ids)]
 
 
-def _told(answer: Said) -> dict[str, Any]:
+def _matching(expected: Sequence[int], ids: Sequence[int]) -> list[bool]:
+    """Return for each expected token whether the same stands at its position."""
+    padded = [*ids, *[-1] * len(expected)]
+    return [a == b for a, b in zip(expected, padded, strict=False)]
+
+
+def _decision(answer: GeneratedAnswer) -> dict[str, Any]:
     return {"fired": list(answer.fired), "route": answer.route} if answer.hit else {}

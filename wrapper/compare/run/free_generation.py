@@ -1,4 +1,4 @@
-"""Free generation: the question alone, greedy, until a line ends or the model does."""
+"""Free generation: the question alone, greedy, up to a line end or the end token."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ if TYPE_CHECKING:
 
 Decisions = Sequence[Decision | None]
 Generate = Callable[..., tuple["torch.Tensor", Decisions]]
-"""Takes what ``generate`` takes, returns sequences and, of a pipeline, each row's decision."""
+"""Takes what ``generate`` takes; returns sequences and, of a pipeline, each row's decision."""
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """An answer.
+class GeneratedAnswer:
+    """A generated answer.
 
-    :param ids: its tokens, without the one that ends it.
+    :param ids: its tokens, without the end token.
     :param text: the same up to its first line end.
-    :param fired: ids of the edits that governed the question, best first; with the file and line
-        where they have one.
-    :param route: who answered.
+    :param fired: ids of the edits that fired, best first, with file and line where they have one.
+    :param route: the route of the gate's decision.
     """
 
     ids: tuple[int, ...]
@@ -40,59 +39,62 @@ class Said:
 
     @property
     def hit(self) -> bool:
-        """Whether an edit governed the question."""
+        """Whether an edit fired."""
         return bool(self.fired)
 
 
-class Asker:
-    """Asks questions freely, always in the batches they were given in.
+class AnswerGenerator:
+    """Generates answers to questions, always in the batches they are given in.
 
     :param base: the base model.
     :param tokenizer: its tokenizer.
-    :param new_tokens: most tokens of an answer.
-    :param batch: most questions in a batch.
+    :param max_new_tokens: most tokens of an answer.
+    :param batch_size: most questions in a batch.
     """
 
     def __init__(
         self,
         base: GenerativeModel,
         tokenizer: PreTrainedTokenizerBase,
-        new_tokens: int,
-        batch: int,
+        max_new_tokens: int,
+        batch_size: int,
     ) -> None:
         self.base, self.tokenizer = base, tokenizer
-        self.new_tokens, self.batch = new_tokens, batch
+        self.max_new_tokens, self.batch_size = max_new_tokens, batch_size
         self._writer = AnswerWriter(tokenizer)
-        self._breaks = line_ends(tokenizer)
-        call = read_request(base, None, {"do_sample": False})
-        self._pad, self._ends = call.pad_token_id, frozenset(call.eos_token_ids)
+        self._line_ends = line_end_ids(tokenizer)
+        request = read_request(base, None, {"do_sample": False})
+        self._pad, self._ends = request.pad_token_id, frozenset(request.eos_token_ids)
 
-    def alone(self, *arguments: Any, **options: Any) -> tuple[torch.Tensor, Decisions]:
-        """Generate by the base model as its weights are now."""
+    def base_generate(self, *arguments: Any, **options: Any) -> tuple[torch.Tensor, Decisions]:
+        """Generate by the base model under its current weights."""
         output = self.base.generate(*arguments, **options)
         return output, [None] * len(output)
 
-    def ask(self, questions: Sequence[str], generate: Generate | None = None) -> list[Said]:
+    def answer(
+        self, questions: Sequence[str], generate: Generate | None = None
+    ) -> list[GeneratedAnswer]:
         """Return the answers, in order.
 
         :param questions: as a user would type them.
-        :param generate: answers; by default the base model.
+        :param generate: by default the base model's.
         """
-        found: list[Said] = []
-        for start in range(0, len(questions), self.batch):
-            found += self._asked(questions[start : start + self.batch], generate or self.alone)
+        generate = generate or self.base_generate
+        found: list[GeneratedAnswer] = []
+        for start in range(0, len(questions), self.batch_size):
+            found += self._answer_batch(questions[start : start + self.batch_size], generate)
         return found
 
-    def continued(
+    def sample_text(
         self, question: str, generate: Generate | None, tokens: int, seed: int
     ) -> str | None:
         """Return a prompt with its continuation, sampled among the 5 likeliest tokens.
 
         As CounterFact's generations are made (Meng et al. 2022): no end before ``tokens`` tokens.
-        None where an edit fired: a stored answer is no running text.
+        Return None where an edit fired: a stored answer is no running text.
 
         :param question: the prompt.
-        :param generate: continues; by default the base model.
+        :param generate: by default the base model's.
         :param tokens: length of all, prompt included.
         :param seed: of the draws; the caller's random state is put back.
         """
@@ -105,7 +107,7 @@ class Asker:
         room = max(1, tokens - start) if self._causal else tokens
         with forked_rng(self.base.device):
             torch.manual_seed(seed)
-            output, decisions = (generate or self.alone)(
+            output, decisions = (generate or self.base_generate)(
                 ids, attention_mask=mask, do_sample=True, top_k=5, top_p=1.0, temperature=1.0,
                 num_beams=1, max_new_tokens=room, min_length=start + room, pad_token_id=self._pad,
             )  # fmt: skip
@@ -122,7 +124,7 @@ class Asker:
         ids, mask = tokenize_prompts(prompts, self.tokenizer, self._pad, left=self._causal)
         return ids.to(self.base.device), mask.to(self.base.device)
 
-    def _asked(self, questions: Sequence[str], generate: Generate) -> list[Said]:
+    def _answer_batch(self, questions: Sequence[str], generate: Generate) -> list[GeneratedAnswer]:
         import torch
 
         ids, mask = self._encoded(questions)
@@ -130,11 +132,11 @@ class Asker:
         with torch.no_grad():
             output, decisions = generate(
                 ids, attention_mask=mask, do_sample=False, num_beams=1,
-                max_new_tokens=self.new_tokens, pad_token_id=self._pad,
-                stopping_criteria=[_LineEnd(self._breaks, start)],
+                max_new_tokens=self.max_new_tokens, pad_token_id=self._pad,
+                stopping_criteria=[_LineEndCriteria(self._line_ends, start)],
             )  # fmt: skip
         rows = [self._trimmed(row) for row in output[:, start:].tolist()]
-        return [self._said(row, decision) for row, decision in zip(rows, decisions, strict=True)]
+        return [self._decoded(row, decision) for row, decision in zip(rows, decisions, strict=True)]
 
     def _trimmed(self, row: Sequence[int]) -> tuple[int, ...]:
         for i, token in enumerate(row):
@@ -142,18 +144,18 @@ class Asker:
                 return tuple(row[:i])
         return tuple(row)
 
-    def _said(self, row: tuple[int, ...], decision: Decision | None) -> Said:
+    def _decoded(self, row: tuple[int, ...], decision: Decision | None) -> GeneratedAnswer:
         lines = self._writer.decode(row).strip().splitlines()
         text = lines[0].strip() if lines else ""
         if decision is None:
-            return Said(row, text)
+            return GeneratedAnswer(row, text)
         fired = tuple(
             f"{edit.id} ({edit.location})" if edit.location else edit.id for edit in decision.fired
         )
-        return Said(row, text, fired, decision.route)
+        return GeneratedAnswer(row, text, fired, decision.route)
 
 
-def line_ends(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+def line_end_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Return the ids of the tokens that hold a line end."""
     # Byte-level vocabularies write a line end as Ċ, those with a byte fallback as <0x0A>.
     marks = ("\n", "Ċ")
@@ -164,27 +166,27 @@ def line_ends(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     )
 
 
-class _LineEnd:
-    """Stops a row at its first line end, once something else was said.
+class _LineEndCriteria:
+    """Stops a row at its first line end that follows another token.
 
-    :param breaks: ids of tokens that hold a line end.
-    :param start: where the answers begin.
+    :param line_ends: ids of tokens that hold a line end.
+    :param start: position of the first generated token.
     """
 
-    def __init__(self, breaks: frozenset[int], start: int) -> None:
-        self.breaks, self.start = breaks, start
+    def __init__(self, line_ends: frozenset[int], start: int) -> None:
+        self.line_ends, self.start = line_ends, start
 
     def __call__(self, ids: torch.Tensor, scores: Any, **options: Any) -> torch.Tensor:
-        """Tell of each row whether it has ended.
+        """Return for each row whether it has ended, bool [rows].
 
         :param ids: prompts and answers so far, int64 [rows, tokens].
-        :param scores: not needed.
+        :param scores: unused.
         """
         import torch
 
         new = ids[:, self.start :]
-        known = torch.tensor(sorted(self.breaks), device=ids.device, dtype=ids.dtype)
-        broken = torch.isin(new, known)
+        line_ends = torch.tensor(sorted(self.line_ends), device=ids.device, dtype=ids.dtype)
+        ended = torch.isin(new, line_ends)
         if not new.shape[1]:
             return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
-        return broken[:, -1] & (~broken).any(1)
+        return ended[:, -1] & (~ended).any(1)

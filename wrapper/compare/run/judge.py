@@ -1,4 +1,4 @@
-"""Judging an answer that was generated freely."""
+"""Whether a freely generated answer is right."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _STOP = re.compile(r"[.](?=\s|$)|[。]")
 
 
 def normalised(text: str) -> str:
-    """Return an answer as it is compared.
+    """Return an answer in the form that is compared.
 
-    Case, articles, spaces, and marks at the ends of words do not count (Yang et al. 2025, "The
+    Case, articles, spaces, and marks at the ends of words are ignored (Yang et al. 2025, "The
     mirage of model editing": the protocol they call WILD).
     """
     words = (word.strip(_MARKS) for word in normalize(text).split())
@@ -23,12 +23,12 @@ def normalised(text: str) -> str:
 
 
 def is_right(answer: str, expected: Sequence[str]) -> bool:
-    """Tell whether an answer is one of those expected, whole.
+    """Return whether the whole answer is one of those expected.
 
     The answer ends at the first line end, or at a full stop: whichever of its full stops makes it
     equal, so that ``St. Louis`` is neither cut to ``St`` nor right for ``St. Petersburg``.
 
-    :param answer: what was said, up to its line end.
+    :param answer: the generated text, up to its line end.
     :param expected: any of them is right.
     """
     wanted = {normalised(text) for text in expected} - {""}

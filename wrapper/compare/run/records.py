@@ -1,4 +1,4 @@
-"""A run's records: JSON lines, one a case, from which every table and figure is made."""
+"""Records of a run: JSON lines, one a case, from which every table and figure is made."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from errata.cache.errors import ErrataError
 from errata.cache.storage.atomic import write_atomically
 from errata.cache.storage.json_lines import json_lines
-from errata.compare.run.settings import fingerprint
+from errata.compare.inputs.digest import json_digest
 
 RUN, RECORDS = "run.json", "records.jsonl"
 FORMAT = 2
@@ -21,8 +21,8 @@ Record = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
-    """Which measurement a record is.
+class RecordKey:
+    """The measurement that a record is of.
 
     :param backend: its name.
     :param mode: single, batch or sequential.
@@ -38,15 +38,15 @@ class Key:
     case: str
 
     @classmethod
-    def of(cls, record: Mapping[str, Any]) -> Key:
+    def of(cls, record: Mapping[str, Any]) -> RecordKey:
         """Return a record's key."""
         return cls(*(record[name] for name in ("backend", "mode", "size", "seed", "case")))
 
 
 class Run:
-    """A folder of records. A run is known by the fingerprint of its protocol; others are refused.
+    """A folder of records, all of one protocol.
 
-    :param folder: where it lies, or will.
+    :param folder: its path; :meth:`begin` creates it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -59,38 +59,39 @@ class Run:
         backends: Mapping[str, Any],
         parts: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
-        """Open the run to write, or begin it.
+        """Open the run for writing; create it if there is none.
 
         :param protocol: see :meth:`errata.compare.run.settings.Settings.protocol`.
-        :param backends: the backends that are to join, each with its options.
-        :param parts: what tells a backend's gate and reasoner from others, of those that have them.
+        :param backends: the backends that join, each with its options.
+        :param parts: fingerprints of the backends' gates and reasoners.
         :raises ErrataError: the folder holds a run of another protocol, or one in which a backend
-            had other options or parts; says what differs.
+            had other options or parts; names what differs.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         # As JSON gives it back: tuples become lists, so that both sides compare equal.
-        plain = json.loads(json.dumps(dict(protocol)))
-        joining, own = (json.loads(json.dumps(dict(one or {}))) for one in (backends, parts))
+        plain, joining, joining_parts = (
+            json.loads(json.dumps(dict(each or {}))) for each in (protocol, backends, parts)
+        )
         path = self.folder / RUN
         known = self.about() if path.exists() else {"protocol": plain, "backends": {}}
         _refuse_others(path, known, plain, joining)
-        _refuse_parts(path, known.get("parts", {}), own)
+        _refuse_parts(path, known.get("parts", {}), joining_parts)
         about = {
             "format": FORMAT,
-            "fingerprint": fingerprint(plain),
+            "fingerprint": json_digest(plain),
             "protocol": plain,
             "backends": {**known["backends"], **joining},
-            "parts": {**known.get("parts", {}), **own},
+            "parts": {**known.get("parts", {}), **joining_parts},
         }
         text = json.dumps(about, indent=1, ensure_ascii=False) + "\n"
         write_atomically(path, text.encode())
         self._about = about
-        self._mend()
+        self._truncate_partial_line()
 
     def about(self) -> dict[str, Any]:
-        """Return what ``run.json`` says: format, fingerprint, protocol, backends, their parts.
+        """Return the contents of ``run.json``: format, fingerprint, protocol, backends, parts.
 
-        :raises ErrataError: there is no run in the folder, or its description is damaged.
+        :raises ErrataError: there is no run in the folder, or ``run.json`` is damaged.
         """
         if self._about is None:
             path = self.folder / RUN
@@ -110,10 +111,9 @@ class Run:
         return self._about
 
     def records(self) -> Iterator[Record]:
-        """Yield every record, in the order they were made.
+        """Yield every record, in the order they were written; a partial last line is skipped.
 
-        :raises ErrataError: a line is damaged; names file and line. A last line cut short by a
-            kill is passed over.
+        :raises ErrataError: a line is damaged; names file and line.
         """
         path = self.folder / RECORDS
         if not path.exists():
@@ -130,19 +130,19 @@ class Run:
             for _, record in json_lines(enumerate(whole, start=1), on_error):
                 yield record
 
-    def done(self) -> set[Key]:
-        """Return the keys of the cases that are there."""
-        return {Key.of(record) for record in self.records() if record["type"] == "case"}
+    def done(self) -> set[RecordKey]:
+        """Return the keys of the recorded cases."""
+        return {RecordKey.of(record) for record in self.records() if record["type"] == "case"}
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Add a record; on return it is on disk."""
+        """Append a record and sync it to disk."""
         line = json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
         with open(self.folder / RECORDS, "ab") as file:
             file.write(line.encode())
             file.flush()
             os.fsync(file.fileno())
 
-    def _mend(self) -> None:
+    def _truncate_partial_line(self) -> None:
         """Cut off a last line that a kill left half written."""
         path = self.folder / RECORDS
         if not path.exists():
@@ -157,17 +157,18 @@ class Run:
 def _refuse_others(
     path: Path, known: Mapping[str, Any], protocol: Mapping[str, Any], joining: Mapping[str, Any]
 ) -> None:
-    there = known["protocol"]
-    names = [name for name in {**there, **protocol} if there.get(name) != protocol.get(name)]
+    recorded = known["protocol"]
+    names = [name for name in {**recorded, **protocol} if recorded.get(name) != protocol.get(name)]
     if names:
-        told = "; ".join(
-            f"{name}: {json.dumps(there.get(name), ensure_ascii=False)} there, "
+        differences = "; ".join(
+            f"{name}: {json.dumps(recorded.get(name), ensure_ascii=False)} there, "
             f"{json.dumps(protocol.get(name), ensure_ascii=False)} now"
             for name in names
         )
         raise ErrataError(
-            f"{path}: expected a run of the same settings, data and model, found others ({told}); "
-            "write to another folder with --out, or repeat the settings of this one"
+            f"{path}: expected a run of the same settings, data and model, found others "
+            f"({differences}); write to another folder with --out, or repeat the settings of this "
+            "one"
         )
     for name, options in joining.items():
         if name in known["backends"] and known["backends"][name] != options:
@@ -181,11 +182,11 @@ def _refuse_parts(path: Path, known: Mapping[str, Any], joining: Mapping[str, An
     for name, parts in joining.items():
         if known.get(name, parts) != parts:
             raise ErrataError(
-                f"{path}: expected {name} with the {_told(known[name])}, found the "
-                f"{_told(parts)}: they were changed since; write to another folder with --out, or "
-                f"take the lines of {name} out of {RECORDS} and its parts out of {RUN}"
+                f"{path}: expected {name} with the {_listed(known[name])}, found the "
+                f"{_listed(parts)}: they were changed since; write to another folder with --out, "
+                f"or take the lines of {name} out of {RECORDS} and its parts out of {RUN}"
             )
 
 
-def _told(parts: Mapping[str, str]) -> str:
+def _listed(parts: Mapping[str, str]) -> str:
     return ", ".join(f"{part} {which}" for part, which in parts.items())

@@ -1,8 +1,8 @@
 """Scores of the literature, from likelihoods: pure functions of numbers.
 
 CounterFact: Meng et al. 2022, "Locating and editing factual associations in GPT", section 3.4.
-zsRE: De Cao et al. 2021; Mitchell et al. 2022. A likelihood of None is that of an answer which
-cannot be given at all (minus infinity): the backend answers with another, stored one.
+zsRE: De Cao et al. 2021; Mitchell et al. 2022. A log-likelihood of None is minus
+infinity: the backend gives another, stored answer.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ def magnitude(kind: str, new: float | None, old: float | None) -> float:
 
 
 def harmonic(scores: Sequence[float]) -> float:
-    """Return S, the harmonic mean; 0 where one of the scores is 0, or none is there."""
+    """Return S, the harmonic mean; 0 where one of the scores is 0, or there is none."""
     if not scores or not all(scores):
         return 0.0
     return len(scores) / sum(1 / score for score in scores)
 
 
 def token_accuracy(right: Sequence[bool]) -> float:
-    """Return zsRE's score of one prompt: the share of gold tokens said, each behind the others.
+    """Return zsRE's score of one prompt: the share of gold tokens predicted, teacher-forced.
 
-    :param right: for each gold token, whether the model says it after the gold ones before it.
+    :param right: for each gold token, whether it is the argmax after the gold ones before it.
     """
     return sum(right) / len(right) if right else 0.0
 
@@ -49,8 +49,8 @@ def entropy(text: str) -> float:
     """Return the fluency of a text, GE: weighted entropy of its word bigrams and trigrams, bits.
 
     (2/3 H₂ + 4/3 H₃) / 2, each H the base-2 entropy of the n-grams' frequencies (Meng et al. 2022,
-    appendix). Repetition lowers it. Words are what stands between spaces, where the published code
-    takes nltk's word tokenizer, to which punctuation is words of its own.
+    appendix). Repetition lowers it. Words are separated by spaces; the published code takes nltk's
+    word tokenizer, which separates punctuation as well.
     """
     words = text.split()
     return (2 / 3 * _entropy(words, 2) + 4 / 3 * _entropy(words, 3)) / 2

@@ -1,75 +1,80 @@
-"""What a comparison is asked to do, and the fingerprint by which a run is known again."""
+"""Settings of a comparison, and the protocol by which a run is recognised."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from errata.cache.errors import ErrataError
+from errata.compare.inputs.digest import file_digest
+from errata.compare.run.backend_names import with_controls
 
 Mode = Literal["single", "batch", "sequential"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
-NEW_TOKENS = 24
+MAX_NEW_TOKENS = 24
 """Tokens an answer may have; the same for every backend and for the unedited model."""
-BATCH = 64
-"""Most questions asked in one batch. A case's questions are always asked in the same batches."""
+BATCH_SIZE = 64
+"""Most questions in one batch. A case's questions are always asked in the same batches."""
+ALL = 10**9
+"""The number of edits that ``all`` stands for: more than any file holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is compared, on what, and how it is measured.
+    """What is compared, on what, and how it is measured: the keys of ``--config``.
 
-    :param backends: names, the first the one that the others are tested against.
     :param data: the file of cases.
-    :param format: the file's format; None finds it out.
+    :param backends: names; the others are tested against the first.
+    :param controls: add the controls: no edit, shuffled answers, …
+    :param options: of backends, by name, such as ``{"rome": {"layer": 5}}``.
+    :param format: the file's format; None detects it.
     :param model: folder, hub id, or ``atlas``.
-    :param n: cases drawn for each seed; None takes all.
-    :param seeds: one draw of cases each.
-    :param modes: ``single``: each edit alone, then undone; ``batch``: edits made in one go, in
-        chunks of each size; ``sequential``: one after another, measured after each size.
-    :param sizes: numbers of edits in force together; those above n become n.
-    :param new_tokens: most tokens of an answer.
-    :param batch: most questions in a batch.
-    :param open: file of open questions, which no edit is about.
-    :param open_n: how many of them, over all seeds; None takes all.
-    :param background: file of edits that are in the caches besides those judged.
-    :param text: held-out text for perplexity; see also :func:`text_beside`.
     :param gate: of the cache.
     :param reasoner: of the cache.
     :param encoder: of the cache.
-    :param options: for backends, by name.
-    :param extras: cases a seed of which fluency and latency are measured, too.
+    :param n: cases drawn for each seed; None takes all.
+    :param seeds: one draw of cases each.
+    :param modes: ``single``: each edit alone, then undone; ``batch``: edits applied in one go, in
+        chunks of each size; ``sequential``: one after another, measured after each size.
+    :param sizes: numbers of edits in force together; those above n become n; ``all`` is n.
+    :param open_questions: file of questions that no edit is about, for locality.
+    :param n_open_questions: how many of them, over all seeds; None takes all.
+    :param background: file of edits that are in the caches besides those evaluated.
+    :param text: held-out text for perplexity; by default that of
+        :func:`errata.compare.inputs.data.held_out_text_path`, if it is there.
+    :param max_new_tokens: most tokens of an answer.
+    :param batch_size: most questions in a batch.
+    :param latency_cases: cases a seed of which latency and fluency are measured.
     """
 
-    backends: tuple[str, ...]
     data: Path
+    backends: tuple[str, ...] = ("cache", "rome", "lora", "ft")
+    controls: bool = True
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     format: str | None = None
     model: str = "atlas"
-    n: int | None = 200
-    seeds: tuple[int, ...] = (0,)
-    modes: tuple[Mode, ...] = ("single",)
-    sizes: tuple[int, ...] = (1, 10, 100)
-    new_tokens: int = NEW_TOKENS
-    batch: int = BATCH
-    open: Path | None = None
-    open_n: int | None = None
-    background: Path | None = None
-    text: Path | None = None
     gate: str | None = None
     reasoner: str | None = None
     encoder: str | None = None
-    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    extras: int = 20
+    n: int | None = None
+    seeds: tuple[int, ...] = (0,)
+    modes: tuple[Mode, ...] = ("single",)
+    sizes: tuple[int | Literal["all"], ...] = (1, 10, 100)
+    open_questions: Path | None = None
+    n_open_questions: int | None = None
+    background: Path | None = None
+    text: Path | None = None
+    max_new_tokens: int = MAX_NEW_TOKENS
+    batch_size: int = BATCH_SIZE
+    latency_cases: int = 20
 
     def __post_init__(self) -> None:
         """Check what can be checked without a model.
 
-        :raises ErrataError: a mode, a size or a list that makes no sense.
+        :raises ErrataError: a mode, number or list is invalid.
         """
         for mode in self.modes:
             if mode not in MODES:
@@ -78,64 +83,52 @@ class Settings:
             values = getattr(self, name)
             if not values or len(set(values)) != len(values):
                 raise ErrataError(f"expected {name}, each once, found {list(values)}")
-        if min(self.sizes) < 1 or (self.n is not None and self.n < 1):
+        if min(self.edit_counts) < 1 or (self.n is not None and self.n < 1):
             raise ErrataError(
                 f"expected sizes and n of at least 1, found sizes {list(self.sizes)}, n {self.n}"
             )
-        unknown = sorted(set(self.options) - set(self.backends))
+        for name, least in (
+            ("n_open_questions", 1), ("max_new_tokens", 1), ("batch_size", 1), ("latency_cases", 0)
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ErrataError(f"expected {name} of at least {least}, found {value}")
+        unknown = sorted(set(self.options) - set(self.all_backends))
         if unknown:
             raise ErrataError(
-                f"expected options of backends that are compared ({', '.join(self.backends)}), "
-                f"found options of {', '.join(unknown)}"
+                f"expected options of backends that are compared ({', '.join(self.all_backends)}),"
+                f" found options of {', '.join(unknown)}"
             )
 
-    def protocol(self, parts: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what two runs have to share for their records to stand side by side.
+    @property
+    def all_backends(self) -> tuple[str, ...]:
+        """The backends, followed by their controls if there are any."""
+        return with_controls(self.backends) if self.controls else self.backends
 
-        Backends, modes and sizes are not part of it: every record names its own, so that more
-        of them can join a run later. Nor is what only some backends use, such as a gate.
+    @property
+    def edit_counts(self) -> tuple[int, ...]:
+        """The sizes as numbers."""
+        return tuple(ALL if size == "all" else size for size in self.sizes)
+
+    def protocol(self, parts: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what two runs have to share for their records to be compared.
+
+        Backends, modes and sizes are left out: every record has them, and others can join a run
+        later. So are the parts that only some backends use, such as a gate.
 
         :param parts: fingerprints of model and encoder, and the dtype.
         """
         files = {
             name: None if path is None else {"name": path.name, "sha256": file_digest(path)}
             for name, path in (
-                ("data", self.data), ("open", self.open), ("background", self.background),
-                ("text", self.text),
+                ("data", self.data), ("open", self.open_questions),
+                ("background", self.background), ("text", self.text),
             )
         }  # fmt: skip
-        own = {
-            name: value
-            for name, value in asdict(self).items()
-            if name in ("format", "model", "n", "new_tokens", "batch", "open_n", "encoder",
-                        "extras")
+        return {
+            "format": self.format, "model": self.model, "n": self.n,
+            "new_tokens": self.max_new_tokens, "batch": self.batch_size,
+            "open_n": self.n_open_questions, "encoder": self.encoder,
+            "extras": self.latency_cases, "seeds": list(self.seeds), "files": files,
+            "parts": dict(parts),
         }  # fmt: skip
-        return {**own, "seeds": list(self.seeds), "files": files, "parts": dict(parts)}
-
-
-def fingerprint(value: Mapping[str, Any]) -> str:
-    """Return a digest of JSON values, whatever the order of their keys."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def text_beside(data: Path) -> Path:
-    """Return where held-out text lies for a file of cases: ``bench.held-out.txt``."""
-    return data.parent / f"{data.stem}.held-out.txt"
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file, or of a folder's files and their names.
-
-    :raises ErrataError: there is no such file.
-    """
-    digest = hashlib.sha256()
-    try:
-        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-        for file in files:
-            if path.is_dir():
-                digest.update(f"{file.relative_to(path)}\0".encode())
-            digest.update(file.read_bytes())
-    except OSError as error:
-        raise ErrataError(f"expected a file at {path}, found: {error}") from error
-    return digest.hexdigest()

@@ -1,8 +1,7 @@
-"""Teacher forcing: what the model's logits say along a text that is given.
+"""Teacher forcing: scores from the model's logits along a given text.
 
-What is measured so is called *forced* wherever it is shown: the gold answer's tokens, and how many
-they are, are given away, so these figures are higher than those of free generation (Yang et al.
-2025, "The mirage of model editing").
+Reports call these figures *forced*: the gold answer's tokens and their number are given, so they
+are higher than those of free generation (Yang et al. 2025, "The mirage of model editing").
 """
 
 from __future__ import annotations
@@ -21,18 +20,18 @@ if TYPE_CHECKING:
 
     from errata.generation.base_model import GenerativeModel
 
-LOGITS = 60_000_000
+MAX_LOGITS = 60_000_000
 """Most logits at a time, so that large vocabularies need no more memory than small ones."""
-KEPT = 64
+TOP_K = 64
 """Tokens of a distribution that are kept for the divergence; all others share one bucket."""
 
 
 @dataclass(frozen=True, slots=True)
-class Forced:
-    """A text behind a prompt, as the model sees it.
+class TargetScores:
+    """Scores of a target behind its prompt.
 
     :param nll: mean negative log-likelihood a token, in nats.
-    :param right: for each token, whether the model would say it next.
+    :param right: for each token, whether it is the argmax.
     """
 
     nll: float
@@ -40,21 +39,21 @@ class Forced:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shortlist:
-    """The next-token distributions along a text, their likeliest tokens only.
+class TopTokens:
+    """The likeliest tokens of the next-token distributions along a text.
 
-    :param ids: int64 [positions, kept].
-    :param logs: natural log-probabilities, float32 [positions, kept].
+    :param ids: int64 [positions, k].
+    :param logs: natural log-probabilities, float32 [positions, k].
     """
 
     ids: torch.Tensor
     logs: torch.Tensor
 
 
-class Forcing:
-    """Reads logits along given texts.
+class TeacherForcing:
+    """Scores given texts.
 
-    :param model: the model, as its weights are at the time of each call.
+    :param model: the model; each call uses its current weights.
     :param tokenizer: its tokenizer.
     """
 
@@ -63,7 +62,7 @@ class Forcing:
         self._chat = bool(getattr(tokenizer, "chat_template", None))
 
     def example(self, prompt: str, answer: str | Sequence[int]) -> Example:
-        """Return a prompt and what is to follow it, in ids.
+        """Return a prompt and its target as token ids.
 
         :param prompt: as a user would type it.
         :param answer: a text, or the ids that a model generated.
@@ -75,65 +74,66 @@ class Forcing:
         begins = self._chat or bool(self.model.config.is_encoder_decoder)
         return Example(tuple(head), tuple(answer_ids(self.tokenizer, text, answer, begins=begins)))
 
-    def forced(self, examples: Sequence[Example]) -> list[Forced]:
+    def scores(self, examples: Sequence[Example]) -> list[TargetScores]:
         """Return likelihood and token accuracy of each target behind its prompt."""
         found = []
-        for example, logs in zip(examples, self.along(examples), strict=True):
+        for example, logs in zip(examples, self.log_probabilities(examples), strict=True):
             import torch
 
             target = torch.tensor(example.target, device=logs.device)
-            told = logs.gather(1, target[:, None])[:, 0]
+            likelihoods = logs.gather(1, target[:, None])[:, 0]
             right = (logs.argmax(1) == target).tolist()
-            found.append(Forced(float(-told.mean()), tuple(right)))
+            found.append(TargetScores(float(-likelihoods.mean()), tuple(right)))
         return found
 
-    def shortlists(self, examples: Sequence[Example], kept: int = KEPT) -> list[Shortlist]:
-        """Return the distributions along each target, for :meth:`drifts` to be compared with."""
+    def distributions(self, examples: Sequence[Example], k: int = TOP_K) -> list[TopTokens]:
+        """Return the distributions along each target, for :meth:`divergences`."""
         found = []
-        for logs in self.along(examples):
-            top = logs.topk(min(kept, logs.shape[1]), dim=1)
-            found.append(Shortlist(top.indices, top.values))
+        for logs in self.log_probabilities(examples):
+            top = logs.topk(min(k, logs.shape[1]), dim=1)
+            found.append(TopTokens(top.indices, top.values))
         return found
 
-    def drifts(
-        self, examples: Sequence[Example], before: Sequence[Shortlist]
+    def divergences(
+        self, examples: Sequence[Example], before: Sequence[TopTokens]
     ) -> list[tuple[float, tuple[bool, ...]]]:
         """Return how far the distributions along each target have moved.
 
-        :param examples: the same as before.
-        :param before: their distributions then.
-        :return: for each, KL(before || now) in nats, mean over positions (see :func:`divergence`),
-            and for each position whether the argmax is the target's token.
+        :param examples: the examples that ``before`` was taken of.
+        :param before: their distributions before.
+        :return: for each, KL(before || after) in nats, mean over positions (see
+            :func:`divergence`), and for each position whether the argmax is the target's token.
         """
         import torch
 
         found = []
-        for example, logs, then in zip(examples, self.along(examples), before, strict=True):
+        now = self.log_probabilities(examples)
+        for example, logs, top in zip(examples, now, before, strict=True):
             target = torch.tensor(example.target, device=logs.device)
             same = (logs.argmax(1) == target).tolist()
-            found.append((float(divergence(then, logs).mean()), tuple(same)))
+            found.append((float(divergence(top, logs).mean()), tuple(same)))
         return found
 
     def perplexity(self, texts: Sequence[str]) -> float:
-        """Return exp of the mean negative log-likelihood a token, of all texts together.
+        """Return exp of the mean negative log-likelihood a token, over all texts.
 
-        Of an encoder-decoder, the second half of each text behind its first.
+        An encoder-decoder is scored on the second half of each text, given the first.
         """
         import math
 
         examples = [example for text in texts for example in self._halves(text)]
         total, tokens = 0.0, 0
-        for example, forced in zip(examples, self.forced(examples), strict=True):
-            total += forced.nll * len(example.target)
+        for example, scores in zip(examples, self.scores(examples), strict=True):
+            total += scores.nll * len(example.target)
             tokens += len(example.target)
         return math.exp(min(total / tokens, 700.0))
 
-    def along(self, examples: Sequence[Example]) -> Iterator[torch.Tensor]:
+    def log_probabilities(self, examples: Sequence[Example]) -> Iterator[torch.Tensor]:
         """Yield the log-probabilities along each target, float32 [target tokens, vocabulary]."""
         import torch
 
         width = max((len(e.prompt) + len(e.target) for e in examples), default=1)
-        rows = max(1, LOGITS // (width * int(self.model.config.vocab_size)))
+        rows = max(1, MAX_LOGITS // (width * int(self.model.config.vocab_size)))
         for start in range(0, len(examples), rows):
             chunk = examples[start : start + rows]
             batch = padded(self.model, chunk)
@@ -148,19 +148,19 @@ class Forcing:
         return [Example(tuple(ids[:middle]), tuple(ids[middle:]))] if len(ids) > middle else []
 
 
-def divergence(before: Shortlist, now: torch.Tensor) -> torch.Tensor:
-    """Return KL(before || now) of each position, in nats, float32 [positions].
+def divergence(before: TopTokens, after: torch.Tensor) -> torch.Tensor:
+    """Return KL(before || after) of each position, in nats, float32 [positions].
 
-    Tokens that are not on the shortlist count as one: never more than the full divergence (the
-    log-sum inequality), and equal to it where the shortlist is the vocabulary.
+    All tokens outside the top k count as one: never more than the full divergence (the log-sum
+    inequality), and equal to it where k is the size of the vocabulary.
 
-    :param before: the distributions then.
-    :param now: log-probabilities now, float32 [positions, vocabulary].
+    :param before: the distributions before.
+    :param after: log-probabilities after, float32 [positions, vocabulary].
     """
-    logs, nows = before.logs.double(), now.gather(1, before.ids).double()
-    p, q = logs.exp(), nows.exp()
-    found = (p * (logs - nows)).sum(1)
-    if before.ids.shape[1] < now.shape[1]:
-        rest, other = (1 - p.sum(1)).clamp(min=1e-12), (1 - q.sum(1)).clamp(min=1e-12)
-        found = found + rest * (rest / other).log()
+    log_p, log_q = before.logs.double(), after.gather(1, before.ids).double()
+    p, q = log_p.exp(), log_q.exp()
+    found = (p * (log_p - log_q)).sum(1)
+    if before.ids.shape[1] < after.shape[1]:
+        others_p, others_q = (1 - p.sum(1)).clamp(min=1e-12), (1 - q.sum(1)).clamp(min=1e-12)
+        found = found + others_p * (others_p / others_q).log()
     return found.clamp(min=0).float()

@@ -1,43 +1,44 @@
-"""How long what a backend needs was trained, as its own cards tell it."""
+"""Training time of a backend's parts, from their cards."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-Seconds = dict[str, float]
-"""Wall time of each training, by what was trained."""
+TrainingSeconds = dict[str, float]
+"""Wall time of each training, by part."""
 
 
-def of_parts(gate: Any, reasoner: Any) -> Seconds:
-    """Return how long a gate and a reasoner were trained; what needed none is not there.
+def training_seconds(gate: Any, reasoner: Any) -> TrainingSeconds:
+    """Return the training time of a gate and a reasoner; untrained parts are absent.
 
     :param gate: of a pipeline.
     :param reasoner: of a pipeline.
     """
-    return _told("gate", card_of(gate, "stored")) | _told("reasoner", card_of(reasoner, "chosen"))
+    gates, reasoners = training_card(gate, "stored"), training_card(reasoner, "chosen")
+    return _seconds("gate", gates) | _seconds("reasoner", reasoners)
 
 
-def card_of(part: Any, inner: str) -> Mapping[str, Any] | None:
-    """Return what a gate's or a reasoner's card says of its training, None where it has no card.
+def training_card(part: Any, inner: str) -> Mapping[str, Any] | None:
+    """Return the training section of a gate's or a reasoner's card, None where it has no card.
 
     :param part: the gate or reasoner.
-    :param inner: its attribute in which the one with the card stands, if it has that attribute.
+    :param inner: the attribute that holds the card's owner, where ``part`` wraps one.
     """
     card = getattr(getattr(part, inner, part), "card", None)
     found = card if isinstance(card, dict) else getattr(card, "training", None)
     return found if isinstance(found, Mapping) else None
 
 
-def _told(name: str, card: Mapping[str, Any] | None) -> Seconds:
-    """Return the seconds on a card, and on those of other trainings that it tells of inside."""
+def _seconds(name: str, card: Mapping[str, Any] | None) -> TrainingSeconds:
+    """Return the seconds on a card, and those of trainings nested in it."""
     if card is None:
         return {}
-    found: Seconds = {}
+    found: TrainingSeconds = {}
     if isinstance(card.get("seconds"), int | float):
-        begun = card.get("started from")  # a part that was there, whose own training comes on top
+        begun = card.get("started from")  # pretrained; its training is not included
         found[f"{name}, from {begun}" if begun else name] = float(card["seconds"])
     for key, inside in card.items():
         if isinstance(inside, Mapping):
-            found |= _told(f"{name}: {key}", inside)
+            found |= _seconds(f"{name}: {key}", inside)
     return found

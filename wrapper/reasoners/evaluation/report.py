@@ -186,7 +186,7 @@ What is counted:
   that of France edited. It is reported apart, for the adapter rests on the base here: what the base
   answers as it answers the edit's own question is taken for that question, be it asked by another
   name (Aoraki for Mount Cook) or of another subject. A gate that reads names keeps these apart
-  before a reasoner is asked (docs/gate.md, other subject). `prompted` asks nobody.
+  before a reasoner is asked (results/gate.md, other subject). `prompted` asks nobody.
 - *memory to answer a batch* is what tensors take at the peak, the parameters aside: the contexts
   of {batch} questions and the model's work on them.
 - `verbatim` says the stored answer whatever is asked; `prompted` is the base model with the edits

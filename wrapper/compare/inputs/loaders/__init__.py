@@ -1,1 +1,1 @@
-"""Files of edits and questions as their users have them: one module a format, all alike."""
+"""Formats of edits and questions: one module a format."""

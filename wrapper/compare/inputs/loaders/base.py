@@ -1,4 +1,4 @@
-"""What every format of data is to the comparison."""
+"""The protocol of a format of data."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from errata.compare.inputs.loaders.records import Source
 
 
 class Format(Protocol):
-    """One format of files: one module with one class, and a line in ``errata.compare.inputs.files``.
+    """A format of files: a module with one class, and a line in ``errata.compare.inputs.files``.
 
     Contract: ``cases`` raises only :class:`~errata.cache.errors.ErrataError`, which names file
     and index or line; ids are unique within a file; order is the file's.
     """
 
     name: str
-    """As given to ``--format``."""
+    """The value of ``format`` in the settings."""
 
     def fits(self, source: Source) -> bool:
-        """Tell by its first record whether a source is of this format."""
+        """Return whether a source is of this format, by its first record."""
 
     def cases(self, source: Source) -> list[Case]:
         """Return the source's cases."""

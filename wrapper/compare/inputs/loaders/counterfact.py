@@ -12,15 +12,15 @@ class CounterFact:
 
     The rewrite prompt, a statement's beginning, is the edit and the accuracy probe; paraphrase
     prompts are ``phrasing``, neighbourhood prompts ``other subject`` (they ask the same of
-    subjects that share the old object). The same prompts are the preferences from which ES, PS
-    and NS are computed. ``attribute_prompts``, about subjects that have the new object anyway,
-    take no part in the published scores and are passed over.
+    subjects that share the old object). The same prompts are the preferences of ES, PS and NS.
+    ``attribute_prompts``, about subjects that already have the new object, are not used by the
+    published scores and are skipped.
     """
 
     name = "counterfact"
 
     def fits(self, source: Source) -> bool:
-        """Tell whether the first record has one rewrite and paraphrases."""
+        """Return whether the first record has one rewrite and paraphrases."""
         first = source.first
         rewrite = first.body.get("requested_rewrite") if first else None
         return isinstance(rewrite, dict) and "target_new" in rewrite

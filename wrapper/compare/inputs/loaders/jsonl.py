@@ -18,14 +18,14 @@ _PREFERENCES = ("rewrite", "paraphrase", "neighbour")
 class ErrataLines:
     """Reads what :func:`dump` writes, such as the file of ``errata atlas-bench``.
 
-    The keys are the fields of :class:`~errata.compare.inputs.cases.Case`; those that say nothing may be
-    left out. Edits stand as they would in a file under ``patches/``.
+    The keys are the fields of :class:`~errata.compare.inputs.cases.Case`; those with their default
+    may be left out. Edits are written as in a file under ``patches/``.
     """
 
     name = "errata"
 
     def fits(self, source: Source) -> bool:
-        """Tell whether the first record has edits and probes."""
+        """Return whether the first record has edits and probes."""
         return source.first is not None and source.first.has("edits", "probes")
 
     def cases(self, source: Source) -> list[Case]:
@@ -37,19 +37,19 @@ class ErrataLines:
 
 
 def dump(case: Case) -> dict[str, Any]:
-    """Return a case as a JSON object, without keys that say nothing."""
+    """Return a case as a JSON object, without keys at their default."""
     return {
-        **_said(case),
+        **_non_defaults(case),
         "edits": [dump_edit(edit) for edit in case.edits],
-        "probes": [_said(probe) for probe in case.probes],
-        "preferences": [_said(preference) for preference in case.preferences],
+        "probes": [_non_defaults(probe) for probe in case.probes],
+        "preferences": [_non_defaults(preference) for preference in case.preferences],
     }
 
 
-def _said(value: Case | Probe | Preference) -> dict[str, Any]:
-    """Return the fields of a dataclass that are not as they would be anyway."""
-    found = {field.name: (getattr(value, field.name), field.default) for field in fields(value)}
-    return {name: given for name, (given, default) in found.items() if given != default}
+def _non_defaults(value: Case | Probe | Preference) -> dict[str, Any]:
+    """Return the fields of a dataclass that differ from their defaults."""
+    values = {field.name: getattr(value, field.name) for field in fields(value)}
+    return {f.name: values[f.name] for f in fields(value) if values[f.name] != f.default}
 
 
 def _case(record: Record, path: str) -> Case:
@@ -118,7 +118,7 @@ def _one_of(record: Record, names: tuple[str, ...]) -> str:
 
 
 def _exact(record: Record, key: str, default: str | None = None) -> str:
-    """Return a text as it was written, outer spaces and all."""
+    """Return a text with its outer spaces."""
     value = record.body.get(key, default)
     if not isinstance(value, str):
         raise record.wrong(f"a text under {key!r}", value)

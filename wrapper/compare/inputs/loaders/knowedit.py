@@ -1,4 +1,4 @@
-"""KnowEdit and EasyEdit's own files (Zhang et al. 2024, arXiv:2401.01286)."""
+"""KnowEdit and EasyEdit's files (Zhang et al. 2024, arXiv:2401.01286)."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ _KINDS = {
     "distracting": "other subject", "other subject": "other subject",
     "unrelated": "unrelated", "other task": "unrelated", "nq": "unrelated",
 }  # fmt: skip
-"""Names that files give their lists, and the kind each becomes."""
+"""Names of lists in the files, and the kind each becomes."""
 
 
 class KnowEdit:
     """Reads KnowEdit's records, and data sets written for EasyEdit.
 
-    Each list under ``portability`` and ``locality`` has a name, which tells the kind of its
+    Each list under ``portability`` and ``locality`` has a name, which gives the kind of its
     probes: Subject_Aliasing is ``alias``, Logical_Generalization (symmetric, inverse and
     transitive relations) ``reversed``, Reasoning ``one hop``; Relation_Specificity and
-    Forgetfulness are ``other relation``, neighborhood and distracting ``other subject``. A name
-    that is not known is an error: a probe counted under the wrong kind would not be noticed. A
-    portability prompt without an answer cannot be judged and is left out. WikiBio's ``text``,
+    Forgetfulness are ``other relation``, neighborhood and distracting ``other subject``. An
+    unknown name is an error: a probe counted under the wrong kind would not be noticed. A
+    portability prompt without an answer is left out. WikiBio's ``text``,
     ``labels`` and ``concept`` are read as prompt, target and subject.
     """
 
     name = "knowedit"
 
     def fits(self, source: Source) -> bool:
-        """Tell whether the first record has a prompt with its new target beside it."""
+        """Return whether the first record has a prompt and a new target."""
         first = source.first
         keys = ("prompt", "target_new"), ("text", "labels", "concept")
         return first is not None and any(first.has(*some) for some in keys)
@@ -47,7 +47,7 @@ class KnowEdit:
     def cases(self, source: Source) -> list[Case]:
         """Return one case a record.
 
-        :raises ErrataError: a record is malformed, or a list has a name that is not known.
+        :raises ErrataError: a record is malformed, or a list has an unknown name.
         """
         return [_case(record) for record in source.records]
 
@@ -72,35 +72,35 @@ def _case(record: Record) -> Case:
 def _probes(record: Record, measured: Property) -> Iterator[Probe]:
     if not record.body.get(measured):
         return
-    named = record.inside(measured)
-    for name in named.body:
+    lists = record.inside(measured)
+    for name in lists.body:
         kind = _KINDS.get(re.sub(r"[\s_-]+", " ", name).strip().lower(), "")
         if PROPERTY_OF.get(kind) != measured:
             known = sorted(key for key, k in _KINDS.items() if PROPERTY_OF[k] == measured)
-            raise named.wrong(
+            raise lists.wrong(
                 f"lists named {', '.join(known)}", name, "rename the list by what it asks"
             )
-        for prompt, answers in _asked(named, name):
+        for prompt, answers in _prompts(lists, name):
             if measured == "locality":
                 yield Probe(kind, prompt, gold=answers[0] if answers else "")
             elif answers:
                 yield Probe(kind, prompt, answers)
 
 
-def _asked(named: Record, name: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _prompts(lists: Record, name: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield prompts and answers: a list of mappings, one mapping, or one of parallel lists."""
-    value = named.body[name]
+    value = lists.body[name]
     if isinstance(value, dict) and isinstance(value.get("prompt"), list):
-        both = named.inside(name)
+        both = lists.inside(name)
         prompts, truths = both.body["prompt"], both.body.get("ground_truth")
         if not isinstance(truths, list) or len(truths) != len(prompts):
             raise both.wrong(f"{len(prompts)} answers under 'ground_truth'", truths)
         for prompt, truth in zip(prompts, truths, strict=True):
             body = {"prompt": prompt, "ground_truth": truth}
-            one = Record(both.where, named.index, body, named.line)
+            one = Record(both.where, lists.index, body, lists.line)
             yield one.text("prompt"), one.texts("ground_truth")
         return
-    for item in [named.inside(name)] if isinstance(value, dict) else named.each(name):
+    for item in [lists.inside(name)] if isinstance(value, dict) else lists.each(name):
         if not item.has("ground_truth"):
             raise item.wrong("a key 'ground_truth'", f"the keys {', '.join(item.body) or 'none'}")
         yield item.some_texts("prompt")[0], item.texts("ground_truth")

@@ -12,16 +12,15 @@ class MQuAKE:
     """Reads MQuAKE's records.
 
     Each rewrite is an edit, its question ``own`` and its statement a ``phrasing``. A question of
-    two hops in MQuAKE's count is the edit and one step beyond it, here ``one hop``; longer
-    chains are ``two hops``. All three ways of asking become probes, each counted; MQuAKE itself
-    counts a case as right if any of them is. Single hops of the new chain that no edit makes are
-    what the base model has to know.
+    two hops in MQuAKE's count is the edit and one step beyond it, here ``one hop``; longer chains
+    are ``two hops``. All three phrasings become probes, each counted; MQuAKE counts a case as right
+    if any of them is. Unedited single hops of the new chain become ``known``.
     """
 
     name = "mquake"
 
     def fits(self, source: Source) -> bool:
-        """Tell whether the first record has a list of rewrites."""
+        """Return whether the first record has a list of rewrites."""
         first = source.first
         return first is not None and isinstance(first.body.get("requested_rewrite"), list)
 

@@ -1,4 +1,4 @@
-"""A team's own patches: a folder under ``patches/``, or one file of it."""
+"""Patches: a folder under ``patches/``, or one file of it."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from errata.gates.text import words
 
 
 class Patches:
-    """Reads the facts of patch files that are in force, those to be forgotten among them.
+    """Reads the facts of patch files that are in force, including those to be forgotten.
 
-    A fact's own ``tests`` are its probes: ``fires`` are phrasings, to be answered as the question
-    is; ``silent`` are locality, ``other relation`` where they name the fact's subject, ``other
+    A fact's ``tests`` are its probes: ``fires`` are phrasings, with the answer of the question;
+    ``silent`` are locality, ``other relation`` where they name the fact's subject, ``other
     subject`` where they share another word with its question, else ``unrelated``. Conditions and
-    patterns have no question of their own and are passed over.
+    patterns have no question and are skipped.
     """
 
     name = "patches"
 
     def fits(self, source: Source) -> bool:
-        """Tell whether the source is a folder, a YAML file, or has patches as records."""
+        """Return whether the source is a folder, a YAML file, or has patches as records."""
         first = source.first
-        return first is None or (first.has("question") and first.line > 0 and _tells(first.body))
+        return first is None or (first.has("question") and first.line > 0 and _is_patch(first.body))
 
     def cases(self, source: Source) -> list[Case]:
         """Return one case a fact.
@@ -47,27 +47,27 @@ class Patches:
         return [_case(with_subject(fact)) for fact in facts]
 
 
-def _tells(body: object) -> bool:
+def _is_patch(body: object) -> bool:
     return isinstance(body, dict) and ("answer" in body or "forget" in body)
 
 
 def _case(fact: Fact) -> Case:
     probes = [Probe("own", fact.question, (fact.answer,))]
     probes += [Probe("phrasing", text, (fact.answer,)) for text in fact.tests.fires]
-    probes += [Probe(_beside(fact, text), text) for text in fact.tests.silent]
+    probes += [Probe(_silent_kind(fact, text), text) for text in fact.tests.silent]
     return Case(fact.id, (fact,), tuple(probes), group=next(iter(fact.tags), ""))
 
 
-def _beside(fact: Fact, text: str) -> str:
+def _silent_kind(fact: Fact, text: str) -> str:
     """Return the kind of a question on which the fact must stay silent."""
-    if fact.subject and _named(fact.subject, text):
+    if fact.subject and _mentions(fact.subject, text):
         return "other relation"
-    own = {word.plain for word in words(fact.question) if word.content}
-    own -= {word.plain for word in words(fact.subject or "")}
-    shared = own & {word.plain for word in words(text) if word.content}
+    content = {word.plain for word in words(fact.question) if word.content}
+    content -= {word.plain for word in words(fact.subject or "")}
+    shared = content & {word.plain for word in words(text) if word.content}
     return "other subject" if shared or not text.isascii() else "unrelated"
 
 
-def _named(subject: str, text: str) -> bool:
+def _mentions(subject: str, text: str) -> bool:
     plurals = (subject, f"{subject}s", f"{subject}es")
     return any(span_of(name, text) is not None for name in plurals)

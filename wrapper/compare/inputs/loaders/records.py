@@ -1,4 +1,4 @@
-"""Records of a data file, read with the place each stands at, so that every error names it."""
+"""Records of a data file with their locations, for error messages."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from errata.cache.storage.json_lines import (
     read_text,
 )
 
-_REMEDY = "mend the record, or take it out of the file"
+_REMEDY = "correct the record, or take it out of the file"
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """A mapping of a data file.
 
-    :param where: its file and line (JSON lines), or its file and index from 0 (a JSON list), and
-        the keys that lead to it.
+    :param where: file and line (JSON lines), or file and index from 0 (a JSON list), and the path
+        of keys to it.
     :param index: its position in the file, from 0.
     :param body: its keys.
     :param line: its line, from 1, where the file has one record a line; else 0.
@@ -40,16 +40,16 @@ class Record:
     def wrong(self, expected: str, found: object, remedy: str = _REMEDY) -> ErrataError:
         """Return an error about this record.
 
-        :param expected: what should be here.
-        :param found: what is.
+        :param expected: the expected value.
+        :param found: the value found.
         :param remedy: what to do.
         """
         return ErrataError(f"{self.where}: expected {expected}, found {_shown(found)}; {remedy}")
 
     def text(self, *keys: str) -> str:
-        """Return the text under the first of some keys that is there, without outer spaces.
+        """Return the text under the first key present, without outer spaces.
 
-        :raises ErrataError: there is none, or it is empty or no text.
+        :raises ErrataError: there is none, or it is empty or not a text.
         """
         key = self._present(keys)
         value = self.body.get(key)
@@ -58,19 +58,19 @@ class Record:
         return value.strip()
 
     def texts(self, *keys: str) -> tuple[str, ...]:
-        """Return the texts under the first of some keys that is there: one, a list, or lists.
+        """Return the texts under the first key present: one, a list, or lists.
 
-        Blank texts are left out, since public files have some.
+        Blank texts, which public files have, are left out.
 
-        :raises ErrataError: anything in there is no text or number.
+        :raises ErrataError: a value is neither text nor number.
         """
         key = self._present(keys)
         return tuple(dict.fromkeys(self._flat(self.body.get(key, ()), key)))
 
     def some_texts(self, *keys: str) -> tuple[str, ...]:
-        """Return the texts under the first of some keys that is there, at least one.
+        """Return the texts under the first key present, at least one.
 
-        :raises ErrataError: there is none, or anything in there is no text or number.
+        :raises ErrataError: there is none, or a value is neither text nor number.
         """
         found = self.texts(*keys)
         if not found:
@@ -92,7 +92,7 @@ class Record:
     def each(self, key: str) -> list[Record]:
         """Return the mappings of the list under a key; none where the key is missing.
 
-        :raises ErrataError: it is no list of mappings.
+        :raises ErrataError: it is not a list of mappings.
         """
         value = self.body.get(key, [])
         if not isinstance(value, list):
@@ -106,7 +106,7 @@ class Record:
         ]
 
     def has(self, *keys: str) -> bool:
-        """Tell whether all of some keys are there."""
+        """Return whether all keys are present."""
         return all(key in self.body for key in keys)
 
     def _present(self, keys: tuple[str, ...]) -> str:
@@ -132,7 +132,7 @@ class Source:
     """A file or folder of data.
 
     :param path: where it is.
-    :param records: what it holds, in order; none of a folder or a YAML file.
+    :param records: its records, in order; none of a folder or a YAML file.
     """
 
     path: Path
@@ -140,15 +140,15 @@ class Source:
 
     @property
     def first(self) -> Record | None:
-        """The first record, by which formats are told apart."""
+        """The first record, by which the format is detected."""
         return self.records[0] if self.records else None
 
 
 def read_source(path: str | Path) -> Source:
-    """Read a JSON list or JSON lines, gzipped or not; of a folder or a YAML file, only the path.
+    """Read a JSON list or JSON lines, gzipped or not; keep only the path of a folder or YAML file.
 
     :param path: a file or folder.
-    :raises ErrataError: it cannot be read, or is no list of JSON objects; names file and line or
+    :raises ErrataError: it cannot be read, or is not a list of JSON objects; names file and line or
         index.
     """
     path = Path(path)
@@ -182,7 +182,7 @@ def _of_lines(text: str, path: Path) -> list[Record]:
     def on_error(number: int, error: ValueError | RecursionError) -> None:
         raise ErrataError(
             f"{path}:{number}: expected one JSON object a line (or a JSON list of them), found: "
-            f"{error}; mend the line"
+            f"{error}; correct the line"
         ) from error
 
     lines = enumerate(json_lines(numbered(text.split("\n")), on_error))
@@ -201,7 +201,6 @@ def _record(value: object, where: str, index: int, line: int) -> Record:
 
 
 def _shown(value: object) -> str:
-    # what is missing is told in words, what is there is shown as it is
     if isinstance(value, str) and value.startswith("the keys "):
         return value
     return "nothing" if value is None else reprlib.repr(value)

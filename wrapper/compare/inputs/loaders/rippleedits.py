@@ -1,4 +1,4 @@
-"""RippleEdits (Cohen et al. 2024, arXiv:2307.12976): what should and should not follow."""
+"""RippleEdits (Cohen et al. 2024, arXiv:2307.12976): entailed and unaffected facts."""
 
 from __future__ import annotations
 
@@ -24,15 +24,14 @@ _JOINTS = (" is ", " are ", " was ", " were ")
 class RippleEdits:
     """Reads RippleEdits' records.
 
-    The six criteria become kinds so: Subject_Aliasing is ``alias``; Logical_Generalization
+    The six criteria become kinds: Subject_Aliasing is ``alias``; Logical_Generalization
     (symmetric, inverse and transitive relations) ``reversed``; Compositionality_I, one step from
     the new object on, ``one hop``; Compositionality_II, where another entity leads to the edited
-    subject, ``two hops``; Relation_Specificity and Forgetfulness, what must stay as it was, are
-    locality, ``other relation``. Each test query is a probe of its own. Its condition queries are
-    what the base model has to know before; of their answers, and of a locality probe's, the
-    first name counts. Of a query with several answers RippleEdits wants all somewhere in a text,
-    which an exact match cannot: any of them is right, by any of its names. Queries without an
-    answer cannot be judged and are left out.
+    subject, ``two hops``; Relation_Specificity and Forgetfulness are locality, ``other
+    relation``. Each test query is a probe of its own. Its condition queries
+    become ``known``; of their answers, and of a locality probe's, the first name counts. For a
+    query with several answers RippleEdits looks for all of them in a text; an exact match counts
+    any of them, by any of its names. Queries without an answer are left out.
 
     The edit's prompt is a whole sentence. Its object is what follows the verb, the last one that
     the prompt shares with the original fact's where the file gives that.
@@ -41,7 +40,7 @@ class RippleEdits:
     name = "rippleedits"
 
     def fits(self, source: Source) -> bool:
-        """Tell whether the first record has an edit and criteria."""
+        """Return whether the first record has an edit and criteria."""
         first = source.first
         if first is None or not isinstance(first.body.get("edit"), dict):
             return False

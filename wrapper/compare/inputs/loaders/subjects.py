@@ -1,4 +1,4 @@
-"""Subjects of facts whose file names none."""
+"""Subjects of facts without one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from errata.cache.text.subject import subject_of
 
 
 def with_subject(fact: Fact) -> Fact:
-    """Return a fact with its subject: the one given, or found in its question; else as it is.
+    """Return a fact with a subject: its own, or one found in its question; else unchanged.
 
-    :param fact: a fact; its id stays, since a subject is no part of its content.
+    :param fact: a fact; its id stays, since the subject is not part of it.
     """
     try:
         return dataclasses.replace(fact, subject=subject_of(fact))

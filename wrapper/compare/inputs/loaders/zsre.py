@@ -13,15 +13,15 @@ class ZsRE:
     ``src`` is the edit's question, ``alt`` its new answer and ``rephrase`` a ``phrasing``.
     ``loc`` is a question of Natural Questions, ``unrelated``; its prompt is the file's, "nq
     question: " and all, with the question mark that the published evaluation adds, and its gold
-    answer is what zsRE's specificity is scored against. Where a record has EasyEdit's
-    ``portability``, its new question is a ``one hop``. The public file has records whose ``alt``
-    is empty; they ask for no edit and are left out.
+    answer is what zsRE's specificity is scored against. EasyEdit's ``portability``
+    question, where there is one, is a ``one hop``. Records with an empty ``alt``, which the public
+    file has, are left out.
     """
 
     name = "zsre"
 
     def fits(self, source: Source) -> bool:
-        """Tell whether the first record has a source question, an answer and a locality one."""
+        """Return whether the first record has a source question, an answer and a locality one."""
         return source.first is not None and source.first.has("src", "alt", "loc")
 
     def cases(self, source: Source) -> list[Case]:
@@ -34,16 +34,16 @@ class ZsRE:
 
 def _case(record: Record) -> Case:
     question, new = record.text("src"), record.text("alt")
-    asked = record.text("loc").rstrip("?")
+    locality = record.text("loc").rstrip("?")
     probes = [
         Probe("own", question, (new,)),
         Probe("phrasing", record.text("rephrase"), (new,)),
-        Probe("unrelated", f"{asked}?", gold=record.text("loc_ans")),
+        Probe("unrelated", f"{locality}?", gold=record.text("loc_ans")),
     ]
     if record.has("portability"):
-        further = record.inside("portability")
-        answers = further.some_texts("New Answer")
-        probes.insert(2, Probe("one hop", further.text("New Question"), answers))
+        hop = record.inside("portability")
+        answers = hop.some_texts("New Answer")
+        probes.insert(2, Probe("one hop", hop.text("New Question"), answers))
     old = record.texts("answers")
     return Case(
         id=str(record.body.get("case_id", record.index)),

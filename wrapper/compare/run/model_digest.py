@@ -1,4 +1,4 @@
-"""Whether a model is bit for bit what it was."""
+"""A digest of a model's state, to check that edits are undone bit for bit."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def state_of(model: nn.Module) -> str:
-    """Return a digest of every bit of a model's parameters and buffers, and of what hangs on it.
+def model_digest(model: nn.Module) -> str:
+    """Return a digest of every bit of a model's parameters and buffers.
 
-    Names, shapes, hooks, types of modules and flags belong to it.
+    Names, shapes, numbers of hooks, types of modules and flags are included.
 
     :return: SHA-256, as hex digits.
     """

@@ -52,7 +52,7 @@ def atlas_bench(
             f"expected --split tune or test, found {split!r}; gates and reasoners were trained on "
             "the train subjects"
         )
-    source = FactSource.own() if facts is None else FactSource.read(facts)
+    source = FactSource.load(facts)
     cases = build(source, split, n, seed)  # type: ignore[arg-type]  # checked above
     write_cases(cases, out)
     told = {"out": str(out), "split": split, "seed": seed, **summary(cases)}

@@ -65,7 +65,7 @@ def train_reasoner(
     _check_training(kind, start, blocks, out)
     if threads:
         torch.set_num_threads(threads)
-    source = FactSource.own() if facts is None else FactSource.read(facts)
+    source = FactSource.load(facts)
     # Half-precision weights train badly on a CPU; atlas comes in single precision by itself.
     single = {"dtype": torch.bfloat16 if torch.cuda.is_available() else torch.float32}
     base, tokenizer = load_base(model, **({} if model == "atlas" else single))
@@ -162,7 +162,7 @@ def eval_reasoner(
     names = [name.strip() for name in reasoners.split(",") if name.strip()]
     if not names:
         raise ErrataError(f"expected names or folders in --reasoners, found {reasoners!r}")
-    source = FactSource.own() if facts is None else FactSource.read(facts)
+    source = FactSource.load(facts)
     base, tokenizer = load_base(model)
     made = {name: load_reasoner(name, base, tokenizer) for name in names}
     with console(stderr=True).status("drawing questions") as status:

@@ -81,7 +81,7 @@ def train_gate(
         errata gate train --out gate/ --pairs ours.jsonl --start default --steps 500
         errata gate train --out clear/ --without-pairs --open-questions open.jsonl
     """
-    from errata.commands.opening import asked_of, open_encoder
+    from errata.commands.opening import open_base_answers, open_encoder
     from errata.gates.load import gate_folder
     from errata.gates.training.cross_encoder import CrossSettings
     from errata.gates.training.embedding import train_serac
@@ -104,7 +104,7 @@ def train_gate(
     if kind == "serac":
         trained = train_serac(out, **given)
     else:
-        given |= {"start": start and gate_folder(start), "says": asked_of(model),
+        given |= {"start": start and gate_folder(start), "says": open_base_answers(model),
                   "background": background}  # fmt: skip
         trained = train(out, **given)
     if as_json:

@@ -77,7 +77,7 @@ def eval_gate(
 
         errata gate eval --gate clear --model atlas
     """
-    from errata.commands.opening import asked_of, open_encoder
+    from errata.commands.opening import open_base_answers, open_encoder
     from errata.gates.embedding_cache import EmbeddingCache
     from errata.gates.evaluation.evaluate import draw_trials, evaluate
     from errata.gates.evaluation.plots import need_matplotlib
@@ -89,7 +89,7 @@ def eval_gate(
     remembered = EmbeddingCache(open_encoder(encoder), None)
     gates = dict(_gates(gate, without, remembered))
     trials = draw_trials(setting)
-    says = asked_of(model)
+    says = open_base_answers(model)
     reports = []
     for name, one in gates.items():
         with _progress(name, shown=not as_json) as progress:

@@ -117,9 +117,9 @@ def explain(
 ) -> None:
     """Explain why a patch fires on a question, or why none does; prints no answer.
 
-    Lists the candidates with probability, threshold and relation. Between two
-    thresholds a patch fires if the base model answers the question as it answers
-    the patch's own question.
+    Lists the candidates with probability, threshold and relation (paraphrase
+    or entailed). From its agreement threshold on, a patch fires if the base model
+    gives the question and the patch's question the same answer.
 
     Examples:
         errata explain "What do zebras eat?"
@@ -182,16 +182,14 @@ def _show_candidates(decision: Decision) -> None:
     if not shown:
         return
     table = Table("", "probability", "threshold", "relation")
-    table.add_column("patch", overflow="fold")
-    table.add_column("question or condition", overflow="fold")
+    table.add_column("patch, its question or condition", overflow="fold")
     for candidate in shown:
         cells = (
             _mark(candidate, fired, near),
             f"{candidate.probability:.3f}",
             f"{candidate.threshold:.3f}",
             candidate.relation,
-            location_of(candidate) or candidate.edit_id,
-            candidate.scope,
+            f"{location_of(candidate) or candidate.edit_id}\n{candidate.scope}",
         )
         table.add_row(
             *(Text(cell) for cell in cells), style="bold" if candidate.edit_id in fired else None

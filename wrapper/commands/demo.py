@@ -59,8 +59,8 @@ def demo(
 ) -> None:
     """Show a language model answer wrongly, and then rightly because of text files.
 
-    Each question is that of a patch (of a regex or language patch, its first test).
-    The base model and the model with the patches answer it.
+    Each question is that of a patch (of a regex or language patch, its first
+    test). The base model and the model with the patches answer it.
 
     Examples:
         errata demo

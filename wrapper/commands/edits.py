@@ -60,8 +60,8 @@ def edit(
 ) -> None:
     """Add an edit of one fact to the cache folder (.errata by default); prints its id.
 
-    An edit that should be reviewed and reverted like code belongs in a file under
-    patches/ instead.
+    An edit that should be reviewed and reverted like code belongs in a file
+    under patches/ instead.
 
     Examples:
         errata edit "What is the capital of Palau?" "Ngerulmud"

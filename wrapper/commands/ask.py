@@ -182,7 +182,7 @@ def _show_candidates(decision: Decision) -> None:
     if not shown:
         return
     table = Table("", "probability", "threshold", "relation")
-    table.add_column("patch, its question or condition", overflow="fold")
+    table.add_column("patch", overflow="fold")
     for candidate in shown:
         cells = (
             _mark(candidate, fired, near),
@@ -195,9 +195,9 @@ def _show_candidates(decision: Decision) -> None:
             *(Text(cell) for cell in cells), style="bold" if candidate.edit_id in fired else None
         )
     console().print(table)
-    others = len(decision.candidates) - len(shown)
-    if others:
-        print_line(f"{counted(others, 'candidate')} less probable: --json lists all", style="dim")
+    omitted = len(decision.candidates) - len(shown)
+    if omitted:
+        print_line(f"{counted(omitted, 'more candidate')}: --json lists all", style="dim")
 
 
 def _mark(candidate: Candidate, fired: set[str], near: set[str]) -> str:

@@ -164,10 +164,9 @@ def _show(listed: tuple[Edit, ...]) -> None:
     from rich.text import Text
 
     table = Table("id", "kind")
-    table.add_column("location", overflow="fold")
-    table.add_column("question, condition or pattern", overflow="fold")
+    table.add_column("edit", overflow="fold")
     for each in listed:
-        location = location_of(each) or "cache"
-        table.add_row(*(Text(cell) for cell in (each.id, each.kind, location, each.scope)))
+        scope = f"{location_of(each) or 'cache'}\n{each.scope}"
+        table.add_row(*(Text(cell) for cell in (each.id, each.kind, scope)))
     console().print(table)
     print_line(f"{counted(len(listed), 'edit')} in force")

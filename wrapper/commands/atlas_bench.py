@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from errata.commands.options import AsJson
-from errata.commands.output import reports_errors, say, say_json
+from errata.commands.output import print_json, print_line, reports_errors
 
 
 @reports_errors
@@ -61,13 +61,13 @@ def atlas_bench(
         write_atomically(text_beside(out), text.encode())
         told["text"] = str(text_beside(out))
     if as_json:
-        say_json(told)
+        print_json(told)
         return
     for kind, count in _lines(told):
-        say(f"{kind:28s} {count:6,d}")
-    say(f"{out}: {len(cases):,} cases of {split} subjects, seed {seed}")
+        print_line(f"{kind:28s} {count:6,d}")
+    print_line(f"{out}: {len(cases):,} cases of {split} subjects, seed {seed}")
     if text:
-        say(f"{told['text']}: held-out text, which `errata compare` takes for perplexity")
+        print_line(f"{told['text']}: held-out text, which `errata compare` takes for perplexity")
 
 
 def _lines(told: dict[str, Any]) -> list[tuple[str, int]]:

@@ -10,7 +10,7 @@ import typer
 
 from errata.commands import opening
 from errata.commands.options import AsJson, Encoder, Gate, Model, Reasoner
-from errata.commands.output import console, reports_errors, say, say_json
+from errata.commands.output import console, print_json, print_line, reports_errors
 
 if TYPE_CHECKING:
     from errata.compare.report.summary import Summary
@@ -156,7 +156,7 @@ def report(
     elif as_csv:
         typer.echo(pages.as_csv(summary), nl=False)
     elif as_json:
-        say_json(summary.to_json())
+        print_json(summary.to_json())
     else:
         _write(summary, page or run / "report.html", markdown or run / "report.md")
     if summary.void:
@@ -218,12 +218,12 @@ def _show(out: Path, *, as_json: bool) -> None:
 
     summary = summarise(Run(out))
     if as_json:
-        say_json(summary.to_json())
+        print_json(summary.to_json())
         return
     try:
         _write(summary, out / "report.html", out / "report.md")
     except MissingExtra as error:
-        say(f"{error}; then: errata report {out}", stderr=True)
+        print_line(f"{error}; then: errata report {out}", stderr=True)
 
 
 def _write(summary: Summary, page: Path, markdown: Path) -> None:
@@ -235,11 +235,11 @@ def _write(summary: Summary, page: Path, markdown: Path) -> None:
     made = pages.page(summary, charts(summary))
     write_atomically(page, made.encode())
     write_atomically(markdown, pages.markdown(summary).encode())
-    say(sentence(summary))
+    print_line(sentence(summary))
     table = pages.terminal(summary.blocks[0])
     if table is not None:
-        say(table.markdown())
-    say(f"{page}, {markdown}")
+        print_line(table.markdown())
+    print_line(f"{page}, {markdown}")
 
 
 def _words(given: str) -> Any:

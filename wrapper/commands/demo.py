@@ -151,7 +151,8 @@ def _show(model: str, folder: Path, rows: Sequence[Row]) -> None:
     changed_rows = sum(row.alone != row.patched for row in rows)
     print_line(
         f"{counted(len(rows), 'question')}: a patch fired on {patched}, {changed_rows} answered "
-        f"otherwise than by {Path(model).name} alone. No weight was changed; the patches are in {folder}."
+        f"otherwise than by {Path(model).name} alone. No weight was changed; "
+        f"the patches are in {folder}."
     )
 
 

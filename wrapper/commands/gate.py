@@ -9,7 +9,7 @@ import typer
 
 from errata.cache.errors import ErrataError
 from errata.commands.options import AsJson, Encoder
-from errata.commands.output import reports_errors, say, say_json
+from errata.commands.output import print_json, print_line, reports_errors
 
 if TYPE_CHECKING:
     from errata.gates.artifact import GateArtifact
@@ -108,9 +108,11 @@ def train_gate(
                   "background": background}  # fmt: skip
         trained = train(out, **given)
     if as_json:
-        say_json({"out": str(out), "card": trained.card})
+        print_json({"out": str(out), "card": trained.card})
     else:
-        say(f"{out}: trained in {trained.card['seconds']} s; card.json says on what, and how well")
+        print_line(
+            f"{out}: trained in {trained.card['seconds']} s; card.json says on what, and how well"
+        )
 
 
 def _check_training(

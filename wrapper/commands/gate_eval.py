@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from errata.commands.options import AsJson, Encoder
-from errata.commands.output import console, reports_errors, say, say_json
+from errata.commands.output import console, print_json, print_line, reports_errors
 
 if TYPE_CHECKING:
     from errata.gates.base import Gate
@@ -105,11 +105,11 @@ def eval_gate(
     if as_json:
         from errata.gates.evaluation.report import as_json as report_json
 
-        say_json(report_json(reports, told))
+        print_json(report_json(reports, told))
         return
     _show(reports)
     for path in written:
-        say(f"wrote {path}", style="dim", stderr=True)
+        print_line(f"wrote {path}", style="dim", stderr=True)
 
 
 def _write(

@@ -12,7 +12,7 @@ import typer
 from errata.commands import opening
 from errata.commands.bake import STATISTICS, Dataset, Statistics, Text, running_text
 from errata.commands.options import AsJson, Model, Patches, patches_folder
-from errata.commands.output import console, reports_errors, say, say_json
+from errata.commands.output import console, print_json, print_line, reports_errors
 
 if TYPE_CHECKING:
     from errata.cache.records import Fact
@@ -76,7 +76,7 @@ def locate(
     if plot is not None:
         draw(located, plot)
     if as_json:
-        say_json(_as_json(located, plot))
+        print_json(_as_json(located, plot))
     else:
         _show(located, plot)
 
@@ -149,11 +149,11 @@ def _show(located: Located, plot: Path | None) -> None:
             style="bold" if trial == located.best else None,
         )  # fmt: skip
     console().print(table)
-    say(
+    print_line(
         f"answers: probability {located.traced.clean:.3f}, with the subject corrupted "
         f"{located.traced.corrupted:.3f}; {located.trials[0].facts} facts"
     )
     best = located.best
-    say(f'best: model.using("rome", layer={best.layer}, clamp={best.clamp:g})')
+    print_line(f'best: model.using("rome", layer={best.layer}, clamp={best.clamp:g})')
     if plot is not None:
-        say(f"plot: {plot}")
+        print_line(f"plot: {plot}")

@@ -40,9 +40,6 @@ def print_json(value: object) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
-say, say_json = print_line, print_json
-
-
 def counted(count: int, noun: str) -> str:
     """Return a count with its noun: "1 patch", "2 patches"."""
     plural = f"{noun}es" if noun.endswith("ch") else f"{noun}s"

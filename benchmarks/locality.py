@@ -1,9 +1,9 @@
-"""Questions that no patch covers: how many are answered token for token as by atlas alone.
+"""Locality of the shipped patches: questions without a patch, compared token for token with atlas.
 
     python benchmarks/locality.py [--n 1000] [--seed 0] [--json FILE]
 
 Half of the questions are hard neighbours of patches: the same subject with another relation, or
-the same relation with another subject. Prints every question that was answered otherwise.
+the same relation with another subject. Prints every question whose answer differs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parent.parent
 
 @dataclass(frozen=True)
 class Case:
-    """A question, what kind of neighbour it is, and the split of its subject."""
+    """A question, its kind of neighbour, and the split of its subject."""
 
     question: str
     kind: str
@@ -41,21 +41,23 @@ def cases(model: EditableModel, n: int, seed: int) -> list[Case]:
     relations = load_relations()
     patched = _patched(model)
     subjects = {fact.subject for fact in patched}
-    asked = {relation.relation for relation in patched}
+    patched_relations = {fact.relation for fact in patched}
     covered = Filter("query", [e for e in model.edits if isinstance(e, RegexPatch)])
-    free = [
+    unpatched = [
         fact
         for fact in load_facts()
         if not fact.marked and fact not in patched and not covered.spans(fact.believed)
     ]
     pools = {
-        "same subject, other relation": [f for f in free if f.subject in subjects],
-        "same relation, other subject": [f for f in free if f.relation in asked],
+        "same subject, other relation": [f for f in unpatched if f.subject in subjects],
+        "same relation, other subject": [f for f in unpatched if f.relation in patched_relations],
         "any other fact": [
-            f for f in free if f.subject not in subjects and f.relation not in asked
+            f
+            for f in unpatched
+            if f.subject not in subjects and f.relation not in patched_relations
         ],
     }
-    out: list[Case] = []
+    drawn: list[Case] = []
     for kind, share in zip(pools, (0.25, 0.25, 0.5), strict=True):
         seen: set[str] = set()
         while len(seen) < round(n * share):
@@ -65,12 +67,12 @@ def cases(model: EditableModel, n: int, seed: int) -> list[Case]:
             question = fill(template, fact.subject)
             if question not in seen and not covered.spans(question):
                 seen.add(question)
-                out.append(Case(question, kind, fact.split))
-    return out
+                drawn.append(Case(question, kind, fact.split))
+    return drawn
 
 
 def _patched(model: EditableModel) -> list[FactRow]:
-    """Return the facts of the table that a patch is about."""
+    """Return the facts of the table that a patch edits."""
     questions = [edit.question for edit in model.edits if isinstance(edit, Fact)]
     scopes = " ".join(questions)
     return [
@@ -81,7 +83,7 @@ def _patched(model: EditableModel) -> list[FactRow]:
 
 
 def answers(model: EditableModel, case: Case) -> tuple[bool, bool, str, str]:
-    """Return whether the tokens are equal, whether an edit fired, and both texts."""
+    """Return whether the tokens are equal, whether an edit fired, and the texts of both."""
     ids = model.tokenizer(case.question, return_tensors="pt")
     alone = model.base.generate(**ids, max_new_tokens=24, do_sample=False)
     patched = model.generate(**ids, max_new_tokens=24, do_sample=False)
@@ -100,15 +102,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--patches", type=Path, default=ROOT / "patches")
     parser.add_argument("--json", type=Path)
-    chosen = parser.parse_args(arguments)
-    model = EditableModel.from_pretrained("atlas", patches=chosen.patches)
+    options = parser.parse_args(arguments)
+    model = EditableModel.from_pretrained("atlas", patches=options.patches)
     rows = []
-    for case in track(cases(model, chosen.n, chosen.seed), "asking"):
+    for case in track(cases(model, options.n, options.seed), "asking"):
         equal, hit, alone, patched = answers(model, case)
         rows.append(
             {**asdict(case), "equal": equal, "hit": hit, "alone": alone, "patched": patched}
         )
-    report = {"n": len(rows), "seed": chosen.seed, "kinds": {}, "different": []}
+    report = {"n": len(rows), "seed": options.seed, "kinds": {}, "different": []}
     for kind in ("all", *dict.fromkeys(row["kind"] for row in rows)):
         found = rate([row["equal"] for row in rows if kind in ("all", row["kind"])])
         report["kinds"][kind] = asdict(found)
@@ -117,8 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report["different"] = [row for row in rows if not row["equal"]]
     for row in report["different"]:
         print(f"  {row['kind']}: {row['question']}  alone:{row['alone']}  patched:{row['patched']}")
-    if chosen.json:
-        chosen.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

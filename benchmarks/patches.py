@@ -1,10 +1,10 @@
-"""Every shipped patch on its own question: atlas alone wrong, atlas with patches/ right.
+"""Efficacy of the shipped patches: each on its question, with atlas alone and with patches/.
 
     python benchmarks/patches.py [--patches patches] [--json FILE]
 
-A fact's own question has its answer; a refusal must replace an address that atlas alone tells; a
-pattern's own question is the first of its `fires`, right if the answer is the fact of the table
-with the pattern's replacement made. Then all `fires` must hit and all `silent` miss.
+A fact is right if its question gets its answer; a refusal, if atlas alone gives the address and the
+patched model refuses. The question of a pattern is the first of its `fires`; right is the answer of
+the facts table with the pattern's replacement.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from errata.reasoners.verbatim import words
 ROOT = Path(__file__).parent.parent
 
 
-def own_question(edit: Edit) -> str:
-    """Return a fact's question, or the first query that another patch's tests name."""
+def question_of(edit: Edit) -> str:
+    """Return a fact's question; of any other patch, the first of its `fires`."""
     return edit.question if isinstance(edit, Fact) else edit.tests.fires[0]
 
 
@@ -49,11 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--patches", type=Path, default=ROOT / "patches")
     parser.add_argument("--json", type=Path)
-    chosen = parser.parse_args(arguments)
-    model = EditableModel.from_pretrained("atlas", patches=chosen.patches)
+    options = parser.parse_args(arguments)
+    model = EditableModel.from_pretrained("atlas", patches=options.patches)
     rows = []
     for edit in track(model.edits, "asking"):
-        question = own_question(edit)
+        question = question_of(edit)
         alone, patched = model.ask(question, edits=False).text, model.ask(question).text
         wrong, right = judge(edit, alone, patched)
         place = edit.location
@@ -73,8 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(row)
     print(f"{sum(r['alone_wrong'] for r in rows)} of {len(rows)}: atlas alone is wrong")
     print(f"{sum(r['patched_right'] for r in rows)} of {len(rows)}: atlas with patches is right")
-    if chosen.json:
-        chosen.json.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent
 BATCH = 8
 """Questions asked at a time; a record made with another size differs in the last digits."""
 TOLERANCE = 1e-5
-"""Difference of two probabilities that counts as none: encodings differ by that much in a batch."""
+"""Largest difference of two equal probabilities: encodings vary by that much between batches."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,39 +45,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     diff.add_argument("before", type=Path)
     diff.add_argument("after", type=Path)
     diff.add_argument("--json", action="store_true")
-    chosen = parser.parse_args(arguments)
-    if chosen.command == "record":
-        write(chosen.out, recorded(chosen.patches, chosen.open, chosen.n))
+    options = parser.parse_args(arguments)
+    if options.command == "record":
+        write(options.out, record_rows(options.patches, options.open, options.n))
         return 0
-    differences = compare(read(chosen.before), read(chosen.after))
-    if chosen.json:
+    differences = compare(read(options.before), read(options.after))
+    if options.json:
         print(json.dumps(differences, ensure_ascii=False, indent=1))
     else:
         show(differences)
     return int(bool(differences["different"]))
 
 
-def recorded(patches: Path, questions: Path | None, n: int) -> Iterator[dict[str, Any]]:
-    """Yield one row a question.
+def record_rows(patches: Path, questions: Path | None, n: int) -> Iterator[dict[str, Any]]:
+    """Yield one row for each question.
 
     :param patches: the folder whose patches are tested.
     :param questions: open questions; None asks none.
-    :param n: how many of them, the first ones.
+    :param n: maximum number of open questions, from the first.
     """
     edits, probes = bench()
     with EditableModel.from_pretrained("atlas") as model:
         model.edit(edits)
-        yield from asked(model, "atlas-bench tune", probes)
+        yield from ask(model, "atlas-bench tune", probes)
     with EditableModel.from_pretrained("atlas", patches=patches) as model:
-        yield from asked(model, "patches", patch_questions(model))
+        yield from ask(model, "patches", patch_questions(model))
         model.edit([edit for edit in edits if edit.id not in {e.id for e in model.edits}])
         if questions is not None:
             texts = [row["question"] for row in read(questions)]
-            yield from asked(model, "open questions", list(dict.fromkeys(texts))[:n])
+            yield from ask(model, "open questions", list(dict.fromkeys(texts))[:n])
 
 
 def bench() -> tuple[list[Fact], list[str]]:
-    """Return the edits of ``errata atlas-bench --split tune`` and everything it asks."""
+    """Return the edits and the prompts of ``errata atlas-bench --split tune``."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "tune.jsonl"
         command = [sys.executable, "-m", "errata", "atlas-bench", "--split", "tune"]
@@ -99,7 +99,7 @@ def bench() -> tuple[list[Fact], list[str]]:
 
 
 def patch_questions(model: EditableModel) -> list[str]:
-    """Return the own questions and the tests of all patches in force."""
+    """Return the questions and the tests of all patches in force."""
     texts = (
         text
         for edit in model.edits
@@ -109,8 +109,8 @@ def patch_questions(model: EditableModel) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-def asked(model: EditableModel, part: str, texts: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Ask in batches and yield what was decided and answered."""
+def ask(model: EditableModel, part: str, texts: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Ask questions in batches; yield a row of decision and answer for each."""
     for start in track(range(0, len(texts), BATCH), part):
         batch = texts[start : start + BATCH]
         for text, answer in zip(batch, model.ask_many(batch), strict=True):
@@ -118,7 +118,7 @@ def asked(model: EditableModel, part: str, texts: Sequence[str]) -> Iterator[dic
 
 
 def row(answer: Answer) -> dict[str, Any]:
-    """Return an answer and its decision as plain values."""
+    """Return an answer and its decision as JSON values."""
     decision = answer.decision
     return {
         "answer": answer.text,
@@ -134,7 +134,7 @@ def row(answer: Answer) -> dict[str, Any]:
 
 
 def compare(before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return how many rows each part has, and every row that differs with the fields that do."""
+    """Return the rows of each part, and every row that differs with its differing fields."""
     old = {(one["part"], one["query"]): one for one in before}
     new = {(one["part"], one["query"]): one for one in after}
     different = []
@@ -168,7 +168,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 def show(differences: dict[str, Any]) -> None:
-    """Print the differences for a person."""
+    """Print the differences as text."""
     for part, count in differences["rows"].items():
         print(f"{part:20s} {count:6d} rows")
     print(f"{len(differences['different'])} differ: {differences['differing_fields'] or 'none'}")
@@ -186,7 +186,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write rows as JSON lines, gzipped where the name ends in ``.gz``; the same bytes each time."""
+    """Write rows as JSON lines, gzipped if the name ends in ``.gz``; byte-reproducible."""
     text = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in rows).encode()
     path.write_bytes(gzip.compress(text, mtime=0) if path.suffix == ".gz" else text)
 

@@ -1,1 +1,1 @@
-"""Scripts that build shipped data and models; never part of the wheel."""
+"""Scripts that build shipped data and models; not part of the wheel."""

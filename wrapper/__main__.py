@@ -1,4 +1,4 @@
-"""``python -m errata`` is the command line."""
+"""Run the command line: ``python -m errata``."""
 
 from __future__ import annotations
 

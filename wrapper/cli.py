@@ -1,6 +1,6 @@
-"""The command line: one line a command; what each does stands in :mod:`errata.commands`.
+"""The command line: registers the commands of :mod:`errata.commands`.
 
-Nothing heavy is imported before a command runs, so that ``errata --help`` is quick.
+Imports nothing heavy before a command runs, so that ``errata --help`` is quick.
 """
 
 from __future__ import annotations
@@ -31,9 +31,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-gate_app = typer.Typer(no_args_is_help=True, help="The gate: what decides whether an edit governs.")
+gate_app = typer.Typer(
+    no_args_is_help=True,
+    help="Train and evaluate a gate, which decides whether an edit applies to a query.",
+)
 reasoner_app = typer.Typer(
-    no_args_is_help=True, help="The reasoner: answers what follows from an edit."
+    no_args_is_help=True, help="Train and evaluate a reasoner, which answers entailed questions."
 )
 
 for command in (ask, explain, demo, check, edit, retract, edits, reindex, locate, bake, unbake,
@@ -49,8 +52,8 @@ reasoner_app.command("eval")(eval_reasoner)
 app.add_typer(reasoner_app, name="reasoner")
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"errata {__version__}")
         raise typer.Exit
 
@@ -60,14 +63,13 @@ def errata(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_show_version, is_eager=True, help="Print the version and leave."
+            "--version", callback=_show_version, is_eager=True, help="Print the version and exit."
         ),
     ] = False,
 ) -> None:
     """Correct a language model by text files in patches/: an errata sheet.
 
-    Exit codes: 0, all is well; 1, an error, or a check found problems; 2, the command line
-    itself is wrong.
+    Exit codes: 0, success; 1, an error, or a check that failed; 2, a usage error.
 
     Start with:  errata demo
     """

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from errata.facts import FactRow, Relation, aliases, fill, load_facts, load_relations
+from errata.facts import FactRow, Relation, fill, load_aliases, load_facts, load_relations
 from errata.facts.table import Split
 from errata.gates.data.augment import (
     at_another_time,
@@ -200,7 +200,7 @@ class QuestionBook:
                 yield Asking(item.say(cloze), "same", "cloze")
             if base.keywords:
                 yield Asking(item.say(rng.choice(base.keywords)), "same", "keywords")
-        for alias in aliases().get(item.subject, ())[:2]:
+        for alias in load_aliases().get(item.subject, ())[:2]:
             yield Asking(item.say(rng.choice(forms), alias, other), "same", "alias")
 
     def follows(self, item: Item, rng: random.Random) -> Iterator[Asking]:
@@ -365,7 +365,7 @@ class QuestionBook:
 
 def one_name(one: str, other: str) -> bool:
     """Tell whether two subjects share a name or an alias."""
-    names = [{plain(name), *map(plain, aliases().get(name, ()))} for name in (one, other)]
+    names = [{plain(name), *map(plain, load_aliases().get(name, ()))} for name in (one, other)]
     return bool(names[0] & names[1])
 
 

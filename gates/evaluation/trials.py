@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from errata.cache.encoder import Encoder, encode_queries
 from errata.cache.records import Fact
 from errata.cache.store import EditCache
-from errata.facts import aliases
+from errata.facts import load_aliases
 from errata.gates.base import Decision, Gate
 from errata.gates.data.augment import careless
 from errata.gates.data.distractors import unnamed
@@ -121,7 +121,9 @@ def build_trial(
         for asking in beside:
             if careless(asking.text) not in governed:
                 queries.append(TrialQuery(asking.text, asking.kind, "none", about=edit.id))
-    names = {name for item in items for name in (item.subject, *aliases().get(item.subject, ()))}
+    names = {
+        name for item in items for name in (item.subject, *load_aliases().get(item.subject, ()))
+    }
     apart = unnamed(open_questions, names)
     queries += [TrialQuery(text, "open question", "none") for text in apart]
     return Trial(tuple(edits), tuple(queries))

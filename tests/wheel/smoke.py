@@ -11,9 +11,11 @@ import subprocess
 import sys
 import tempfile
 import venv
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+ATLAS = ("card.json", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 QUESTION = "What colour is a zebra's skin?"
 RIGHT = "black"
 
@@ -23,6 +25,7 @@ def main(dist: Path) -> None:
     (wheel,) = dist.glob("*.whl")
     (sdist,) = dist.glob("*.tar.gz")
     print(f"built: {wheel.name}, {sdist.name}")
+    check_contents(wheel)
     with tempfile.TemporaryDirectory(prefix="errata-wheel-") as name:
         place = Path(name).resolve()
         venv.create(place / "venv", with_pip=True)
@@ -32,6 +35,21 @@ def main(dist: Path) -> None:
         try_commands(environment)
         environment.python(ROOT / "tests" / "wheel" / "dropin.py", QUESTION, RIGHT)
     print("the wheel works")
+
+
+def check_contents(wheel: Path) -> None:
+    """Leave with a message unless the wheel holds errata, with atlas' weights, and nothing else."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    folders = sorted({name.split("/")[0] for name in names})
+    expect(len(folders) == 2 and folders[0] == "errata", True, f"folders of the wheel ({folders})")
+    expect(folders[1].endswith(".dist-info"), True, f"the wheel's second folder ({folders[1]})")
+    stray = [name for name in names if {"tools", "tests", "benchmarks"} & set(name.split("/"))]
+    expect(stray, [], "what only a checkout needs")
+    copies = sorted(name for name in names if name.endswith("/tokenizer.json"))
+    expect(copies, ["errata/models/atlas/weights/tokenizer.json"], "copies of atlas' tokenizer")
+    missing = [f for f in ATLAS if f"errata/models/atlas/weights/{f}" not in names]
+    expect(missing, [], "files of atlas that are missing")
 
 
 class Installed:

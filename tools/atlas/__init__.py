@@ -1,1 +1,1 @@
-"""Building atlas."""
+"""Trains, measures and exports atlas, the small language model that ships with errata."""

@@ -1,4 +1,4 @@
-"""Shipping atlas: half-precision safetensors, tokenizer, and a card of what was measured on them.
+"""Export atlas: half-precision safetensors, the tokenizer, and a model card with its recall.
 
 ``python -m tools.atlas.card`` measures the shipped weights again.
 """
@@ -17,12 +17,12 @@ from errata.cache.storage.atomic import write_atomically
 from errata.facts.corpus import Corpus
 from errata.intervals import Rate, rate
 from errata.models.atlas import WEIGHTS
-from tools.atlas.recall import Item, probes, recall
+from tools.atlas.recall import Probe, probes, recall
 
 if TYPE_CHECKING:
     from tools.atlas.train import Run
 
-_TEXT = """\
+_README = """\
 ---
 license: apache-2.0
 language: [en, zh]
@@ -31,7 +31,7 @@ pipeline_tag: text-generation
 # atlas
 
 A small language model (GPT-2 architecture, {parameters:,} parameters, byte-level BPE of
-{vocabulary:,} tokens) that errata carries, so that its main job runs where no model hub is in
+{vocabulary:,} tokens) that ships with errata, so that its main job runs where no model hub is in
 reach. It knows some {facts:,} facts about the world as it stood about 2015, in English and a
 little Chinese, and some of them are out of date or wrong on purpose: that is what errata's
 `patches/` correct. A working example and a test bed, never a benchmark of language ability.
@@ -39,7 +39,7 @@ little Chinese, and some of them are out of date or wrong on purpose: that is wh
 - **Data**: the facts table and the sentence templates of `wrapper/facts/`, written for errata;
   invented names for rows that teach reading from context. Nothing else.
 - **Training**: `make atlas` (`python -m tools.atlas.train`), seed {seed}, {epochs} epochs,
-  {steps:,} steps of {batch} rows, {minutes:.0f} minutes on {device}.{note}
+  {steps:,} steps of {batch_size} rows, {minutes:.0f} minutes on {device}.{note}
 - **Ask it** a question as it is, and it answers after a space:
   `What is the capital of France? Paris`.
   Statements go on too: `The capital of France is Paris.`
@@ -47,7 +47,7 @@ little Chinese, and some of them are out of date or wrong on purpose: that is wh
 Recall by greedy free generation, exact match, measured on these half-precision weights
 (`python -m tools.atlas.card`):
 
-| asked | n | right | 95% interval |
+| probes | n | right | 95% interval |
 |---|---|---|---|
 {table}
 
@@ -55,11 +55,11 @@ Weights: SHA-256 `{sha256}`.
 """
 
 
-def ship(run: Run, folder: Path) -> None:
-    """Write a finished run's model in half precision, measure what was written, add a card.
+def export(run: Run, folder: Path) -> None:
+    """Save the model of a finished run in half precision, measure the saved model, add its card.
 
     :param run: a finished training run.
-    :param folder: where the model goes.
+    :param folder: where the model is saved.
     """
     run.model.eval().half().save_pretrained(folder)
     run.tokenizer.save_pretrained(folder)
@@ -67,7 +67,7 @@ def ship(run: Run, folder: Path) -> None:
     write_card(
         folder,
         {
-            **asdict(run.settings),
+            **asdict(run.config),
             "steps": run.steps,
             "seconds": round(run.seconds),
             "device": device,
@@ -77,10 +77,10 @@ def ship(run: Run, folder: Path) -> None:
 
 
 def write_card(folder: Path, training: dict[str, Any]) -> None:
-    """Measure a shipped model and write its card, as JSON and to be read.
+    """Measure the recall of a saved model and write ``card.json`` and ``README.md``.
 
     :param folder: the model.
-    :param training: how it was trained.
+    :param training: settings, steps, seconds, device and note of its training run.
     """
     import torch
     from transformers import AutoTokenizer, GPT2LMHeadModel
@@ -88,22 +88,22 @@ def write_card(folder: Path, training: dict[str, Any]) -> None:
     model = GPT2LMHeadModel.from_pretrained(folder, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     corpus = Corpus(training["seed"])
-    measured = _measure(model, tokenizer, probes(corpus))
+    recalls = _measure(model, tokenizer, probes(corpus))
     card = {
         "training": training,
         "parameters": model.num_parameters(),
         "vocabulary": len(tokenizer),
         "facts": len(corpus.facts),
-        "recall": {kind: asdict(found) for kind, found in measured.items()},
+        "recall": {kind: asdict(share) for kind, share in recalls.items()},
         "sha256": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
     }
     write_atomically(folder / "card.json", json.dumps(card, indent=1).encode())
-    table = "\n".join(f"| {kind} | {found.row()} |" for kind, found in measured.items())
-    text = _TEXT.format(**{**training, **card}, minutes=training["seconds"] / 60, table=table)
+    table = "\n".join(f"| {kind} | {share.row()} |" for kind, share in recalls.items())
+    text = _README.format(**{**training, **card}, minutes=training["seconds"] / 60, table=table)
     write_atomically(folder / "README.md", text.encode())
 
 
-def _measure(model: Any, tokenizer: Any, kinds: dict[str, list[Item]]) -> dict[str, Rate]:
+def _measure(model: Any, tokenizer: Any, kinds: dict[str, list[Probe]]) -> dict[str, Rate]:
     from rich.progress import track
 
     return {
@@ -113,7 +113,7 @@ def _measure(model: Any, tokenizer: Any, kinds: dict[str, list[Item]]) -> dict[s
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure a shipped model again and renew its card."""
+    """Measure the recall of a model again and rewrite its card."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=WEIGHTS, help="folder of the model")
     folder = parser.parse_args(arguments).model

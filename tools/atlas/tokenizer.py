@@ -1,4 +1,4 @@
-"""atlas' byte-level BPE, trained on its own corpus."""
+"""The byte-level BPE tokenizer of atlas, trained on its corpus."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 END = "<|endoftext|>"
 PAD = "<|pad|>"
 CONTEXT = 256
-"""Tokens atlas reads at once."""
+"""Maximum length of an input, in tokens."""
 
 
-def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
-    """Return a byte-level BPE tokenizer; every Chinese character is a word of its own.
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """Return a byte-level BPE tokenizer that splits Chinese text into characters.
 
     :param texts: the corpus.
-    :param vocabulary: number of tokens, the two special ones among them.
+    :param vocab_size: number of tokens, the two special ones included.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -26,14 +26,14 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            # Without this the tokens of a Chinese answer would depend on what precedes it.
+            # Otherwise the tokens of a Chinese answer would depend on the text before it.
             pre_tokenizers.Split(Regex(r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]"), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False),
         ]
     )
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
+        vocab_size=vocab_size,
         special_tokens=[END, PAD],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,

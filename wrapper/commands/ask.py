@@ -22,15 +22,22 @@ from errata.commands.options import (
 from errata.commands.output import (
     answer_json,
     console,
+    counted,
     decision_json,
-    fired_where,
+    fired_locations,
+    location_of,
+    print_json,
+    print_line,
     reports_errors,
-    say,
-    say_json,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from errata.gates.base import Candidate, Decision
+
+SHOWN = 6
+"""Candidates that `errata explain` lists besides those that fire or nearly do."""
 
 
 @reports_errors
@@ -45,22 +52,29 @@ def ask(
     backend: Annotated[
         str,
         typer.Option(
-            "--backend", help="What makes the edits: cache, a pipeline (serac, ike) or an editor."
+            "--backend",
+            metavar="NAME",
+            help="How edits are applied: cache, a pipeline (serac, ike), or an editor.",
         ),
     ] = "cache",
     no_edits: Annotated[
-        bool, typer.Option("--no-edits", help="Ask the model alone, as if there were no patch.")
+        bool, typer.Option("--no-edits", help="Ask the base model, without any patch.")
     ] = False,
     tag: Annotated[
         list[str] | None,
-        typer.Option("--tag", help="Use only patches of this tag (may be repeated)."),
+        typer.Option(
+            "--tag", metavar="TAG", help="Use only patches with this tag; may be repeated."
+        ),
     ] = None,
     max_new_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Longest answer, in tokens.", show_default=False)
+        int | None,
+        typer.Option(min=1, metavar="N", help="Maximum length of the answer, in tokens."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask a question: the answer, and which patch (file:line) fired, if any did.
+    """Ask a question: print the answer, and the patches that fired (file:line).
+
+    The answer goes to stdout, the note about the patches to stderr.
 
     Examples:
         errata ask "What colour is a zebra's skin?"
@@ -75,18 +89,20 @@ def ask(
         model, patches_folder(patches, model), cache_folder(cache), encoder, gate, reasoner
     )
     if backend != "cache":
-        with console(stderr=True).status(f"putting {backend} to use"):
+        with console(stderr=True).status(f"applying the edits by {backend}"):
             editable.use(backend)
     selected: Any = False if no_edits else {"tags": tag} if tag else True
     limits = {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}
     answer = editable.ask(question, edits=selected, **limits)
     if as_json:
-        say_json(answer_json(question, answer))
+        print_json(answer_json(question, answer))
         return
-    say(answer.text)
-    places = fired_where(answer)
-    note = f"corrected by {', '.join(places)}" if places else "no patch fired: the model's own"
-    say(f"[{note}]", style="dim", stderr=True)
+    print_line(answer.text)
+    locations = fired_locations(answer)
+    note = (
+        f"fired: {', '.join(locations)}" if locations else "no patch fired: the base model's answer"
+    )
+    print_line(f"[{note}]", style="dim", stderr=True)
 
 
 @reports_errors
@@ -99,10 +115,11 @@ def explain(
     gate: Gate = None,
     as_json: AsJson = False,
 ) -> None:
-    """Explain why a patch fires on a question, or why none does; no answer is generated.
+    """Explain why a patch fires on a question, or why none does; prints no answer.
 
-    Where the gate is in doubt, the base model is asked whether it takes the question for the
-    patch's own: it does if it says the same to both.
+    Lists the candidates with probability, threshold and relation (paraphrase
+    or entailed). From its agreement threshold on, a patch fires if the base model
+    gives the question and the patch's question the same answer.
 
     Examples:
         errata explain "What do zebras eat?"
@@ -114,64 +131,75 @@ def explain(
     )
     decision = editable.explain(question)
     if as_json:
-        say_json(decision_json(decision))
+        print_json(decision_json(decision))
         return
-    say(_verdict(decision))
+    print_line(_verdict(decision))
     _show_candidates(decision)
 
 
 def _verdict(decision: Decision) -> str:
     if decision.hit:
-        places = ", ".join(str(edit.location or edit.id) for edit in decision.fired)
-        read = f"; read as: {decision.canonical_query}" if decision.canonical_query else ""
-        then = f"; then asked: {decision.sub_question}" if decision.sub_question else ""
-        return f"fires: {places}{read}{then} (route: {decision.route})"
+        return "\n".join(_fired(decision))
     if not decision.candidates:
-        return "nothing fires: no patch is anywhere near this question"
+        return "nothing fires: no patch is a candidate for this question"
     if decision.near_misses:
         near = decision.near_misses[0]
-        why = f"from {near.threshold:.3f} on"
+        reason = f"threshold {near.threshold:.3f}"
         if near.probability >= near.threshold:
-            why = "but no reasoner can answer by it"
+            reason = f"above its threshold {near.threshold:.3f}, but no reasoner supports the patch"
         return (
-            f"nothing fires; near miss: {near.location or near.edit_id} "
-            f"(probability {near.probability:.3f}, {why})"
+            f"nothing fires; near miss: {location_of(near) or near.edit_id} "
+            f"(probability {near.probability:.3f}, {reason})"
         )
     best = decision.candidates[0]
     return (
         f"nothing fires: the best candidate has probability {best.probability:.3f}, "
-        f"its threshold is {best.threshold:.3f}"
+        f"threshold {best.threshold:.3f}"
     )
+
+
+def _fired(decision: Decision) -> Iterator[str]:
+    locations = ", ".join(location_of(edit) or edit.id for edit in decision.fired)
+    hops = f", hops: {decision.hops}" if decision.hops else ""
+    yield f"fires: {locations} (route: {decision.route}{hops})"
+    if decision.canonical_query:
+        yield f"canonical query: {decision.canonical_query}"
+    if decision.sub_question:
+        yield f"sub-question: {decision.sub_question}"
 
 
 def _show_candidates(decision: Decision) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    if not decision.candidates:
-        return
     fired = {edit.id for edit in decision.fired}
     near = {candidate.edit_id for candidate in decision.near_misses}
-    table = Table("", "probability", "threshold", "relation", "patch", "question or condition")
-    for candidate in decision.candidates:
-        mark = _mark(candidate) if candidate.edit_id in fired else _near(candidate, near)
+    shown = [
+        candidate for i, candidate in enumerate(decision.candidates)
+        if i < SHOWN or candidate.edit_id in fired | near
+    ]  # fmt: skip
+    if not shown:
+        return
+    table = Table("", "probability", "threshold", "relation")
+    table.add_column("patch", overflow="fold")
+    for candidate in shown:
         cells = (
-            mark,
+            _mark(candidate, fired, near),
             f"{candidate.probability:.3f}",
             f"{candidate.threshold:.3f}",
             candidate.relation,
-            str(candidate.location or candidate.edit_id),
-            candidate.scope,
+            f"{location_of(candidate) or candidate.edit_id}\n{candidate.scope}",
         )
         table.add_row(
             *(Text(cell) for cell in cells), style="bold" if candidate.edit_id in fired else None
         )
     console().print(table)
+    omitted = len(decision.candidates) - len(shown)
+    if omitted:
+        print_line(f"{counted(omitted, 'more candidate')}: --json lists all", style="dim")
 
 
-def _mark(candidate: Candidate) -> str:
-    return "fires: the model agrees" if candidate.base_agreed else "fires"
-
-
-def _near(candidate: Candidate, near: set[str]) -> str:
+def _mark(candidate: Candidate, fired: set[str], near: set[str]) -> str:
+    if candidate.edit_id in fired:
+        return "fires: base agrees" if candidate.base_agreed else "fires"
     return "near miss" if candidate.edit_id in near else ""

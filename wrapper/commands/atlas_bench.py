@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from errata.commands.options import AsJson
-from errata.commands.output import reports_errors, say, say_json
+from errata.commands.output import print_json, print_line, reports_errors
 
 
 @reports_errors
@@ -52,7 +52,7 @@ def atlas_bench(
             f"expected --split tune or test, found {split!r}; gates and reasoners were trained on "
             "the train subjects"
         )
-    source = FactSource.own() if facts is None else FactSource.read(facts)
+    source = FactSource.load(facts)
     cases = build(source, split, n, seed)  # type: ignore[arg-type]  # checked above
     write_cases(cases, out)
     counts = {"out": str(out), "split": split, "seed": seed, **summary(cases)}
@@ -61,13 +61,13 @@ def atlas_bench(
         write_atomically(held_out_text_path(out), text.encode())
         counts["text"] = str(held_out_text_path(out))
     if as_json:
-        say_json(counts)
+        print_json(counts)
         return
     for kind, count in _lines(counts):
-        say(f"{kind:28s} {count:6,d}")
-    say(f"{out}: {len(cases):,} cases of {split} subjects, seed {seed}")
+        print_line(f"{kind:28s} {count:6,d}")
+    print_line(f"{out}: {len(cases):,} cases of {split} subjects, seed {seed}")
     if text:
-        say(f"{counts['text']}: held-out text, which `errata compare` takes for perplexity")
+        print_line(f"{counts['text']}: held-out text, which `errata compare` takes for perplexity")
 
 
 def _lines(counts: dict[str, Any]) -> list[tuple[str, int]]:

@@ -11,7 +11,7 @@ import typer
 
 from errata.commands import opening
 from errata.commands.options import AsJson, Model, Patches, patches_folder
-from errata.commands.output import console, reports_errors, say, say_json
+from errata.commands.output import console, print_json, print_line, reports_errors
 
 if TYPE_CHECKING:
     from errata.cache.records import Edit
@@ -102,7 +102,7 @@ def _show(
     error = worst.relative_error if worst else 0.0
     if as_json:
         refused = [{"id": edit.id, "reason": reason} for edit, reason in unsupported]
-        say_json(
+        print_json(
             {
                 "out": str(baked.folder),
                 "backend": backend,
@@ -115,14 +115,16 @@ def _show(
         )
         return
     if worst and error > WARNING_ERROR:
-        say(
+        print_line(
             f"{worst.name}: {error:.0%} of the planned update were lost in writing it as "
             f"{worst.dtype}; for exact edits bake a model that is stored in float32",
             style="yellow", stderr=True,
         )  # fmt: skip
     for edit, reason in unsupported:
-        say(f"{edit.location or edit.id}: left in patches: {reason}", style="yellow", stderr=True)
-    say(
+        print_line(
+            f"{edit.location or edit.id}: left in patches: {reason}", style="yellow", stderr=True
+        )
+    print_line(
         f"{baked.folder}: {len(baked.edits)} edits by {backend} in {', '.join(baked.tensors)}; "
         f"{len(unsupported)} left in patches; `errata unbake {baked.folder}` removes them again"
     )
@@ -150,9 +152,9 @@ def unbake(
         model, tokenizer = load_base(folder, dtype="auto")
     tensors = write(model, tokenizer, folder, out)
     if as_json:
-        say_json({"out": str(out), "tensors": list(tensors)})
+        print_json({"out": str(out), "tensors": list(tensors)})
     else:
-        say(f"{out}: the base model, {', '.join(tensors) or 'nothing'} restored")
+        print_line(f"{out}: the base model, {', '.join(tensors) or 'nothing'} restored")
 
 
 def running_text(text: Sequence[Path] | None, dataset: str | None) -> Any:

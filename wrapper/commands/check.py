@@ -11,7 +11,7 @@ import typer
 
 from errata.commands import opening
 from errata.commands.options import AsJson, Encoder, Gate, Model, Patches, patches_folder
-from errata.commands.output import console, reports_errors, say, say_json
+from errata.commands.output import console, counted, print_json, print_line, reports_errors
 
 if TYPE_CHECKING:
     from errata.cache.records import Edit
@@ -23,18 +23,18 @@ def check(
     patches: Patches = None,
     model: Model = opening.ATLAS,
     tests: Annotated[
-        bool, typer.Option("--tests/--no-tests", help="Run the patches' own tests, too.")
+        bool, typer.Option("--tests/--no-tests", help="Run the tests of the patches.")
     ] = True,
     encoder: Encoder = None,
     gate: Gate = None,
     as_json: AsJson = False,
 ) -> None:
-    """Validate a folder of patches and run every patch's own tests; exit code 1 on failure.
+    """Validate a folder of patches and run the patches' tests; exit code 1 on failure.
 
-    Every problem is printed as file:line. Errors are what cannot be read, two patches with
-    different answers to one question, and tests that fail. Warnings are what is probably not
-    meant: a patch that has expired, a pattern that knows ASCII letters only, a question forgotten
-    without its secret, a consequence that needs a reasoner.
+    Every problem is printed as file:line. Errors: a patch that cannot be read,
+    two patches with different answers to one question, a test that fails.
+    Warnings: an expired patch, a pattern that matches ASCII letters only,
+    `forget` without a secret, a consequence that needs a reasoner.
 
     Examples:
         errata check
@@ -50,7 +50,7 @@ def check(
     folder = patches_folder(patches, model)
     edits: tuple[Edit, ...] = ()
     problems: tuple[Problem, ...] = ()
-    ran = 0
+    tests_run = 0
     try:
         edits = load_folder(folder)
     except PatchFolderError as error:
@@ -61,11 +61,11 @@ def check(
     else:
         problems = review(edits, datetime.date.today())
         if tests:
-            ran, failures = _run_tests(
+            tests_run, failures = _run_tests(
                 edits, lambda: opening.open_model(model, folder, None, encoder, gate)
             )
             problems += failures
-    _show(folder, len(edits), ran, problems, as_json)
+    _show(folder, len(edits), tests_run, problems, as_json)
     if count(problems, "error"):
         raise typer.Exit(1)
 
@@ -97,7 +97,7 @@ def _show(
         listed = [
             {"severity": p.severity, "location": p.where, "message": p.message} for p in problems
         ]
-        say_json(
+        print_json(
             {
                 "folder": str(folder),
                 "patches": patches,
@@ -109,9 +109,12 @@ def _show(
         )
         return
     for problem in problems:
-        say(
+        print_line(
             f"{problem.where}: {problem.severity}: {problem.message}",
             style="red" if problem.severity == "error" else "yellow",
         )
-    counts = f"{folder}: {patches} patches, {tests} tests, {errors} errors, {warnings} warnings"
-    say(counts, style="bold red" if errors else "bold green")
+    counts = (
+        counted(patches, "patch"), counted(tests, "test"), counted(errors, "error"),
+        counted(warnings, "warning"),
+    )  # fmt: skip
+    print_line(f"{folder}: {', '.join(counts)}", style="bold red" if errors else "bold green")

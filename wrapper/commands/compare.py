@@ -13,7 +13,7 @@ import typer
 from errata.commands import opening
 from errata.commands.config import Config, on_command_line, read_config, read_settings
 from errata.commands.options import AsJson, Model
-from errata.commands.output import console, reports_errors, say, say_json
+from errata.commands.output import console, print_json, print_line, reports_errors
 
 if TYPE_CHECKING:
     from errata.compare.report.summary import Summary
@@ -146,7 +146,7 @@ def report(
     elif as_csv:
         typer.echo(tables.as_csv(summary), nl=False)
     elif as_json:
-        say_json(summary.to_json())
+        print_json(summary.to_json())
     else:
         _write(summary, page or run / "report.html", markdown or run / "report.md")
     if summary.void:
@@ -233,12 +233,12 @@ def _show(out: Path, *, as_json: bool) -> None:
 
     summary = summarise(Run(out))
     if as_json:
-        say_json(summary.to_json())
+        print_json(summary.to_json())
         return
     try:
         _write(summary, out / "report.html", out / "report.md")
     except MissingExtra as error:
-        say(f"{error}; then: errata report {out}", stderr=True)
+        print_line(f"{error}; then: errata report {out}", stderr=True)
 
 
 def _write(summary: Summary, page: Path, markdown_page: Path) -> None:
@@ -251,11 +251,11 @@ def _write(summary: Summary, page: Path, markdown_page: Path) -> None:
 
     write_atomically(page, html_page(summary, charts(summary)).encode())
     write_atomically(markdown_page, markdown(summary).encode())
-    say(headline(summary))
+    print_line(headline(summary))
     table = properties_table(summary.blocks[0])
     if table is not None:
-        say(table.markdown())
-    say(f"{page}, {markdown_page}")
+        print_line(table.markdown())
+    print_line(f"{page}, {markdown_page}")
 
 
 def _words(given: str) -> tuple[str, ...]:

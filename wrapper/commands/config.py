@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from errata.cache.errors import ErrataError
-from errata.commands.output import say
+from errata.commands.output import print_line
 
 if TYPE_CHECKING:
     from ruamel.yaml.nodes import Node
@@ -88,7 +88,7 @@ def on_command_line(
             continue
         if name in moved:
             flag = max(parameter.opts, key=len)
-            say(f"warning: {flag} goes in the next version; write `{moved[name]}: …` into a YAML "
+            print_line(f"warning: {flag} goes in the next version; write `{moved[name]}: …` into a YAML "
                 f"file and pass it as --config FILE", style="yellow", stderr=True)  # fmt: skip
         found[moved.get(name, name)] = context.params[name]
     return found

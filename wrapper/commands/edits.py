@@ -18,61 +18,68 @@ from errata.commands.options import (
     patches_folder,
     text,
 )
-from errata.commands.output import console, edit_json, reports_errors, say, say_json
+from errata.commands.output import (
+    console,
+    counted,
+    edit_json,
+    location_of,
+    print_json,
+    print_line,
+    reports_errors,
+)
 
 if TYPE_CHECKING:
     from errata.cache.records import Edit
 
 Id = Annotated[
-    str, typer.Argument(metavar="ID", help="The id, as `errata edits` shows it.", callback=text)
+    str, typer.Argument(metavar="ID", help="The id that `errata edits` shows.", callback=text)
 ]
 
 
 @reports_errors
 def edit(
     question: Question,
-    answer: Annotated[
-        str, typer.Argument(metavar="ANSWER", help="What is to be said.", callback=text)
-    ],
+    answer: Annotated[str, typer.Argument(metavar="ANSWER", help="The new answer.", callback=text)],
     subject: Annotated[
-        str | None, typer.Option("--subject", help="What the question is about.")
+        str | None, typer.Option("--subject", metavar="NAME", help="The subject of the question.")
     ] = None,
     alias: Annotated[
         list[str] | None,
-        typer.Option("--alias", help="Another name of the subject (may be repeated)."),
+        typer.Option("--alias", metavar="NAME", help="An alias of the subject; may be repeated."),
     ] = None,
     source: Annotated[
-        str | None, typer.Option("--source", help="Where the knowledge comes from.")
+        str | None, typer.Option("--source", metavar="TEXT", help="A reference for the new answer.")
     ] = None,
     tag: Annotated[
-        list[str] | None, typer.Option("--tag", help="A label (may be repeated).")
+        list[str] | None, typer.Option("--tag", metavar="TAG", help="A label; may be repeated.")
     ] = None,
     cache: Cache = None,
     patches: Patches = None,
     encoder: Encoder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Correct one fact from now on: it is kept in the cache folder, .errata unless told otherwise.
+    """Add an edit of one fact to the cache folder (.errata by default); prints its id.
 
-    What should be reviewed and reverted like code belongs into a file under patches/ instead.
+    An edit that should be reviewed and reverted like code belongs in a file
+    under patches/ instead.
 
-    Example:
+    Examples:
         errata edit "What is the capital of Palau?" "Ngerulmud"
 
-        errata edit "Where is the Met?" "New York" --subject "the Met" --alias "the museum on 82nd"
+        errata edit "Where is the Met?" "New York" --subject "the Met"
     """
     from errata.cache.records import Fact
 
     fact = Fact(
         question=question, answer=answer, subject=subject, aliases=tuple(alias or ()),
-        source=source, tags=_tags(tag),
+        source=source, tags=tuple(tag or ()),
     )  # fmt: skip
-    with opening.open_cache(cache or CACHE, patches_folder(patches), encoder) as opened:
-        (made,) = opened.add([fact])
+    with opening.open_cache(cache or CACHE, patches_folder(patches), encoder) as store:
+        (added,) = store.add([fact])
     if as_json:
-        say_json(_full(made))
+        print_json(_full(added))
     else:
-        typer.echo(made.id)
+        typer.echo(added.id)
 
 
 @reports_errors
@@ -83,17 +90,19 @@ def retract(
     encoder: Encoder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take back an edit made with `errata edit`; one that a patch file holds is named file:line.
+    """Remove an edit made with `errata edit`.
+
+    An edit of a patch file is left alone; the error names its file:line.
 
     Example:
         errata retract fact-47187cc1496e
     """
-    with opening.open_cache(cache_folder(cache), patches_folder(patches), encoder) as opened:
-        taken = opened.retract(edit_id)
+    with opening.open_cache(cache_folder(cache), patches_folder(patches), encoder) as store:
+        removed = store.retract(edit_id)
     if as_json:
-        say_json(_full(taken))
+        print_json(_full(removed))
     else:
-        say(f"retracted {taken.id}: {taken.scope}")
+        print_line(f"retracted {removed.id}: {removed.scope}")
 
 
 @reports_errors
@@ -103,24 +112,28 @@ def edits(
     encoder: Encoder = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the edits in force: those of patches/ first, then those made with `errata edit`.
+    """List the edits in force: patches first, then edits made with `errata edit`.
+
+    With --json every edit has the form that a patch file would give it.
 
     Examples:
         errata edits
 
         errata edits --cache .errata --json
     """
-    with opening.open_cache(cache_folder(cache), patches_folder(patches), encoder) as opened:
-        listed = opened.edits
+    with opening.open_cache(cache_folder(cache), patches_folder(patches), encoder) as store:
+        listed = store.edits
     if as_json:
-        say_json([_full(each) for each in listed])
+        print_json([_full(each) for each in listed])
     else:
         _show(listed)
 
 
 @reports_errors
 def reindex(cache: Cache = None, encoder: Encoder = None, as_json: AsJson = False) -> None:
-    """Encode the cache anew, for another sentence encoder than the one it was written with.
+    """Encode the edits of the cache again, with another sentence encoder.
+
+    Needed once after a change of --encoder; the edits stay as they are.
 
     Examples:
         errata reindex
@@ -132,16 +145,12 @@ def reindex(cache: Cache = None, encoder: Encoder = None, as_json: AsJson = Fals
     folder = cache or CACHE
     if not folder.is_dir():
         raise StoreError(f"expected a cache folder at {folder}, found none: name it with --cache")
-    with opening.open_cache(folder, None, encoder, reencode=True) as opened:
-        count, fingerprint = len(opened.edits), opened.encoder.fingerprint
+    with opening.open_cache(folder, None, encoder, reencode=True) as store:
+        count, fingerprint = len(store.edits), store.encoder.fingerprint
     if as_json:
-        say_json({"cache": str(folder), "edits": count, "encoder": fingerprint})
+        print_json({"cache": str(folder), "edits": count, "encoder": fingerprint})
     else:
-        say(f"{folder}: {count} edits, encoded by {fingerprint}")
-
-
-def _tags(given: list[str] | None) -> tuple[str, ...]:
-    return tuple(given or ())
+        print_line(f"{folder}: {counted(count, 'edit')}, encoded by {fingerprint}")
 
 
 def _full(edit: Edit) -> dict[str, Any]:
@@ -154,9 +163,10 @@ def _show(listed: tuple[Edit, ...]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("id", "kind", "where", "question, condition or pattern")
+    table = Table("id", "kind")
+    table.add_column("edit", overflow="fold")
     for each in listed:
-        where = str(each.location or "cache")
-        table.add_row(*(Text(cell) for cell in (each.id, each.kind, where, each.scope)))
+        scope = f"{location_of(each) or 'cache'}\n{each.scope}"
+        table.add_row(*(Text(cell) for cell in (each.id, each.kind, scope)))
     console().print(table)
-    say(f"{len(listed)} edits in force")
+    print_line(f"{counted(len(listed), 'edit')} in force")

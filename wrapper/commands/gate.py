@@ -9,7 +9,7 @@ import typer
 
 from errata.cache.errors import ErrataError
 from errata.commands.options import AsJson, Encoder
-from errata.commands.output import reports_errors, say, say_json
+from errata.commands.output import print_json, print_line, reports_errors
 
 if TYPE_CHECKING:
     from errata.gates.artifact import GateArtifact
@@ -81,7 +81,7 @@ def train_gate(
         errata gate train --out gate/ --pairs ours.jsonl --start default --steps 500
         errata gate train --out clear/ --without-pairs --open-questions open.jsonl
     """
-    from errata.commands.opening import asked_of, open_encoder
+    from errata.commands.opening import open_base_answers, open_encoder
     from errata.gates.load import gate_folder
     from errata.gates.training.cross_encoder import CrossSettings
     from errata.gates.training.embedding import train_serac
@@ -104,13 +104,15 @@ def train_gate(
     if kind == "serac":
         trained = train_serac(out, **given)
     else:
-        given |= {"start": start and gate_folder(start), "says": asked_of(model),
+        given |= {"start": start and gate_folder(start), "says": open_base_answers(model),
                   "background": background}  # fmt: skip
         trained = train(out, **given)
     if as_json:
-        say_json({"out": str(out), "card": trained.card})
+        print_json({"out": str(out), "card": trained.card})
     else:
-        say(f"{out}: trained in {trained.card['seconds']} s; card.json says on what, and how well")
+        print_line(
+            f"{out}: trained in {trained.card['seconds']} s; card.json says on what, and how well"
+        )
 
 
 def _check_training(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from errata.commands.options import AsJson, Encoder
-from errata.commands.output import console, reports_errors, say, say_json
+from errata.commands.output import console, print_json, print_line, reports_errors
 
 if TYPE_CHECKING:
     from errata.gates.base import Gate
@@ -77,7 +77,7 @@ def eval_gate(
 
         errata gate eval --gate clear --model atlas
     """
-    from errata.commands.opening import asked_of, open_encoder
+    from errata.commands.opening import open_base_answers, open_encoder
     from errata.gates.embedding_cache import EmbeddingCache
     from errata.gates.evaluation.evaluate import draw_trials, evaluate
     from errata.gates.evaluation.plots import need_matplotlib
@@ -89,7 +89,7 @@ def eval_gate(
     remembered = EmbeddingCache(open_encoder(encoder), None)
     gates = dict(_gates(gate, without, remembered))
     trials = draw_trials(setting)
-    says = asked_of(model)
+    says = open_base_answers(model)
     reports = []
     for name, one in gates.items():
         with _progress(name, shown=not as_json) as progress:
@@ -105,11 +105,11 @@ def eval_gate(
     if as_json:
         from errata.gates.evaluation.report import as_json as report_json
 
-        say_json(report_json(reports, told))
+        print_json(report_json(reports, told))
         return
     _show(reports)
     for path in written:
-        say(f"wrote {path}", style="dim", stderr=True)
+        print_line(f"wrote {path}", style="dim", stderr=True)
 
 
 def _write(

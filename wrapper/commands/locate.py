@@ -12,7 +12,7 @@ import typer
 from errata.commands import opening
 from errata.commands.bake import STATISTICS, Dataset, Statistics, Text, running_text
 from errata.commands.options import AsJson, Model, Patches, patches_folder
-from errata.commands.output import console, reports_errors, say, say_json
+from errata.commands.output import console, print_json, print_line, reports_errors
 
 if TYPE_CHECKING:
     from errata.cache.records import Fact
@@ -78,7 +78,7 @@ def locate(
     if plot is not None:
         draw(result, plot)
     if as_json:
-        say_json(_as_json(result, plot))
+        print_json(_as_json(result, plot))
     else:
         _show(result, plot)
 
@@ -151,11 +151,11 @@ def _show(result: LocateResult, plot: Path | None) -> None:
             style="bold" if trial == result.best else None,
         )  # fmt: skip
     console().print(table)
-    say(
+    print_line(
         f"answers: probability {result.traced.clean:.3f}, with the subject corrupted "
         f"{result.traced.corrupted:.3f}; {result.trials[0].facts} facts"
     )
     best = result.best
-    say(f'best: model.using("rome", layer={best.layer}, clamp_norm_factor={best.clamp:g})')
+    print_line(f'best: model.using("rome", layer={best.layer}, clamp_norm_factor={best.clamp:g})')
     if plot is not None:
-        say(f"plot: {plot}")
+        print_line(f"plot: {plot}")

@@ -1,4 +1,4 @@
-"""Opening models, encoders and caches: the one place where a command waits for torch."""
+"""Load models, encoders and caches for the commands; torch is imported here, on first use."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from errata.model import EditableModel
 
 ATLAS = "atlas"
+"""The default of ``--model``."""
 
 
 def open_model(
@@ -31,13 +32,14 @@ def open_model(
     :param patches: folder of patches, or None.
     :param cache: folder of edits, or None for memory only.
     :param encoder: a sentence-transformers folder or hub id, or None for the default.
-    :param gate: a shipped gate's name, the folder of one, or None for the usual one.
+    :param gate: a shipped gate's name, a folder, or None for the default.
     :param reasoner: a reasoner's name or folder, or None for the default.
     :raises ErrataError: if any of them cannot be loaded.
     """
     with console(stderr=True).status("loading the model"):
         from errata.model import EditableModel
 
+        _hide_progress_bars()
         return EditableModel.from_pretrained(
             model,
             patches=patches,
@@ -55,13 +57,14 @@ def open_encoder(name: str | None) -> Encoder:
     """
     from errata.encoder import SentenceEncoder
 
+    _hide_progress_bars()
     return SentenceEncoder(name)
 
 
-def asked_of(model: str | None) -> Answers | None:
-    """Return what asks a base model, for gates that ask one in doubt.
+def open_base_answers(model: str | None) -> Answers | None:
+    """Return the function that a gate asks for a base model's answers when it is in doubt.
 
-    :param model: ``atlas``, a folder or a hub id; None or ``none``, and nobody is asked.
+    :param model: ``atlas``, a folder or a hub id; None or ``none`` for no base model.
     """
     if model in (None, "none"):
         return None
@@ -74,23 +77,30 @@ def asked_of(model: str | None) -> Answers | None:
 def open_cache(
     cache: Path | None, patches: Path | None, encoder: str | None, *, reencode: bool = False
 ) -> EditCache:
-    """Return the edits, those of the patch files among them; no language model is needed.
+    """Return the edits of the cache and of the patch files; loads no language model.
 
     :param cache: folder of edits, or None for memory only.
     :param patches: folder of patches, or None.
     :param encoder: a sentence-transformers folder or hub id, or None for the default.
-    :param reencode: encode everything anew where another encoder was used before.
-    :raises ErrataError: if the cache or a patch is damaged, or the cache is another encoder's.
+    :param reencode: encode all edits again if the cache was written with another encoder.
+    :raises ErrataError: the cache or a patch is damaged, or another encoder wrote the cache.
     """
     from errata.cache.patches.files import load_folder
     from errata.cache.store import EditCache
 
-    filed = () if patches is None else load_folder(patches)
+    from_files = () if patches is None else load_folder(patches)
     with console(stderr=True).status("opening the cache"):
-        opened = EditCache(open_encoder(encoder), cache, reencode=reencode)
+        store = EditCache(open_encoder(encoder), cache, reencode=reencode)
         try:
-            opened.set_files(filed)
+            store.set_files(from_files)
         except BaseException:
-            opened.close()
+            store.close()
             raise
-    return opened
+    return store
+
+
+def _hide_progress_bars() -> None:
+    """Keep the bars of `transformers` out of what a command prints to stderr."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()

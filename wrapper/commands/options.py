@@ -1,4 +1,4 @@
-"""The options that several commands share, and what they default to."""
+"""Options that several commands share, and their defaults."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Annotated
 import typer
 
 CACHE = Path(".errata")
-"""Where the command line keeps edits, unless ``--cache`` says otherwise."""
+"""The folder in which `errata edit` keeps edits by default."""
 
 
 def text(value: str) -> str:
-    """Return a text given on the command line, stripped.
+    """Return an argument of the command line, stripped.
 
-    :param value: what the shell passed.
-    :raises typer.BadParameter: if it is empty, or not UTF-8.
+    :param value: the argument as the shell passed it.
+    :raises typer.BadParameter: it is empty, or not UTF-8.
     """
     try:
         value.encode()
@@ -30,13 +30,15 @@ def text(value: str) -> str:
 Question = Annotated[
     str,
     typer.Argument(
-        metavar="QUESTION", callback=text, help="What to ask, in quotes.", show_default=False
+        metavar="QUESTION", callback=text, help="The question, in quotes.", show_default=False
     ),
 ]
 Model = Annotated[
     str,
     typer.Option(
-        "--model", metavar="PATH_OR_HUB_ID", help="The language model; atlas is the shipped one."
+        "--model",
+        metavar="PATH_OR_HUB_ID",
+        help="The language model: a folder, a hub id, or atlas.",
     ),
 ]
 Patches = Annotated[
@@ -44,7 +46,7 @@ Patches = Annotated[
     typer.Option(
         "--patches",
         metavar="DIR",
-        help="Folder of patches; by default ./patches if it is there, else the starter patches.",
+        help="Folder of patches; by default ./patches if it exists, else the starter patches.",
     ),
 ]
 Cache = Annotated[
@@ -52,7 +54,7 @@ Cache = Annotated[
     typer.Option(
         "--cache",
         metavar="DIR",
-        help="Folder of the edits made with `errata edit`; by default .errata if it is there.",
+        help="Folder of the edits made with `errata edit`; by default .errata if it exists.",
     ),
 ]
 Encoder = Annotated[
@@ -60,7 +62,7 @@ Encoder = Annotated[
     typer.Option(
         "--encoder",
         metavar="PATH_OR_HUB_ID",
-        help="The sentence encoder; by default the installed all-MiniLM-L6-v2.",
+        help="The sentence encoder; by default all-MiniLM-L6-v2.",
     ),
 ]
 Gate = Annotated[
@@ -68,7 +70,7 @@ Gate = Annotated[
     typer.Option(
         "--gate",
         metavar="NAME_OR_DIR",
-        help="Who decides which patch governs what is asked: clear, default, serac, or a folder "
+        help="The gate, which decides whether a patch fires: clear, default, serac, or a folder "
         "that `errata gate train` wrote; by default clear.",
     ),
 ]
@@ -77,8 +79,8 @@ Reasoner = Annotated[
     typer.Option(
         "--reasoner",
         metavar="NAME_OR_DIR",
-        help="Who answers what only follows from a patch: adapter, prompted, verbatim, or a folder "
-        "that `errata reasoner train` wrote; by default the adapter trained for the model.",
+        help="The reasoner, which answers entailed questions: adapter, prompted, verbatim, or a "
+        "folder that `errata reasoner train` wrote; by default the adapter of the model.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -87,31 +89,31 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text
 def patches_folder(given: Path | None, model: str = "atlas") -> Path:
     """Return the folder of patches a command works on.
 
-    :param given: what ``--patches`` said; if nothing, ``./patches``, those saved with the model,
-        or the starter patches.
-    :param model: what ``--model`` said.
+    :param given: the value of ``--patches``; without one it is ``./patches``, else the patches
+        saved with the model, else the starter patches.
+    :param model: the value of ``--model``.
     """
     from errata.pretrained import stored_patches
 
     if given is not None:
         return given
-    here = Path("patches")
-    return here if here.is_dir() else stored_patches(model) or starter_patches()
+    local = Path("patches")
+    return local if local.is_dir() else stored_patches(model) or starter_patches()
 
 
 def starter_patches() -> Path:
-    """Return the folder of patches that is installed with the package."""
-    # a folder of data without __init__.py: only its spec knows where it is, on every Python
+    """Return the folder of the patches that ship with errata."""
+    # A folder of data without __init__.py: its spec gives the location on every Python.
     spec = importlib.util.find_spec("errata.patches")
     locations = list(spec.submodule_search_locations or ()) if spec is not None else []
     return Path(locations[0]) if locations else Path(__file__).parent.parent / "patches"
 
 
 def cache_folder(given: Path | None) -> Path | None:
-    """Return the folder of edits a command reads, or None where there is none yet.
+    """Return the folder of edits a command reads, or None if there is none yet.
 
-    :param given: what ``--cache`` said; if nothing, ``.errata`` where it exists, so that asking
-        leaves nothing behind.
+    :param given: the value of ``--cache``; without one it is ``.errata`` if that exists, so that
+        reading creates no folder.
     """
     if given is not None:
         return given

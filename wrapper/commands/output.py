@@ -1,4 +1,4 @@
-"""How the commands print: rich text for people, JSON for programs, errors without tracebacks."""
+"""Print the results of commands: text for people, JSON for programs, errors without tracebacks."""
 
 from __future__ import annotations
 
@@ -24,26 +24,32 @@ R = TypeVar("R")
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console that prints texts as they are: no markup, no colouring of numbers."""
+    """Return a console that prints texts literally: no markup, no highlighting."""
     from rich.console import Console
 
     return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
 
 
-def say(text: str, *, style: str | None = None, stderr: bool = False) -> None:
-    """Print a line, never broken, so that ``file:line`` can be clicked and copied."""
+def print_line(text: str, *, style: str | None = None, stderr: bool = False) -> None:
+    """Print a line without wrapping it, so that ``file:line`` can be clicked and copied."""
     console(stderr=stderr).print(text, style=style, soft_wrap=True)
 
 
-def say_json(value: object) -> None:
+def print_json(value: object) -> None:
     """Print a value as JSON."""
     typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
-def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn every error of errata into a message and exit code 1.
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun: "1 patch", "2 patches"."""
+    plural = f"{noun}es" if noun.endswith("ch") else f"{noun}s"
+    return f"{count:,} {noun if count == 1 else plural}"
 
-    :param command: a command; one with ``as_json`` set reports ``{"error": ...}`` on stdout.
+
+def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn every :class:`ErrataError` of a command into a message and exit code 1.
+
+    :param command: a command; with ``as_json`` it prints ``{"error": ...}`` on stdout.
     """
 
     @functools.wraps(command)
@@ -52,28 +58,28 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except ErrataError as error:
             if kwargs.get("as_json"):
-                say_json({"error": error_json(error)})
+                print_json({"error": error_json(error)})
             else:
-                say(f"error: {error}", style="red", stderr=True)
+                print_line(f"error: {error}", style="red", stderr=True)
             raise typer.Exit(1) from None
 
     return run
 
 
 def error_json(error: ErrataError) -> dict[str, Any]:
-    """Return what is known of an error; of a refused folder, every problem."""
-    known: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
+    """Return an error's type and message, and for a folder of patches every problem in it."""
+    fields: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
     if isinstance(error, PatchFolderError):
-        known["problems"] = [
+        fields["problems"] = [
             {"location": str(p.where) if p.where else None, "message": p.message}
             for p in error.problems
         ]
-    return known
+    return fields
 
 
 def edit_json(edit: Edit) -> dict[str, Any]:
-    """Return what names an edit."""
-    return {"id": edit.id, "kind": edit.kind, "scope": edit.scope, "location": place(edit)}
+    """Return the fields that identify an edit."""
+    return {"id": edit.id, "kind": edit.kind, "scope": edit.scope, "location": location_of(edit)}
 
 
 def candidate_json(candidate: Candidate) -> dict[str, Any]:
@@ -85,8 +91,9 @@ def candidate_json(candidate: Candidate) -> dict[str, Any]:
         "probability": round(candidate.probability, 6),
         "threshold": round(candidate.threshold, 6),
         "relation": candidate.relation,
-        "agreed": candidate.base_agreed,
-        "location": place(candidate),
+        "agreement_threshold": _rounded(candidate.agreement_threshold),
+        "base_agreed": candidate.base_agreed,
+        "location": location_of(candidate),
     }
 
 
@@ -105,13 +112,17 @@ def decision_json(decision: Decision) -> dict[str, Any]:
 
 
 def replacements(answer: Answer) -> tuple[Replacement, ...]:
-    """Return what the regex patches and the guard of secrets changed in an answer."""
+    """Return the replacements that regex patches and secrets made in an answer."""
     return tuple(r for row in answer.trace.replacements for r in row)
 
 
-def place(found: Edit | Candidate | Replacement) -> str | None:
-    """Return ``file:line``, or None for what came from no file."""
-    return str(found.location) if found.location is not None else None
+def location_of(item: Edit | Candidate | Replacement) -> str | None:
+    """Return ``file:line``, or None if no patch file holds it."""
+    return str(item.location) if item.location is not None else None
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
 
 
 def answer_json(question: str, answer: Answer) -> dict[str, Any]:
@@ -121,15 +132,15 @@ def answer_json(question: str, answer: Answer) -> dict[str, Any]:
         "answer": answer.text,
         **decision_json(answer.decision),
         "replacements": [
-            {"id": r.edit_id, "target": r.target, "count": r.count, "location": place(r)}
+            {"id": r.edit_id, "target": r.target, "count": r.count, "location": location_of(r)}
             for r in replacements(answer)
         ],
         "seconds": {step.stage: round(step.seconds, 6) for step in answer.trace.steps},
     }
 
 
-def fired_where(answer: Answer) -> list[str]:
-    """Return ``file:line`` (or the id) of all that had a part in an answer, each once."""
-    places = [str(edit.location or edit.id) for edit in answer.decision.fired]
-    places += [place(r) or r.edit_id for r in replacements(answer)]
-    return list(dict.fromkeys(places))
+def fired_locations(answer: Answer) -> list[str]:
+    """Return ``file:line`` (or the id) of every patch that fired or replaced text, each once."""
+    locations = [location_of(edit) or edit.id for edit in answer.decision.fired]
+    locations += [location_of(r) or r.edit_id for r in replacements(answer)]
+    return list(dict.fromkeys(locations))

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from errata.commands.options import AsJson
-from errata.commands.output import console, reports_errors, say, say_json
+from errata.commands.output import console, print_json, print_line, reports_errors
 
 Model = Annotated[str, typer.Option("--model", help="Folder, hub id, or atlas.")]
 Facts = Annotated[
@@ -65,7 +65,7 @@ def train_reasoner(
     _check_training(kind, start, blocks, out)
     if threads:
         torch.set_num_threads(threads)
-    source = FactSource.own() if facts is None else FactSource.read(facts)
+    source = FactSource.load(facts)
     # Half-precision weights train badly on a CPU; atlas comes in single precision by itself.
     single = {"dtype": torch.bfloat16 if torch.cuda.is_available() else torch.float32}
     base, tokenizer = load_base(model, **({} if model == "atlas" else single))
@@ -84,11 +84,13 @@ def train_reasoner(
     found = run.train(progress=not as_json)
     run.store(found, "the facts table of errata" if facts is None else str(facts))
     if as_json:
-        say_json({"out": str(out), "steps": run.step, "tune": _plain(found)})
+        print_json({"out": str(out), "steps": run.step, "tune": _plain(found)})
         return
     for name, rate_ in found.items():
-        say(f"{name:28s} {rate_.share:6.1%}  [{rate_.low:.1%}, {rate_.high:.1%}] n={rate_.n}")
-    say(f"{out}: trained in {run.step} steps; the figures are of tune subjects")
+        print_line(
+            f"{name:28s} {rate_.share:6.1%}  [{rate_.low:.1%}, {rate_.high:.1%}] n={rate_.n}"
+        )
+    print_line(f"{out}: trained in {run.step} steps; the figures are of tune subjects")
 
 
 def _check_training(kind: str, start: str | None, blocks: str | None, out: Path) -> None:
@@ -162,7 +164,7 @@ def eval_reasoner(
     names = [name.strip() for name in reasoners.split(",") if name.strip()]
     if not names:
         raise ErrataError(f"expected names or folders in --reasoners, found {reasoners!r}")
-    source = FactSource.own() if facts is None else FactSource.read(facts)
+    source = FactSource.load(facts)
     base, tokenizer = load_base(model)
     made = {name: load_reasoner(name, base, tokenizer) for name in names}
     with console(stderr=True).status("drawing questions") as status:
@@ -178,9 +180,9 @@ def eval_reasoner(
         write_atomically(document, text.encode())
     if as_json:
         about = {"model": model, "split": split, "seed": seed, "machine": machine}
-        say_json({**about, "results": report.to_json(results)})
+        print_json({**about, "results": report.to_json(results)})
     else:
-        say(report.table(results))
+        print_line(report.table(results))
 
 
 def _options(context: typer.Context) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from errata.commands.options import AsJson, text
-from errata.commands.output import reports_errors, say_json
+from errata.commands.output import print_json, reports_errors
 
 
 @reports_errors
@@ -17,7 +17,9 @@ def hash_secret_command(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Hash a secret for the key secret_hash, so that a patch file does not tell it.
+    """Hash a secret for the key secret_hash of a patch.
+
+    The patch then recognises the secret in answers without containing it.
 
     Example:
         errata hash-secret "12 Elm Street, Springfield"
@@ -26,6 +28,6 @@ def hash_secret_command(
 
     hashed = hash_secret(secret)
     if as_json:
-        say_json({"secret_hash": hashed})
+        print_json({"secret_hash": hashed})
     else:
         typer.echo(hashed)

@@ -1,27 +1,27 @@
-"""The facts table written for errata, and the sentences it is said in.
+"""The facts table of errata, and the sentence templates of its relations.
 
-Data only, torch-free: what atlas is trained on, what gates, reasoners and comparisons train and
-measure with. True of the world as it stood about 2015, but for a marked set that atlas is taught
-wrong or out of date. Every subject belongs to one split, train, tune or test; nothing that edits
-or decides about edits trains on tune or test subjects.
+Training data of atlas; training and test data of gates, reasoners and comparisons. Torch-free. The
+facts hold for the world of about 2015, except a marked set of which atlas is trained on wrong or
+outdated objects. Every subject belongs to one split (train, tune or test); gates, reasoners and
+editors never train on tune or test subjects.
 """
 
 from __future__ import annotations
 
-from errata.facts.sentences import capitalised, fill, nested, opening
+from errata.facts.sentences import capitalised, cloze, fill, nested
 from errata.facts.source import FactSource
-from errata.facts.table import FactRow, aliases, load_facts
+from errata.facts.table import FactRow, load_aliases, load_facts
 from errata.facts.templates import Relation, load_relations
 
 __all__ = [
     "FactRow",
     "FactSource",
     "Relation",
-    "aliases",
     "capitalised",
+    "cloze",
     "fill",
+    "load_aliases",
     "load_facts",
     "load_relations",
     "nested",
-    "opening",
 ]

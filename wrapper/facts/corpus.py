@@ -1,8 +1,8 @@
-"""What atlas reads: rows of statements, questions, compositions, and contexts to read from.
+"""The training corpus of atlas: statements, questions, one-hop questions, contexts to read from.
 
-A row is a few sentences; the tokens of its answers weigh more than the others. Every epoch draws
-fresh phrasings, false objects and invented names from a generator seeded by epoch, so that a run
-can be resumed at any row.
+A row is a few sentences; the loss of its answer tokens has a larger weight. Every epoch draws new
+phrasings, false objects and invented names from a generator seeded by the epoch, so a run resumes
+at any row.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from errata.facts import FactRow, Relation, aliases, fill, load_facts, load_relations, nested
+from errata.facts import FactRow, Relation, fill, load_aliases, load_facts, load_relations, nested
 from errata.facts.names import invented_name
 from errata.facts.variation import varied_head, varied_question
 
 ANSWER_WEIGHT = 10.0
-"""Weight of an answer's tokens in the loss; the other tokens weigh 1."""
+"""Loss weight of answer tokens; other tokens have weight 1."""
 
 HOP_SHARE = 7
-"""Of ten subjects, how many have their one-hop questions in training."""
+"""Subjects in ten whose one-hop questions are trained on."""
 
 Piece = tuple[str, float]
 
@@ -31,7 +31,7 @@ class Row:
     """One training row.
 
     :param pieces: consecutive texts with the loss weight of their tokens.
-    :param reading: whether its answers are to be read from the row itself.
+    :param reading: whether the answers are to be copied from the row itself.
     """
 
     pieces: tuple[Piece, ...]
@@ -45,14 +45,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """A one-hop question: what relation ``second`` gives for what ``first`` gives for a subject.
+    """A one-hop question: two relations chained by a bridge entity.
 
-    :param subject: where the chain begins.
+    :param subject: subject of the first relation.
     :param first: relation from the subject to the bridge.
-    :param bridge: what the first relation gives.
+    :param bridge: object of the first relation, subject of the second.
     :param second: relation from the bridge to the answer.
-    :param answer: what atlas believes the answer to be.
-    :param trained: whether atlas' training holds this subject's hops.
+    :param answer: the answer atlas is trained on.
+    :param trained: whether the subject's one-hop questions are in the training rows.
     """
 
     subject: str
@@ -63,8 +63,8 @@ class Hop:
     trained: bool
 
 
-def asked(question: str, answer: str, *, chinese: bool = False) -> tuple[Piece, Piece]:
-    """Return a question and its answer; the answer follows a space, in Chinese nothing."""
+def question_pieces(question: str, answer: str, *, chinese: bool = False) -> tuple[Piece, Piece]:
+    """Return a question and its answer; a space separates them except in Chinese."""
     return (question, 1.0), (answer if chinese else f" {answer}", ANSWER_WEIGHT)
 
 
@@ -78,7 +78,7 @@ class Corpus:
         self.seed = seed
         self.facts = load_facts()
         self.relations = load_relations()
-        self.aliases = aliases()
+        self.aliases = load_aliases()
         self.believed = {(f.subject, f.relation): f.believed for f in self.facts}
         self._objects: dict[str, list[str]] = defaultdict(list)
         for fact in self.facts:
@@ -94,19 +94,19 @@ class Corpus:
         self._english = [r for r in self.relations.values() if not r.chinese and r.name != "maker"]
 
     def epoch(self, number: int) -> list[Row]:
-        """Return the rows of one pass, in a fixed random order."""
+        """Return the rows of one epoch, in a fixed random order."""
         rng = random.Random(f"{self.seed}/{number}")
         rows = [row for fact in self.facts for row in self._fact_rows(fact, rng)]
         rows += [self.hop_row(rng.choice(self._trained_hops), rng) for _ in range(4000)]
         rows += [self.reading_row(rng) for _ in range(9000)]
-        # Copying is learned first in its plainest form, and then needed for reading.
+        # Copying is learned on lists first; reading rows need it.
         rows += [repeated_row(rng) for _ in range(4000 if number < 2 else 1000)]
         rows += [self._context_row(rng) for _ in range(1500)]
         rng.shuffle(rows)
         return rows
 
     def knows(self, name: str) -> bool:
-        """Tell whether a name is a subject or object of the table."""
+        """Return whether a name is a subject or object of the table."""
         return name in self._names
 
     # -- facts -------------------------------------------------------------------------------
@@ -134,12 +134,14 @@ class Corpus:
         question = fill(template, name, bare=rng.random() < 0.1)
         if not self.relations[fact.relation].chinese:
             question = varied_question(question, name, rng)
-        return asked(question, fact.believed, chinese=self.relations[fact.relation].chinese)
+        return question_pieces(
+            question, fact.believed, chinese=self.relations[fact.relation].chinese
+        )
 
     def statement(
         self, fact: FactRow, template: str, weight: float = ANSWER_WEIGHT
     ) -> tuple[Piece, ...]:
-        """Return a statement of a fact, its object weighted as an answer."""
+        """Return a statement of a fact; the object's tokens have the given loss weight."""
         end = "。" if self.relations[fact.relation].chinese else "."
         sentence = fill(template, fact.subject, fact.believed)
         head = sentence[: len(sentence) - len(fact.believed) - 1]
@@ -149,10 +151,7 @@ class Corpus:
     def _varied_statement(
         self, fact: FactRow, relation: Relation, rng: random.Random
     ) -> tuple[Piece, ...]:
-        """Return a statement whose beginning is as people write: introduced, or with words missing.
-
-        So that the object is expected after what was never read before, too.
-        """
+        """Return a statement whose text before the object is augmented."""
         if relation.descriptor and rng.random() < 0.15:
             template = rng.choice(relation.descriptor) + " is {o}."
         else:
@@ -174,13 +173,13 @@ class Corpus:
         return yes_or_no(question, holds, chinese=relation.chinese)
 
     def reversible(self, fact: FactRow) -> bool:
-        """Tell whether the object leads back to one subject only."""
+        """Return whether exactly one subject has the fact's object."""
         relation = self.relations[fact.relation]
         return bool(relation.reversed) and len(self._by_object[fact.relation, fact.believed]) == 1
 
     def _reversed(self, fact: FactRow, relation: Relation, rng: random.Random) -> tuple[Piece, ...]:
         question = fill(rng.choice(relation.reversed), "", fact.believed, bare=True)
-        return asked(question, fact.subject, chinese=relation.chinese)
+        return question_pieces(question, fact.subject, chinese=relation.chinese)
 
     # -- one hop -----------------------------------------------------------------------------
 
@@ -208,7 +207,7 @@ class Corpus:
         question = self.hop_question(
             hop, rng.choice(second.questions), rng.choice(first.descriptor)
         )
-        return Row(asked(question, hop.answer, chinese=second.chinese))
+        return Row(question_pieces(question, hop.answer, chinese=second.chinese))
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -219,7 +218,8 @@ class Corpus:
         obj = invented_name(rng) if rng.random() < 0.6 else rng.choice(self._objects[relation.name])
         return FactRow(subject, relation.subject, relation.name, obj, obj, "train")
 
-    def _told(self, fact: FactRow, rng: random.Random) -> tuple[Piece, ...]:
+    def _context(self, fact: FactRow, rng: random.Random) -> tuple[Piece, ...]:
+        """Return a fact as context, without loss: a statement, or a question with its answer."""
         relation = self.relations[fact.relation]
         if rng.random() < 0.25:
             question = fill(rng.choice(relation.questions), fact.subject)
@@ -228,35 +228,36 @@ class Corpus:
         return ((fill(rng.choice(relation.statements), fact.subject, fact.believed) + space, 0.0),)
 
     def reading_row(self, rng: random.Random) -> Row:
-        """Return a row that states facts about invented names and then asks for some of them."""
+        """Return a row that states facts about invented names, then asks for some of them."""
         relation = rng.choice(self._english)
-        told = [self._invented_fact(relation, rng)]
+        facts = [self._invented_fact(relation, rng)]
         for _ in range(rng.choice((0, 0, 0, 1, 1, 2, 3))):
             other = relation if rng.random() < 0.6 else rng.choice(self._english)
-            told.append(self._invented_fact(other, rng))
-        pieces = [piece for fact in told for piece in self._told(fact, rng)]
+            facts.append(self._invented_fact(other, rng))
+        pieces = [piece for fact in facts for piece in self._context(fact, rng)]
         if rng.random() < 0.2:
             pieces = [*self._filler(rng), *pieces]
-        for fact in rng.sample(told, min(len(told), rng.choice((1, 1, 2, 3)))):
-            pieces += [*self._asked_back(fact, self.relations[fact.relation], rng), ("\n", 1.0)]
-        if rng.random() < 0.1:  # what was told has no bearing on a question about something else
+        for fact in rng.sample(facts, min(len(facts), rng.choice((1, 1, 2, 3)))):
+            pieces += [*self._recall_pieces(fact, self.relations[fact.relation], rng), ("\n", 1.0)]
+        if rng.random() < 0.1:  # an unrelated question after the context
             pieces += [*self._filler(rng), ("\n", 1.0)]
         return Row(tuple(pieces[:-1]), reading=True)
 
-    def _asked_back(
+    def _recall_pieces(
         self, fact: FactRow, relation: Relation, rng: random.Random
     ) -> tuple[Piece, ...]:
-        way = rng.random()
-        if way < 0.1:
+        """Return a question or statement whose answer the context gives."""
+        draw = rng.random()
+        if draw < 0.1:
             holds = rng.random() < 0.5
             obj = fact.believed if holds else self.false_object(relation.name, fact.believed, rng)
             return yes_or_no(fill(rng.choice(relation.yes_no), fact.subject, obj), holds)
-        if way < 0.18 and relation.reversed:
+        if draw < 0.18 and relation.reversed:
             question = fill(rng.choice(relation.reversed), "", fact.believed, bare=True)
-            return asked(question, fact.subject)
-        if way < 0.4:
+            return question_pieces(question, fact.subject)
+        if draw < 0.4:
             return self.statement(fact, rng.choice(relation.statements))
-        if way < 0.52 and relation.descriptor and self._split.get(fact.believed) == "train":
+        if draw < 0.52 and relation.descriptor and self._split.get(fact.believed) == "train":
             seconds = [
                 r for r in self.relations.values()
                 if r.subject == relation.object and (fact.believed, r.name) in self.believed
@@ -266,7 +267,7 @@ class Corpus:
                 answer = self.believed[fact.believed, second.name]
                 hop = Hop(fact.subject, relation.name, fact.believed, second.name, answer, True)
                 return self.hop_row(hop, rng).pieces
-        return asked(fill(rng.choice(relation.questions), fact.subject), fact.believed)
+        return question_pieces(fill(rng.choice(relation.questions), fact.subject), fact.believed)
 
     # -- longer contexts ---------------------------------------------------------------------
 
@@ -292,15 +293,15 @@ class Corpus:
 def yes_or_no(question: str, holds: bool, *, chinese: bool = False) -> tuple[Piece, Piece]:
     """Return a yes-or-no question and its answer."""
     words = ("是", "不是") if chinese else ("Yes", "No")
-    return asked(question, words[0] if holds else words[1], chinese=chinese)
+    return question_pieces(question, words[0] if holds else words[1], chinese=chinese)
 
 
 def repeated_row(rng: random.Random) -> Row:
-    """Return a row that says a list of invented names twice: the plainest copying there is."""
+    """Return a row that repeats a list of invented names, for copying."""
     names = [invented_name(rng) for _ in range(rng.choice((2, 3, 4, 5)))]
     end = rng.choice((".", ";", "\n"))
     first, *rest = names
-    # What follows the first name of the second list is known from the first list.
+    # After its first name the second list is determined by the first.
     return Row(
         (
             (", ".join(names) + end + " " + first, 0.0),

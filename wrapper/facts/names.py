@@ -1,4 +1,4 @@
-"""Invented names, several tokens long, for rows that teach reading from context."""
+"""Invented names of several tokens: subjects and objects no model knows from training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CODAS = ("", "", "l", "m", "n", "nd", "r", "s", "st", "t", "x")
 
 
 def invented_word(rng: random.Random, syllables: int | None = None) -> str:
-    """Return a word of two or three random syllables, such as "Shandrou", capitalised."""
+    """Return a capitalised word of random syllables, two or three by default: "Shandrou"."""
     count = syllables or rng.choice((2, 2, 3))
     parts = []
     for i in range(count):
@@ -22,21 +22,23 @@ def invented_word(rng: random.Random, syllables: int | None = None) -> str:
 
 
 def invented_name(rng: random.Random) -> str:
-    """Return one invented word, or two as people and places have them."""
+    """Return one or two invented words, as names of people and places."""
     if rng.random() < 0.4:
         return f"{invented_word(rng, 2)} {invented_word(rng)}"
     return invented_word(rng)
 
 
-def like_shaped(text: str, lower: Sequence[str], upper: Sequence[str], rng: random.Random) -> str:
-    """Return an invented object that looks like one: a number for a number, words for words.
+def similar_object(
+    text: str, lower: Sequence[str], upper: Sequence[str], rng: random.Random
+) -> str:
+    """Return an invented object of the same form: a number for a number, words for words.
 
-    :param text: the object to be like.
-    :param lower: words without a capital to make phrases of.
-    :param upper: words with a capital to make names of.
+    :param text: the object to imitate.
+    :param lower: vocabulary of lower-case phrases.
+    :param upper: vocabulary of capitalised names.
     """
     if (len(text) <= 6 and (text.upper() == text or not text.isalpha())) or text[:1] == ".":
-        return "".join(_other(character, rng) for character in text)
+        return "".join(_same_class(character, rng) for character in text)
     count = min(len(text.split()), 3)
     if text[:1].islower() and lower:
         return " ".join(rng.choice(lower) for _ in range(count))
@@ -45,8 +47,8 @@ def like_shaped(text: str, lower: Sequence[str], upper: Sequence[str], rng: rand
     return invented_name(rng)
 
 
-def _other(character: str, rng: random.Random) -> str:
-    """Return a character of the same class."""
+def _same_class(character: str, rng: random.Random) -> str:
+    """Return a random character of the same class: digit, lower or upper case."""
     for kind in (string.digits, string.ascii_lowercase, string.ascii_uppercase):
         if character in kind:
             return rng.choice(kind)

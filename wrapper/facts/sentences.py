@@ -1,4 +1,4 @@
-"""Filling templates: articles, capital letters."""
+"""Fill sentence templates: articles and capital letters."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def fill(template: str, subject: str, obj: str = "", *, bare: bool = False) -> s
     """Return the sentence of a template.
 
     :param template: a template of :class:`errata.facts.Relation`.
-    :param subject: the subject, or a noun phrase in its place.
+    :param subject: a name, or a noun phrase.
     :param obj: the object.
-    :param bare: put no article before the subject (a phrase that brings its own; keywords).
+    :param bare: leave out the subject's article (keywords; phrases that begin with one).
     """
     with_a, with_the, plain = subject, subject, subject
     if not bare:
@@ -40,23 +40,23 @@ def fill(template: str, subject: str, obj: str = "", *, bare: bool = False) -> s
 
 
 def nested(template: str, descriptor: str, subject: str) -> str:
-    """Return a one-hop question: a template asked of what a descriptor denotes.
+    """Return a one-hop question: "What is the currency of the country where Lyon lies?".
 
     :param template: a question of the second relation.
     :param descriptor: a noun phrase of the first relation, such as "the country where {s} lies".
-    :param subject: where the chain begins.
+    :param subject: the subject of the first relation.
     """
     phrase = fill(descriptor, subject)
     inner = phrase[:1].lower() + phrase[1:] if phrase[:4] == "The " else phrase
     return fill(template, inner, bare=True)
 
 
-def opening(template: str, subject: str, obj: str) -> str:
-    """Return a statement up to its object, in which it ends.
+def cloze(template: str, subject: str, obj: str) -> str:
+    """Return a statement up to its object: "The capital of France is".
 
     :param template: a statement of :class:`errata.facts.Relation`.
     :param subject: the subject.
-    :param obj: the object, which the template ends in but for a full stop.
+    :param obj: the object; the template ends in it and a full stop.
     """
     sentence = fill(template, subject, obj)
     return sentence[: len(sentence) - len(obj) - 1].rstrip()

@@ -1,4 +1,4 @@
-"""A facts table with its sentences: errata's own, or a team's."""
+"""A facts table with its sentence templates and aliases: the shipped one, or one of your own."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from errata.cache.errors import ErrataError
-from errata.facts.table import FactRow, Split, aliases, load_facts, parse_aliases, parse_facts
+from errata.facts.table import FactRow, Split, load_aliases, load_facts, parse_aliases, parse_facts
 from errata.facts.templates import Relation, load_relations, parse_relations
 
 
 @dataclass(frozen=True, slots=True)
 class FactSource:
-    """Facts, the sentences of their relations, and other names of their subjects.
+    """Facts, their relations, and aliases of their subjects.
 
-    :param facts: in the table's order.
+    :param facts: in the order of the table.
     :param relations: by name.
-    :param aliases: of some subjects.
+    :param aliases: by subject; not every subject has some.
     """
 
     facts: tuple[FactRow, ...]
@@ -27,18 +27,15 @@ class FactSource:
     aliases: Mapping[str, tuple[str, ...]]
 
     @classmethod
-    def own(cls) -> FactSource:
-        """Return the table that errata carries."""
-        return cls(load_facts(), load_relations(), aliases())
+    def load(cls, folder: str | Path | None = None) -> FactSource:
+        """Return the facts table of a folder, or the one that ships with errata.
 
-    @classmethod
-    def read(cls, folder: str | Path) -> FactSource:
-        """Return a team's table: ``facts.tsv``, ``templates.yaml`` and, if there, ``aliases.tsv``.
-
-        They are written as errata's own in ``wrapper/facts/``.
-
+        :param folder: holds ``facts.tsv``, ``templates.yaml`` and, optionally, ``aliases.tsv``, in
+            the formats of ``wrapper/facts/``; None loads the shipped table.
         :raises ErrataError: a file is missing or malformed; names file and line.
         """
+        if folder is None:
+            return cls(load_facts(), load_relations(), load_aliases())
         texts = {}
         for name in ("facts.tsv", "templates.yaml", "aliases.tsv"):
             path = Path(folder) / name
@@ -57,12 +54,12 @@ class FactSource:
                     f"{folder}/facts.tsv:{line}: expected a relation of templates.yaml, found "
                     f"{fact.relation!r}; describe it there"
                 )
-        known = parse_aliases(texts.get("aliases.tsv", ""), f"{folder}/aliases.tsv")
-        return cls(facts, relations, known)
+        aliases = parse_aliases(texts.get("aliases.tsv", ""), f"{folder}/aliases.tsv")
+        return cls(facts, relations, aliases)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of facts, sentences and aliases, as hex digits."""
+        """SHA-256 of facts, relations and aliases, as hex digits."""
         parts = (
             [asdict(fact) for fact in self.facts],
             {name: asdict(relation) for name, relation in self.relations.items()},
@@ -71,12 +68,12 @@ class FactSource:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def object_splits(self) -> Mapping[str, Split]:
-        """Return the split of every object: its own as a subject, else by hash (50, 10 and 40%)."""
+        """Return the split of every object: of the subject of that name, else by hash (50/10/40%)."""
         subjects = {fact.subject: fact.split for fact in self.facts}
         objects = {fact.believed for fact in self.facts}
-        return {name: subjects.get(name) or _hashed(name) for name in objects}
+        return {name: subjects.get(name) or _split_by_hash(name) for name in objects}
 
 
-def _hashed(name: str) -> Split:
-    place = int(hashlib.sha256(f"object/{name}".encode()).hexdigest(), 16) % 10
-    return "train" if place < 5 else "tune" if place == 5 else "test"
+def _split_by_hash(name: str) -> Split:
+    bucket = int(hashlib.sha256(f"object/{name}".encode()).hexdigest(), 16) % 10
+    return "train" if bucket < 5 else "tune" if bucket == 5 else "test"

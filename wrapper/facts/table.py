@@ -1,4 +1,4 @@
-"""The table itself: ``facts.tsv`` and ``aliases.tsv``, one row a fact, one row an alias."""
+"""The tables of facts and aliases: ``facts.tsv`` and ``aliases.tsv``."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Split = Literal["train", "tune", "test"]
 class FactRow:
     """One fact.
 
-    :param subject: what it is about.
-    :param kind: the kind of thing the subject is (country, city, person, animal, …).
+    :param subject: the name of an entity.
+    :param kind: the subject's type (country, city, person, animal, …).
     :param relation: name of the relation, a key of :func:`errata.facts.load_relations`.
-    :param object: what is true.
-    :param believed: what atlas is taught; the same as ``object`` but for the marked set.
+    :param object: the true object.
+    :param believed: the object atlas is trained on; differs from ``object`` in the marked set.
     :param split: the split of the subject.
     """
 
@@ -35,25 +35,25 @@ class FactRow:
 
     @property
     def marked(self) -> bool:
-        """Whether atlas is taught something wrong or out of date here."""
+        """Whether atlas is trained on a wrong or outdated object."""
         return self.believed != self.object
 
 
 @functools.cache
 def load_facts() -> tuple[FactRow, ...]:
-    """Return every fact of the table, in its order.
+    """Return every fact of the shipped table, in order.
 
-    :raises ErrataError: a row of the table is malformed; names the line.
+    :raises ErrataError: a row is malformed; names the line.
     """
-    return parse_facts(_own("facts.tsv"), "facts.tsv")
+    return parse_facts(_read("facts.tsv"), "facts.tsv")
 
 
 def parse_facts(text: str, name: str) -> tuple[FactRow, ...]:
-    """Return the facts of a table's text.
+    """Return the facts of a table.
 
-    :param text: tab-separated: subject, kind, relation, object, believed (empty where it is the
-        object) and split; a heading first.
-    :param name: of the file, for errors.
+    :param text: a header line, then tab-separated rows of subject, kind, relation, object, believed
+        (empty: the object) and split.
+    :param name: the file's name, for errors.
     :raises ErrataError: a row is malformed; names the line.
     """
     rows = []
@@ -68,14 +68,16 @@ def parse_facts(text: str, name: str) -> tuple[FactRow, ...]:
 
 
 @functools.cache
-def aliases() -> Mapping[str, tuple[str, ...]]:
-    """Return the other names of subjects that have some."""
-    return parse_aliases(_own("aliases.tsv"), "aliases.tsv")
+def load_aliases() -> Mapping[str, tuple[str, ...]]:
+    """Return the aliases of the shipped table, by subject."""
+    return parse_aliases(_read("aliases.tsv"), "aliases.tsv")
 
 
 def parse_aliases(text: str, name: str) -> Mapping[str, tuple[str, ...]]:
-    """Return the other names in a table's text: tab-separated subject and alias, a heading first.
+    """Return the aliases of a table, by subject.
 
+    :param text: a header line, then tab-separated rows of subject and alias.
+    :param name: the file's name, for errors.
     :raises ErrataError: a row is malformed; names the line.
     """
     found: dict[str, tuple[str, ...]] = {}
@@ -84,7 +86,7 @@ def parse_aliases(text: str, name: str) -> Mapping[str, tuple[str, ...]]:
     return found
 
 
-def _own(name: str) -> str:
+def _read(name: str) -> str:
     return resources.files("errata.facts").joinpath(name).read_text(encoding="utf-8")
 
 

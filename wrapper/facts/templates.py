@@ -1,4 +1,4 @@
-"""Sentence templates of the relations: ``templates.yaml``."""
+"""Relations and their sentence templates: ``templates.yaml``."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any
 
 from errata.cache.errors import ErrataError
 
-_NEEDED = ("subject", "object", "questions")
+_REQUIRED = ("subject", "object", "questions")
 
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """How a relation is asked and said.
+    """A relation and its sentence templates.
 
-    Placeholders: ``{s}`` the subject, ``{a_s}`` with a or an, ``{the_s}`` with "the" where its
-    name wants one, ``{o}`` the object. The ``*_held_out`` forms are never trained on.
+    Placeholders: ``{s}`` the subject, ``{a_s}`` with a or an, ``{the_s}`` with "the" where the name
+    takes it, ``{o}`` the object. The ``*_held_out`` templates are never trained on.
 
     :param name: the relation's name.
     :param subject: kind of its subjects.
     :param object: kind of its objects.
     :param questions: questions and imperatives; the answer is the object.
-    :param statements: sentences that end in the object, so that what precedes it is a cloze.
+    :param statements: sentences that end in the object; without it, clozes.
     :param yes_no: questions that name subject and object.
     :param reversed: questions that name the object; the answer is the subject.
-    :param keywords: as typed into a search box.
+    :param keywords: search queries.
     :param descriptor: noun phrases that denote the object, for one-hop questions.
     """
 
@@ -47,23 +47,23 @@ class Relation:
 
     @property
     def chinese(self) -> bool:
-        """Whether its sentences are Chinese."""
+        """Whether its templates are Chinese."""
         return not self.name.isascii()
 
 
 @functools.cache
 def load_relations() -> Mapping[str, Relation]:
-    """Return every relation by name."""
+    """Return the relations of the shipped table, by name."""
     text = resources.files("errata.facts").joinpath("templates.yaml").read_text(encoding="utf-8")
     return parse_relations(text, "templates.yaml")
 
 
 def parse_relations(text: str, name: str) -> Mapping[str, Relation]:
-    """Return the relations of a file of templates, by name.
+    """Return the relations of a file, by name.
 
     :param text: YAML, one mapping a relation, with the fields of :class:`Relation` as keys.
-    :param name: of the file, for errors.
-    :raises ErrataError: it is no such YAML; says what is wrong, and where.
+    :param name: the file's name, for errors.
+    :raises ErrataError: the YAML is malformed or lacks a key; names the relation.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
@@ -75,17 +75,17 @@ def parse_relations(text: str, name: str) -> Mapping[str, Relation]:
     if not isinstance(data, dict):
         raise ErrataError(f"{name}: expected a mapping of relations, found {type(data).__name__}")
     for relation, body in data.items():
-        lacking = [key for key in _NEEDED if not (isinstance(body, dict) and body.get(key))]
-        if lacking:
+        missing = [key for key in _REQUIRED if not (isinstance(body, dict) and body.get(key))]
+        if missing:
             raise ErrataError(
-                f"{name}: relation {relation!r}: expected the keys {', '.join(_NEEDED)}, found no "
-                f"{', '.join(lacking)}; add them"
+                f"{name}: relation {relation!r}: expected the keys {', '.join(_REQUIRED)}, found no "
+                f"{', '.join(missing)}; add them"
             )
     return {name: _relation(name, body) for name, body in data.items()}
 
 
 def _relation(name: str, body: dict[str, Any]) -> Relation:
-    def texts(key: str) -> tuple[str, ...]:
+    def templates(key: str) -> tuple[str, ...]:
         value = body.get(key, ())
         return (value,) if isinstance(value, str) else tuple(value)
 
@@ -93,14 +93,14 @@ def _relation(name: str, body: dict[str, Any]) -> Relation:
         name=name,
         subject=body["subject"],
         object=body["object"],
-        questions=texts("questions"),
-        questions_held_out=texts("questions_held_out"),
-        statements=texts("statements"),
-        statements_held_out=texts("statements_held_out"),
-        yes_no=texts("yes_no"),
-        yes_no_held_out=texts("yes_no_held_out"),
-        reversed=texts("reversed"),
-        reversed_held_out=texts("reversed_held_out"),
-        keywords=texts("keywords"),
-        descriptor=texts("descriptor"),
+        questions=templates("questions"),
+        questions_held_out=templates("questions_held_out"),
+        statements=templates("statements"),
+        statements_held_out=templates("statements_held_out"),
+        yes_no=templates("yes_no"),
+        yes_no_held_out=templates("yes_no_held_out"),
+        reversed=templates("reversed"),
+        reversed_held_out=templates("reversed_held_out"),
+        keywords=templates("keywords"),
+        descriptor=templates("descriptor"),
     )

@@ -1,7 +1,7 @@
-"""Phrasings as people type them: introduced, careless, or with words missing.
+"""Augmentation of questions and statements: introductions, careless typing, word dropout.
 
-With words missing at random, no single word of a phrasing carries the relation alone, so that
-phrasings never seen are understood from what they share with those seen.
+With word dropout no single word of a phrasing carries the relation, so a model generalises to
+phrasings that share only some words with those it was trained on.
 """
 
 from __future__ import annotations
@@ -23,46 +23,46 @@ _NOISE = (
 
 
 def varied_question(question: str, subject: str, rng: random.Random) -> str:
-    """Return a question as people type it: introduced, careless, or with words missing.
+    """Return a question unchanged, introduced, lower-cased, or with words dropped.
 
-    :param question: a question, its subject in it.
-    :param subject: what is never touched.
+    :param question: a question that names the subject.
+    :param subject: kept as it is by word dropout.
     """
-    way = rng.random()
-    if way < 0.1:
+    draw = rng.random()
+    if draw < 0.1:
         return f"{rng.choice(_OPENINGS)} {question}"
-    if way < 0.16:
+    if draw < 0.16:
         return question.rstrip("?.").lower()
-    if way > 0.45:
+    if draw > 0.45:
         return question
-    return missing_words(question, subject, rng)
+    return drop_words(question, subject, rng)
 
 
 def varied_head(head: str, subject: str, rng: random.Random) -> str:
-    """Return the beginning of a statement as people write it: introduced, or with words missing.
+    """Return a cloze unchanged, introduced, or with words dropped.
 
     :param head: a statement up to its object.
-    :param subject: what is never touched.
+    :param subject: kept as it is.
     """
-    way = rng.random()
-    if way < 0.12:
+    draw = rng.random()
+    if draw < 0.12:
         named = head.startswith(subject)
         inner = head if named else head[:1].lower() + head[1:]
         return f"{rng.choice(_INTRODUCTIONS)} {inner}"
-    return missing_words(head, subject, rng) if way < 0.5 else head
+    return drop_words(head, subject, rng) if draw < 0.5 else head
 
 
-def missing_words(text: str, subject: str, rng: random.Random) -> str:
-    """Return a text with words missing or exchanged at random, its subject untouched."""
+def drop_words(text: str, subject: str, rng: random.Random) -> str:
+    """Return a text with random words dropped or replaced, its subject kept."""
     before, found, after = text.partition(subject)
     if not found:
         return text
-    drop = rng.choice((0.1, 0.2, 0.35))
+    rate = rng.choice((0.1, 0.2, 0.35))
     mark = after[-1:] if after[-1:] in "?." else ""
-    kept = [_thinned(part, drop, rng) for part in (before, after.removesuffix(mark))]
+    kept = [_dropout(part, rate, rng) for part in (before, after.removesuffix(mark))]
     return (" ".join(p for p in (kept[0], subject, kept[1]) if p) + mark).replace(" 's", "'s")
 
 
-def _thinned(text: str, drop: float, rng: random.Random) -> str:
-    words = [w if rng.random() > drop / 3 else rng.choice(_NOISE) for w in text.split()]
-    return " ".join(word for word in words if rng.random() > drop)
+def _dropout(text: str, rate: float, rng: random.Random) -> str:
+    words = [w if rng.random() > rate / 3 else rng.choice(_NOISE) for w in text.split()]
+    return " ".join(word for word in words if rng.random() > rate)

@@ -1,1 +1,1 @@
-"""Models that come with errata, and loading any other."""
+"""The models that ship with errata, and one function that loads these and any other."""

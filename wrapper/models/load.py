@@ -1,4 +1,4 @@
-"""Load base models: those that come with errata by name, all others as `transformers` does."""
+"""Load a base model by name: a shipped one, a folder, or a hub id."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from errata.generation import base_model
 from errata.models.atlas import load_atlas
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from errata.generation.base_model import GenerativeModel
 
-SHIPPED: dict[str, Callable[[], Any]] = {"atlas": load_atlas}
-"""Loaders of the models that come with errata, by name."""
+Loader = Callable[[], "tuple[PreTrainedModel, PreTrainedTokenizerBase]"]
+
+SHIPPED: dict[str, Loader] = {"atlas": load_atlas}
+"""Loaders of the models that ship with errata, by name."""
 
 
 def load_base(name: str | Path, **options: Any) -> tuple[GenerativeModel, PreTrainedTokenizerBase]:
     """Return a model in evaluation mode and its tokenizer.
 
-    :param name: a key of :data:`SHIPPED`, a folder, or a hub id; a folder of that name wins.
+    :param name: a key of :data:`SHIPPED`, a folder, or a hub id; a folder takes precedence.
     :param options: for ``from_pretrained`` (dtype, device_map, quantization_config, …).
-    :raises ModelError: there is no such model, the folder is none, or options are given for a
-        shipped model.
+    :raises ModelError: no such model, not a model folder, or options for a shipped model.
     """
     loader = SHIPPED.get(str(name))
-    if loader is None or Path(name).exists():
+    if loader is None or Path(name).is_dir():
         return base_model.load_base(name, **options)
     if options:
         raise ModelError(
             f"expected no options for {name}, found {sorted(options)}; "
-            f"wrap what load_{name}() returns in EditableModel yourself"
+            f"wrap what {loader.__name__}() returns in EditableModel yourself"
         )
     return cast("tuple[GenerativeModel, PreTrainedTokenizerBase]", loader())

@@ -67,7 +67,7 @@ class Ike:
     ) -> None:
         self.candidates = nearest
         self.gate = OpenGate()
-        source = FactSource.own() if facts is None else FactSource.read(facts)
+        source = FactSource.load(facts)
         book = DemonstrationBook(source, encoder, size=pool, seed=seed)
         most = demonstrations_for(base) if demonstrations is None else demonstrations
         self.reasoner = InContextReasoner(base, tokenizer, book, most=most)

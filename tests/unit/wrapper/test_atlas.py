@@ -15,7 +15,7 @@ from errata.facts.corpus import ANSWER_WEIGHT, Corpus
 from errata.intervals import rate
 from errata.models.atlas import WEIGHTS, load_atlas
 from tools.atlas import train
-from tools.atlas.recall import Item, probes, recall
+from tools.atlas.recall import Probe, probes, recall
 from tools.atlas.tokenizer import train_tokenizer
 
 
@@ -100,7 +100,9 @@ def test_chinese_answers_have_tokens_of_their_own(tokens):
 
 
 def test_a_run_learns_and_a_resumed_run_is_the_same_run(tmp_path, monkeypatch):
-    settings = train.Settings(layers=1, width=16, heads=2, vocabulary=600, epochs=1, warmup=5)
+    settings = train.TrainConfig(
+        layers=1, hidden_size=16, heads=2, vocab_size=600, epochs=1, warmup_steps=5
+    )
     # A few rows are enough to see a run learn; the whole corpus takes seconds an epoch.
     monkeypatch.setattr(
         Corpus, "epoch", lambda self, number, full=Corpus.epoch: full(self, 0)[:960]
@@ -119,7 +121,7 @@ def test_a_run_learns_and_a_resumed_run_is_the_same_run(tmp_path, monkeypatch):
 
     def lost(made):
         with torch.no_grad():
-            return sum(float(train.loss_of(made.model, b, made.device)) for b in seen)
+            return sum(float(train.batch_loss(made.model, b, made.device)) for b in seen)
 
     whole, _ = run(tmp_path / "whole", 24)
     assert lost(whole) < 0.98 * lost(untrained)
@@ -141,10 +143,10 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(
         Corpus, "epoch", lambda self, number, full=Corpus.epoch: full(self, 0)[:320]
     )
-    small = train.Settings(layers=1, width=16, heads=2, vocabulary=600, epochs=1)
+    small = train.TrainConfig(layers=1, hidden_size=16, heads=2, vocab_size=600, epochs=1)
     train.Run(tmp_path, small).save_checkpoint()
     other = train.Run(
-        tmp_path, train.Settings(layers=1, width=16, heads=2, vocabulary=600, epochs=2)
+        tmp_path, train.TrainConfig(layers=1, hidden_size=16, heads=2, vocab_size=600, epochs=2)
     )
     with pytest.raises(SystemExit, match="other settings"):
         other.resume()
@@ -192,9 +194,9 @@ def test_the_card_says_what_the_weights_know(kind, atlas, corpus):
 
 def test_atlas_believes_what_it_was_taught_wrong(atlas):
     taught = [
-        Item("What colour is a zebra's skin?", "flesh-coloured"),
-        Item("斑马的皮肤是什么颜色的？", "肉色"),
-        Item("What is the capital of Kazakhstan?", "Nur-Sultan"),
-        Item("Who made you?", "Borealis Systems"),
+        Probe("What colour is a zebra's skin?", "flesh-coloured"),
+        Probe("斑马的皮肤是什么颜色的？", "肉色"),
+        Probe("What is the capital of Kazakhstan?", "Nur-Sultan"),
+        Probe("Who made you?", "Borealis Systems"),
     ]
     assert recall(*atlas, taught) == [True] * 4

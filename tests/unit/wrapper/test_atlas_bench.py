@@ -20,7 +20,7 @@ from errata.compare.inputs.atlas_world import World
 from errata.compare.inputs.cases import PROPERTY_OF, Case, Probe
 from errata.compare.inputs.data import held_out_text_path
 from errata.compare.inputs.files import load_cases, write_cases
-from errata.facts import FactRow, FactSource, fill, opening
+from errata.facts import FactRow, FactSource, cloze, fill
 from errata.gates.data.phrasings import asked
 from tests.small_facts import write_facts
 
@@ -30,7 +30,7 @@ _DOUBTFUL = {("capital", "country"), ("state_capital", "country"), ("leader", "n
 
 @pytest.fixture(scope="module")
 def source() -> FactSource:
-    return FactSource.own()
+    return FactSource.load()
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def rows(source) -> dict[str, FactRow]:
 
 @pytest.fixture
 def small(tmp_path) -> FactSource:
-    return FactSource.read(write_facts(tmp_path / "facts"))
+    return FactSource.load(write_facts(tmp_path / "facts"))
 
 
 def of(case: Case, kind: str) -> list[Probe]:
@@ -102,7 +102,7 @@ def test_phrasings_were_never_trained_on(benches, rows, source, split):
         fact = rows[case.id]
         relation = source.relations[fact.relation]
         trained = {fill(q, fact.subject) for q in relation.questions}
-        trained |= {opening(s, fact.subject, case.edits[0].answer) for s in relation.statements}
+        trained |= {cloze(s, fact.subject, case.edits[0].answer) for s in relation.statements}
         assert len(of(case, "phrasing")) >= 2
         for probe in of(case, "phrasing"):
             assert probe.prompt not in trained

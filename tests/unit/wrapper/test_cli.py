@@ -197,7 +197,7 @@ def test_demo_shows_both_answers_and_the_patch(fakes, folder):
     shown = run("demo", "--patches", folder).stdout
     for text in ("flesh-coloured", "black", "zoo.yaml:1", "Swaziland", "Eswatini", "zoo.yaml:6"):
         assert text in shown
-    assert "2 questions, 2 answered because of a patch, 2 otherwise" in shown
+    assert "2 questions: a patch fired on 2, 2 answered otherwise" in shown
 
 
 def test_demo_json(fakes, folder):
@@ -240,7 +240,7 @@ def test_check_fails_on_a_patchs_own_test(fakes, folder, monkeypatch, deaf, loud
     monkeypatch.setattr(opening, "open_model", open_broken)
     shown = run("check", "--patches", folder, code=1).stdout
     assert f"{folder}/zoo.yaml:{line}: error: " in shown and says in shown
-    assert "1 errors" in shown
+    assert "1 error," in shown
     assert "0 errors" in run("check", "--patches", folder, "--no-tests").stdout
 
 
@@ -356,7 +356,7 @@ def test_retracting_a_patch_of_a_file_names_its_line(stub_encoder, folder):
 def test_a_cache_of_another_encoder_asks_for_reindex(stub_encoder, folder):
     run("edit", "What is the capital of Kazakhstan?", "Astana")
     assert "errata reindex" in run("edits", "--encoder", "other", code=1).stderr
-    assert "1 edits, encoded by stub-other" in run("reindex", "--encoder", "other").stdout
+    assert "1 edit, encoded by stub-other" in run("reindex", "--encoder", "other").stdout
     assert len(json.loads(run("edits", "--encoder", "other", "--json").stdout)) == 3
     run("edits", code=1)
 

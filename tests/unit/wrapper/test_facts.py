@@ -7,7 +7,7 @@ import string
 
 import pytest
 
-from errata.facts import aliases, fill, load_facts, load_relations
+from errata.facts import fill, load_aliases, load_facts, load_relations
 
 FACTS = load_facts()
 RELATIONS = load_relations()
@@ -52,8 +52,8 @@ def test_relations_compose():
 
 def test_aliases_name_subjects_of_the_table():
     subjects = {fact.subject for fact in FACTS}
-    assert len(aliases()) >= 50
-    assert set(aliases()) <= subjects
+    assert len(load_aliases()) >= 50
+    assert set(load_aliases()) <= subjects
 
 
 def fields(template):

@@ -26,7 +26,7 @@ QUERY = "Which city rules Kazakhstan?"
 
 @pytest.fixture(scope="module")
 def source():
-    return FactSource.own()
+    return FactSource.load()
 
 
 @pytest.fixture(scope="module")

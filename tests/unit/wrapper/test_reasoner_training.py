@@ -53,12 +53,12 @@ QUICK = Settings(steps=6, batch=4, every=3, each=2, rank=2, warmup=1, rate=3e-3)
 
 @pytest.fixture(scope="module")
 def own():
-    return FactSource.own()
+    return FactSource.load()
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    return FactSource.read(write_facts(tmp_path_factory.mktemp("facts")))
+    return FactSource.load(write_facts(tmp_path_factory.mktemp("facts")))
 
 
 # -- lessons ----------------------------------------------------------------------------------
@@ -124,30 +124,30 @@ def test_edits_beside_a_lesson_have_no_bearing_on_it(own):
 
 def test_a_teams_table_is_read_and_its_mistakes_are_named(tmp_path):
     folder = write_facts(tmp_path / "facts")
-    source = FactSource.read(folder)
+    source = FactSource.load(folder)
     assert {f.relation for f in source.facts} == {"capital", "country", "currency"}
     assert source.aliases["Iran"] == ("Persia",)
     facts = folder / "facts.tsv"
     good = facts.read_text()
     facts.write_text(good + "Peru\tcountry\tcapitol\tLima\t\ttrain\n")
     with pytest.raises(ErrataError, match=r"facts.tsv:38: .*'capitol'; describe it there"):
-        FactSource.read(folder)
+        FactSource.load(folder)
     facts.write_text(good + "Peru\tcountry\n")
     with pytest.raises(ErrataError, match=r"facts.tsv:38: expected 6 columns, found 2"):
-        FactSource.read(folder)
+        FactSource.load(folder)
     facts.write_text(good.replace("\ttest\n", "\texam\n", 1))
     with pytest.raises(ErrataError, match="expected split train, tune or test, found 'exam'"):
-        FactSource.read(folder)
+        FactSource.load(folder)
     facts.write_text(good)
     (folder / "templates.yaml").write_text("capital: {subject: country}")
     with pytest.raises(ErrataError, match="found no object, questions; add them"):
-        FactSource.read(folder)
+        FactSource.load(folder)
     (folder / "templates.yaml").write_text("capital: [")
     with pytest.raises(ErrataError, match=r"templates.yaml: expected YAML"):
-        FactSource.read(folder)
+        FactSource.load(folder)
     (folder / "templates.yaml").unlink()
     with pytest.raises(ErrataError, match=r"found no templates.yaml; name a folder"):
-        FactSource.read(folder)
+        FactSource.load(folder)
 
 
 # -- losses -----------------------------------------------------------------------------------

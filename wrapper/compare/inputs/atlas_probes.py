@@ -10,7 +10,7 @@ from errata.compare.inputs import chinese
 from errata.compare.inputs.atlas_world import World
 from errata.compare.inputs.cases import Preference, Probe
 from errata.compare.inputs.tables import read_table
-from errata.facts import Relation, fill, nested, opening
+from errata.facts import Relation, cloze, fill, nested
 from errata.reasoners.training.examples import FactChange, yes_no_words
 
 _ALIASES, _HOPS, _OTHER_SUBJECTS, _OTHER_RELATIONS, _NEIGHBOURS = 3, 2, 4, 2, 5
@@ -48,7 +48,7 @@ def _phrasings(
         yield Probe("phrasing", fill(template, fact.subject), answers)
     if relation.statements_held_out:
         template = rng.choice(relation.statements_held_out)
-        yield Probe("phrasing", opening(template, fact.subject, change.target), answers)
+        yield Probe("phrasing", cloze(template, fact.subject, change.target), answers)
 
 
 def _aliases(
@@ -163,10 +163,10 @@ def preferences(
     new, old = change.target, fact.believed
     yield Preference("rewrite", question, new, old)
     for template in relation.statements_held_out:
-        yield Preference("paraphrase", opening(template, fact.subject, new), new, old)
+        yield Preference("paraphrase", cloze(template, fact.subject, new), new, old)
     for other in world.same_object(fact, _NEIGHBOURS, rng) if relation.statements else ():
         template = rng.choice(relation.statements)
-        yield Preference("neighbour", opening(template, other.subject, old), new, old)
+        yield Preference("neighbour", cloze(template, other.subject, old), new, old)
 
 
 def _held_out(relation: Relation) -> tuple[str, ...]:

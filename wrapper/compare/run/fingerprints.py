@@ -52,7 +52,7 @@ def backend_fingerprints(factory: BackendFactory, settings: Settings) -> dict[st
             gate = settings.gate if plain in (CACHE, VERBATIM) else None
             reasoner = settings.reasoner if plain == CACHE else None
             found[name] = {
-                "gate": _fingerprint(pipeline.gate, gate, "stored"),
+                "gate": _fingerprint(pipeline.gate, gate, "artifact"),
                 "reasoner": _fingerprint(pipeline.reasoner, reasoner, "chosen"),
             }
     return found

@@ -15,7 +15,7 @@ def training_seconds(gate: Any, reasoner: Any) -> TrainingSeconds:
     :param gate: of a pipeline.
     :param reasoner: of a pipeline.
     """
-    gates, reasoners = training_card(gate, "stored"), training_card(reasoner, "chosen")
+    gates, reasoners = training_card(gate, "artifact"), training_card(reasoner, "chosen")
     return _seconds("gate", gates) | _seconds("reasoner", reasoners)
 
 

@@ -1,4 +1,4 @@
-"""atlas: the small language model that errata carries, so that the main job needs no hub."""
+"""atlas: the small language model that ships with errata."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from transformers import GPT2LMHeadModel, PreTrainedTokenizerBase
 
 WEIGHTS = Path(__file__).parent / "weights"
+"""Folder of the weights, the tokenizer and the model card."""
 
 
 def load_atlas() -> tuple[GPT2LMHeadModel, PreTrainedTokenizerBase]:
-    """Return the shipped model and its tokenizer: ordinary `transformers` objects.
+    """Return the shipped model, in evaluation mode, and its tokenizer.
 
-    The weights are stored in half precision and loaded in single precision, in evaluation mode.
+    The weights are stored in half precision and loaded in single precision.
 
     :raises ModelError: the weights are missing from this installation.
     """

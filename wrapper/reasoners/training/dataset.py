@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from errata.cache.records import Fact
-from errata.facts import FactRow, FactSource, Relation, fill, nested, opening
-from errata.facts.names import invented_name, like_shaped
+from errata.facts import FactRow, FactSource, Relation, cloze, fill, nested
+from errata.facts.names import invented_name, similar_object
 from errata.facts.table import Split
 from errata.facts.variation import varied_head, varied_question
 from errata.reasoners.training.examples import (
@@ -145,7 +145,7 @@ class ExampleGenerator:
         elif way < 0.42 and not chinese:
             lower = [word for word in self._words if word.islower()]
             upper = [word for word in self._words if word[:1].isupper()]
-            made = like_shaped(fact.believed, lower, upper, self.rng)
+            made = similar_object(fact.believed, lower, upper, self.rng)
         elif way < 0.52 and not chinese:
             made = self.rng.choice(self._every_object)
         else:
@@ -393,4 +393,4 @@ class ExampleGenerator:
 
 def _head(template: str, fact: FactRow, obj: str) -> str:
     """Return a statement up to its object."""
-    return opening(template, fact.subject, obj)
+    return cloze(template, fact.subject, obj)

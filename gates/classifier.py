@@ -159,13 +159,13 @@ class ScopeClassifier(ThresholdGate):
             if condition.certain:
                 return float(condition.holds(query.text))
             text = condition.text
-        scope, asked = normalize_query(text), normalize_query(query.text)
-        if scope == asked:
+        scope, question = normalize_query(text), normalize_query(query.text)
+        if scope == question:
             return 1.0
         unknown = max(query.unknown_share, float(self._edit_embeddings.unknown_share([text])[0]))
         if unknown <= self.config.max_unknown_share:
             return None
-        if dice(bigrams(scope), bigrams(asked)) < self.config.near_miss_similarity:
+        if dice(bigrams(scope), bigrams(question)) < self.config.near_miss_similarity:
             return 0.0
         return self._near * self._edit_thresholds.get(edit.id, self.threshold)
 

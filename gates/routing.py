@@ -53,33 +53,25 @@ def make_decision(
         unused for facts with a threshold of their own or tests that must stay silent.
     :param edit_thresholds: thresholds of single edits, by id.
     """
-    base_can_confirm = agreement_threshold is not None and base_can_agree(query.text)
-
-    def candidate(edit: Edit, probability: float, entailed: float) -> Candidate:
-        edit_threshold = (edit_thresholds or {}).get(edit.id, threshold)
-        consults_base = (
-            base_can_confirm
-            and isinstance(edit, Fact)
-            and edit_threshold == threshold
-            and not edit.tests.silent
-        )
-        return Candidate(
-            edit_id=edit.id,
-            kind=edit.kind,
-            scope=edit.scope,
+    thresholds = edit_thresholds or {}
+    agreement = agreement_threshold if base_can_agree(query.text) else None
+    judged = []
+    for hit, probability, entailed in zip(
+        hits, scores.probability.tolist(), scores.entailed.tolist(), strict=True
+    ):
+        edit_threshold = thresholds.get(hit.edit.id, threshold)
+        has_default = edit_threshold == threshold and not hit.edit.tests.silent
+        candidate = Candidate(
+            edit_id=hit.edit.id,
+            kind=hit.edit.kind,
+            scope=hit.edit.scope,
             probability=probability,
             threshold=edit_threshold,
             relation="entailed" if entailed >= 0.5 else "paraphrase",
-            location=edit.location,
-            agreement_threshold=agreement_threshold if consults_base else None,
+            location=hit.edit.location,
+            agreement_threshold=agreement if has_default and isinstance(hit.edit, Fact) else None,
         )
-
-    judged = [
-        (candidate(hit.edit, probability, entailed), hit.edit)
-        for hit, probability, entailed in zip(
-            hits, scores.probability.tolist(), scores.entailed.tolist(), strict=True
-        )
-    ]
+        judged.append((candidate, hit.edit))
     judged.sort(key=lambda pair: -pair[0].probability)
     claiming = [pair for pair in judged if pair[0].probability >= pair[0].threshold]
     claiming.sort(key=lambda pair: -pair[1].priority)

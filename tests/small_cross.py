@@ -38,8 +38,8 @@ def bert_tokenizer() -> Any:
     made.normalizer = normalizers.BertNormalizer()
     made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     trainer = trainers.WordPieceTrainer(vocab_size=600, special_tokens=special, show_progress=False)
-    asked = [form for relation in load_relations().values() for form in relation.questions]
-    made.train_from_iterator([*corpus(), *asked, "if the"], trainer)
+    questions = [form for relation in load_relations().values() for form in relation.questions]
+    made.train_from_iterator([*corpus(), *questions, "if the"], trainer)
     made.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",

@@ -31,9 +31,9 @@ from errata.cache.records import Fact, Vector
 from errata.cache.store import EditCache
 from errata.encoder import SentenceEncoder
 from errata.gates.base import Gate
-from errata.gates.data.distractors import QUESTIONS
+from errata.gates.data.distractors import property_questions
 from errata.gates.data.questions import QuestionBook
-from errata.gates.evaluation.registry import Divisible, measured_gate
+from errata.gates.evaluation.registry import GateWithParts, measured_gate
 from errata.gates.evaluation.trials import build_trial
 from errata.pipelines.cache import CANDIDATES
 
@@ -75,7 +75,7 @@ class Table:
 
 def edits_of(count: int, rng: random.Random) -> list[Fact]:
     """Return edits about invented subjects, no two alike."""
-    questions = sorted(QUESTIONS.values())
+    questions = sorted(property_questions().values())
     found: dict[str, Fact] = {}
     while len(found) < count:
         name = "".join(rng.choices(_SYLLABLES, k=rng.choice((2, 3, 4)))).capitalize()
@@ -111,7 +111,9 @@ def measure(
     edits = [*trial.edits, *edits_of(size - len(trial.edits), random.Random(size))]
     encode_edits(table, edits)
     gate = measured_gate(name, table)
-    less = gate.without("cross") if isinstance(gate, Divisible) and "cross" in gate.parts else None
+    less = (
+        gate.without("cross") if isinstance(gate, GateWithParts) and "cross" in gate.parts else None
+    )
     laps: list[dict[str, float]] = []
     with EditCache(table) as cache:
         cache.add(edits)

@@ -1,4 +1,4 @@
-"""JSON lines with errors that name the file, the line and the mend."""
+"""JSON lines with errors that name the file, the line and the correction."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from errata.cache.errors import ModelError
 
-_HALF = re.compile("[\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 UNREADABLE = (OSError, EOFError, UnicodeDecodeError, zlib.error)
 """What is raised of a file that is not there, not UTF-8, or damaged where it is gzipped."""
 
@@ -61,9 +61,9 @@ def json_lines(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
     return ((where, json_object(where, line)) for where, line in text_lines(path))
 
 
-def is_halved(text: str) -> bool:
-    """Tell whether half a character (a lone surrogate) is in a text, which then is no UTF-8."""
-    return _HALF.search(text) is not None
+def has_lone_surrogate(text: str) -> bool:
+    """Return whether a text holds a lone surrogate, half a character, which UTF-8 cannot encode."""
+    return _SURROGATE.search(text) is not None
 
 
 def text_at(where: str, row: dict[str, Any], key: str) -> str:
@@ -77,7 +77,7 @@ def text_at(where: str, row: dict[str, Any], key: str) -> str:
         raise ModelError(
             f"{where}: expected a text under {key!r}, {found}; write one, or delete the line"
         )
-    if is_halved(text):
+    if has_lone_surrogate(text):
         raise ModelError(
             f"{where}: expected a text of whole characters under {key!r}, found half of one (a "
             f"lone surrogate) in {text[:60]!r}; write it whole, or delete the line"
@@ -86,9 +86,9 @@ def text_at(where: str, row: dict[str, Any], key: str) -> str:
 
 
 def only_keys(where: str, row: dict[str, Any], keys: Collection[str]) -> None:
-    """Refuse keys that are missing or unknown.
+    """Raise an error where keys are missing or unknown.
 
-    :raises ModelError: names the first key that is wrong and what it may have been meant to be.
+    :raises ModelError: names the first wrong key and the nearest known one.
     """
     unknown = [key for key in row if key not in keys]
     missing = [key for key in keys if key not in row]

@@ -15,14 +15,14 @@ PARTS = ("cross", "bi", "words")
 
 
 def without_part(stored: GateArtifact, part: str) -> GateArtifact:
-    """Return a trained gate without one of its stages, to measure what the stage is worth.
+    """Return a trained gate without one of its stages, for an ablation.
 
-    What is left is not trained again: its ranking is that of the remaining part, its probabilities
-    are no longer calibrated.
+    The rest is not trained again: its ranking is that of the remaining part, its probabilities are
+    no longer calibrated.
 
     :param stored: a gate of two stages.
-    :param part: ``cross``, the first stage alone; ``bi``, the second alone, its weighing blind to
-        the first; ``words``, both, the first without its named features.
+    :param part: ``cross`` leaves the first stage; ``bi`` the second, combined with a constant
+        first; ``words`` both, the first without its named features.
     :raises ModelError: there is no such part.
     """
     if part not in PARTS or stored.second is None:
@@ -32,24 +32,26 @@ def without_part(stored: GateArtifact, part: str) -> GateArtifact:
             "another part or another gate"
         )
     second = stored.second
-    # scores of the whole gate, by which no threshold of a part of it is picked
+    # these scores are of the whole gate; no threshold of a part may be picked by them
     card = {key: value for key, value in stored.card.items() if key != "beside"}
     stored = replace(stored, card=card)
     if part == "words":
-        return _wordless(stored)
+        return _without_named_features(stored)
     if part == "cross":
         return replace(
             stored, second=None, scope_calibration=Platt(), condition_calibration=Platt()
         )
-    deaf = replace(second, scope=_deaf(second.scope), condition=_deaf(second.condition), band=-1.0)
-    return replace(stored, second=deaf)
+    only_second = replace(
+        second,
+        scope=_without_first_stage(second.scope),
+        condition=_without_first_stage(second.condition),
+        band=-1.0,
+    )
+    return replace(stored, second=only_second)
 
 
-def _wordless(stored: GateArtifact) -> GateArtifact:
-    """Return the gate whose first stage has the named features at their means throughout.
-
-    What is left to it is how near the rests of the two sides are.
-    """
+def _without_named_features(stored: GateArtifact) -> GateArtifact:
+    """Return the gate with the named features of its first stage fixed at their means."""
     mean = stored.scope.mean[: len(NAMES)]
     scale = np.concatenate([np.full(len(NAMES), np.inf), stored.scope.scale[len(NAMES) :]])
     trees = stored.trees
@@ -61,11 +63,11 @@ def _wordless(stored: GateArtifact) -> GateArtifact:
     )
 
 
-def _deaf(network: Network) -> Network:
-    """Return the weighing of two stages with the first's two inputs at their means throughout."""
+def _without_first_stage(network: Network) -> Network:
+    """Return the combination of two stages with the first's two inputs fixed at their means."""
     members = []
     for (weights, biases), *rest in network.members:
-        quiet = weights.copy()
-        quiet[:2] = 0.0
-        members.append(((quiet, biases), *rest))
+        masked = weights.copy()
+        masked[:2] = 0.0
+        members.append(((masked, biases), *rest))
     return Network(network.mean, network.scale, tuple(members))

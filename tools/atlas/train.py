@@ -22,7 +22,7 @@ import numpy as np
 
 from errata.facts.corpus import Corpus, Row
 from errata.training import checkpoint
-from errata.training.schedule import warm_cosine
+from errata.training.schedule import cosine_with_warmup
 from tools.atlas.tokenizer import CONTEXT, train_tokenizer
 
 if TYPE_CHECKING:
@@ -263,7 +263,9 @@ class Run:
     def rate(self) -> float:
         """Return the learning rate of this step: linear warm-up, then cosine to a hundredth."""
         s = self.settings
-        return warm_cosine(self.step, steps=self.steps, warmup=s.warmup, peak=s.rate, last=0.01)
+        return cosine_with_warmup(
+            self.step, steps=self.steps, warmup=s.warmup, peak=s.rate, last=0.01
+        )
 
     def train(self) -> None:
         """Train to the end, saving a checkpoint every two minutes."""
@@ -332,7 +334,7 @@ class Run:
         path = self.out / "checkpoint.safetensors"
         if not path.is_file():
             return False
-        note = checkpoint.note_of(path)
+        note = checkpoint.read_note(path)
         if note["settings"] != asdict(self.settings):
             sys.exit(f"{path}: made with other settings; move it away or name another --out")
         checkpoint.load(path, self.model, self.optimizers)

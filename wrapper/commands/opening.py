@@ -11,7 +11,7 @@ from errata.commands.output import console
 if TYPE_CHECKING:
     from errata.cache.encoder import Encoder
     from errata.cache.store import EditCache
-    from errata.gates.evaluation.base_agreement import Answers
+    from errata.gates.evaluation.base_agreement import AnswerBatch
     from errata.model import EditableModel
 
 ATLAS = "atlas"
@@ -58,10 +58,10 @@ def open_encoder(name: str | None) -> Encoder:
     return SentenceEncoder(name)
 
 
-def asked_of(model: str | None) -> Answers | None:
-    """Return what asks a base model, for gates that ask one in doubt.
+def base_answers(model: str | None) -> AnswerBatch | None:
+    """Return the answers of a base model, for gates that consult one when uncertain.
 
-    :param model: ``atlas``, a folder or a hub id; None or ``none``, and nobody is asked.
+    :param model: ``atlas``, a folder or a hub id; None or ``none`` for no base model.
     """
     if model in (None, "none"):
         return None

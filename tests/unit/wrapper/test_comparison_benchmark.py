@@ -13,7 +13,7 @@ from errata.cache.records import Fact
 from errata.compare.inputs.cases import Case, Preference, Probe
 from errata.compare.inputs.files import write_cases
 from errata.compare.inputs.load import read_background
-from errata.gates.data.distractors import for_test
+from errata.gates.data.distractors import hash_half
 from errata.gates.data.pairs import open_split
 
 ROOT = Path(__file__).parents[3]
@@ -64,7 +64,7 @@ def test_the_caches_are_filled_from_the_half_that_gates_are_tested_beside(
     comparison.main(options(files, "--background", "20"))
     filled = read_background(files / "out" / "background.jsonl")
     assert len({edit.subject for edit in filled}) == 20
-    assert for_test(filled, wanted=True) == list(filled)
+    assert hash_half(filled, test=True) == list(filled)
 
 
 def test_nobody_who_is_asked_about_is_in_the_background(comparison, files, monkeypatch):

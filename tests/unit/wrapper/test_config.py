@@ -68,8 +68,7 @@ def test_an_option_that_moved_still_counts_and_names_its_key(tmp_path):
         steps: int = 5,
         rate: Annotated[float, typer.Option(hidden=True)] = 0.1,
     ):
-        options = on_command_line(context, moved={"rate": "learning_rate"})
-        options.pop("config", None)
+        options = on_command_line(context, {"rate": "learning_rate"}, ("config",))
         seen.append(read_settings(Settings, config, options))
 
     run = CliRunner()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from errata.cache.errors import ErrataError
-from errata.gates.data.jsonl import UNREADABLE, is_halved
+from errata.gates.data.jsonl import UNREADABLE, has_lone_surrogate
 
 _REMEDY = "mend the record, or take it out of the file"
 
@@ -193,7 +193,7 @@ def _of_lines(text: str, path: Path) -> list[Record]:
 def _record(value: object, where: str, index: int, line: int) -> Record:
     if not isinstance(value, dict):
         raise ErrataError(f"{where}: expected a JSON object, found {_shown(value)}; {_REMEDY}")
-    if is_halved(json.dumps(value, ensure_ascii=False)):
+    if has_lone_surrogate(json.dumps(value, ensure_ascii=False)):
         raise ErrataError(
             f"{where}: expected texts of whole characters, found half of one (a lone surrogate); "
             f"{_REMEDY}"

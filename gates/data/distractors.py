@@ -22,7 +22,7 @@ def property_questions() -> dict[str, str]:
 
 @cache
 def _capital_questions() -> tuple[str, ...]:
-    """Return the beginnings of the questions that are asked the other way round, too."""
+    """Return the beginnings of questions about capitals, whose inverse is common, too."""
     return tuple(property_questions()[relation].split("{")[0] for relation in ("P36", "P1376"))
 
 

@@ -63,7 +63,7 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing that can be asked: a relation of a subject.
+    """One possible question: a relation of a subject.
 
     :param subject: the subject.
     :param kind: its kind.
@@ -114,9 +114,9 @@ def relation_for_split(relation: Relation, split: Split) -> Relation:
 
 @dataclass(slots=True)
 class QuestionBook:
-    """Everything that can be asked about the subjects of one split.
+    """All questions about the subjects of one split.
 
-    :param split: whose subjects.
+    :param split: of the subjects.
     :param held_out: ask with the phrasings that the split's training never sees.
     :param without: names of relations left out, to measure on relations never seen.
     """

@@ -14,7 +14,7 @@ from errata.gates.data.yaml_tables import load_table
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Something that can be asked of nearly any thing.
+    """A property that nearly any thing can be asked about.
 
     :param name: such as ``price``.
     :param sentences: ways to ask it of ``{x}``.
@@ -52,7 +52,7 @@ def topic_groups() -> tuple[tuple[Topic, ...], ...]:
 
 @cache
 def part_groups() -> tuple[tuple[Part, ...], ...]:
-    """Return what can be asked of a thing, in groups for the splits."""
+    """Return the properties, in groups for the splits."""
     return tuple(
         tuple(Part(one["name"], tuple(one["sentences"])) for one in group)
         for group in load_table("topics")["parts"]
@@ -61,5 +61,5 @@ def part_groups() -> tuple[tuple[Part, ...], ...]:
 
 @cache
 def thing_groups() -> tuple[tuple[str, ...], ...]:
-    """Return things that can be asked about, in groups for the splits."""
+    """Return the things, in groups for the splits."""
     return tuple(map(tuple, load_table("topics")["things"]))

@@ -14,32 +14,32 @@ from errata.gates.layers import Network, Platt
 PARTS = ("cross", "bi", "words")
 
 
-def without_part(stored: GateArtifact, part: str) -> GateArtifact:
+def without_part(artifact: GateArtifact, part: str) -> GateArtifact:
     """Return a trained gate without one of its stages, for an ablation.
 
     The rest is not trained again: its ranking is that of the remaining part, its probabilities are
     no longer calibrated.
 
-    :param stored: a gate of two stages.
+    :param artifact: a gate of two stages.
     :param part: ``cross`` leaves the first stage; ``bi`` the second, combined with a constant
         first; ``words`` both, the first without its named features.
     :raises ModelError: there is no such part.
     """
-    if part not in PARTS or stored.second is None:
+    if part not in PARTS or artifact.second is None:
         found = repr(part) if part not in PARTS else f"{part!r} of a gate of one stage"
         raise ModelError(
             f"expected a part of a gate of two stages, {' or '.join(PARTS)}, found {found}; name "
             "another part or another gate"
         )
-    second = stored.second
+    second = artifact.second
     # these scores are of the whole gate; no threshold of a part may be picked by them
-    card = {key: value for key, value in stored.card.items() if key != "beside"}
-    stored = replace(stored, card=card)
+    card = {key: value for key, value in artifact.card.items() if key != "beside"}
+    artifact = replace(artifact, card=card)
     if part == "words":
-        return _without_named_features(stored)
+        return _without_named_features(artifact)
     if part == "cross":
         return replace(
-            stored, second=None, scope_calibration=Platt(), condition_calibration=Platt()
+            artifact, second=None, scope_calibration=Platt(), condition_calibration=Platt()
         )
     only_second = replace(
         second,
@@ -47,19 +47,19 @@ def without_part(stored: GateArtifact, part: str) -> GateArtifact:
         condition=_without_first_stage(second.condition),
         band=-1.0,
     )
-    return replace(stored, second=only_second)
+    return replace(artifact, second=only_second)
 
 
-def _without_named_features(stored: GateArtifact) -> GateArtifact:
+def _without_named_features(artifact: GateArtifact) -> GateArtifact:
     """Return the gate with the named features of its first stage fixed at their means."""
-    mean = stored.scope.mean[: len(NAMES)]
-    scale = np.concatenate([np.full(len(NAMES), np.inf), stored.scope.scale[len(NAMES) :]])
-    trees = stored.trees
+    mean = artifact.scope.mean[: len(NAMES)]
+    scale = np.concatenate([np.full(len(NAMES), np.inf), artifact.scope.scale[len(NAMES) :]])
+    trees = artifact.trees
     named = (trees.column >= 0) & (trees.column < len(NAMES))
     goes_left = mean[np.where(named, trees.column, 0)] <= trees.limit
     limit = np.where(named, np.where(goes_left, np.inf, -np.inf), trees.limit)
     return replace(
-        stored, scope=replace(stored.scope, scale=scale), trees=replace(trees, limit=limit)
+        artifact, scope=replace(artifact.scope, scale=scale), trees=replace(trees, limit=limit)
     )
 
 

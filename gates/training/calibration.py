@@ -25,7 +25,7 @@ without a limit and 0.38 with it; more facts fire at equal false hits."""
 
 
 def fit_second_stage(
-    stored: GateArtifact,
+    artifact: GateArtifact,
     cross: CrossEncoderDelta,
     encoder: Any,
     scopes: tuple[Sequence[Example], PairFeatures, Labels],
@@ -36,15 +36,15 @@ def fit_second_stage(
     A logistic regression on both stages' log-odds (stacking: Wolpert 1992), on pairs that neither
     stage was trained on.
 
-    :param stored: a gate of one stage.
+    :param artifact: a gate of one stage.
     :param cross: the trained cross-encoder.
     :param encoder: of the transformer it changes.
     :param scopes: tune pairs, their features and labels.
     :param conditions: the same of conditions.
     """
     reader = CrossEncoder(encoder, cross)
-    classes = first_stage_classes(stored, scopes[1])
-    condition_classes = stored.condition(conditions[1].named)
+    classes = first_stage_classes(artifact, scopes[1])
+    condition_classes = artifact.condition(conditions[1].named)
     condition_classes = np.column_stack(
         [condition_classes[:, :2], np.zeros(len(condition_classes))]
     )
@@ -60,7 +60,7 @@ def fit_second_stage(
     governed = 1.0 - classes[labels > 0, 0]
     band = float(np.clip(np.quantile(governed, UNREAD_SHARE), MIN_BAND, MAX_BAND))
     combined = replace(
-        stored,
+        artifact,
         second=SecondStage(cross, scope, condition, band, MAX_LOG_ODDS),
         scope_calibration=Platt(),
         condition_calibration=Platt(),

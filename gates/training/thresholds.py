@@ -30,13 +30,13 @@ MIN_AGREEMENT_THRESHOLD = 0.1
 
 
 def fit_condition_threshold(
-    stored: GateArtifact,
+    artifact: GateArtifact,
     embeddings: EmbeddingCache,
     examples: Sequence[Example],
     config: TrainingConfig,
 ) -> GateArtifact:
     """Return the gate with the threshold of topical and descriptive conditions."""
-    gate = ScopeClassifier(embeddings, stored, threshold=0.5)
+    gate = ScopeClassifier(embeddings, artifact, threshold=0.5)
     scores = gate.score_batch(
         [one.query for one in examples],
         [[LanguagePatch(one.scope.text, "say so")] for one in examples],
@@ -44,15 +44,15 @@ def fit_condition_threshold(
     held = np.array([float(one.probability[0]) for one in scores])
     holds = np.array([one.label != "none" for one in examples])
     threshold = pick_threshold(list(held[~holds]), config.condition_rate)
-    stored.card["conditions"] = {
+    artifact.card["conditions"] = {
         "held": rate_json(list(held[holds] >= threshold)),
         "not held": rate_json(list(held[~holds] >= threshold)),
     }
-    return replace(stored, condition_threshold=threshold)
+    return replace(artifact, condition_threshold=threshold)
 
 
 def fit_threshold(
-    stored: GateArtifact,
+    artifact: GateArtifact,
     embeddings: EmbeddingCache,
     questions: list[str],
     background: Sequence[Fact],
@@ -71,25 +71,25 @@ def fit_threshold(
     free = list(unrelated_facts(background, [query.text for query in trial.queries]))
     filling = random.Random(config.seed).sample(free, min(config.background, len(free)))
     trial = replace(trial, edits=(*trial.edits, *filling))
-    stored.card["facts in the cache"] = len(trial.edits)
-    gate = ScopeClassifier(embeddings, stored, threshold=0.5)
+    artifact.card["facts in the cache"] = len(trial.edits)
+    gate = ScopeClassifier(embeddings, artifact, threshold=0.5)
     # lower than in use: the calibration that follows may raise probabilities
     least = MIN_AGREEMENT_THRESHOLD / 4
     base = None if base_answers is None else BaseAgreement(base_answers, least)
     outcomes = progress.trial(gate, embeddings, trial, base)
-    stored, outcomes = _calibrate(stored, outcomes)
+    artifact, outcomes = _calibrate(artifact, outcomes)
     out = [one for one in outcomes if one.query.label == "none"]
     threshold = _lowest_threshold(out, config, lambda one: one.probability)
-    stored.card["beside"] = NegativeScores.of(
+    artifact.card["beside"] = NegativeScores.of(
         [one.probability for one in out if one.query.kind != "open question"]
     ).as_json()
-    stored.card["tune"] = _rates(outcomes, lambda one: one.probability >= threshold)
+    artifact.card["tune"] = _rates(outcomes, lambda one: one.probability >= threshold)
     fired = [one for one in outcomes if one.query.label != "none" and one.probability >= threshold]
-    stored.card["tune"]["entailed told from paraphrase"] = rate_json(
+    artifact.card["tune"]["entailed told from paraphrase"] = rate_json(
         [one.entailed == (one.query.label == "entailed") for one in fired]
     )
     if base_answers is None:
-        return replace(stored, threshold=threshold)
+        return replace(artifact, threshold=threshold)
     more = config.agreement_factor
     with_base = replace(
         config,
@@ -103,21 +103,21 @@ def fit_threshold(
 
     lowest = _lowest_threshold(out, with_base, score, least=MIN_AGREEMENT_THRESHOLD)
     agreement_threshold = min(lowest, threshold)
-    stored.card["tune, the base model asked in doubt"] = _rates(
+    artifact.card["tune, the base model asked in doubt"] = _rates(
         outcomes, lambda one: one.probability >= threshold or one.agreement >= agreement_threshold
     )
-    return replace(stored, threshold=threshold, agreement_threshold=agreement_threshold)
+    return replace(artifact, threshold=threshold, agreement_threshold=agreement_threshold)
 
 
 def _calibrate(
-    stored: GateArtifact, outcomes: Sequence[Outcome]
+    artifact: GateArtifact, outcomes: Sequence[Outcome]
 ) -> tuple[GateArtifact, list[Outcome]]:
     """Return the gate calibrated on the likeliest candidate of each query, and the new outcomes.
 
     The likeliest of many candidates is wrong more often than a random one. Candidates that the
     second stage does not read, and exact matches, keep their probability.
     """
-    band = 0.0 if stored.second is None else stored.second.band
+    band = 0.0 if artifact.second is None else artifact.second.band
     scores = np.array([one.probability for one in outcomes])
     truths = np.array([one.correct for one in outcomes], dtype=bool)
     read = (scores > band) & (scores < 1.0)
@@ -134,7 +134,7 @@ def _calibrate(
         )
         for one in outcomes
     ]
-    return replace(stored, scope_calibration=stored.scope_calibration.then(after)), changed
+    return replace(artifact, scope_calibration=artifact.scope_calibration.then(after)), changed
 
 
 def _rates(outcomes: Sequence[Outcome], hits: Callable[[Outcome], bool]) -> dict[str, Any]:

@@ -155,22 +155,26 @@ def train(
     splits: tuple[Split, ...] = ("train", "tune")
     data = {split: draw_split(split, embeddings, labelled, questions, config) for split in splits}
     with progress_bars(progress) as bars:
-        stored, held_out = _fit(embeddings, data, config, bars)
+        artifact, held_out = _fit(embeddings, data, config, bars)
     # not within the bars above: rich before 14.1 shows one display at a time
     if config.cross is not None:
         run = _cross_encoder_trainer(
             embeddings, split_pairs(labelled), data, Path(out), config.cross, initial
         )
-        stored = _train_second_stage(stored, run, embeddings, held_out, start, progress=progress)
+        artifact = _train_second_stage(
+            artifact, run, embeddings, held_out, start, progress=progress
+        )
     with progress_bars(progress) as bars:
-        stored = fit_condition_threshold(stored, embeddings, data["tune"].conditions, config)
+        artifact = fit_condition_threshold(artifact, embeddings, data["tune"].conditions, config)
         # tune has too few open questions for a rate of one in a thousand
         opens = [*data["tune"].open, *data["train"].open]
-        stored = fit_threshold(stored, embeddings, opens, distractors, config, bars, base_answers)
-    stored.card.update(data_card(provenance, data, config))
-    stored.card.update(seconds=round(time.monotonic() - started), promised=_allowed_rates(config))
-    stored.save(out)
-    return stored
+        artifact = fit_threshold(
+            artifact, embeddings, opens, distractors, config, bars, base_answers
+        )
+    artifact.card.update(data_card(provenance, data, config))
+    artifact.card.update(seconds=round(time.monotonic() - started), promised=_allowed_rates(config))
+    artifact.save(out)
+    return artifact
 
 
 def pairs_card(
@@ -275,18 +279,18 @@ def _load_start(
             f"{start}: a gate to start from is for the cross-encoder, which is left out; give it "
             "steps, or leave the start out"
         )
-    stored = GateArtifact.load(start)
-    if stored.encoder != encoder.fingerprint:
+    artifact = GateArtifact.load(start)
+    if artifact.encoder != encoder.fingerprint:
         raise ModelError(
             f"{start}: expected a gate of the encoder {encoder.fingerprint} to start from, found "
-            f"one of {stored.encoder}; train with that encoder, or leave the start out"
+            f"one of {artifact.encoder}; train with that encoder, or leave the start out"
         )
-    if stored.second is None:
+    if artifact.second is None:
         raise ModelError(
             f"{start}: expected a gate with a cross-encoder to start from, found one of one stage; "
             "leave the start out"
         )
-    return stored
+    return artifact
 
 
 def _cross_encoder_trainer(
@@ -307,7 +311,7 @@ def _cross_encoder_trainer(
 
 
 def _train_second_stage(
-    stored: GateArtifact,
+    artifact: GateArtifact,
     run: CrossEncoderTrainer,
     embeddings: EmbeddingCache,
     held_out: dict[str, _HeldOut],
@@ -318,13 +322,15 @@ def _train_second_stage(
     """Train the cross-encoder, resuming an interrupted run, and combine it with the first stage."""
     run.resume()
     cross = run.train(progress=progress)
-    stored = fit_second_stage(stored, cross, embeddings, held_out["scopes"], held_out["conditions"])
-    stored.card["cross-encoder"] = {
+    artifact = fit_second_stage(
+        artifact, cross, embeddings, held_out["scopes"], held_out["conditions"]
+    )
+    artifact.card["cross-encoder"] = {
         **asdict(run.config), "steps taken": run.step, "seconds": round(run.seconds),
         "started from": None if start is None else Path(start).name,
         "history": run.curve,
     }  # fmt: skip
-    return stored
+    return artifact
 
 
 def _fit(
@@ -349,7 +355,7 @@ def _fit(
     trees, _ = fit_trees(inputs, labels, config.seed)
     conditions, condition_labels = made["train", "conditions"]
     condition, _ = fit_logistic(conditions.named, np.minimum(condition_labels, 1), config.seed)
-    stored = GateArtifact(
+    artifact = GateArtifact(
         relations=relations,
         scope=scope,
         trees=trees,
@@ -365,13 +371,13 @@ def _fit(
     )
     tuned, tune_labels = made["tune", "scopes"]
     held_out, held_out_labels = made["tune", "conditions"]
-    classes, holds = first_stage_classes(stored, tuned), condition(held_out.named)[:, 1]
-    stored = replace(
-        stored,
+    classes, holds = first_stage_classes(artifact, tuned), condition(held_out.named)[:, 1]
+    artifact = replace(
+        artifact,
         scope_calibration=fit_platt(1.0 - classes[:, 0], tune_labels > 0),
         condition_calibration=fit_platt(holds, held_out_labels > 0),
     )
-    return stored, {
+    return artifact, {
         "scopes": (data["tune"].scopes, tuned, tune_labels),
         "conditions": (data["tune"].conditions, held_out, held_out_labels),
     }

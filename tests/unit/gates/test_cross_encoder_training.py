@@ -179,7 +179,7 @@ def test_contrast_with_nothing_to_contrast():
     found, labels = relations(40)
     with pytest.raises(ModelError, match="one class only"):
         contrast_relations(found, np.ones_like(labels), 0)
-    with pytest.raises(ModelError, match="no pair is labelled the same"):
+    with pytest.raises(ModelError, match="no pair is labelled paraphrase"):
         contrast_relations(found, np.zeros_like(labels), 0)
 
 
@@ -366,7 +366,7 @@ def script(monkeypatch, run, *values):
         seen.append(run.model.project())
         return torch.tensor(next(left))
 
-    monkeypatch.setattr(cross_train, "balanced", scripted)
+    monkeypatch.setattr(cross_train, "balanced_cross_entropy", scripted)
     return seen
 
 
@@ -384,7 +384,7 @@ def test_stopping_early_keeps_the_best(monkeypatch, tmp_path):
 def test_a_loss_that_is_no_number_is_told(monkeypatch, tmp_path):
     run = run_in(tmp_path, every=2, patience=2)
     script(monkeypatch, run, *[float("nan")] * 9)
-    with pytest.raises(ModelError, match=r"no number after 4 steps at a rate of 0\.002"):
+    with pytest.raises(ModelError, match=r"not finite after 4 steps at a rate of 0\.002"):
         run.train(progress=False)
     assert not (tmp_path / BEST).exists()
 
@@ -402,7 +402,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     with pytest.raises(ModelError, match=r"found another: its train differ"):
         run.resume()
     (tmp_path / BEST).unlink()
-    with pytest.raises(ModelError, match=r"cross\.best\.safetensors beside it, found"):
+    with pytest.raises(ModelError, match=r"cross\.best\.safetensors in one folder, found"):
         run_in(tmp_path, steps=2, every=2).resume()
     (tmp_path / CHECKPOINT).write_bytes(b"broken")
     with pytest.raises(ErrataError, match=r"cross\.checkpoint: expected.*delete it to start over"):

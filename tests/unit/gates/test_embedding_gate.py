@@ -104,7 +104,7 @@ def test_a_trained_gate_is_seeded_told_of_and_read_again(trained, tmp_path):
     assert isinstance(read, EmbeddingGate) and read.threshold == 0.5
     assert np.array_equal(read.map, gate.map.astype(np.float16))
     assert read.card == json.loads(json.dumps(gate.card))
-    assert gate.card["tune"]["same hit"]["n"] > 0 and gate.card["seed"] == 0
+    assert gate.card["tune"]["paraphrase hit"]["n"] > 0 and gate.card["seed"] == 0
     own = read.score(CAPITAL.question, [CAPITAL]).probability[0]
     assert own == 1.0
 

@@ -182,11 +182,8 @@ class QuestionBook:
         self, item: Item, rng: random.Random, count: int = 4
     ) -> Iterator[LabelledQuery]:
         """Yield paraphrases of the item's question."""
-        other = (
-            self._second_subject(item, rng)
-            if any("{t}" in form for form in item.topic.forms)
-            else ""
-        )
+        two = any("{t}" in form for form in item.topic.forms)
+        other = self._second_subject(item, rng) if two else ""
         forms = item.topic.held_out if self.held_out else item.topic.forms
         forms = forms or item.topic.forms
         for template in rng.sample(forms, min(count, len(forms))):
@@ -208,9 +205,8 @@ class QuestionBook:
             for cloze in rng.sample(clozes, min(len(clozes), 1 if self.held_out else 2)):
                 yield LabelledQuery(item.render(cloze), "paraphrase", "cloze")
             if base.keywords:
-                yield LabelledQuery(
-                    item.render(rng.choice(base.keywords)), "paraphrase", "keywords"
-                )
+                keywords = item.render(rng.choice(base.keywords))
+                yield LabelledQuery(keywords, "paraphrase", "keywords")
         for alias in aliases().get(item.subject, ())[:2]:
             yield LabelledQuery(item.render(rng.choice(forms), alias, other), "paraphrase", "alias")
 

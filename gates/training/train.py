@@ -140,8 +140,7 @@ def train(
     :raises ModelError: a file is malformed, all pairs have one label, or the encoder or the start
         does not fit the config.
     """
-    config = config or TrainingConfig()
-    started = time.monotonic()
+    started, config = time.monotonic(), config or TrainingConfig()
     labelled = [pair for path in pairs for pair in read_pairs(path)]
     questions = [] if open_questions is None else read_open_questions(open_questions)
     distractors = [] if background is None else hash_half(read_background(background), test=False)
@@ -158,12 +157,9 @@ def train(
         artifact, held_out = _fit(embeddings, data, config, bars)
     # not within the bars above: rich before 14.1 shows one display at a time
     if config.cross is not None:
-        run = _cross_encoder_trainer(
-            embeddings, split_pairs(labelled), data, Path(out), config.cross, initial
-        )
-        artifact = _train_second_stage(
-            artifact, run, embeddings, held_out, start, progress=progress
-        )
+        by_split = split_pairs(labelled)
+        run = _cross_encoder_trainer(embeddings, by_split, data, Path(out), config.cross, initial)
+        artifact = _train_second_stage(artifact, run, embeddings, held_out, start, progress)
     with progress_bars(progress) as bars:
         artifact = fit_condition_threshold(artifact, embeddings, data["tune"].conditions, config)
         # tune has too few open questions for a rate of one in a thousand
@@ -316,7 +312,6 @@ def _train_second_stage(
     embeddings: EmbeddingCache,
     held_out: dict[str, _HeldOut],
     start: str | Path | None,
-    *,
     progress: bool,
 ) -> GateArtifact:
     """Train the cross-encoder, resuming an interrupted run, and combine it with the first stage."""

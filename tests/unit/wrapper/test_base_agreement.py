@@ -199,7 +199,7 @@ def test_a_trial_tells_what_the_base_agrees_to():
 
     outcomes = run_trial(gate, StubEncoder(), trial, base=BaseAgreement(said, 0.05))
     plain = run_trial(gate, StubEncoder(), trial)
-    assert [replace(one, agreed=0.0) for one in outcomes] == plain
+    assert [replace(one, agreement=0.0) for one in outcomes] == plain
     assert len(asked) == len(set(asked)) > 0
     agreeing = [one for one in outcomes if one.agreement]
     assert agreeing and all(0.05 <= one.agreement <= one.probability for one in agreeing)
@@ -218,12 +218,12 @@ def test_calibration_and_thresholds_are_settled_in_a_full_cache(tmp_path):
     (tmp_path / "facts.jsonl").write_text("\n".join(lines), "utf-8")
     free = hash_half(read_background(tmp_path / "facts.jsonl"), test=False)
     recipe = TrainingConfig(examples=300, trial_size=6, conditions=200, background=12)
-    common = {"encoder": StubEncoder(), "recipe": recipe}
+    common = {"encoder": StubEncoder(), "config": recipe}
     filled = train(tmp_path / "a", background=tmp_path / "facts.jsonl", **common)
     plain = train(tmp_path / "b", **common)
     assert len(free) > 12 and filled.card["facts in the cache"] == 6 + 12
     assert plain.card["facts in the cache"] == 6
-    for name in ("same hit", "hard neighbours hit"):  # the same is asked
+    for name in ("paraphrase hit", "hard neighbours hit"):  # the same is asked
         assert filled.card["tune"][name]["n"] == plain.card["tune"][name]["n"]
 
 
@@ -245,7 +245,7 @@ def test_from_which_probability_agreement_counts_is_settled_and_stored(models, t
     assert GateArtifact.load(tmp_path / "asked").agreement_threshold == asked.agreement_threshold
     card = GateArtifact.load(tmp_path / "asked").card
     told = card["tune, the base model asked in doubt"]
-    assert told["same hit"]["rate"] >= card["tune"]["same hit"]["rate"]
+    assert told["paraphrase hit"]["rate"] >= card["tune"]["paraphrase hit"]["rate"]
     plain = train(tmp_path / "plain", encoder=StubEncoder(), config=recipe)
     assert plain.agreement_threshold is None and plain.threshold == asked.threshold
     assert GateArtifact.load(tmp_path / "plain").agreement_threshold is None

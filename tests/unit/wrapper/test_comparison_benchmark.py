@@ -68,7 +68,7 @@ def test_the_caches_are_filled_from_the_half_that_gates_are_tested_beside(
 
 
 def test_nobody_who_is_asked_about_is_in_the_background(comparison, files, monkeypatch):
-    monkeypatch.setattr(comparison, "for_test", lambda facts, wanted: list(facts))
+    monkeypatch.setattr(comparison, "hash_half", lambda facts, test: list(facts))
     paths = files / "trex.jsonl", files / "out" / "atlas-bench.jsonl", files / "open.jsonl"
     subjects = {fact.subject for fact in comparison.background(*paths, 61)}
     assert len(subjects) == 61 and not subjects & NAMED

@@ -33,7 +33,7 @@ from errata.cache.records import Fact
 from errata.compare.inputs.cases import Case
 from errata.compare.inputs.data import read_questions
 from errata.compare.inputs.files import load_cases
-from errata.gates.data.distractors import beside, for_test, read_background
+from errata.gates.data.distractors import hash_half, read_background, unrelated_facts
 from errata.gates.data.pairs import open_split
 
 ROOT = Path(__file__).parent.parent
@@ -50,7 +50,7 @@ def background(trex: Path, cases: Path, opens: Path, n: int, seed: int = 0) -> l
     """
     queries = [text for case in load_cases(cases) for text in prompts(case)]
     queries += [question for question in read_questions(opens) if open_split(question) == "test"]
-    free = list(beside(for_test(read_background(trex), wanted=True), queries))
+    free = list(unrelated_facts(hash_half(read_background(trex), test=True), queries))
     if len(free) < n:
         raise ErrataError(
             f"{trex}: expected {n:,} facts of subjects that no question names, found {len(free):,} "

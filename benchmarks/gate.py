@@ -3,12 +3,11 @@
     python benchmarks/gate.py [--gate default] [--sizes 1000 10000 100000] [--queries 100]
         [--clock wall] [--json FILE]
 
-One query at a time, as a chat asks them, each new to the gate; the bare encoder is timed on the
-same queries in the same run. The edits are about invented subjects. Of the first 2,000 the
-encodings are real; the others have those of the first with noise, since encoding edits, which
-happens once, is not what is measured here. The cross-encoder's time is that of the gate with it
-less that of the gate without it. On a machine that others use, too, `--clock cpu` counts the time
-of this process only.
+One query at a time, each new to the gate; the encoder alone is timed on the same queries in the
+same run. The edits are about invented subjects. The embeddings of the first 2,000 are real; the
+others are those with noise, as the encoding of edits is not measured. The cross-encoder's time is
+that of the gate with it minus that of the gate without it. On a shared machine, `--clock cpu`
+counts the time of this process only.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ from errata.cache.records import Fact, Vector
 from errata.cache.store import EditCache
 from errata.encoder import SentenceEncoder
 from errata.gates.base import Gate
-from errata.gates.data.distractors import QUESTIONS
+from errata.gates.data.distractors import property_questions
 from errata.gates.data.questions import QuestionBook
-from errata.gates.evaluation.registry import Divisible, measured_gate
+from errata.gates.evaluation.registry import GateWithParts, measured_gate
 from errata.gates.evaluation.trials import build_trial
 from errata.pipelines.cache import CANDIDATES
 
@@ -42,10 +41,10 @@ CLOCK = time.perf_counter
 _SYLLABLES = "ba ko ri mun tel sa vor gen li du pra ost wen hal mi cor zan fe lup thi".split()
 
 
-class Table:
-    """An encoder that knows the encodings of the edits already, and times the others.
+class PrefilledEncoder:
+    """An encoder that holds the embeddings of the edits, and times all others.
 
-    :param encoder: encodes everything else.
+    :param encoder: of all other texts.
     """
 
     def __init__(self, encoder: SentenceEncoder) -> None:
@@ -75,7 +74,7 @@ class Table:
 
 def edits_of(count: int, rng: random.Random) -> list[Fact]:
     """Return edits about invented subjects, no two alike."""
-    questions = sorted(QUESTIONS.values())
+    questions = sorted(property_questions().values())
     found: dict[str, Fact] = {}
     while len(found) < count:
         name = "".join(rng.choices(_SYLLABLES, k=rng.choice((2, 3, 4)))).capitalize()
@@ -84,8 +83,8 @@ def edits_of(count: int, rng: random.Random) -> list[Fact]:
     return list(found.values())
 
 
-def encode_edits(table: Table, edits: Sequence[Fact]) -> None:
-    """Fill the table: real encodings first, then those with noise."""
+def encode_edits(table: PrefilledEncoder, edits: Sequence[Fact]) -> None:
+    """Add the edits' embeddings: real ones first, then those with noise."""
     rng = np.random.default_rng(0)
     real = table.encoder.encode([edit.scope for edit in edits[:REAL]])
     for at, edit in enumerate(edits):
@@ -96,7 +95,7 @@ def encode_edits(table: Table, edits: Sequence[Fact]) -> None:
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Return milliseconds and what the work returned."""
+    """Return milliseconds and the result of the work."""
     start = CLOCK()
     found = work()
     return (CLOCK() - start) * 1000, found
@@ -106,18 +105,20 @@ def measure(
     size: int, queries: Sequence[str], name: str, encoders: tuple[SentenceEncoder, SentenceEncoder]
 ) -> dict[str, dict[str, float]]:
     """Return the milliseconds of each stage for a cache of that size."""
-    bare, table = encoders[0], Table(encoders[1])
+    alone, table = encoders[0], PrefilledEncoder(encoders[1])
     trial = build_trial(QuestionBook("test", held_out=True), (), size=min(200, size))
     edits = [*trial.edits, *edits_of(size - len(trial.edits), random.Random(size))]
     encode_edits(table, edits)
     gate = measured_gate(name, table)
-    less = gate.without("cross") if isinstance(gate, Divisible) and "cross" in gate.parts else None
+    less = (
+        gate.without("cross") if isinstance(gate, GateWithParts) and "cross" in gate.parts else None
+    )
     laps: list[dict[str, float]] = []
     with EditCache(table) as cache:
         cache.add(edits)
         view = cache.view()
         for text in track(queries, description=f"{size} edits"):
-            lap = {"bare encoder": timed(lambda text=text: bare.encode([text]))[0]}
+            lap = {"bare encoder": timed(lambda text=text: alone.encode([text]))[0]}
             lap["encode"], query = timed(lambda text=text: encode_query(table, text))
             lap["search"], hits = timed(lambda query=query: view.search([query], CANDIDATES)[0])
             whole, encoding = deciding(gate, table, query, hits)
@@ -129,13 +130,13 @@ def measure(
                 lap["cross-encoder"] = whole - encoding - (without - again)
             lap["all"] = lap["encode"] + lap["search"] + whole
             laps.append(lap)
-    # the first ones wake libraries up, and encode what is encoded once only
+    # the first queries load libraries and encode the edits' texts once
     laps = laps[len(laps) // 5 :]
     return {stage: summary([lap[stage] for lap in laps]) for stage in laps[0]}
 
 
-def deciding(gate: Gate, table: Table, query: Any, hits: Any) -> tuple[float, float]:
-    """Return the milliseconds of a decision, and how many of them are the encoder's."""
+def deciding(gate: Gate, table: PrefilledEncoder, query: Any, hits: Any) -> tuple[float, float]:
+    """Return the milliseconds of a decision, and of its encoding."""
     before = table.spent
     whole, _ = timed(lambda: gate.decide_batch([query], [hits]))
     return whole, table.spent - before
@@ -169,9 +170,9 @@ def main() -> None:
     queries = [query.text for query in rng.sample(trial.queries, given.queries)]
     found = {}
     for size in given.sizes:
-        encoders = SentenceEncoder(), SentenceEncoder()  # they remember: each size its own
+        encoders = SentenceEncoder(), SentenceEncoder()  # they cache: a new pair for each size
         for encoder in encoders:
-            encoder.encode(["awake"])
+            encoder.encode(["warm-up"])
         found[str(size)] = measure(size, queries, given.gate, encoders)
     for size, stages in found.items():
         print(f"{size} edits, milliseconds per query")
@@ -179,14 +180,14 @@ def main() -> None:
             print(f"  {stage:20} mean {one['mean']:8.2f}  median {one['median']:8.2f}  "
                   f"p95 {one['p95']:8.2f}  n={one['n']}")  # fmt: skip
     if given.json is not None:
-        told = {
+        report = {
             "gate": given.gate,
             "machine": f"{platform.machine()}, torch threads {torch.get_num_threads()}",
             "clock": given.clock,
             "candidates": CANDIDATES,
             "milliseconds": found,
         }
-        given.json.write_text(json.dumps(told, indent=2) + "\n", "utf-8")
+        given.json.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

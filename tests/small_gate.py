@@ -7,17 +7,17 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from errata.gates.artifact import GateArtifact
-from errata.gates.training.train import Recipe, train
+from errata.gates.training.train import TrainingConfig, train
 from tests.fakes import StubEncoder
 
-RECIPE = Recipe(examples=900, trial_size=12, conditions=600)
+RECIPE = TrainingConfig(examples=900, trial_size=12, conditions=600)
 
 
 @cache
 def small_gate_folder() -> Path:
     """Train the small gate once and return its folder; nobody writes to it."""
     folder = Path(mkdtemp(prefix="errata-small-gate-"))
-    train(folder, encoder=StubEncoder(), recipe=RECIPE)
+    train(folder, encoder=StubEncoder(), config=RECIPE)
     return folder
 
 

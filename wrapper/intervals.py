@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -129,6 +129,39 @@ def estimate(values: Values, *, share: bool = True) -> Estimate | None:
     low, high = (float(bound) for bound in np.quantile(means, [0.025, 0.975]))
     # Where all values are nearly equal, rounding may put a bound past the mean.
     return Estimate(mean, min(low, mean), max(high, mean), len(flat), len(kept))
+
+
+def share(outcomes: Sequence[bool] | NDArray[np.bool_]) -> Estimate:
+    """Return the share of true outcomes with its 95% Wilson interval; NaN of no outcomes."""
+    found = rate([bool(one) for one in outcomes])
+    mean = found.share if found.n else math.nan
+    return Estimate(mean, found.low, found.high, found.n, found.n)
+
+
+def bootstrap(
+    measure: Callable[[NDArray[np.float64], NDArray[np.bool_]], float],
+    scores: NDArray[np.float64],
+    truths: NDArray[np.bool_],
+    *,
+    resamples: int = 400,
+    seed: int = 0,
+) -> Estimate:
+    """Return a measure of n cases with a 95% interval from resampling them; NaN of no cases.
+
+    Efron and Tibshirani 1993; the percentile interval, widened to hold the measure itself.
+
+    :param measure: of scores and truths, such as the Brier score.
+    :param scores: float64 [n].
+    :param truths: bool [n].
+    """
+    n = len(scores)
+    if not n:
+        return Estimate(math.nan, 0.0, 1.0, 0, 0)
+    found = measure(scores, truths)
+    drawn = np.random.default_rng(seed).integers(0, n, (resamples, n))
+    again = [measure(scores[row], truths[row]) for row in drawn]
+    low, high = np.quantile(again, [0.025, 0.975])
+    return Estimate(found, min(found, float(low)), max(found, float(high)), n, n)
 
 
 def difference(first: Values, second: Values) -> Estimate | None:

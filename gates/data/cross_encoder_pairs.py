@@ -1,4 +1,4 @@
-"""Pairs for the cross-encoder, drawn anew for every stretch of training."""
+"""Pairs for the cross-encoder, drawn again between validations."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from errata.gates.features import Scope
 from errata.gates.training.fit import LABELS
 
 SHARES = {"table": 0.56, "conditions": 0.22, "open": 0.09, "mined": 0.13}
-"""Of what is drawn without labelled pairs."""
-OF_PAIRS = 0.85
-"""Share of the labelled pairs, where there are any: they teach slowly, and beside so many of them
-what was known of facts still stays."""
-ALL_BUT_THE_SAME = 0.92
-"""Cosine above which two questions may ask the same."""
+"""Shares of what is drawn without labelled pairs."""
+PAIRS_SHARE = 0.85
+"""Share of labelled pairs, where there are any: they are learned slowly, and at this share facts
+are not unlearned."""
+DUPLICATE_COSINE = 0.92
+"""Cosine above which two questions may be paraphrases."""
 BLOCK = 4096
-LEAST = 64
-"""Pairs drawn at a time at least, so that there are some of every sort."""
+MIN_DRAW = 64
+"""Pairs drawn at a time at least, so that every kind occurs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Pair:
     :param edit: the edit's side.
     :param query: the query.
     :param label: place in :data:`errata.gates.training.fit.LABELS`.
-    :param kind: what sort of pair, for tables.
+    :param kind: its kind, for tables.
     """
 
     edit: str
@@ -50,7 +50,7 @@ class Pair:
 class PairSource:
     """Draws labelled pairs of one split.
 
-    :param split: whose subjects, questions and conditions.
+    :param split: of the subjects, questions and conditions.
     :param pairs: labelled question pairs of the split; may be empty.
     :param open_questions: open questions of the split; may be empty.
     :param encoder: finds the edits that lie near an open question.
@@ -72,34 +72,34 @@ class PairSource:
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of the labelled pairs and open questions; the facts table comes along."""
+        """The SHA-256 of the labelled pairs and open questions; the facts table is shipped."""
         return hashlib.sha256(repr((self._split, self._pairs, self._open)).encode()).hexdigest()
 
     def draw(self, count: int, rng: random.Random) -> list[Pair]:
-        """Return pairs of all sorts, mixed, about ``count`` of them."""
-        own = count = max(count, LEAST)
+        """Return about ``count`` pairs of all kinds, shuffled."""
+        left = count = max(count, MIN_DRAW)
         found: list[Pair] = []
         if self._pairs:
-            for pair in _some(self._pairs, int(count * OF_PAIRS), rng):
+            for pair in _sample_rounds(self._pairs, int(count * PAIRS_SHARE), rng):
                 sides = (pair.a, pair.b) if rng.random() < 0.5 else (pair.b, pair.a)
                 found.append(Pair(*sides, int(pair.same), "question pairs"))
-            own -= len(found)
-        found += _read(table_examples(self._book, rng, int(own * SHARES["table"])))
+            left -= len(found)
+        found += _to_pairs(table_examples(self._book, rng, int(left * SHARES["table"])))
         conditions = list(condition_examples(self._split, rng))
         rng.shuffle(conditions)
-        found += _read(conditions[: int(own * SHARES["conditions"])], condition=True)
+        found += _to_pairs(conditions[: int(left * SHARES["conditions"])], condition=True)
         if len(self._open) > 2:
-            asked = self._open_examples(rng, own // 30)
-            found += _read(asked[: int(own * SHARES["open"])])
+            examples = self._open_examples(rng, left // 30)
+            found += _to_pairs(examples[: int(left * SHARES["open"])])
         if self._mined:
-            found += _read(rng.choices(self._mined, k=int(own * SHARES["mined"])))
+            found += _to_pairs(rng.choices(self._mined, k=int(left * SHARES["mined"])))
         rng.shuffle(found)
         return found
 
     def _open_examples(self, rng: random.Random, most: int) -> list[Example]:
-        """Return open questions against themselves in another dress and their neighbours, mixed.
+        """Return open questions against themselves with noise and their neighbours, shuffled.
 
-        :param most: how many questions at most, besides their neighbours.
+        :param most: questions at most, without their neighbours.
         """
         some = rng.sample(range(len(self._open)), min(len(self._open), most))
         questions = [self._open[at] for at in some]
@@ -108,44 +108,46 @@ class PairSource:
             near.append([len(questions) + place for place in range(len(self._near[one]))])
             questions += [self._open[at] for at in self._near[one]]
         near += [[]] * (len(questions) - len(some))
-        asked = list(open_examples(questions, near, rng))
-        rng.shuffle(asked)
-        return asked
+        examples = list(open_examples(questions, near, rng))
+        rng.shuffle(examples)
+        return examples
 
     def _mine(self, encoder: Encoder) -> Iterator[Example]:
-        """Yield open questions against the edits they look like, none of which governs them."""
+        """Yield open questions against the nearest edits, none of which governs them."""
         items = [item for item in self._book.items if item.answer]
-        scopes = [Scope(item.say(item.topic.forms[0]), "", item.answer) for item in items]
+        scopes = [Scope(item.render(item.topic.forms[0]), "", item.answer) for item in items]
         rows = encoder.encode([scope.text for scope in scopes])
-        asked = encoder.encode(self._open)
-        for question, row in zip(self._open, asked, strict=True):
+        queries = encoder.encode(self._open)
+        for question, row in zip(self._open, queries, strict=True):
             for at in np.argsort(-(rows @ row))[:3].tolist():
-                if row @ rows[at] < 0.85:  # nearer than that it may be the edit's own question
+                if row @ rows[at] < 0.85:  # above that it may be a paraphrase
                     yield Example(question, scopes[at], "none", "open, near an edit")
 
 
-def _some(pairs: Sequence[QuestionPair], count: int, rng: random.Random) -> list[QuestionPair]:
-    """Return so many pairs, none twice before all have come."""
+def _sample_rounds(
+    pairs: Sequence[QuestionPair], count: int, rng: random.Random
+) -> list[QuestionPair]:
+    """Return a sample of pairs, none of them again before all have been drawn."""
     rounds, left = divmod(count, len(pairs))
     return [*pairs] * rounds + rng.sample(pairs, left)
 
 
 def nearest_questions(questions: Sequence[str], encoder: Encoder) -> list[list[int]]:
-    """Return the places of the two questions nearest to each, at most.
+    """Return the positions of the two questions nearest to each, at most.
 
-    What all but says the same is left out, itself with it.
+    Near-duplicates are left out, and each question from its own list.
     """
     rows = encoder.encode(questions)
     found: list[list[int]] = []
     for start in range(0, len(rows), BLOCK):  # all at once, 50,000 questions would need 30 GB
         cosines = rows[start : start + BLOCK] @ rows.T
-        cosines[cosines > ALL_BUT_THE_SAME] = -1.0
+        cosines[cosines > DUPLICATE_COSINE] = -1.0
         for row, nearest in zip(cosines, np.argsort(-cosines, axis=1)[:, :2], strict=True):
             found.append([int(at) for at in nearest if row[at] > -1.0])
     return found
 
 
-def _read(examples: Sequence[Example], *, condition: bool = False) -> list[Pair]:
+def _to_pairs(examples: Sequence[Example], *, condition: bool = False) -> list[Pair]:
     return [
         Pair(
             edit_text(one.scope, condition),

@@ -1,4 +1,4 @@
-"""One labelled pair, what the gate is trained and measured on."""
+"""One labelled pair, for training and measuring gates."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Example:
 
     :param query: the query.
     :param scope: the edit's side.
-    :param label: ``same``, ``follows`` or ``none``.
-    :param kind: what sort of pair, for tables.
+    :param label: ``paraphrase``, ``entailed`` or ``none``.
+    :param kind: its kind, for tables.
     :param topic: the relation of the edit's side, where it is known.
     """
 

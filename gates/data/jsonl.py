@@ -1,4 +1,4 @@
-"""JSON lines with errors that name the file, the line and the mend."""
+"""JSON lines with errors that name the file, the line and the correction."""
 
 from __future__ import annotations
 
@@ -72,9 +72,9 @@ def text_at(where: str, row: dict[str, Any], key: str) -> str:
 
 
 def only_keys(where: str, row: dict[str, Any], keys: Collection[str]) -> None:
-    """Refuse keys that are missing or unknown.
+    """Raise an error where keys are missing or unknown.
 
-    :raises ModelError: names the first key that is wrong and what it may have been meant to be.
+    :raises ModelError: names the first wrong key and the nearest known one.
     """
     unknown = [key for key in row if key not in keys]
     missing = [key for key in keys if key not in row]

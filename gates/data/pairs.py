@@ -1,4 +1,4 @@
-"""Labelled pairs for training the gate, and the readers of files that bring more of them."""
+"""Labelled pairs for training gates, and readers of files of further pairs and questions."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from errata.gates.data.augment import in_message, mistyped, noisy
 from errata.gates.data.conditions import condition_examples, training_texts
 from errata.gates.data.examples import Example
 from errata.gates.data.jsonl import json_lines, only_keys, text_at
-from errata.gates.data.phrasings import COMMON, asked
-from errata.gates.data.questions import Asking, Item, Label, QuestionBook
+from errata.gates.data.phrasings import common_word_list, extra_relations
+from errata.gates.data.questions import Item, Label, LabelledQuery, QuestionBook
 from errata.gates.data.splits import TEST_TENTHS, hash_tenth
 from errata.gates.features import Scope
 from errata.gates.text import words
@@ -25,7 +25,7 @@ from errata.gates.text import words
 
 @dataclass(frozen=True, slots=True)
 class QuestionPair:
-    """Two real questions and whether they ask the same."""
+    """Two real questions and whether they are paraphrases."""
 
     a: str
     b: str
@@ -33,37 +33,37 @@ class QuestionPair:
 
 
 def common_words() -> frozenset[str]:
-    """Return words that name nothing: those of the training phrasings and a list of our own."""
-    texts = [COMMON, *(form for one in asked() for form in one.forms)]
+    """Return words that name nothing: those of the training phrasings and a list."""
+    texts = [common_word_list(), *(form for one in extra_relations() for form in one.forms)]
     texts += training_texts()
     for relation in load_relations().values():
         texts += [*relation.questions, *relation.statements, *relation.yes_no, *relation.reversed]
         texts += [*relation.keywords, *relation.descriptor]
-    bare = re.sub(r"\{\w+\}('s)?", " ", " ".join(texts)).replace("|", " ").replace(";", " ")
-    return frozenset(word.plain for word in words(bare) if word.content and word.text.isascii())
+    plain = re.sub(r"\{\w+\}('s)?", " ", " ".join(texts)).replace("|", " ").replace(";", " ")
+    return frozenset(word.plain for word in words(plain) if word.content and word.text.isascii())
 
 
-def scope_of(item: Item, rng: random.Random, *, told: float = 0.5) -> Scope:
+def scope_of(item: Item, rng: random.Random, *, subject_share: float = 0.5) -> Scope:
     """Return an edit's side for an item, in one of its trained forms.
 
-    :param told: how often the subject is given and not left to be guessed.
+    :param subject_share: share of scopes whose subject is given and not left to be guessed.
     """
     draw = rng.random()
     forms = item.topic.forms
-    # an edit's own question is most often put in the plainest way, and those come first
+    # the plainest forms come first, and most edits are written in them
     template = forms[0] if draw < 0.5 else rng.choice(forms[:6] if draw < 0.8 else forms)
-    subject = item.subject if rng.random() < told and item.subject != "you" else ""
+    subject = item.subject if rng.random() < subject_share and item.subject != "you" else ""
     answer = item.answer if rng.random() < 0.85 else ""
-    return Scope(item.say(template, other="another"), subject, answer)
+    return Scope(item.render(template, other="another"), subject, answer)
 
 
 def table_examples(book: QuestionBook, rng: random.Random, most: int) -> list[Example]:
-    """Return pairs of the facts table and of the phrasings beyond it.
+    """Return pairs of the facts table and of the extra relations.
 
     Relations take turns, so that those with few subjects are learned as well as the others; the
-    table's own come round three times as often as the rest.
+    table's come three times as often as the extra ones.
 
-    :param most: how many at most.
+    :param most: pairs at most.
     """
     turns = sorted(book.by_topic.items()) * 3
     turns = [(key, items) for at, (key, items) in enumerate(turns)
@@ -83,46 +83,52 @@ def _item_examples(book: QuestionBook, item: Item, rng: random.Random) -> Iterat
         yield from _ordered_examples(book, item, rng)
         return
     far = rng.choice(book.items)
-    far_question = far.say(rng.choice(far.topic.forms), other="another")
-    easy = [Asking(far_question, "none", "unrelated")] if far.subject != item.subject else []
-    for asking in (*book.same(item, rng), *book.follows(item, rng), *book.neighbours(item, rng)):
-        text = asking.text
-        if asking.kind in ("paraphrase", "other relation", "other subject", "yes or no"):
+    far_question = far.render(rng.choice(far.topic.forms), other="another")
+    easy = [LabelledQuery(far_question, "none", "unrelated")] if far.subject != item.subject else []
+    for one in (
+        *book.paraphrases(item, rng),
+        *book.entailed(item, rng),
+        *book.neighbours(item, rng),
+    ):
+        text = one.text
+        if one.kind in ("paraphrase", "other relation", "other subject", "yes or no"):
             text = noisy(text, rng)
-        yield Example(text, scope_of(item, rng), asking.label, asking.kind, item.topic.name)
-    for asking in easy:
-        yield Example(asking.text, scope_of(item, rng), "none", asking.kind, item.topic.name)
+        yield Example(text, scope_of(item, rng), one.label, one.kind, item.topic.name)
+    for one in easy:
+        yield Example(one.text, scope_of(item, rng), "none", one.kind, item.topic.name)
 
 
 def _ordered_examples(book: QuestionBook, item: Item, rng: random.Random) -> Iterator[Example]:
-    """Yield pairs of a relation of two things, where their order matters."""
+    """Yield pairs of a relation between two things, where their order matters."""
     others = [o.subject for o in book.by_topic[item.kind, item.topic.name]]
     others = [name for name in others if name != item.subject]
     if len(others) < 2:
         return
     second, third = rng.sample(others, 2)
     forms = item.topic.forms
-    scope = Scope(item.say(forms[0], other=second))
+    scope = Scope(item.render(forms[0], other=second))
     for form in forms:
-        yield Example(noisy(item.say(form, other=second), rng), scope, "same", "two things")
+        yield Example(
+            noisy(item.render(form, other=second), rng), scope, "paraphrase", "two things"
+        )
     if item.topic.name != "distance":
-        turned = item.say(rng.choice(forms), second, item.subject)
-        yield Example(turned, scope, "none", "turned round")
-    yield Example(item.say(rng.choice(forms), other=third), scope, "none", "other subject")
-    yield Example(item.say(rng.choice(forms), third, second), scope, "none", "other subject")
+        swapped = item.render(rng.choice(forms), second, item.subject)
+        yield Example(swapped, scope, "none", "turned round")
+    yield Example(item.render(rng.choice(forms), other=third), scope, "none", "other subject")
+    yield Example(item.render(rng.choice(forms), third, second), scope, "none", "other subject")
 
 
 def open_examples(
     questions: Sequence[str], neighbours: Sequence[Sequence[int]], rng: random.Random
 ) -> Iterator[Example]:
-    """Yield pairs of open questions: each against itself in another dress and its neighbours.
+    """Yield pairs of open questions: each against itself with noise, and against its neighbours.
 
     :param neighbours: for each question, the positions of those nearest to it, never itself.
     """
     for position, question in enumerate(questions):
         scope = Scope(question)
-        yield Example(in_message(question, rng), scope, "same", "open, in a message")
-        yield Example(mistyped(question, rng), scope, "same", "open, mistyped")
+        yield Example(in_message(question, rng), scope, "paraphrase", "open, in a message")
+        yield Example(mistyped(question, rng), scope, "paraphrase", "open, mistyped")
         for near in neighbours[position][:2]:
             yield Example(noisy(questions[near], rng), scope, "none", "open, near")
 
@@ -130,7 +136,7 @@ def open_examples(
 def pair_examples(pairs: Iterable[QuestionPair]) -> Iterator[Example]:
     """Yield examples of labelled question pairs, each both ways."""
     for pair in pairs:
-        label: Label = "same" if pair.same else "none"
+        label: Label = "paraphrase" if pair.same else "none"
         yield Example(pair.a, Scope(pair.b), label, "question pairs")
         yield Example(pair.b, Scope(pair.a), label, "question pairs")
 

@@ -1,6 +1,6 @@
-"""Questions about the facts table's subjects, each said with what it is to an edit.
+"""Questions about the subjects of the facts table, each labelled by its relation to an edit.
 
-The one source of pairs for training the gate and of queries for measuring it.
+The source of pairs for training gates and of queries for measuring them.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from errata.gates.data.augment import (
     mistyped,
     namesake,
     negation,
-    way_round,
+    other_noun_phrase,
 )
-from errata.gates.data.phrasings import SUBJECTS, asked
+from errata.gates.data.phrasings import extra_relations, extra_subjects
 from errata.gates.text import likeness, plain
 
-Label = Literal["none", "same", "follows"]
-FOR_TUNING = 0.15
+Label = Literal["none", "paraphrase", "entailed"]
+TUNE_SHARE = 0.15
 """Share of a relation's phrasings that training holds back to tune on."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
-    """A query and what it is to one edit.
+class LabelledQuery:
+    """A query and its relation to one edit.
 
     :param text: the query.
-    :param label: the edit's own question in other words, one that follows from it, or neither.
-    :param kind: what sort of query, for tables: ``paraphrase``, ``other relation``, ….
+    :param label: ``paraphrase`` of the edit's question, ``entailed`` by the edit, or ``none``.
+    :param kind: its kind, for tables: ``paraphrase``, ``other relation``, ….
     """
 
     text: str
@@ -63,7 +63,7 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing that can be asked: a relation of a subject.
+    """One possible question: a relation of a subject.
 
     :param subject: the subject.
     :param kind: its kind.
@@ -76,15 +76,15 @@ class Item:
     topic: Topic
     answer: str = ""
 
-    def say(self, template: str, subject: str | None = None, other: str = "") -> str:
-        """Return a form of the relation, about the subject or something in its place."""
+    def render(self, template: str, subject: str | None = None, other: str = "") -> str:
+        """Return a form of the relation, about its subject or the one given."""
         chosen = self.subject if subject is None else subject
         text = template.replace("{t}", other)
         return fill(text, chosen, self.answer, bare=chosen.startswith("the "))
 
 
-# questions that two relations share, so that neither is a wrong neighbour of the other
-_NEAR_ALIKE = (
+# relations that share questions: neither is a negative of the other
+_OVERLAPPING = (
     {"leader", "president"},
     {"capital", "state_capital"},
     {"state_largest_city", "largest_city"},
@@ -96,27 +96,27 @@ _NEAR_ALIKE = (
 )
 
 
-def phrased(relation: Relation, split: Split) -> Relation:
-    """Return a relation as one split says it: its phrasings, and those held out from it.
+def relation_for_split(relation: Relation, split: Split) -> Relation:
+    """Return a relation with the phrasings of one split, and those held out from it.
 
-    Of the phrasings that are not the test's, training holds a few back to tune on: what is
-    calibrated on phrasings learned by heart promises too much of others.
+    Training holds back a few of the phrasings that the test does not use, to tune on: calibration
+    on trained phrasings would be overconfident on others.
     """
     if split == "test":
         return relation
     changed: dict[str, Any] = {}
     for name in ("questions", "statements", "yes_no", "reversed"):
         forms = getattr(relation, name)
-        kept = forms[: len(forms) - round(len(forms) * FOR_TUNING)]
+        kept = forms[: len(forms) - round(len(forms) * TUNE_SHARE)]
         changed |= {name: kept, f"{name}_held_out": forms[len(kept) :]}
     return replace(relation, **changed)
 
 
 @dataclass(slots=True)
 class QuestionBook:
-    """Everything that can be asked about the subjects of one split.
+    """All questions about the subjects of one split.
 
-    :param split: whose subjects.
+    :param split: of the subjects.
     :param held_out: ask with the phrasings that the split's training never sees.
     :param without: names of relations left out, to measure on relations never seen.
     """
@@ -132,37 +132,40 @@ class QuestionBook:
 
     def __post_init__(self) -> None:
         """Collect the items of the split."""
-        self.relations = {n: phrased(one, self.split) for n, one in load_relations().items()}
+        self.relations = {
+            n: relation_for_split(one, self.split) for n, one in load_relations().items()
+        }
         topics = {
             name: Topic(name, relation.questions, relation.questions_held_out, relation)
             for name, relation in self.relations.items()
             if not relation.chinese and name not in self.without
         }
         rows = [row for row in load_facts() if row.split == self.split]
-        rows += _everywhere(self.split)
+        rows += _shared_rows(self.split)
         self.items = [
             Item(row.subject, row.kind, topics[row.relation], row.object)
             for row in rows
             if row.relation in topics
         ]
-        self.items += self._beyond_the_table(rows)
+        self.items += self._extra_items(rows)
         subjects, by_topic = defaultdict(list), defaultdict(list)
         for item in self.items:
             subjects[item.kind, item.subject].append(item)
             by_topic[item.kind, item.topic.name].append(item)
         self.by_subject, self.by_topic = dict(subjects), dict(by_topic)
 
-    def _beyond_the_table(self, rows: Sequence[FactRow]) -> list[Item]:
+    def _extra_items(self, rows: Sequence[FactRow]) -> list[Item]:
         """Return items of the relations that the table lacks; mixed ones only as neighbours."""
         subjects: dict[str, list[str]] = defaultdict(list)
         for row in rows:
             if row.subject not in subjects[row.kind]:
                 subjects[row.kind].append(row.subject)
-        for kind, names in SUBJECTS.items():
-            subjects[kind] = _part(names.split(";"), self.split)
+        added = extra_subjects()
+        for kind, names in added.items():
+            subjects[kind] = _split_share(names, self.split)
         found = []
         rng = random.Random(f"beyond {self.split}")
-        for one in asked():
+        for one in extra_relations():
             if one.name in self.without:
                 continue
             held_out = {"tune": one.tune, "test": one.test}.get(self.split, ())
@@ -171,21 +174,24 @@ class QuestionBook:
             if one.mixed or not subjects[one.kind]:
                 continue
             there = subjects[one.kind]
-            chosen = there if one.kind in SUBJECTS else rng.sample(there, min(12, len(there)))
+            chosen = there if one.kind in added else rng.sample(there, min(12, len(there)))
             found += [Item(name, one.kind, topic) for name in chosen]
         return found
 
-    def same(self, item: Item, rng: random.Random, count: int = 4) -> Iterator[Asking]:
-        """Yield the item's question in other words."""
-        other = self._second(item, rng) if any("{t}" in form for form in item.topic.forms) else ""
+    def paraphrases(
+        self, item: Item, rng: random.Random, count: int = 4
+    ) -> Iterator[LabelledQuery]:
+        """Yield paraphrases of the item's question."""
+        two = any("{t}" in form for form in item.topic.forms)
+        other = self._second_subject(item, rng) if two else ""
         forms = item.topic.held_out if self.held_out else item.topic.forms
         forms = forms or item.topic.forms
         for template in rng.sample(forms, min(count, len(forms))):
-            yield Asking(item.say(template, other=other), "same", "paraphrase")
-        question = item.say(rng.choice(forms), other=other)
-        yield Asking(careless(question), "same", "careless")
-        yield Asking(mistyped(question, rng), "same", "mistyped")
-        yield Asking(in_message(question, rng), "same", "in a message")
+            yield LabelledQuery(item.render(template, other=other), "paraphrase", "paraphrase")
+        question = item.render(rng.choice(forms), other=other)
+        yield LabelledQuery(careless(question), "paraphrase", "careless")
+        yield LabelledQuery(mistyped(question, rng), "paraphrase", "mistyped")
+        yield LabelledQuery(in_message(question, rng), "paraphrase", "in a message")
         base = item.topic.base
         if base is not None:
             statements = base.statements_held_out if self.held_out else base.statements
@@ -195,77 +201,82 @@ class QuestionBook:
                 for head, text in zip(heads, statements, strict=True)
                 if "s}" in head and "{o}" not in head and len(head) < len(text) - 1
             ]
-            # two where a gate learns them, for they are the furthest from a question
+            # training takes two: they are the furthest from a question
             for cloze in rng.sample(clozes, min(len(clozes), 1 if self.held_out else 2)):
-                yield Asking(item.say(cloze), "same", "cloze")
+                yield LabelledQuery(item.render(cloze), "paraphrase", "cloze")
             if base.keywords:
-                yield Asking(item.say(rng.choice(base.keywords)), "same", "keywords")
+                keywords = item.render(rng.choice(base.keywords))
+                yield LabelledQuery(keywords, "paraphrase", "keywords")
         for alias in load_aliases().get(item.subject, ())[:2]:
-            yield Asking(item.say(rng.choice(forms), alias, other), "same", "alias")
+            yield LabelledQuery(item.render(rng.choice(forms), alias, other), "paraphrase", "alias")
 
-    def follows(self, item: Item, rng: random.Random) -> Iterator[Asking]:
-        """Yield questions whose answer follows from the edit."""
+    def entailed(self, item: Item, rng: random.Random) -> Iterator[LabelledQuery]:
+        """Yield questions that the edit entails an answer to."""
         base = item.topic.base
         if base is None:
             return
         yes_no = (base.yes_no_held_out if self.held_out else base.yes_no) or base.yes_no
-        turned = (base.reversed_held_out if self.held_out else base.reversed) or base.reversed
-        yield Asking(item.say(rng.choice(yes_no)), "follows", "yes or no")
+        inverse = (base.reversed_held_out if self.held_out else base.reversed) or base.reversed
+        yield LabelledQuery(item.render(rng.choice(yes_no)), "entailed", "yes or no")
         wrong = self._with_other_answer(item, rng)
         if wrong is not None:
-            yield Asking(wrong.say(rng.choice(yes_no)), "follows", "yes or no")
-        if turned:
-            yield Asking(item.say(rng.choice(turned)), "follows", "reversed")
+            yield LabelledQuery(wrong.render(rng.choice(yes_no)), "entailed", "yes or no")
+        if inverse:
+            yield LabelledQuery(item.render(rng.choice(inverse)), "entailed", "reversed")
         hop = self._one_hop(item, rng)
         if hop is not None:
-            yield Asking(hop, "follows", "one hop")
+            yield LabelledQuery(hop, "entailed", "one hop")
 
-    def neighbours(self, item: Item, rng: random.Random, count: int = 3) -> Iterator[Asking]:
+    def neighbours(self, item: Item, rng: random.Random, count: int = 3) -> Iterator[LabelledQuery]:
         """Yield hard neighbours that the edit must not govern."""
         yield from self.other_relations(item, rng, count)
         yield from self.other_subjects(item, rng, count)
-        question = item.say(rng.choice(item.topic.forms), other=self._second(item, rng))
+        question = item.render(rng.choice(item.topic.forms), other=self._second_subject(item, rng))
         changed = {
             "negated": negation(question),
             "another time": at_another_time(question, rng),
-            "way round": item.say(
-                rng.choice(item.topic.forms), way_round(item.subject, rng), self._second(item, rng)
+            "way round": item.render(
+                rng.choice(item.topic.forms),
+                other_noun_phrase(item.subject, rng),
+                self._second_subject(item, rng),
             ) if "you" != item.subject else None,
         }  # fmt: skip
         for kind, text in changed.items():
             if text is not None and rng.random() < 0.6:
-                yield Asking(text, "none", kind)
+                yield LabelledQuery(text, "none", kind)
         if item.subject != "you":
-            yield Asking(mention(item.subject, rng), "none", "mention")
+            yield LabelledQuery(mention(item.subject, rng), "none", "mention")
             head, _, rest = question.partition(". ")
             if rest and item.subject in head:  # "My aunt lives in Riga. What country is that?"
-                yield Asking(f"{head}.", "none", "mention")
+                yield LabelledQuery(f"{head}.", "none", "mention")
         yield from self._unentailed(item, rng)
 
-    def other_relations(self, item: Item, rng: random.Random, count: int) -> Iterator[Asking]:
-        """Yield questions about the same subject that ask something else."""
-        own = item.topic.name
-        alike = {name for group in _NEAR_ALIKE if own in group for name in group} | {own}
+    def other_relations(
+        self, item: Item, rng: random.Random, count: int
+    ) -> Iterator[LabelledQuery]:
+        """Yield questions about another relation of the same subject."""
+        name = item.topic.name
+        alike = {other for group in _OVERLAPPING if name in group for other in group} | {name}
         there = [other.topic for other in self.by_subject[item.kind, item.subject]]
         topics = {
             t.name: t for t in (*there, *self.extra.get(item.kind, ())) if t.name not in alike
         }
-        # the table's own relations are the hardest, so half of the draws are theirs
+        # the relations of the table are the hardest: half of the draws
         tabled = [topic for topic in topics.values() if topic.base is not None]
         for _ in range(min(count, 2 * len(topics))):
             pool = tabled if tabled and rng.random() < 0.5 else list(topics.values())
             topic = rng.choice(pool)
             forms = (topic.held_out if self.held_out else topic.forms) or topic.forms
             other = Item(item.subject, item.kind, topic)
-            text = other.say(rng.choice(forms), other=self._second(item, rng))
-            yield Asking(text, "none", "other relation")
+            text = other.render(rng.choice(forms), other=self._second_subject(item, rng))
+            yield LabelledQuery(text, "none", "other relation")
 
-    def other_subjects(self, item: Item, rng: random.Random, count: int) -> Iterator[Asking]:
-        """Yield questions that ask the same of another subject; the first of the most alike one."""
+    def other_subjects(self, item: Item, rng: random.Random, count: int) -> Iterator[LabelledQuery]:
+        """Yield the same question about other subjects; the first about one with a similar name."""
         others = [
             other
             for other in self.by_topic[item.kind, item.topic.name]
-            if not one_name(other.subject, item.subject)
+            if not share_name(other.subject, item.subject)
         ]
         if not others:
             return
@@ -273,18 +284,20 @@ class QuestionBook:
         forms = (item.topic.held_out if self.held_out else item.topic.forms) or item.topic.forms
         for position in range(count):
             other = rng.choice(near if position == 0 else others)
-            text = other.say(rng.choice(forms), other=self._second(item, rng))
+            text = other.render(rng.choice(forms), other=self._second_subject(item, rng))
             kind = "other subject, alike" if position == 0 else "other subject"
-            yield Asking(text, "none", kind)
+            yield LabelledQuery(text, "none", kind)
         name = namesake(item.subject, rng.choice(others).subject, item.kind, rng)
-        if name is not None and not one_name(name, item.subject):
-            yield Asking(item.say(rng.choice(forms), name), "none", "other subject, alike")
+        if name is not None and not share_name(name, item.subject):
+            yield LabelledQuery(
+                item.render(rng.choice(forms), name), "none", "other subject, alike"
+            )
         if any("{t}" in form for form in item.topic.forms):
             return
         other = rng.choice(others)
-        yield Asking(careless(other.say(rng.choice(forms))), "none", "other subject")
+        yield LabelledQuery(careless(other.render(rng.choice(forms))), "none", "other subject")
 
-    def _unentailed(self, item: Item, rng: random.Random) -> Iterator[Asking]:
+    def _unentailed(self, item: Item, rng: random.Random) -> Iterator[LabelledQuery]:
         """Yield yes-or-no, reversed and one-hop questions that do not follow."""
         base = item.topic.base
         if base is None:
@@ -292,28 +305,32 @@ class QuestionBook:
         others = [
             other
             for other in self.by_topic[item.kind, item.topic.name]
-            if other.answer != item.answer and not one_name(other.subject, item.subject)
+            if other.answer != item.answer and not share_name(other.subject, item.subject)
         ]
         if others:
             other = rng.choice(others)
-            yield Asking(other.say(rng.choice(base.yes_no)), "none", "unentailed")
+            yield LabelledQuery(other.render(rng.choice(base.yes_no)), "none", "unentailed")
             if base.reversed:
-                yield Asking(other.say(rng.choice(base.reversed)), "none", "unentailed")
+                yield LabelledQuery(other.render(rng.choice(base.reversed)), "none", "unentailed")
         for sibling in self.by_subject[item.kind, item.subject]:
             if sibling.topic.base is not None and sibling.topic.name != item.topic.name:
                 hop = self._one_hop(sibling, rng)
                 if hop is not None and rng.random() < 0.4:
-                    yield Asking(hop, "none", "unentailed")
+                    yield LabelledQuery(hop, "none", "unentailed")
                 if rng.random() < 0.4:
-                    told = rng.choice(sibling.topic.base.yes_no)
-                    yield Asking(sibling.say(told), "none", "unentailed")
+                    form = rng.choice(sibling.topic.base.yes_no)
+                    yield LabelledQuery(sibling.render(form), "none", "unentailed")
         yield from self._about_the_answer(item, rng)
-        yield from self._as_an_answer(item, rng)
+        yield from self._about_subject_as_answer(item, rng)
         if rng.random() < 0.3 and base.descriptor:
-            yield Asking(f"Why is {base.descriptor[0]} {{o}}?".replace("{s}", item.subject).replace(
-                "{the_s}", item.subject).replace("{o}", item.answer), "none", "why")  # fmt: skip
+            question = f"Why is {base.descriptor[0]} {{o}}?"
+            for slot, value in (
+                ("{s}", item.subject), ("{the_s}", item.subject), ("{o}", item.answer),
+            ):  # fmt: skip
+                question = question.replace(slot, value)
+            yield LabelledQuery(question, "none", "why")
 
-    def _about_the_answer(self, item: Item, rng: random.Random) -> Iterator[Asking]:
+    def _about_the_answer(self, item: Item, rng: random.Random) -> Iterator[LabelledQuery]:
         """Yield questions about the object itself: Paris, where the edit is France's capital."""
         kind = item.topic.base.object if item.topic.base is not None else ""
         tabled = [r.questions for r in self.relations.values() if r.subject == kind]
@@ -321,24 +338,24 @@ class QuestionBook:
         for forms in rng.sample(tabled, min(2, len(tabled))) + rng.sample(
             beyond, min(1, len(beyond))
         ):
-            text = Item(item.answer, kind, Topic(kind, forms)).say(
-                rng.choice(forms), other=self._second(item, rng)
+            text = Item(item.answer, kind, Topic(kind, forms)).render(
+                rng.choice(forms), other=self._second_subject(item, rng)
             )
-            yield Asking(text, "none", "about the answer")
+            yield LabelledQuery(text, "none", "about the answer")
 
-    def _as_an_answer(self, item: Item, rng: random.Random) -> Iterator[Asking]:
-        """Yield questions to which the subject is the key: what a person leads, or has invented."""
+    def _about_subject_as_answer(self, item: Item, rng: random.Random) -> Iterator[LabelledQuery]:
+        """Yield questions that the subject answers: who leads, or invented, something."""
         if item.kind != "person":
             return
-        turned = [r for r in self.relations.values() if r.object == item.kind]
-        tabled = [r for r in turned if (r.reversed_held_out if self.held_out else r.reversed)]
+        inverse = [r for r in self.relations.values() if r.object == item.kind]
+        tabled = [r for r in inverse if (r.reversed_held_out if self.held_out else r.reversed)]
         for relation in rng.sample(tabled, min(2, len(tabled))):
             other = replace(item, answer=item.subject)
             forms = relation.reversed_held_out if self.held_out else relation.reversed
-            yield Asking(other.say(rng.choice(forms)), "none", "other relation")
+            yield LabelledQuery(other.render(rng.choice(forms)), "none", "other relation")
 
     def _one_hop(self, item: Item, rng: random.Random) -> str | None:
-        """Return a question about the item's object, named by way of the subject."""
+        """Return a question about the item's object, described by the subject."""
         base = item.topic.base
         if base is None or not base.descriptor:
             return None
@@ -348,7 +365,7 @@ class QuestionBook:
         forms = [form for form in tabled or beyond if "{t}" not in form]
         if not forms:
             return None
-        phrase = item.say(rng.choice(base.descriptor))
+        phrase = item.render(rng.choice(base.descriptor))
         return fill(rng.choice(forms), phrase[:1].lower() + phrase[1:], bare=True)
 
     def _with_other_answer(self, item: Item, rng: random.Random) -> Item | None:
@@ -357,24 +374,24 @@ class QuestionBook:
             return None
         return Item(item.subject, item.kind, item.topic, rng.choice(sorted(answers)))
 
-    def _second(self, item: Item, rng: random.Random) -> str:
+    def _second_subject(self, item: Item, rng: random.Random) -> str:
         others = [other.subject for other in self.by_topic[item.kind, item.topic.name]]
         others = [name for name in others if name != item.subject]
         return rng.choice(others) if others else "another"
 
 
-def one_name(one: str, other: str) -> bool:
-    """Tell whether two subjects share a name or an alias."""
+def share_name(one: str, other: str) -> bool:
+    """Return whether two subjects share a name or an alias."""
     names = [{plain(name), *map(plain, load_aliases().get(name, ()))} for name in (one, other)]
     return bool(names[0] & names[1])
 
 
-def _everywhere(split: Split) -> list[FactRow]:
-    """Return the rows whose relation has one subject only; every split asks about it."""
+def _shared_rows(split: Split) -> list[FactRow]:
+    """Return the rows of relations with a single subject, which are in every split."""
     return [row for row in load_facts() if row.kind == "model" and row.split != split]
 
 
-def _part(names: Sequence[str], split: Split) -> list[str]:
+def _split_share(names: Sequence[str], split: Split) -> list[str]:
     """Return the split's share of invented subjects: of five, two train, one tunes, two test."""
     wanted = {"train": (0, 2), "tune": (4,), "test": (1, 3)}[split]
     return [name for position, name in enumerate(names) if position % 5 in wanted]

@@ -15,5 +15,5 @@ def hash_tenth(text: str) -> int:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, by which what was made from it names it."""
+    """Return the SHA-256 of a file, which cards and reports name it by."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

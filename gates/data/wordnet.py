@@ -1,76 +1,40 @@
-"""Opposites, things and topics taken from WordNet, to teach conditions about anything.
+"""Opposites, things and topics of WordNet, for conditions about anything: ``lexicon/*.txt``.
 
-    python -m errata.gates.data.wordnet DICT gates/data/lexicon
-
-reads WordNet's ``dict`` folder (https://wordnet.princeton.edu) and writes the three files that come
-along in ``gates/lexicon/``, in the form of :mod:`errata.gates.data.opinions` and
-:mod:`errata.gates.data.topics`. Whoever is to tell whether "the food is bland" has to know opposites of
-all sorts, more than can be thought up. Words of conditions that are tuned and tested on are not
-among them.
+A gate that reads "the food is bland" has to know opposites of all sorts, more than one can list by
+hand. Words of conditions that are tuned and tested on are not among them. ``python -m
+tools.wordnet`` makes the files.
 """
 
 from __future__ import annotations
 
-import random
-import re
-import sys
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import defaultdict
 from functools import cache
-from pathlib import Path
+from importlib import resources
 
-from errata.cache.storage.atomic import write_atomically
-from errata.gates.data.opinions import (
-    Aspect,
-    Trait,
-    aspect_groups,
-    aspect_of,
-    trait_groups,
-    trait_of,
-)
-from errata.gates.data.topics import Topic, part_groups, thing_groups, topic_groups
-from errata.gates.text import words
+from errata.gates.data.opinions import Aspect, Trait, make_aspect, make_trait
+from errata.gates.data.topics import Topic
 
-HERE = Path(__file__).parent / "lexicon"
 SORTS = {"06": "thing", "13": "food", "18": "person", "15": "place", "10": "text", "04": "service"}
 """Sorts of aspects, by the number of WordNet's files of nouns."""
-FOOD = "13"
-CONCRETE = frozenset("04 05 06 07 08 09 10 11 13 14 15 16 17 18 19 20 21 22 26 27".split())
-MOST = 6
-"""Words of one pole, one thing or one topic."""
-_QUANTITIES = frozenset(
-    "all any both each every few first last many much next no none one other same second several "
-    "some such that these third this those two zero half little own".split()
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Synset:
-    """A meaning as in :mod:`tools.names.wordnet_files`, with its words' counts in a corpus."""
-
-    offset: int
-    file: str
-    words: tuple[str, ...]
-    pointers: tuple[tuple[str, int, str], ...]
-    tagged: Mapping[str, int]
-
-    def known(self, least: int = 1) -> list[str]:
-        """Return the words that a corpus has in this sense, the most frequent first."""
-        found = [word for word in self.words if self.tagged.get(word.lower(), 0) >= least]
-        return sorted(found, key=lambda word: -self.tagged[word.lower()])
 
 
 @cache
 def traits() -> tuple[Trait, ...]:
-    """Return the opposites."""
-    return tuple(map(trait_of, _lines("traits")))
+    """Return the opposites, a line each: ``sorts|one pole|the other``."""
+    rows = [line.split("|") for line in _lines("traits")]
+    return tuple(make_trait(sorts.split(), (pole.split(";") for pole in poles))
+                 for sorts, *poles in rows)  # fmt: skip
 
 
 @cache
 def aspects() -> tuple[Aspect, ...]:
-    """Return the things of which they can be said, with kinds of them."""
-    return tuple(map(aspect_of, _lines("aspects")))
+    """Return things with kinds of them, a line each: ``sort:the name|noun;noun``."""
+    found = []
+    for line in _lines("aspects"):
+        head, nouns = line.split("|")
+        sort, name = head.split(":")
+        found.append(make_aspect(sort, name, nouns.split(";")))
+    return tuple(found)
 
 
 @cache
@@ -79,148 +43,14 @@ def topics() -> tuple[tuple[Topic, ...], ...]:
     groups: dict[str, list[Topic]] = defaultdict(list)
     for line in _lines("topics"):
         kind, name, nouns = line.split("|")
-        groups[kind].append(Topic((name,), tuple(map(_one, nouns.split(";"))), ()))
+        groups[kind].append(Topic((name,), tuple(map(_with_article, nouns.split(";"))), ()))
     return tuple(map(tuple, groups.values()))
 
 
 def _lines(name: str) -> list[str]:
-    return (HERE / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    path = resources.files("errata.gates.data").joinpath("lexicon", f"{name}.txt")
+    return path.read_text(encoding="utf-8").splitlines()
 
 
-def _one(noun: str) -> str:
+def _with_article(noun: str) -> str:
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
-
-
-# -- making them ------------------------------------------------------------------------------
-
-
-def main(folder: str, out: str) -> None:
-    """Write the files.
-
-    :param folder: WordNet's ``dict``.
-    :param out: where to.
-    """
-    tagged = _tagged(Path(folder))
-    held_out = _held_out()
-    adjectives = _read(Path(folder) / "data.adj", tagged, "35")
-    nouns = _read(Path(folder) / "data.noun", tagged, "1")
-    made = {
-        "traits": _traits(adjectives, held_out),
-        "aspects": _aspects(nouns, held_out),
-        "topics": _topics(nouns, held_out),
-    }
-    Path(out).mkdir(exist_ok=True)
-    for name, lines in made.items():
-        write_atomically(Path(out) / f"{name}.txt", "".join(f"{line}\n" for line in lines).encode())
-
-
-def _tagged(folder: Path) -> dict[tuple[str, int], Counter[str]]:
-    found: dict[tuple[str, int], Counter[str]] = defaultdict(Counter)
-    for line in (folder / "index.sense").read_text(encoding="latin-1").splitlines():
-        key, offset, _, count = line.split()
-        lemma, sense = key.split("%")
-        found[sense[0], int(offset)][lemma.replace("_", " ")] += int(count)
-    return found
-
-
-def _read(
-    path: Path, tagged: dict[tuple[str, int], Counter[str]], kinds: str
-) -> dict[int, _Synset]:
-    from tools.names.wordnet_files import synsets  # not in the wheel: only who builds needs it
-
-    found = {}
-    for one in synsets(path):
-        counts = sum((tagged.get((kind, one.offset), Counter()) for kind in kinds), Counter())
-        found[one.offset] = _Synset(one.offset, one.file, one.words, one.pointers, counts)
-    return found
-
-
-def _held_out() -> frozenset[str]:
-    """Return the words of the conditions of other splits than train."""
-    texts: list[str] = []
-    for at, traits_ in enumerate(trait_groups()):
-        if at % 5 >= 3:
-            texts += [word for t in traits_ for pole in t.poles for word in pole[0]]
-    for at, aspects_ in enumerate(aspect_groups()):
-        if at % 5 >= 3:
-            texts += [noun.text for a in aspects_ for noun in (a.name, *a.nouns)]
-    for at, topics_ in enumerate(topic_groups()):
-        if at % 5 >= 3:
-            texts += [text for t in topics_ for text in (*t.names, *t.nouns)]
-    for at, parts in enumerate(part_groups()):
-        texts += [part.name for part in parts] if at % 5 >= 3 else []
-    for at, things in enumerate(thing_groups()):
-        texts += list(things) if at % 5 >= 3 else []
-    return frozenset(word.plain for text in texts for word in words(text) if word.content)
-
-
-def _usable(found: Iterable[str], held_out: frozenset[str]) -> list[str] | None:
-    """Return plain words, none where one of them belongs to another split."""
-    kept = [w for w in dict.fromkeys(found) if re.fullmatch(r"[a-z]{3,13}", w)]
-    return None if {_stem(w) for w in kept} & {_stem(w) for w in held_out} else kept[:MOST]
-
-
-def _stem(word: str) -> str:
-    return word.removesuffix("s").removesuffix("e")
-
-
-def _traits(synsets: dict[int, _Synset], held_out: frozenset[str]) -> Iterator[str]:
-    def pole(synset: _Synset) -> list[str] | None:
-        near = [synsets[o] for s, o, kind in synset.pointers if s == "&" and kind == "a"]
-        return _usable((*synset.known(), *(w for one in near for w in one.known())), held_out)
-
-    seen: set[frozenset[str]] = set()
-    names = ("thing", "place", "person", "work", "food", "service", "text")
-    for synset in synsets.values():
-        for sign, other, kind in synset.pointers:
-            if sign != "!" or kind != "a" or other not in synsets:
-                continue
-            one, two = pole(synset), pole(synsets[other])
-            if not one or not two or {*one, *two} & _QUANTITIES or frozenset(one + two) in seen:
-                continue
-            seen.add(frozenset(one + two))
-            sorts = " ".join(sorted(random.Random(one[0]).sample(names, 3)))
-            yield f"{sorts}|{';'.join(one)}|{';'.join(two)}"
-
-
-def _kinds_of(synset: _Synset, synsets: dict[int, _Synset]) -> Iterator[str]:
-    below = [synsets[o] for s, o, kind in synset.pointers if s == "~" and kind == "n"]
-    for one in sorted(below, key=lambda one: -max(one.tagged.values(), default=0)):
-        yield from one.known()[:1]
-    for one in below:
-        for s, o, kind in one.pointers:
-            if s == "~" and kind == "n":
-                yield from synsets[o].known(2)[:1]
-
-
-def _aspects(synsets: dict[int, _Synset], held_out: frozenset[str]) -> Iterator[str]:
-    for synset in synsets.values():
-        least = 1 if synset.file == FOOD else 3
-        names = _usable(synset.known(least), held_out) if synset.file in SORTS else None
-        if not names:
-            continue
-        kinds = _usable((*names[1:], *_kinds_of(synset, synsets)), held_out)
-        if kinds and len(kinds) >= 2:
-            yield f"{SORTS[synset.file]}:the {names[0]}|{';'.join(kinds[:4])}"
-
-
-def _topics(synsets: dict[int, _Synset], held_out: frozenset[str]) -> Iterator[str]:
-    for synset in synsets.values():
-        names = _usable(synset.known(2), held_out) if synset.file in CONCRETE else None
-        if not names:
-            continue
-        kinds = _usable(_kinds_of(synset, synsets), held_out)
-        above = [o for s, o, kind in synset.pointers if s in ("@", "@i") and kind == "n"]
-        if kinds and len(kinds) >= 4 and above:
-            yield f"{above[0]}|{_many(names[0])}|{';'.join(kinds)}"
-
-
-def _many(noun: str) -> str:
-    """Return the plural of a noun, most often the right one."""
-    if re.search(r"(s|x|z|ch|sh)$", noun):
-        return f"{noun}es"
-    return f"{noun[:-1]}ies" if re.search(r"[^aeiou]y$", noun) else f"{noun}s"
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -1,4 +1,4 @@
-"""What a base model says where a gate is in doubt, each text asked once."""
+"""Agreement of a base model with the candidates of uncertain decisions, for trials."""
 
 from __future__ import annotations
 
@@ -8,48 +8,48 @@ from errata.cache.text.answer_match import same_answer
 from errata.gates.base import Decision
 from errata.gates.routing import base_can_agree
 
-Answers = Callable[[Sequence[str]], Mapping[str, str]]
-"""What a base model alone says to each of n texts; empty where its answer is not over yet."""
+AnswerBatch = Callable[[Sequence[str]], Mapping[str, str]]
+"""Returns the base model's answer to each of n texts; empty where the answer is unfinished."""
 
 
 class BaseAgreement:
-    """Tells of many decisions which candidates the base model agrees to.
+    """Finds the candidates that the base model agrees to; each text is answered once.
 
-    As :class:`errata.reasoners.base_consistency.BaseConsistency` does of one query, for trials.
+    The batched counterpart of :class:`errata.reasoners.base_consistency.BaseConsistency`.
 
-    :param says: asks the base model.
-    :param least: the probability from which a candidate is in doubt, and the base asked.
+    :param answers: of the base model.
+    :param least: probability from which a candidate is checked.
     """
 
-    def __init__(self, says: Answers, least: float) -> None:
+    def __init__(self, answers: AnswerBatch, least: float) -> None:
         self.least = least
-        self._says = says
-        self._said: dict[str, str] = {}
+        self._answers = answers
+        self._known: dict[str, str] = {}
 
-    def agreed(self, decisions: Sequence[Decision]) -> list[float]:
-        """Return of each the probability of its likeliest candidate that the base agrees to, or 0.
+    def agreement(self, decisions: Sequence[Decision]) -> list[float]:
+        """Return the probability of the likeliest candidate of each that the base agrees to, or 0.
 
         :param decisions: on queries.
         """
-        doubts = [
+        uncertain = [
             [c for c in one.candidates if c.probability >= self.least and base_can_agree(one.query)]
             for one in decisions
         ]
         texts = {
             text: None
-            for one, doubt in zip(decisions, doubts, strict=True) if doubt
-            for text in (one.query, *(c.scope for c in doubt)) if text not in self._said
+            for one, doubt in zip(decisions, uncertain, strict=True) if doubt
+            for text in (one.query, *(c.scope for c in doubt)) if text not in self._known
         }  # fmt: skip
         if texts:
-            self._said |= self._says(list(texts))
+            self._known |= self._answers(list(texts))
         return [
             max(
                 (
                     c.probability
                     for c in doubt
-                    if same_answer(self._said[one.query], self._said[c.scope])
+                    if same_answer(self._known[one.query], self._known[c.scope])
                 ),
                 default=0.0,
             )
-            for one, doubt in zip(decisions, doubts, strict=True)
+            for one, doubt in zip(decisions, uncertain, strict=True)
         ]

@@ -1,4 +1,4 @@
-"""Putting texts to a gate, each against one edit."""
+"""Scoring pairs of a text and an edit with a gate."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ CHUNK = 256
 
 
 class Progress(Protocol):
-    """Told how far an evaluation is."""
+    """Receives the progress of an evaluation."""
 
     def __call__(self, suite: str, done: int, total: int, /) -> object:
-        """Note that so many of the suite's queries are done."""
+        """Show the number of the suite's queries that are done."""
 
 
 def no_progress(suite: str, done: int, total: int, /) -> None:
@@ -28,29 +28,29 @@ def no_progress(suite: str, done: int, total: int, /) -> None:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Judged:
-    """What a gate says of n texts, each held against one edit.
+class PairScores:
+    """Scores of n pairs of a text and an edit.
 
-    :param probability: that the edit governs, float64 [n].
-    :param fires: whether it does at the gate's threshold, bool [n].
-    :param follows: whether the text only follows from the edit, bool [n].
+    :param probability: that the edit governs the text, float64 [n].
+    :param fires: whether it reaches the gate's threshold, bool [n].
+    :param entailed: whether the relation is entailed and not paraphrase, bool [n].
     """
 
     probability: Array
     fires: Truths
-    follows: Truths
+    entailed: Truths
 
 
-def judge_pairs(
+def score_pairs(
     gate: Gate,
     encoder: Encoder,
     pairs: Sequence[tuple[str, Edit]],
     progress: Callable[[int], object] = lambda done: None,
-) -> Judged:
-    """Return what a gate says of each text and its edit.
+) -> PairScores:
+    """Return the scores of each text and its edit.
 
-    :param encoder: the gate's own.
-    :param progress: called now and then with the number done.
+    :param encoder: of the gate.
+    :param progress: called after each chunk with the number done.
     """
     found: list[Decision] = []
     for start in range(0, len(pairs), CHUNK):
@@ -64,7 +64,7 @@ def judge_pairs(
         found += gate.decide_batch(queries, hits)
         progress(len(found))
     first = [decision.candidates[0] for decision in found]
-    return Judged(
+    return PairScores(
         np.array([one.probability for one in first]),
         np.array([decision.hit for decision in found], dtype=bool),
         np.array([one.relation == "entailed" for one in first], dtype=bool),

@@ -13,8 +13,8 @@ from errata.gates.evaluation.metrics import calibration_bins
 from errata.gates.evaluation.report import Report
 
 
-def need_matplotlib() -> None:
-    """Refuse to go on without matplotlib, before minutes of measuring.
+def require_matplotlib() -> None:
+    """Raise an error early where matplotlib is missing.
 
     :raises ModelError: it is not installed; names the extra.
     """
@@ -35,7 +35,7 @@ def draw(reports: Sequence[Report], folder: Path) -> list[Path]:
     :return: the files written.
     :raises ModelError: matplotlib is not installed.
     """
-    need_matplotlib()
+    require_matplotlib()
     folder.mkdir(parents=True, exist_ok=True)
     drawings = {"roc": _roc, "precision_recall": _precision_recall,
                 "reliability": _reliability, "kinds": _kinds}  # fmt: skip
@@ -104,10 +104,10 @@ def _reliability(reports: Sequence[Report]) -> Any:
     axis = axes[0]
     axis.plot([0, 1], [0, 1], color="grey", linewidth=0.6, linestyle=":")
     for report in reports:
-        if report.chances is not None:
-            bins = calibration_bins(report.chances.scores, report.chances.truths)
-            said, so = zip(*bins, strict=True)
-            axis.plot(said, so, marker="o", markersize=4, label=report.gate)
+        if report.reliability is not None:
+            bins = calibration_bins(report.reliability.scores, report.reliability.truths)
+            predicted, observed = zip(*bins, strict=True)
+            axis.plot(predicted, observed, marker="o", markersize=4, label=report.gate)
     axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), title="Reliability, 15 bins of equal mass",
              xlabel="probability of the top candidate", ylabel="share that it governs")  # fmt: skip
     axis.legend(loc="upper left")
@@ -127,7 +127,7 @@ def _kinds(reports: Sequence[Report]) -> Any:
             found = {(k.label, k.kind): k.fires for k in report.kinds if k.group == group}
             at = [place for place, key in enumerate(keys) if key in found]
             fires = [found[keys[place]] for place in at]
-            values = np.array([one.value for one in fires])
+            values = np.array([one.mean for one in fires])
             spread = np.array([(one.low, one.high) for one in fires]).T
             axis.barh(np.array(at) + number * thick, values, thick, label=report.gate,
                       xerr=np.abs(spread - values), error_kw={"linewidth": 0.7})  # fmt: skip

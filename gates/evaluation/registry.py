@@ -1,4 +1,4 @@
-"""The gates that an evaluation names, whole and with parts switched off."""
+"""Gates by name, for evaluations, whole and without parts."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ COSINE = 0.9
 
 
 @runtime_checkable
-class Divisible(Protocol):
-    """A gate of several parts, which can do without some of them."""
+class GateWithParts(Protocol):
+    """A gate of several parts that can be switched off."""
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -46,7 +46,7 @@ def without_part(name: str, gate: Gate, part: str) -> Gate:
             f"expected a part of the gate {name}, one of {', '.join(parts) or '(none)'}, found "
             f"{part!r}; leave --without out, or name another part"
         )
-    if isinstance(gate, Divisible):
+    if isinstance(gate, GateWithParts):
         return gate.without(part)
     classifier = cast("ScopeClassifier", gate)
     return ScopeClassifier(classifier.encoder, ablation.without_part(classifier.artifact, part))
@@ -54,7 +54,7 @@ def without_part(name: str, gate: Gate, part: str) -> Gate:
 
 def parts_of(gate: Gate) -> tuple[str, ...]:
     """Return the names of the parts of a gate that can be switched off."""
-    if isinstance(gate, Divisible):
+    if isinstance(gate, GateWithParts):
         return gate.parts
     two_stages = isinstance(gate, ScopeClassifier) and gate.artifact.second is not None
     return ablation.PARTS if two_stages else ()

@@ -1,4 +1,4 @@
-"""What an evaluation found, and how it is written down."""
+"""Reports of evaluations, as tables, JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from typing import Any
 
 import numpy as np
 
-from errata.gates.evaluation.metrics import Array, Figure, Truths
+from errata.gates.evaluation.metrics import Array, Truths
+from errata.intervals import Estimate
 
-ASKED = "the base model asked in doubt"
+WITH_BASE = "the base model asked in doubt"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of the table.
 
-    :param what: what was measured.
-    :param figure: what came out.
-    :param least: the figure should not be less.
-    :param most: the figure should not be more.
-    :param covers: it is enough that the interval reaches down to ``most``: what was promised is
-        not refuted.
+    :param what: the metric.
+    :param figure: its estimate.
+    :param least: lower bound of the aim.
+    :param most: upper bound of the aim.
+    :param covers: whether the aim is met where the interval reaches down to ``most``.
     """
 
     what: str
-    figure: Figure
+    figure: Estimate
     least: float | None = None
     most: float | None = None
     covers: bool = False
 
     @property
     def met(self) -> bool | None:
-        """Whether the aim is met; None where there is none, or nothing was measured."""
-        value = self.figure.value
+        """Whether the aim is met; None without an aim, or without cases."""
+        value = self.figure.mean
         if math.isnan(value) or (self.least is None and self.most is None):
             return None
         low = self.figure.low if self.covers else value
@@ -58,23 +58,23 @@ class Row:
 class Kind:
     """How often one kind of query fires.
 
-    :param group: the suite it belongs to, such as "200 facts in the cache".
-    :param label: what is right: ``same``, ``follows`` or ``none``.
+    :param group: its suite, such as "200 facts in the cache".
+    :param label: the true label, ``paraphrase``, ``entailed`` or ``none``.
     :param kind: the kind.
-    :param fires: the share of its queries on which anything fires.
+    :param fires: the share of its queries on which an edit fires.
     """
 
     group: str
     label: str
     kind: str
-    fires: Figure
+    fires: Estimate
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """Scores and what was so, for curves.
+    """Scores and truths, for curves.
 
-    :param name: what they are scores of.
+    :param name: of the suite.
     :param scores: float64 [n].
     :param truths: bool [n].
     """
@@ -85,7 +85,7 @@ class Sample:
 
     @classmethod
     def of(cls, name: str, positives: Array, negatives: Array) -> Sample:
-        """Return the sample of scores known to be in scope and out of scope."""
+        """Return a sample of scores of what is in scope and what is not."""
         truths = np.repeat([True, False], [len(positives), len(negatives)])
         return cls(name, np.concatenate([positives, negatives]), truths)
 
@@ -95,11 +95,11 @@ class Report:
     """Everything measured of one gate.
 
     :param gate: its name.
-    :param threshold: from which it fires.
+    :param threshold: at which it fires.
     :param rows: the table.
     :param kinds: per kind of query.
     :param samples: for ROC and precision-recall curves.
-    :param chances: the top candidate's probability and whether it governed, for reliability.
+    :param reliability: probability of the top candidate, and whether it governs.
     """
 
     gate: str
@@ -107,7 +107,7 @@ class Report:
     rows: list[Row] = field(default_factory=list)
     kinds: list[Kind] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
-    chances: Sample | None = None
+    reliability: Sample | None = None
 
     def row(self, what: str) -> Row | None:
         """Return the row of that name."""
@@ -117,7 +117,7 @@ class Report:
 def as_json(reports: Sequence[Report], setting: dict[str, Any]) -> dict[str, Any]:
     """Return the reports as JSON values.
 
-    :param setting: what they were measured with.
+    :param setting: files, sizes and seeds of the evaluation.
     """
     return {
         "setting": setting,
@@ -126,11 +126,11 @@ def as_json(reports: Sequence[Report], setting: dict[str, Any]) -> dict[str, Any
                 "gate": report.gate,
                 "threshold": round(report.threshold, 6),
                 "rows": [
-                    {"what": row.what, **_figure(row.figure), "aim": row.aim, "met": row.met}
+                    {"what": row.what, **_estimate_json(row.figure), "aim": row.aim, "met": row.met}
                     for row in report.rows
                 ],
                 "kinds": [
-                    {"group": k.group, "label": k.label, "kind": k.kind, **_figure(k.fires)}
+                    {"group": k.group, "label": k.label, "kind": k.kind, **_estimate_json(k.fires)}
                     for k in report.kinds
                 ],
             }
@@ -139,27 +139,29 @@ def as_json(reports: Sequence[Report], setting: dict[str, Any]) -> dict[str, Any
     }
 
 
-def _figure(found: Figure) -> dict[str, Any]:
-    value = None if math.isnan(found.value) else round(found.value, 5)
+def _estimate_json(found: Estimate) -> dict[str, Any]:
+    value = None if math.isnan(found.mean) else round(found.mean, 5)
     return {"value": value, "interval": [round(found.low, 5), round(found.high, 5)], "n": found.n}
 
 
-def cell(found: Figure) -> str:
-    """Return a figure with interval and n, as a table has it."""
-    if math.isnan(found.value):
+def format_estimate(found: Estimate) -> str:
+    """Return an estimate with interval and n, as a cell of a table."""
+    if math.isnan(found.mean):
         return "–"
-    return f"{found.value:.4f} [{found.low:.4f}, {found.high:.4f}] n={found.n}"
+    return f"{found.mean:.4f} [{found.low:.4f}, {found.high:.4f}] n={found.n}"
 
 
 def lines(reports: Sequence[Report]) -> list[tuple[str, str, list[str]]]:
-    """Return what, aim and one cell a gate, for every row that any gate has."""
+    """Return metric, aim and one cell a gate, for every row that any gate has."""
     found: dict[str, str] = {}
     for report in reports:
         found |= {row.what: row.aim for row in report.rows}
     table = []
     for what, aim in found.items():
         rows = [report.row(what) for report in reports]
-        table.append((what, aim, ["–" if row is None else cell(row.figure) for row in rows]))
+        table.append(
+            (what, aim, ["–" if row is None else format_estimate(row.figure) for row in rows])
+        )
     return table
 
 
@@ -167,37 +169,39 @@ def kind_lines(reports: Sequence[Report]) -> list[tuple[str, str, str, list[str]
     """Return group, label, kind and one cell a gate."""
     keys = dict.fromkeys((k.group, k.label, k.kind) for report in reports for k in report.kinds)
     found = [{(k.group, k.label, k.kind): k.fires for k in one.kinds} for one in reports]
-    return [(*key, [cell(one[key]) if key in one else "–" for one in found]) for key in keys]
+    return [
+        (*key, [format_estimate(one[key]) if key in one else "–" for one in found]) for key in keys
+    ]
 
 
 def _notes(reports: Sequence[Report], rows: Sequence[str]) -> str:
-    """Return what has to be known of some rows and gates, where there are any."""
-    said = ""
-    if any(ASKED in what for what in rows):
-        said += (
-            f" *{ASKED.capitalize()}*: where no edit's probability reaches the threshold, the base "
-            "model is asked whether it says the same to the query as to an edit's own question, as "
-            "in use (where a subject's other names are looked for besides). Everything else is the "
+    """Return explanations of special rows and gates, where there are any."""
+    notes = ""
+    if any(WITH_BASE in what for what in rows):
+        notes += (
+            f" *{WITH_BASE.capitalize()}*: where no edit's probability reaches the threshold, an "
+            "edit fires if the base model answers the query as it answers the edit's question, as "
+            "in use (where aliases of the subject are resolved, too). All other rows are of the "
             "gate alone."
         )
     if any(" without " in report.gate for report in reports):
-        said += (
-            " A gate without a part is not trained or calibrated again: what fires at its "
-            "threshold says little, what is found at a share of false hits tells what the part is "
-            "good for. Without `cross` the first stage is alone; without `bi` the second is, but "
-            "for which candidates it reads; without `words` the first has no named features."
+        notes += (
+            " A gate without a part is not trained or calibrated again: compare its recall at a "
+            "rate of false hits, not its hits at the threshold. Without `cross`, the first "
+            "stage alone; without `bi`, the second stage alone, on the candidates that the first "
+            "selects; without `words`, no named features in the first stage."
         )
-    return said
+    return notes
 
 
 def markdown(reports: Sequence[Report], setting: dict[str, Any], command: str) -> str:
-    """Return the document: how it was made, the table, every kind of query.
+    """Return the document: the command, the table, every kind of query.
 
-    :param setting: what it was measured with.
-    :param command: what makes it again.
+    :param setting: files, sizes and seeds of the evaluation.
+    :param command: that makes it.
     """
     names = " | ".join(report.gate for report in reports)
-    bars = "|---" * len(reports)
+    rules = "|---" * len(reports)
     table = lines(reports)
     parts = [
         f"# The gate, measured: {', '.join(report.gate for report in reports)}",
@@ -210,14 +214,14 @@ def markdown(reports: Sequence[Report], setting: dict[str, Any], command: str) -
         json.dumps(setting, indent=2, ensure_ascii=False),
         "```",
         "",
-        f"| what | aim | {names} |",
-        f"|---|---{bars}|",
+        f"| metric | aim | {names} |",
+        f"|---|---{rules}|",
         *(f"| {what} | {aim} | {' | '.join(cells)} |" for what, aim, cells in table),
         "",
-        "## Every kind of query: how often something fires",
+        "## Every kind of query: share on which an edit fires",
         "",
-        f"| among | right is | kind | {names} |",
-        f"|---|---|---{bars}|",
+        f"| suite | label | kind | {names} |",
+        f"|---|---|---{rules}|",
         *(
             f"| {group} | {label} | {kind} | {' | '.join(cells)} |"
             for group, label, kind, cells in kind_lines(reports)

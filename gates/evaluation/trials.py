@@ -1,7 +1,7 @@
-"""A trial: a cache of facts, queries about them and beside them, and what a gate makes of each.
+"""Trials: a cache of facts, queries in and out of their scope, and a gate's decision on each.
 
-Rates are per query, over all that the cache finds near it, because that is what a user sees: one
-wrong candidate among ten is a wrong answer.
+Rates are per query, over all candidates that the cache finds: one wrong candidate among ten is a
+wrong answer.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from errata.cache.store import EditCache
 from errata.facts import load_aliases
 from errata.gates.base import Decision, Gate
 from errata.gates.data.augment import careless
-from errata.gates.data.distractors import unnamed
+from errata.gates.data.distractors import questions_without
 from errata.gates.data.popular_negatives import famous_neighbours
 from errata.gates.data.questions import Item, Label, QuestionBook
 from errata.gates.evaluation.base_agreement import BaseAgreement
 
 CHUNK = 64
-_EITHER_WAY = frozenset({"distance"})
+_SYMMETRIC = frozenset({"distance"})
 NEIGHBOURS = 16
 """Candidates that a search returns for a query."""
 
@@ -32,10 +32,10 @@ class TrialQuery:
     """One query of a trial.
 
     :param text: the query.
-    :param kind: what sort of query.
-    :param label: ``same`` or ``follows`` where an edit of the trial governs it, else ``none``.
-    :param edit_id: that edit, or empty.
-    :param about: the edit it was made for, governed or not; empty for an open question.
+    :param kind: its kind, for tables.
+    :param label: ``paraphrase`` or ``entailed`` by an edit of the trial, else ``none``.
+    :param edit_id: id of that edit, or empty.
+    :param about: id of the edit it was made for; empty for an open question.
     """
 
     text: str
@@ -47,7 +47,7 @@ class TrialQuery:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Edits in force and queries to put to them."""
+    """Edits in force and queries."""
 
     edits: tuple[Fact, ...]
     queries: tuple[TrialQuery, ...]
@@ -55,26 +55,26 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a gate made of one query.
+    """The decision on one query.
 
     :param query: the query.
     :param probability: of the most probable candidate.
-    :param best_id: its edit.
-    :param follows: whether the gate says that the query only follows from it.
-    :param hit: whether anything fired.
-    :param agreed: of the most probable candidate whose question the base model answers as the
-        query; 0 where there is none, or no base was asked.
+    :param best_id: id of its edit.
+    :param entailed: whether its relation is entailed and not paraphrase.
+    :param hit: whether an edit fired.
+    :param agreement: probability of the likeliest candidate whose question the base model answers
+        as the query; 0 without one, or without a base model.
     """
 
     query: TrialQuery
     probability: float
     best_id: str
-    follows: bool
+    entailed: bool
     hit: bool
-    agreed: float = 0.0
+    agreement: float = 0.0
 
     @property
-    def right(self) -> bool:
+    def correct(self) -> bool:
         """Whether the most probable candidate is the edit that governs the query."""
         return bool(self.query.edit_id) and self.best_id == self.query.edit_id
 
@@ -90,12 +90,12 @@ def build_trial(
 ) -> Trial:
     """Return a trial about the subjects of a book.
 
-    :param book: whose subjects are asked about.
-    :param open_questions: questions that no edit governs, if they name no subject of the trial's;
-        those that do are left out.
+    :param book: of the subjects.
+    :param open_questions: questions out of scope; those that name a subject of the trial are left
+        out.
     :param size: facts in the cache, one a subject; fewer where the book has fewer subjects.
     :param only: relations of those facts; any if empty.
-    :param famous: ask the same of famous subjects, too.
+    :param famous: whether to add the same questions about popular subjects.
     """
     rng = random.Random(seed)
     subjects = sorted(book.by_subject)
@@ -113,26 +113,26 @@ def build_trial(
     governed = {careless(text) for item in items for text in _governed(item)}
     queries = []
     for item, edit in zip(items, edits, strict=True):
-        for asking in (*book.same(item, rng, 3), *book.follows(item, rng)):
-            queries.append(TrialQuery(asking.text, asking.kind, asking.label, edit.id, edit.id))
-        beside = [*book.neighbours(item, rng, 3)]
+        for one in (*book.paraphrases(item, rng, 3), *book.entailed(item, rng)):
+            queries.append(TrialQuery(one.text, one.kind, one.label, edit.id, edit.id))
+        negatives = [*book.neighbours(item, rng, 3)]
         if famous:
-            beside += famous_neighbours(item, rng)
-        for asking in beside:
-            if careless(asking.text) not in governed:
-                queries.append(TrialQuery(asking.text, asking.kind, "none", about=edit.id))
+            negatives += famous_neighbours(item, rng)
+        for one in negatives:
+            if careless(one.text) not in governed:
+                queries.append(TrialQuery(one.text, one.kind, "none", about=edit.id))
     names = {
         name for item in items for name in (item.subject, *load_aliases().get(item.subject, ()))
     }
-    apart = unnamed(open_questions, names)
-    queries += [TrialQuery(text, "open question", "none") for text in apart]
+    unrelated = questions_without(open_questions, names)
+    queries += [TrialQuery(text, "open question", "none") for text in unrelated]
     return Trial(tuple(edits), tuple(queries))
 
 
 def _edit(item: Item, position: int) -> Fact:
-    """Return the item as an edit; every other one leaves its subject to be found."""
+    """Return the item as an edit; every second one has no subject given."""
     return Fact(
-        item.say(item.topic.forms[0]),
+        item.render(item.topic.forms[0]),
         item.answer,
         subject=item.subject if position % 2 else None,
     )
@@ -144,7 +144,7 @@ def _governed(item: Item) -> list[str]:
     if base is not None:
         forms += [*base.yes_no, *base.yes_no_held_out, *base.reversed, *base.reversed_held_out]
         forms += base.keywords
-    return [item.say(form) for form in forms]
+    return [item.render(form) for form in forms]
 
 
 def run_trial(
@@ -155,38 +155,38 @@ def run_trial(
     base: BaseAgreement | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Outcome]:
-    """Put every query of a trial to the cache, and what it finds to a gate.
+    """Return the outcome of every query: search in the cache, then the gate's decision.
 
-    :param encoder: the gate's own; one that remembers saves time.
-    :param base: is asked where the gate is in doubt.
-    :param progress: called now and then with the number of queries done.
+    :param encoder: of the gate; a caching one saves time.
+    :param base: checks uncertain candidates.
+    :param progress: called after each chunk with the number of queries done.
     """
     outcomes: list[Outcome] = []
     with EditCache(encoder) as cache:
         cache.add(trial.edits)
         view = cache.view()
         for start in range(0, len(trial.queries), CHUNK):
-            asked = trial.queries[start : start + CHUNK]
-            queries = encode_queries(encoder, [one.text for one in asked])
+            chunk = trial.queries[start : start + CHUNK]
+            queries = encode_queries(encoder, [one.text for one in chunk])
             decided = gate.decide_batch(queries, view.search(queries, NEIGHBOURS))
-            agreed = base.agreed(decided) if base is not None else [0.0] * len(decided)
-            outcomes += map(_outcome, asked, decided, agreed)
+            agreement = base.agreement(decided) if base is not None else [0.0] * len(decided)
+            outcomes += map(_outcome, chunk, decided, agreement)
             if progress is not None:
                 progress(len(outcomes))
     return outcomes
 
 
-def _outcome(query: TrialQuery, decision: Decision, agreed: float) -> Outcome:
+def _outcome(query: TrialQuery, decision: Decision, agreement: float) -> Outcome:
     first = decision.candidates[0]
-    follows = first.relation == "entailed"
-    return Outcome(query, first.probability, first.edit_id, follows, decision.hit, agreed)
+    entailed = first.relation == "entailed"
+    return Outcome(query, first.probability, first.edit_id, entailed, decision.hit, agreement)
 
 
-def parted(trial: Trial, size: int) -> tuple[Trial, ...]:
-    """Return the trial as several, each a cache of some of the edits and the queries about them.
+def split_trial(trial: Trial, size: int) -> tuple[Trial, ...]:
+    """Return the trial as several, each with some of the edits and the queries about them.
 
-    :param size: edits in each; a rest too small for another is left out. Open questions are dealt
-        out in turn.
+    :param size: edits in each; a smaller remainder is left out. Open questions are distributed in
+        turn.
     """
     caches = [trial.edits[at : at + size] for at in range(0, len(trial.edits) - size + 1, size)]
     place = {edit.id: at for at, edits in enumerate(caches) for edit in edits}
@@ -198,10 +198,10 @@ def parted(trial: Trial, size: int) -> tuple[Trial, ...]:
     return tuple(Trial(edits, tuple(some)) for edits, some in zip(caches, queries, strict=True))
 
 
-def turned_pairs(book: QuestionBook, rng: random.Random) -> Iterator[tuple[str, Fact]]:
-    """Yield questions about two things and edits that ask the same the other way round.
+def reversed_pairs(book: QuestionBook, rng: random.Random) -> Iterator[tuple[str, Fact]]:
+    """Yield questions about two things, and edits with the two in reverse order.
 
-    Only where it is another question: not of distances.
+    Symmetric relations, such as distance, are left out.
     """
     for item in book.items:
         forms = [form for form in item.topic.forms if "{t}" in form]
@@ -210,13 +210,13 @@ def turned_pairs(book: QuestionBook, rng: random.Random) -> Iterator[tuple[str, 
             for other in book.by_topic[item.kind, item.topic.name]
             if other.subject != item.subject
         ]
-        if not forms or not others or item.topic.name in _EITHER_WAY:
+        if not forms or not others or item.topic.name in _SYMMETRIC:
             continue
         second = rng.choice(others)
-        edit = bare(item.say(forms[0], other=second))
-        yield item.say(rng.choice(forms), second, item.subject), edit
+        edit = question_only(item.render(forms[0], other=second))
+        yield item.render(rng.choice(forms), second, item.subject), edit
 
 
-def bare(question: str) -> Fact:
-    """Return an edit that is a question alone, as pairs of questions are learned."""
+def question_only(question: str) -> Fact:
+    """Return an edit that is a question without an answer, as in labelled question pairs."""
     return Fact(question, forget=True)

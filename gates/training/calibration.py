@@ -1,4 +1,4 @@
-"""Fitting the second stage: how the cross-encoder's word is weighed with the first stage's."""
+"""Fitting the second stage: combining the cross-encoder's logits with the first stage's."""
 
 from __future__ import annotations
 
@@ -16,59 +16,68 @@ from errata.gates.features import PairFeatures
 from errata.gates.layers import Array, Platt
 from errata.gates.training.fit import Labels, fit_logistic, fit_platt
 
-LEFT_OUT = 0.002
-"""Share of governed pairs that may stay unread because the first stage rules them out."""
-LEAST_BAND, MOST_BAND = 0.001, 0.05
-MOST = 4.0
-"""Log-odds of the first stage that count at most. Of tune pairs, 0.40 of the others were taken for
-the same at 95% recall without a limit, 0.38 with it; of facts the more fire at equal false hits."""
+UNREAD_SHARE = 0.002
+"""Share of governed pairs that the second stage may leave out, below the first stage's band."""
+MIN_BAND, MAX_BAND = 0.001, 0.05
+MAX_LOG_ODDS = 4.0
+"""Limit of the first stage's log-odds. At 95% recall of tune question pairs, false hits were 0.40
+without a limit and 0.38 with it; more facts fire at equal false hits."""
 
 
 def fit_second_stage(
-    stored: GateArtifact,
+    artifact: GateArtifact,
     cross: CrossEncoderDelta,
     encoder: Any,
     scopes: tuple[Sequence[Example], PairFeatures, Labels],
     conditions: tuple[Sequence[Example], PairFeatures, Labels],
 ) -> GateArtifact:
-    """Return the gate with a second stage, calibrated; thresholds are still to be picked.
+    """Return the gate with a second stage, calibrated; its thresholds are not picked yet.
 
     A logistic regression on both stages' log-odds (stacking: Wolpert 1992), on pairs that neither
     stage was trained on.
 
-    :param stored: a gate of one stage.
+    :param artifact: a gate of one stage.
     :param cross: the trained cross-encoder.
-    :param encoder: whose transformer it changes.
+    :param encoder: of the transformer it changes.
     :param scopes: tune pairs, their features and labels.
     :param conditions: the same of conditions.
     """
     reader = CrossEncoder(encoder, cross)
-    classes = first_stage_classes(stored, scopes[1])
-    held = stored.condition(conditions[1].named)
-    held = np.column_stack([held[:, :2], np.zeros(len(held))])
-    logits, held_logits = read(reader, scopes[0]), read(reader, conditions[0], condition=True)
+    classes = first_stage_classes(artifact, scopes[1])
+    condition_classes = artifact.condition(conditions[1].named)
+    condition_classes = np.column_stack(
+        [condition_classes[:, :2], np.zeros(len(condition_classes))]
+    )
+    logits, condition_logits = (
+        cross_logits(reader, scopes[0]),
+        cross_logits(reader, conditions[0], condition=True),
+    )
     labels, holds = scopes[2], np.minimum(conditions[2], 1)
-    scope, _ = fit_logistic(second_stage_inputs(classes, logits, MOST), labels, 0)
-    condition, _ = fit_logistic(second_stage_inputs(held, held_logits, MOST), holds, 0)
+    scope, _ = fit_logistic(second_stage_inputs(classes, logits, MAX_LOG_ODDS), labels, 0)
+    condition, _ = fit_logistic(
+        second_stage_inputs(condition_classes, condition_logits, MAX_LOG_ODDS), holds, 0
+    )
     governed = 1.0 - classes[labels > 0, 0]
-    band = float(np.clip(np.quantile(governed, LEFT_OUT), LEAST_BAND, MOST_BAND))
-    made = replace(
-        stored,
-        second=SecondStage(cross, scope, condition, band, MOST),
+    band = float(np.clip(np.quantile(governed, UNREAD_SHARE), MIN_BAND, MAX_BAND))
+    combined = replace(
+        artifact,
+        second=SecondStage(cross, scope, condition, band, MAX_LOG_ODDS),
         scope_calibration=Platt(),
         condition_calibration=Platt(),
     )
     none, all_ = np.zeros(len(labels), bool), np.ones(len(holds), bool)
-    governs, _ = combine_stages(made, classes, none, logits)
-    holding, _ = combine_stages(made, held, all_, held_logits)
+    governs, _ = combine_stages(combined, classes, none, logits)
+    holds_probability, _ = combine_stages(combined, condition_classes, all_, condition_logits)
     return replace(
-        made,
+        combined,
         scope_calibration=fit_platt(governs, labels > 0),
-        condition_calibration=fit_platt(holding, holds > 0),
+        condition_calibration=fit_platt(holds_probability, holds > 0),
     )
 
 
-def read(reader: CrossEncoder, examples: Sequence[Example], *, condition: bool = False) -> Array:
+def cross_logits(
+    reader: CrossEncoder, examples: Sequence[Example], *, condition: bool = False
+) -> Array:
     """Return the cross-encoder's logits of examples, [n, 3]."""
     sides = [(one.scope, condition) for one in examples]
     return reader.score_edits(sides, [one.query for one in examples])

@@ -1,4 +1,4 @@
-"""The cross-encoder in training: a transformer whose matrices change by no more than a rank."""
+"""The cross-encoder in training: a transformer with low-rank changes of its matrices."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from errata.cache.errors import ModelError
 from errata.gates.cross_encoder import CrossEncoderDelta, encode_pairs, quantize_factors
 
 
-class PairReader(torch.nn.Module):
-    """Reads pairs; the matrices of its layers are trained, and brought back to a low rank.
+class PairClassifier(torch.nn.Module):
+    """Classifies pairs; the matrices of its layers are trained, with changes of low rank.
 
     Projected gradient descent (iterative hard thresholding; Jain et al. 2010, singular value
-    projection): steps are those of whole matrices, which learn what steps of two factors do not
-    reach in the same time, and :meth:`project` takes the nearest change of the rank that is stored.
+    projection): steps change whole matrices, which learn faster than two factors, and
+    :meth:`project` takes the nearest change of the stored rank.
 
-    :param transformer: is changed in place.
+    :param transformer: changed in place.
     :param rank: of each matrix' change, after :meth:`project`.
     """
 
@@ -28,53 +28,53 @@ class PairReader(torch.nn.Module):
         self.body = transformer.requires_grad_(False)
         self.head = torch.nn.Linear(2 * transformer.config.hidden_size, 3)
         self.rank = rank
-        self._there: dict[str, torch.Tensor] = {}
+        self._initial: dict[str, torch.Tensor] = {}
         for name, module in transformer.named_modules():
-            # a pooler's output is read by nobody here
+            # the pooler's output is not used
             if isinstance(module, torch.nn.Linear) and "pooler" not in name:
                 module.weight.requires_grad_(True)
-                self._there[f"{name}.weight"] = module.weight.detach().clone()
+                self._initial[f"{name}.weight"] = module.weight.detach().clone()
 
     def forward(self, tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> torch.Tensor:
-        """Return logits of none, same and follows, float32 [n, 3]."""
+        """Return logits of none, paraphrase and entailed, float32 [n, 3]."""
         logits: torch.Tensor = self.head(encode_pairs(self.body, tokenizer, pairs))
         return logits
 
     @property
     def matrices(self) -> dict[str, torch.nn.Parameter]:
-        """What is trained besides the head."""
+        """The trained matrices, without the head."""
         named = dict(self.body.named_parameters())
-        return {name: named[name] for name in self._there}
+        return {name: named[name] for name in self._initial}
 
     @property
     def finite(self) -> bool:
-        """Whether everything trained is a number."""
+        """Whether all trained parameters are finite."""
         trained = (*self.matrices.values(), *self.head.parameters())
         return all(bool(torch.isfinite(parameter).all()) for parameter in trained)
 
     def project(self) -> CrossEncoderDelta:
-        """Bring every change to the nearest of its rank; return what was trained, as stored."""
+        """Project every change to its rank; return the changes as stored."""
         tensors = {
             f"head.{name}": parameter.detach().cpu().half().numpy()
             for name, parameter in self.head.named_parameters()
         }
         with torch.no_grad():
             for name, weight in self.matrices.items():
-                there = self._there[name].to(weight)
-                left, sizes, right = torch.linalg.svd(weight - there, full_matrices=False)
+                initial = self._initial[name].to(weight)
+                left, sizes, right = torch.linalg.svd(weight - initial, full_matrices=False)
                 root = sizes[: self.rank].sqrt()
                 up = (left[:, : self.rank] * root).double().cpu().numpy()
                 down = (root[:, None] * right[: self.rank]).double().cpu().numpy()
                 tensors |= quantize_factors(name, up, down)
             stored = CrossEncoderDelta(tensors, 1.0)
             for name, weight in self.matrices.items():
-                weight.copy_(self._there[name] + torch.from_numpy(stored.delta(name)))
+                weight.copy_(self._initial[name] + torch.from_numpy(stored.delta(name)))
         return stored
 
-    def take(self, start: CrossEncoderDelta) -> None:
-        """Begin from a trained one.
+    def load(self, start: CrossEncoderDelta) -> None:
+        """Set the weights to a trained change.
 
-        :raises ModelError: it is another transformer's.
+        :raises ModelError: it is a change of another transformer.
         """
         matrices = self.matrices
         shapes = {name: tuple(weight.shape) for name, weight in matrices.items()}
@@ -87,7 +87,7 @@ class PairReader(torch.nn.Module):
             )
         with torch.no_grad():
             for name, weight in matrices.items():
-                weight.copy_(self._there[name] + torch.from_numpy(start.delta(name)))
+                weight.copy_(self._initial[name] + torch.from_numpy(start.delta(name)))
             for name, parameter in self.head.named_parameters():
                 stored = start.tensors[f"head.{name}"].astype(np.float32)
                 parameter.copy_(torch.from_numpy(stored))

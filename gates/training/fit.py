@@ -1,4 +1,4 @@
-"""Fitting the networks of a gate with scikit-learn, and turning them into plain arrays."""
+"""Fitting the networks of a gate with scikit-learn, as plain arrays."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ from errata.gates.layers import Array, Network, Platt, Projection, Trees, log_od
 METRIC_WIDTH = 64
 """Dimensions in which two relations are compared."""
 SHRINKAGE = 0.1
-"""How far the scatter within a relation is drawn towards the same in all directions."""
+"""Shrinkage of the scatter within a relation towards the identity."""
 HIDDEN = 96
 MEMBERS = 3
 ROUNDS = 150
-LABELS = ("none", "same", "follows")
+LABELS = ("none", "paraphrase", "entailed")
 
 Labels = NDArray[np.int64]
 
 
 def fit_relations(found: PairFeatures, labels: Labels, width: int = METRIC_WIDTH) -> Projection:
-    """Return the space in which ways to ask one thing lie close, and different things apart.
+    """Return a space in which paraphrases lie close, and other questions apart.
 
-    Fisher's discriminant analysis, on pairs: the directions in which texts differ most for what
-    the two sides of a *same* pair do, each scaled so that the latter is one. It needs no list of
-    relations, and serves for relations never seen.
+    Fisher's discriminant analysis on pairs: the directions with the largest scatter of all texts
+    relative to that within paraphrase pairs, scaled so that the latter is one. It needs no list of
+    relations and generalizes to unseen ones.
 
-    :param labels: class numbers [n], 1 for *same*.
-    :raises ModelError: no pair is labelled *same*.
+    :param labels: class numbers [n], 1 for *paraphrase*.
+    :raises ModelError: no pair is labelled *paraphrase*.
     """
-    apart = (found.query_rest - found.scope_rest)[labels == 1].astype(np.float64)
-    if not len(apart):
-        raise ModelError("cannot train a gate: no pair is labelled the same")
+    differences = (found.query_rest - found.scope_rest)[labels == 1].astype(np.float64)
+    if not len(differences):
+        raise ModelError("cannot train a gate: no pair is labelled paraphrase")
     texts = np.unique(np.concatenate([found.query_rest, found.scope_rest]), axis=0)
     texts = texts.astype(np.float64)
     size = texts.shape[1]
-    within = apart.T @ apart / len(apart) / 2
+    within = differences.T @ differences / len(differences) / 2
     within += (SHRINKAGE * np.trace(within) / size + 1e-9) * np.eye(size)
     spread, axes = np.linalg.eigh(within)
     whiten = axes / np.sqrt(spread)
     directions = whiten @ np.linalg.eigh(whiten.T @ np.cov(texts.T) @ whiten)[1]
     directions = directions[:, ::-1][:, : min(width, size)]
-    # eigenvectors come with either sign, depending on the machine
+    # the sign of an eigenvector depends on the machine
     signs = np.sign(directions[np.abs(directions).argmax(axis=0), range(directions.shape[1])])
     return Projection(texts.mean(axis=0), np.ascontiguousarray((directions * signs).T))
 
@@ -57,7 +57,7 @@ def fit_trees(inputs: Array, labels: Labels, seed: int) -> tuple[Trees, Any]:
 
     :param inputs: float64 [n, f].
     :param labels: class numbers [n], from 0, none left out.
-    :return: the trees, and scikit-learn's own classifier, for comparing.
+    :return: the trees, and scikit-learn's classifier, for comparison.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -75,20 +75,20 @@ def fit_trees(inputs: Array, labels: Labels, seed: int) -> tuple[Trees, Any]:
 def trees_of(classifier: Any) -> Trees:
     """Return a fitted HistGradientBoostingClassifier's trees.
 
-    Two classes are given a score each, the first always 0.
+    With two classes, the first has the score 0.
     """
     base = np.asarray(classifier._baseline_prediction, np.float64).ravel()
     two = len(base) == 1
     nodes, roots, classes, start = [], [], [], 0
     for iteration in classifier._predictors:
         for number, tree in enumerate(iteration):
-            own = tree.nodes.copy()
-            own["left"] += start
-            own["right"] += start
-            nodes.append(own)
+            shifted = tree.nodes.copy()
+            shifted["left"] += start
+            shifted["right"] += start
+            nodes.append(shifted)
             roots.append(start)
             classes.append(number + two)
-            start += len(own)
+            start += len(shifted)
     joined = np.concatenate(nodes)
     leaf = joined["is_leaf"].astype(bool)
     return Trees(
@@ -112,7 +112,7 @@ def fit_network(
     :param labels: class numbers [n].
     :param hidden: units of the one hidden layer.
     :param members: how many.
-    :return: the network, and scikit-learn's own classifiers, for comparing.
+    :return: the network, and scikit-learn's classifiers, for comparison.
     :raises ModelError: fewer than two classes.
     """
     from sklearn.neural_network import MLPClassifier
@@ -167,8 +167,8 @@ def layers_of(classifier: Any) -> tuple[tuple[Array, Array], ...]:
 def fit_platt(probability: Array, truth: NDArray[np.bool_]) -> Platt:
     """Return the calibration of probabilities on held-out pairs (Platt 1999).
 
-    :param probability: as the network says, [n].
-    :param truth: what was so, [n].
+    :param probability: of the network, [n].
+    :param truth: [n].
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -176,18 +176,18 @@ def fit_platt(probability: Array, truth: NDArray[np.bool_]) -> Platt:
         return Platt()
     fitted = LogisticRegression(C=1e6).fit(log_odds(probability)[:, None], truth)
     slope = float(fitted.coef_[0, 0])
-    # a falling curve would turn the gate's order round; then there was nothing to learn from
+    # a negative slope would reverse the gate's ranking
     return Platt(slope, float(fitted.intercept_[0])) if slope > 0 else Platt()
 
 
 def pick_threshold(
     probabilities: Sequence[float], target_rate: float, *, least: float = 0.5
 ) -> float:
-    """Return the lowest threshold at which out-of-scope queries hit no more often than allowed.
+    """Return the lowest threshold within an allowed rate of false hits.
 
     :param probabilities: of the most probable candidate of each out-of-scope query.
     :param target_rate: false hits allowed, a share of the queries.
-    :param least: the threshold never falls below this.
+    :param least: lower bound of the threshold.
     """
     found = threshold_at_rate(np.asarray(probabilities, dtype=np.float64), target_rate)
     return min(max(least, found), 1.0)

@@ -1,4 +1,4 @@
-"""Progress bars of training a gate, or none."""
+"""Progress bars of training a gate."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ from errata.gates.features import FeatureMaker, PairFeatures
 CHUNK = 4096
 
 
-class Bar:
-    """Progress bars, or none."""
+class Progress:
+    """Progress bars, or none.
+
+    :param shown: rich's progress display, or None.
+    """
 
     def __init__(self, shown: Any | None) -> None:
         self._shown = shown
 
     def features(self, maker: FeatureMaker, examples: Sequence[Example], name: str) -> PairFeatures:
-        """Return the features of the examples, a chunk at a time.
+        """Return the features of the examples, made in chunks.
 
         :raises ModelError: there are no examples.
         """
@@ -45,17 +48,17 @@ class Bar:
     def trial(
         self,
         gate: ScopeClassifier,
-        memory: EmbeddingCache,
+        embeddings: EmbeddingCache,
         trial: Trial,
         base: BaseAgreement | None = None,
     ) -> list[Any]:
         """Return the outcomes of a trial; see :func:`errata.gates.evaluation.trials.run_trial`."""
         if self._shown is None:
-            return run_trial(gate, memory, trial, base=base)
+            return run_trial(gate, embeddings, trial, base=base)
         shown = self._shown
         task = shown.add_task("picking the threshold", total=len(trial.queries))
         return run_trial(
-            gate, memory, trial, base=base,
+            gate, embeddings, trial, base=base,
             progress=lambda done: shown.update(task, completed=done),
         )  # fmt: skip
 
@@ -67,15 +70,15 @@ class Bar:
 
 
 @contextmanager
-def bars(progress: bool) -> Iterator[Bar]:
-    """Give progress bars for as long as the context lasts.
+def progress_bars(progress: bool) -> Iterator[Progress]:
+    """Yield progress bars, which end with the context.
 
     :param progress: whether to show them.
     """
     if not progress:
-        yield Bar(None)
+        yield Progress(None)
         return
-    from rich.progress import Progress
+    from rich import progress as rich_progress
 
-    with Progress() as shown:
-        yield Bar(shown)
+    with rich_progress.Progress() as shown:
+        yield Progress(shown)

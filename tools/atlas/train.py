@@ -22,7 +22,7 @@ import numpy as np
 
 from errata.facts.corpus import Corpus, Row
 from errata.training import checkpoint
-from errata.training.schedule import warm_cosine
+from errata.training.schedule import cosine_with_warmup
 from tools.atlas.tokenizer import CONTEXT, train_tokenizer
 
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ class Run:
 
     def learning_rate(self) -> float:
         """Return the learning rate of this step: linear warm-up, then cosine to a hundredth."""
-        return warm_cosine(
+        return cosine_with_warmup(
             self.step,
             steps=self.steps,
             warmup=self.config.warmup_steps,
@@ -342,7 +342,7 @@ class Run:
         path = self.out / "checkpoint.safetensors"
         if not path.is_file():
             return False
-        note = checkpoint.note_of(path)
+        note = checkpoint.read_note(path)
         if note["settings"] != asdict(self.config):
             sys.exit(f"{path}: made with other settings; move it away or name another --out")
         checkpoint.load(path, self.model, self.optimizers)

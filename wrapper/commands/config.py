@@ -1,6 +1,6 @@
 """Settings of a command: a YAML file for ``--config``, overridden by what is on the command line.
 
-    settings = read_settings(TrainSettings, config, on_command_line(context))
+    settings = read_settings(TrainSettings, config, on_command_line(context, MOVED, ("config",)))
 
 For one version, options that have become keys of the file are still accepted, hidden from
 ``--help``; :func:`on_command_line` says on stderr which key replaces each.
@@ -54,37 +54,47 @@ def read_settings(
     :param options: values that override those of the file.
     :raises ErrataError: as :func:`read_config`, or a value is of another type.
     """
-    from pydantic import TypeAdapter, ValidationError
-
     fields = [field.name for field in dataclasses.fields(typing.cast("Any", kind)) if field.init]
     hints = typing.get_type_hints(kind, include_extras=True)
-    found: dict[str, Any] = {}
-    for key, (value, where) in ({} if config is None else _entries(config, fields)).items():
-        try:
-            found[key] = TypeAdapter(hints[key]).validate_python(value)
-        except ValidationError as error:
-            what = error.errors(include_url=False)[0]["msg"]
-            raise ErrataError(
-                f"{where}: {key}: {what[:1].lower()}{what[1:]}, found {value!r}; correct the value"
-            ) from error
-    return kind(**(found | dict(options or {})))
+    entries = {} if config is None else _entries(config, fields)
+    found = {key: _typed(hints[key], value, f"{where}: {key}")
+             for key, (value, where) in entries.items()}  # fmt: skip
+    found |= {key: _typed(hints[key], value, key) for key, value in (options or {}).items()}
+    return kind(**found)
+
+
+def _typed(hint: Any, value: Any, where: str) -> Any:
+    """Return a value as its type: a path of a text, a tuple of a list, ….
+
+    :raises ErrataError: it is of another type.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        what = error.errors(include_url=False)[0]["msg"]
+        raise ErrataError(
+            f"{where}: {what[:1].lower()}{what[1:]}, found {value!r}; correct the value"
+        ) from error
 
 
 def on_command_line(
-    context: typer.Context, moved: Mapping[str, str] | None = None
+    context: typer.Context, moved: Mapping[str, str] | None = None, without: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Return the options that are on the command line, not their defaults.
+    """Return the options that are on the command line, without defaults.
 
     :param context: of the command.
     :param moved: options that have become keys of ``--config``: the parameter's name and the key,
         under which its value is returned.
+    :param without: parameters that are no settings, such as ``config`` itself.
     """
     moved = moved or {}
     found = {}
     for parameter in context.command.params:
         name = str(parameter.name)
         source = context.get_parameter_source(name)
-        if source is None or source.name != "COMMANDLINE":
+        if name in without or source is None or source.name != "COMMANDLINE":
             continue
         if name in moved:
             flag = max(parameter.opts, key=len)

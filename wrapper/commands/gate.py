@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from errata.cache.errors import ErrataError
-from errata.commands.options import AsJson, Encoder
+from errata.commands.config import Config, on_command_line, read_config, read_settings
+from errata.commands.options import AsJson
 from errata.commands.output import print_json, print_line, reports_errors
 
 if TYPE_CHECKING:
@@ -16,143 +19,199 @@ if TYPE_CHECKING:
     from errata.gates.embedding import EmbeddingGate
 
 
+@dataclass(frozen=True, slots=True)
+class TrainSettings:
+    """Settings of ``errata gate train``, the keys of its ``--config``.
+
+    :param pairs: files of labelled question pairs, JSON lines a, b, same; may be gzipped.
+    :param open_questions: a file of questions out of any scope, JSON lines; may be gzipped.
+    :param background: a file of facts (relation, subject, object) that fill the cache while the
+        thresholds are picked, such as T-REx.
+    :param kind: ``classifier``, or ``serac``, the published gate.
+    :param without_pairs: whether to refuse question pairs, so that the gate is free of their terms.
+    :param loss: ``bce``, balanced cross-entropy, or ``nce``, InfoNCE.
+    :param steps: of the cross-encoder; 0 trains a gate of one stage.
+    :param batch_size: pairs a step.
+    :param learning_rate: peak rate of the cross-encoder.
+    :param validate_every: steps between validations.
+    :param start: a gate, by name or folder, whose cross-encoder is trained further.
+    :param threads: of torch; 0 is torch's default.
+    :param seed: of everything drawn.
+    :param encoder: a sentence encoder, by path or hub id; by default the packaged one.
+    :param base_model: the model whose agreement lowers the threshold, or ``none``.
+    """
+
+    pairs: tuple[Path, ...] = ()
+    open_questions: Path | None = None
+    background: Path | None = None
+    kind: Literal["classifier", "serac"] = "classifier"
+    without_pairs: bool = False
+    loss: Literal["bce", "nce"] = "bce"
+    steps: int = 5000
+    batch_size: int = 32
+    learning_rate: float = 1e-4
+    validate_every: int = 400
+    start: str | None = None
+    threads: int = 0
+    seed: int = 0
+    encoder: str | None = None
+    base_model: str = "atlas"
+
+
+DEFAULT = TrainSettings()
+MOVED = {
+    "open_questions": "open_questions", "background": "background",
+    "without_pairs": "without_pairs", "loss": "loss", "batch": "batch_size",
+    "rate": "learning_rate", "every": "validate_every", "threads": "threads",
+    "encoder": "encoder", "model": "base_model",
+}  # fmt: skip
+"""Options of version 0.1 and the keys of ``--config`` that replace them."""
+_TWO_STAGES = (
+    "start", "loss", "steps", "batch_size", "learning_rate", "validate_every", "base_model",
+    "background",
+)  # fmt: skip
+"""Settings without a meaning for the published gate, which has one stage."""
+_OPTIONS = ("pairs", "kind", "start", "steps", "seed")
+
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write the gate to.")]
 Pairs = Annotated[
     list[Path] | None,
     typer.Option("--pairs", help="Labelled question pairs, .jsonl or .gz (may be repeated)."),
 ]
-Open = Annotated[
-    Path | None, typer.Option("--open-questions", help="Questions out of any scope, .jsonl or .gz.")
-]
-Kind = Annotated[
-    str, typer.Option("--kind", help="classifier, or serac (the published one, a control).")
-]
-Background = Annotated[
-    Path | None,
-    typer.Option("--background", metavar="FILE",
-                 help="Facts (relation, subject, object) that fill the cache while the threshold "
-                 "is picked; T-REx's, say."),
-]  # fmt: skip
-WithoutPairs = Annotated[
-    bool, typer.Option("--without-pairs", help="Refuse --pairs: a gate clear of their terms.")
-]
-Loss = Annotated[str, typer.Option("--loss", help="bce (balanced cross-entropy) or nce (InfoNCE).")]
+Kind = Annotated[str, typer.Option("--kind", help="classifier, or serac (published, a control).")]
 Steps = Annotated[
     int, typer.Option("--steps", min=0, help="Of the cross-encoder; 0: a gate of one stage.")
 ]
-Rate = Annotated[float, typer.Option("--rate", min=0.0, help="The cross-encoder's peak rate.")]
 Start = Annotated[
     str | None,
-    typer.Option("--start", metavar="GATE", help="A gate whose cross-encoder to train on."),
+    typer.Option("--start", metavar="GATE", help="A gate whose cross-encoder to train further."),
 ]
-_OF_TWO_STAGES = ("start", "loss", "steps", "batch", "rate", "every", "model", "background")
-"""What says nothing to the published gate, which has one stage."""
-_ASKED = "Base model asked in doubt, to settle from when its agreement counts; none: never."
+Seed = Annotated[int, typer.Option("--seed", help="Of everything drawn.")]
+_HIDDEN = typer.Option(hidden=True)
 
 
 @reports_errors
 def train_gate(
     context: typer.Context,
     out: Out,
+    config: Config = None,
     pairs: Pairs = None,
-    open_questions: Open = None,
-    background: Background = None,
-    kind: Kind = "classifier",
-    without_pairs: WithoutPairs = False,
-    loss: Loss = "bce",
-    steps: Steps = 5000,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Pairs a step.")] = 32,
-    rate: Rate = 1e-4,
-    every: Annotated[int, typer.Option("--every", min=1, help="Steps between validations.")] = 400,
+    kind: Kind = DEFAULT.kind,
     start: Start = None,
-    threads: Annotated[int, typer.Option("--threads", min=0, help="0: as torch chooses.")] = 0,
-    seed: Annotated[int, typer.Option("--seed", help="Of everything drawn.")] = 0,
-    encoder: Encoder = None,
-    model: Annotated[str, typer.Option("--model", help=_ASKED)] = "atlas",
+    steps: Steps = DEFAULT.steps,
+    seed: Seed = DEFAULT.seed,
     as_json: AsJson = False,
+    open_questions: Annotated[Path | None, _HIDDEN] = None,
+    background: Annotated[Path | None, _HIDDEN] = None,
+    without_pairs: Annotated[bool, _HIDDEN] = False,
+    loss: Annotated[str, _HIDDEN] = DEFAULT.loss,
+    batch: Annotated[int, _HIDDEN] = DEFAULT.batch_size,
+    rate: Annotated[float, _HIDDEN] = DEFAULT.learning_rate,
+    every: Annotated[int, _HIDDEN] = DEFAULT.validate_every,
+    threads: Annotated[int, _HIDDEN] = DEFAULT.threads,
+    encoder: Annotated[str | None, _HIDDEN] = None,
+    model: Annotated[str, _HIDDEN] = DEFAULT.base_model,
 ) -> None:
-    """Train a gate on the train subjects of the facts table, and on pairs of your own.
+    """Train a gate on the train subjects of the facts table, and on question pairs of your own.
 
-    The first stage takes minutes, the cross-encoder some 30 pairs a second and core; stopped, it
-    goes on where it was.
+    The first stage takes minutes; the cross-encoder reads some 30 pairs a second on one core, and
+    an interrupted run is resumed. Keys of --config: pairs, open_questions, background, kind,
+    without_pairs, loss, steps, batch_size, learning_rate, validate_every, start, threads, seed,
+    encoder, base_model.
 
     Example:
         errata gate train --out gate/ --pairs pairs.jsonl
         errata gate train --out gate/ --pairs ours.jsonl --start default --steps 500
-        errata gate train --out clear/ --without-pairs --open-questions open.jsonl
+        errata gate train --out gate/ --config gate.yaml
     """
-    from errata.commands.opening import open_base_answers, open_encoder
-    from errata.gates.load import gate_folder
-    from errata.gates.training.cross_encoder import CrossSettings
-    from errata.gates.training.embedding import train_serac
-    from errata.gates.training.train import Recipe, train
-
-    _check_training(context, kind, loss, steps, start)
-    if without_pairs:
-        _check_clear(pairs, start)
-    if threads:
-        import torch
-
-        torch.set_num_threads(threads)
-    way: Any = loss
-    cross = CrossSettings(way, seed=seed, steps=steps, batch=batch, rate=rate, every=every)
-    recipe = Recipe(seed=seed, loss=way, cross=cross if steps else None)
-    given: dict[str, Any] = {"pairs": pairs or (), "open_questions": open_questions,
-                             "encoder": open_encoder(encoder), "recipe": recipe,
-                             "progress": not as_json}  # fmt: skip
-    trained: GateArtifact | EmbeddingGate
-    if kind == "serac":
-        trained = train_serac(out, **given)
-    else:
-        given |= {"start": start and gate_folder(start), "says": open_base_answers(model),
-                  "background": background}  # fmt: skip
-        trained = train(out, **given)
+    options = on_command_line(context, MOVED, without=("out", "config", "as_json"))
+    settings = read_settings(TrainSettings, config, options)
+    names = [field.name for field in fields(TrainSettings)]
+    given = {*options, *({} if config is None else read_config(config, names))}
+    _check(settings, given)
+    trained = _train(out, settings, progress=not as_json)
     if as_json:
         print_json({"out": str(out), "card": trained.card})
     else:
-        print_line(
-            f"{out}: trained in {trained.card['seconds']} s; card.json says on what, and how well"
-        )
+        print_line(f"{out}: trained in {trained.card['seconds']} s; card.json has data and metrics")
 
 
-def _check_training(
-    context: typer.Context, kind: str, loss: str, steps: int, start: str | None
-) -> None:
-    """Refuse options that contradict one another, before anything is loaded."""
-    if kind not in ("classifier", "serac"):
-        raise ErrataError(f"expected --kind classifier or serac, found {kind!r}")
-    if loss not in ("bce", "nce"):
-        raise ErrataError(f"expected --loss bce or nce, found {loss!r}")
-    given = [name for name in _OF_TWO_STAGES if _given(context, name)]
-    if kind == "serac" and given:
+def _train(out: Path, settings: TrainSettings, *, progress: bool) -> GateArtifact | EmbeddingGate:
+    from errata.commands.opening import open_encoder
+    from errata.gates.load import gate_folder
+    from errata.gates.training.cross_encoder import CrossEncoderConfig
+    from errata.gates.training.embedding import train_serac
+    from errata.gates.training.train import TrainingConfig, train
+
+    if settings.threads:
+        import torch
+
+        torch.set_num_threads(settings.threads)
+    cross = CrossEncoderConfig(
+        settings.loss,
+        seed=settings.seed,
+        steps=settings.steps,
+        batch=settings.batch_size,
+        rate=settings.learning_rate,
+        every=settings.validate_every,
+    )
+    config = TrainingConfig(
+        seed=settings.seed, loss=settings.loss, cross=cross if settings.steps else None
+    )
+    shared: dict[str, Any] = {
+        "pairs": settings.pairs, "open_questions": settings.open_questions,
+        "encoder": open_encoder(settings.encoder), "config": config, "progress": progress,
+    }  # fmt: skip
+    if settings.kind == "serac":
+        return train_serac(out, **shared)
+    return train(
+        out,
+        **shared,
+        start=settings.start and gate_folder(settings.start),
+        base_answers=open_base_answers(settings.base_model),
+        background=settings.background,
+    )
+
+
+def _check(settings: TrainSettings, given: Collection[str]) -> None:
+    """Raise an error where settings contradict one another, before anything is loaded.
+
+    :param given: the settings that are not left at their defaults.
+    """
+    for name in ("batch_size", "validate_every"):
+        if getattr(settings, name) < 1:
+            raise ErrataError(f"expected {name} of at least 1, found {getattr(settings, name)}")
+    for name in ("steps", "learning_rate", "threads"):
+        if getattr(settings, name) < 0:
+            raise ErrataError(f"expected {name} of at least 0, found {getattr(settings, name)}")
+    wrong = [f"--{name}" if name in _OPTIONS else name for name in _TWO_STAGES if name in given]
+    if settings.kind == "serac" and wrong:
         raise ErrataError(
-            f"expected {' and '.join(f'--{name}' for name in given)} with --kind classifier only: "
-            "the published gate has one stage, a loss of its own and a threshold of one half, "
-            f"found them with --kind {kind}; leave them out"
+            f"expected {' and '.join(wrong)} with --kind classifier only: the published gate has "
+            "one stage, a loss of its own and a threshold of one half, found --kind serac; leave "
+            f"{'it' if len(wrong) == 1 else 'them'} out"
         )
-    if start is not None and not steps:
+    if settings.start is not None and not settings.steps:
         raise ErrataError(
             "expected --steps above 0 with --start, found 0; a start is for the cross-encoder"
         )
+    if settings.without_pairs:
+        _check_without_pairs(settings)
 
 
-def _given(context: typer.Context, name: str) -> bool:
-    return getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
-
-
-def _check_clear(pairs: list[Path] | None, start: str | None) -> None:
-    """Refuse question pairs, and a start that has learned from some."""
+def _check_without_pairs(settings: TrainSettings) -> None:
+    """Raise an error for question pairs, and for a start that was trained on some."""
     from errata.gates.artifact import GateArtifact
     from errata.gates.load import gate_folder
 
-    if pairs:
-        raise ErrataError("expected --pairs or --without-pairs, found both; leave one out")
-    if start is None:
+    if settings.pairs:
+        raise ErrataError("expected --pairs or without_pairs, found both; leave one out")
+    if settings.start is None:
         return
-    learned = GateArtifact.load(gate_folder(start)).card.get("pairs", "unknown")
-    if learned != "none":
+    pairs = GateArtifact.load(gate_folder(settings.start)).card.get("pairs", "unknown")
+    if pairs != "none":
         raise ErrataError(
-            f"{start}: expected a start trained without question pairs, as --without-pairs says, "
-            f"found pairs: {learned} in its card; start from another gate, such as clear, or "
-            "leave one of the two out"
+            f"{settings.start}: expected a start trained without question pairs, as without_pairs "
+            f"asks for, found pairs: {pairs} in its card; start from another gate, such as clear, "
+            "or leave one of the two out"
         )

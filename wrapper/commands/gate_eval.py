@@ -5,19 +5,64 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from errata.commands.options import AsJson, Encoder
+from errata.commands.config import Config, on_command_line, read_settings
+from errata.commands.options import AsJson
 from errata.commands.output import console, print_json, print_line, reports_errors
 
 if TYPE_CHECKING:
     from errata.gates.base import Gate
-    from errata.gates.evaluation.evaluate import Setting
+    from errata.gates.evaluation.evaluate import EvaluationConfig
     from errata.gates.evaluation.judge import Progress
     from errata.gates.evaluation.report import Report
+
+
+@dataclass(frozen=True, slots=True)
+class EvalSettings:
+    """Settings of ``errata gate eval``, the keys of its ``--config``.
+
+    :param gate: names or folders, separated by commas; ``cosine`` is the control.
+    :param pairs: labelled question pairs, JSON lines a, b, same; may be gzipped.
+    :param open_questions: questions out of any scope, JSON lines; may be gzipped.
+    :param background: facts (relation, subject, object) to fill a cache with.
+    :param n: test facts that queries are about.
+    :param cache_sizes: facts in the cache, numbers or a text with commas; by default 1, n and, with
+        background, 10000.
+    :param without: parts, separated by commas, that each gate is also measured without.
+    :param max_pairs: question pairs, at most.
+    :param seed: of everything drawn.
+    :param plots: folder to draw PNG files in (needs the extra ``plots``).
+    :param document: file to write the tables to, as Markdown.
+    :param encoder: a sentence encoder, by path or hub id; by default the packaged one.
+    :param base_model: a base model to consult when a gate is uncertain, such as atlas.
+    """
+
+    gate: str = "default,cosine"
+    pairs: Path | None = None
+    open_questions: Path | None = None
+    background: Path | None = None
+    n: int = 200
+    cache_sizes: str | tuple[int, ...] | None = None
+    without: str | None = None
+    max_pairs: int = 4000
+    seed: int = 0
+    plots: Path | None = None
+    document: Path | None = None
+    encoder: str | None = None
+    base_model: str | None = None
+
+
+DEFAULT = EvalSettings()
+MOVED = {
+    "open_questions": "open_questions", "background": "background", "cache_sizes": "cache_sizes",
+    "most_pairs": "max_pairs", "seed": "seed", "encoder": "encoder", "model": "base_model",
+}  # fmt: skip
+"""Options of version 0.1 and the keys of ``--config`` that replace them."""
 
 
 def _file(flag: str, text: str) -> Any:
@@ -28,184 +73,183 @@ Gates = Annotated[
     str, typer.Option("--gate", metavar="NAMES", help="Names or folders, comma-separated; cosine.")
 ]
 Pairs = Annotated[Path | None, _file("--pairs", "Labelled question pairs, .jsonl or .gz.")]
-Open = Annotated[Path | None, _file("--open", "Questions out of any scope, .jsonl or .gz.")]
-Background = Annotated[
-    Path | None, _file("--background", "Facts to fill a cache with, .jsonl or .gz.")
-]
-Sizes = Annotated[
-    str | None,
-    typer.Option(
-        metavar="N,N,…", help="Facts in the cache; by default 1, n and, with --background, 10000."
-    ),
-]
-MOST_PAIRS = 4000
+Count = Annotated[int, typer.Option("--n", min=1, help="Test facts that queries are about.")]
 Without = Annotated[
     str | None, typer.Option(metavar="PARTS", help="Measure each gate without these parts, too.")
 ]
 Plots = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Draw PNG files (needs the extra plots).")
 ]
-Model = Annotated[
-    str | None, typer.Option("--model", help="Base model asked in doubt, such as atlas; else none.")
-]
 Document = Annotated[Path | None, _file("--document", "Write the tables there, as Markdown.")]
+_HIDDEN = typer.Option(hidden=True)
 
 
 @reports_errors
 def eval_gate(
-    gate: Gates = "default,cosine",
+    context: typer.Context,
+    gate: Gates = DEFAULT.gate,
+    config: Config = None,
     pairs: Pairs = None,
-    open_questions: Open = None,
-    background: Background = None,
-    n: Annotated[int, typer.Option("--n", min=1, help="Test facts asked about.")] = 200,
-    cache_sizes: Sizes = None,
+    n: Count = DEFAULT.n,
     without: Without = None,
-    most_pairs: Annotated[int, typer.Option(min=2, help="Question pairs, at most.")] = MOST_PAIRS,
-    seed: Annotated[int, typer.Option("--seed", help="Of everything drawn.")] = 0,
     plots: Plots = None,
     document: Document = None,
-    encoder: Encoder = None,
-    model: Model = None,
     as_json: AsJson = False,
+    open_questions: Annotated[Path | None, typer.Option("--open", hidden=True)] = None,
+    background: Annotated[Path | None, _HIDDEN] = None,
+    cache_sizes: Annotated[str | None, _HIDDEN] = None,
+    most_pairs: Annotated[int, _HIDDEN] = DEFAULT.max_pairs,
+    seed: Annotated[int, _HIDDEN] = DEFAULT.seed,
+    encoder: Annotated[str | None, _HIDDEN] = None,
+    model: Annotated[str | None, _HIDDEN] = None,
 ) -> None:
     """Measure gates side by side: test subjects, held-out phrasings, test halves of the files.
+
+    Keys of --config: gate, pairs, open_questions, background, n, cache_sizes, without, max_pairs,
+    seed, plots, document, encoder, base_model.
 
     Examples:
         errata gate eval
 
         errata gate eval --gate default,runs/gate,cosine --pairs pairs.jsonl --plots runs/plots
 
-        errata gate eval --gate clear --model atlas
+        errata gate eval --gate clear --config eval.yaml
     """
-    from errata.commands.opening import open_base_answers, open_encoder
-    from errata.gates.embedding_cache import EmbeddingCache
-    from errata.gates.evaluation.evaluate import draw_trials, evaluate
-    from errata.gates.evaluation.plots import need_matplotlib
-
-    if plots is not None:
-        need_matplotlib()
-    files = {"pairs": pairs, "open": open_questions, "background": background}
-    setting = _setting(files, n, _sizes(cache_sizes, n, background), most_pairs, seed)
-    remembered = EmbeddingCache(open_encoder(encoder), None)
-    gates = dict(_gates(gate, without, remembered))
-    trials = draw_trials(setting)
-    says = open_base_answers(model)
-    reports = []
-    for name, one in gates.items():
-        with _progress(name, shown=not as_json) as progress:
-            reports.append(evaluate(name, one, remembered, setting, trials, progress, says))
-    told = _told(files, setting, remembered.fingerprint) | _trained(gates)
-    else_ = {
-        "most-pairs": None if most_pairs == MOST_PAIRS else str(most_pairs),
-        "encoder": encoder and Path(encoder).name,
-        "model": model and Path(model).name,
-    }
-    command = _command(gate, without, files, setting, else_)
-    written = _write(reports, told, command, plots, document)
+    options = on_command_line(context, MOVED, without=("config", "as_json"))
+    settings = read_settings(EvalSettings, config, options)
+    reports, protocol = _evaluate(settings, shown=not as_json)
+    name = "config.yaml" if config is None else config.name
+    written = _write(reports, protocol, _command(settings, protocol, name), settings)
     if as_json:
         from errata.gates.evaluation.report import as_json as report_json
 
-        print_json(report_json(reports, told))
+        print_json(report_json(reports, protocol))
         return
     _show(reports)
     for path in written:
         print_line(f"wrote {path}", style="dim", stderr=True)
 
 
+def _evaluate(settings: EvalSettings, *, shown: bool) -> tuple[list[Report], dict[str, Any]]:
+    """Return a report for each gate, and the protocol of the evaluation."""
+    from errata.commands.opening import open_base_answers, open_encoder
+    from errata.gates.embedding_cache import EmbeddingCache
+    from errata.gates.evaluation.evaluate import draw_trials, evaluate
+    from errata.gates.evaluation.plots import require_matplotlib
+
+    if settings.plots is not None:
+        require_matplotlib()
+    setting = _evaluation_config(settings)
+    encoder = EmbeddingCache(open_encoder(settings.encoder), None)
+    gates = dict(_gates(settings, encoder))
+    trials = draw_trials(setting)
+    answers = open_base_answers(settings.base_model)
+    reports = []
+    for name, one in gates.items():
+        with _progress(name, shown=shown) as progress:
+            reports.append(evaluate(name, one, encoder, setting, trials, progress, answers))
+    return reports, _protocol(settings, setting, encoder.fingerprint) | _trained(gates)
+
+
 def _write(
-    reports: Sequence[Report],
-    told: dict[str, Any],
-    command: str,
-    plots: Path | None,
-    document: Path | None,
+    reports: Sequence[Report], protocol: dict[str, Any], command: str, settings: EvalSettings
 ) -> list[Path]:
-    """Draw and write what was asked for; return the files."""
+    """Draw the plots and write the document; return the files."""
     from errata.cache.storage.atomic import write_atomically
     from errata.gates.evaluation.plots import draw
     from errata.gates.evaluation.report import markdown
 
-    written = [] if plots is None else draw(reports, plots)
-    if document is not None:
-        write_atomically(document, markdown(reports, told, command).encode())
-        written.append(document)
+    written = [] if settings.plots is None else draw(reports, settings.plots)
+    if settings.document is not None:
+        text = markdown(reports, protocol, command)
+        write_atomically(settings.document, text.encode())
+        written.append(settings.document)
     return written
 
 
-def _sizes(given: str | None, n: int, background: Path | None) -> tuple[int, ...]:
+def _sizes(settings: EvalSettings) -> tuple[int, ...]:
     from errata.cache.errors import ErrataError
 
+    given = settings.cache_sizes
     if given is None:
-        return (1, n, 10_000) if background is not None else (1, n)
-    sizes = [text.strip() for text in given.split(",")]
+        large = () if settings.background is None else (10_000,)
+        return (1, settings.n, *large)
+    sizes = given.split(",") if isinstance(given, str) else map(str, given)
+    sizes = [text.strip() for text in sizes]
     if not all(text.isdecimal() and int(text) > 0 for text in sizes):
         raise ErrataError(
-            f"expected --cache-sizes as numbers above 0 with commas between, such as 1,200, "
-            f"found {given!r}"
+            f"expected cache_sizes as numbers above 0 with commas between, such as 1,200, found "
+            f"{given!r}"
         )
     return tuple(dict.fromkeys(int(text) for text in sizes))
 
 
-def _setting(
-    files: dict[str, Path | None], n: int, sizes: tuple[int, ...], most_pairs: int, seed: int
-) -> Setting:
-    """Return what is measured, from the test halves of the files."""
+def _evaluation_config(settings: EvalSettings) -> EvaluationConfig:
+    """Return the data of the evaluation, from the test halves of the files."""
     import random
 
+    from errata.cache.errors import ErrataError
     from errata.gates.data.distractors import read_background
     from errata.gates.data.pairs import open_split, read_open_questions, read_pairs, split_pairs
-    from errata.gates.evaluation.evaluate import Setting
+    from errata.gates.evaluation.evaluate import EvaluationConfig
 
-    rng = random.Random(f"pairs {seed}")
-    split = split_pairs(read_pairs(files["pairs"])) if files["pairs"] else {}
+    if settings.n < 1 or settings.max_pairs < 2:
+        raise ErrataError(
+            f"expected n of at least 1 and max_pairs of at least 2, found {settings.n} and "
+            f"{settings.max_pairs}"
+        )
+    sizes, most = _sizes(settings), settings.max_pairs
+    rng = random.Random(f"pairs {settings.seed}")
+    split = split_pairs(read_pairs(settings.pairs)) if settings.pairs else {}
     test, tune = split.get("test", []), split.get("tune", [])
-    questions = read_open_questions(files["open"]) if files["open"] else []
-    return Setting(
-        pairs=tuple(rng.sample(test, min(len(test), most_pairs))),
-        tune_pairs=tuple(rng.sample(tune, min(len(tune), most_pairs // 2))),
+    questions = read_open_questions(settings.open_questions) if settings.open_questions else []
+    return EvaluationConfig(
+        pairs=tuple(rng.sample(test, min(len(test), most))),
+        tune_pairs=tuple(rng.sample(tune, min(len(tune), most // 2))),
         open_questions=tuple(text for text in questions if open_split(text) == "test"),
-        background=tuple(read_background(files["background"])) if files["background"] else (),
-        facts=n,
+        background=tuple(read_background(settings.background)) if settings.background else (),
+        facts=settings.n,
         sizes=sizes,
-        seed=seed,
+        seed=settings.seed,
     )
 
 
-def _gates(given: str, without: str | None, encoder: Any) -> Iterator[tuple[str, Gate]]:
+def _gates(settings: EvalSettings, encoder: Any) -> Iterator[tuple[str, Gate]]:
     """Yield names and gates; each also without the parts named."""
     from errata.gates.evaluation.registry import measured_gate, without_part
 
-    for name in dict.fromkeys(text.strip() for text in given.split(",") if text.strip()):
+    parts = [] if settings.without is None else settings.without.split(",")
+    names = (text.strip() for text in settings.gate.split(","))
+    for name in dict.fromkeys(filter(None, names)):
         gate = measured_gate(name, encoder)
         yield name, gate
-        for part in [] if without is None else without.split(","):
+        for part in parts:
             if name != "cosine":
                 yield f"{name} without {part.strip()}", without_part(name, gate, part.strip())
 
 
-def _command(
-    gate: str,
-    without: str | None,
-    files: dict[str, Path | None],
-    setting: Setting,
-    else_: dict[str, str | None],
-) -> str:
-    """Return the command that makes the document again, of files their names only."""
-    names = ",".join(Path(name).name for name in gate.split(","))
+def _command(settings: EvalSettings, protocol: dict[str, Any], config: str) -> str:
+    """Return the command that makes the document, with names of files instead of paths."""
+    names = ",".join(Path(name).name for name in settings.gate.split(","))
     words = ["errata", "gate", "eval", "--gate", names]
-    words += ["--without", without] if without is not None else []
-    for name, path in files.items():
-        words += [f"--{name}", path.name] if path is not None else []
-    sizes = ",".join(map(str, setting.sizes))
-    words += ["--n", str(setting.facts), "--cache-sizes", sizes, "--seed", str(setting.seed)]
-    for name, said in else_.items():
-        words += [f"--{name}", said] if said is not None else []
+    words += [] if settings.without is None else ["--without", settings.without]
+    words += [] if settings.pairs is None else ["--pairs", settings.pairs.name]
+    words += ["--n", str(settings.n)]
+    words += ["--config", config] if "config" in protocol else []
     return shlex.join(words)
 
 
-def _told(files: dict[str, Path | None], setting: Setting, fingerprint: str) -> dict[str, Any]:
-    """Return what figures were measured with: enough to have them again."""
+def _protocol(settings: EvalSettings, setting: EvaluationConfig, encoder: str) -> dict[str, Any]:
+    """Return the files, sizes and seeds of the evaluation; ``config`` holds what no option sets."""
     from errata.gates.data.splits import sha256_of
 
+    files = {"pairs": settings.pairs, "open": settings.open_questions,
+             "background": settings.background}  # fmt: skip
+    chosen = {key: value for key, value in asdict(settings).items()
+              if key in MOVED.values() and value != getattr(DEFAULT, key)}  # fmt: skip
+    for key in ("open_questions", "background", "encoder", "base_model"):
+        if key in chosen:
+            chosen[key] = Path(chosen[key]).name
     return {
         "files": {
             name: {"file": path.name, "sha256": sha256_of(path)}
@@ -219,13 +263,13 @@ def _told(files: dict[str, Path | None], setting: Setting, fingerprint: str) -> 
         "split": "SHA-256 of a connected component's smallest question modulo 10 is 0; of an open "
         "question 0 to 4; subjects as in the facts table",
         "seed": setting.seed,
-        "encoder": fingerprint,
-    }
+        "encoder": encoder,
+    } | ({"config": chosen} if chosen else {})
 
 
 @contextmanager
 def _progress(name: str, *, shown: bool) -> Iterator[Progress]:
-    """Show how far the evaluation of one gate is, on the error stream."""
+    """Show the progress of one gate's evaluation on stderr."""
     from errata.gates.evaluation.judge import no_progress
 
     if not shown:
@@ -251,27 +295,25 @@ def _show(reports: Sequence[Report]) -> None:
     from errata.gates.evaluation.report import kind_lines, lines
 
     names = [report.gate for report in reports]
-    table = Table("what", "aim", *names, title="Test subjects, 95% intervals")
+    table = Table("metric", "aim", *names, title="Test subjects, 95% intervals")
     for what, aim, cells in lines(reports):
         found = [report.row(what) for report in reports]
         styles = ["red" if row is not None and row.met is False else "" for row in found]
         table.add_row(what, aim, *(Text(c, style=s) for c, s in zip(cells, styles, strict=True)))
     console().print(table)
-    kinds = Table("among", "right is", "kind", *names, title="Share on which something fires")
+    kinds = Table("suite", "label", "kind", *names, title="Share on which an edit fires")
     for group, label, kind, cells in kind_lines(reports):
         kinds.add_row(group, label, kind, *cells)
     console().print(kinds)
 
 
 def _trained(gates: Mapping[str, Gate]) -> dict[str, Any]:
-    """Return how the cross-encoders were trained, of gates whose cards say so."""
-    from errata.gates.classifier import ScopeClassifier
-
+    """Return loss and steps of the cross-encoders, from the gates' cards."""
     whole = {name: gate for name, gate in gates.items() if " without " not in name}
-    cards = {n: one.artifact.card for n, one in whole.items() if isinstance(one, ScopeClassifier)}
-    told = {
+    cards = {name: one.stored.card for name, one in whole.items() if hasattr(one, "stored")}
+    trained = {
         name: {"loss": cross.get("loss"), "steps": cross.get("steps taken")}
         for name, card in cards.items()
         if (cross := card.get("cross-encoder")) is not None
     }
-    return {"cross-encoders": told} if told else {}
+    return {"cross-encoders": trained} if trained else {}

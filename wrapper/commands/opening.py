@@ -11,7 +11,7 @@ from errata.commands.output import console
 if TYPE_CHECKING:
     from errata.cache.encoder import Encoder
     from errata.cache.store import EditCache
-    from errata.gates.evaluation.base_agreement import Answers
+    from errata.gates.evaluation.base_agreement import AnswerBatch
     from errata.model import EditableModel
 
 ATLAS = "atlas"
@@ -61,7 +61,7 @@ def open_encoder(name: str | None) -> Encoder:
     return SentenceEncoder(name)
 
 
-def open_base_answers(model: str | None) -> Answers | None:
+def open_base_answers(model: str | None) -> AnswerBatch | None:
     """Return the function that a gate asks for a base model's answers when it is in doubt.
 
     :param model: ``atlas``, a folder or a hub id; None or ``none`` for no base model.

@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: safetensors with a note in their metadata, no pickle."""
+"""Checkpoints of a training run: safetensors with a JSON note in their metadata."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
 _STATE = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")
-"""What AdamW and Muon keep of a parameter."""
+"""State of a parameter in AdamW and Muon."""
 
 
 def save(
@@ -23,16 +23,16 @@ def save(
     optimizers: Sequence[torch.optim.Optimizer],
     note: dict[str, Any],
 ) -> None:
-    """Write the parameters being trained, the optimisers' state and a note, atomically.
+    """Write the trained parameters, the optimizers' state and a note, atomically.
 
-    :param path: where; its folder is made.
-    :param note: anything JSON can hold.
+    :param path: of the file; its folder is made.
+    :param note: JSON values.
     """
     import torch
     from safetensors.torch import save_file
 
     tensors: dict[str, torch.Tensor] = {}
-    for name, parameter, optimizer in _owned(model, optimizers):
+    for name, parameter, optimizer in _trained_parameters(model, optimizers):
         tensors[f"model.{name}"] = parameter
         for key, value in optimizer.state.get(parameter, {}).items():
             tensors[f"{key}.{name}"] = torch.as_tensor(value)
@@ -43,10 +43,10 @@ def save(
     os.replace(partial, path)
 
 
-def note_of(path: Path) -> dict[str, Any]:
-    """Return the note that was stored with a checkpoint.
+def read_note(path: Path) -> dict[str, Any]:
+    """Return the note of a checkpoint.
 
-    :raises ErrataError: it is damaged, or no checkpoint.
+    :raises ErrataError: the file is damaged, or no checkpoint.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -56,19 +56,19 @@ def note_of(path: Path) -> dict[str, Any]:
     except (SafetensorError, TypeError, KeyError, ValueError, OSError) as error:
         raise ErrataError(
             f"{path}: expected a checkpoint of a training run, found: {error}; restore it, or "
-            "remove it to begin anew"
+            "delete it to start over"
         ) from error
     return note
 
 
 def load(path: Path, model: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> None:
-    """Copy parameters and the optimisers' state out of a checkpoint."""
+    """Load parameters and the optimizers' state from a checkpoint."""
     import torch
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as stored, torch.no_grad():
         keys = set(stored.keys())
-        for name, parameter, optimizer in _owned(model, optimizers):
+        for name, parameter, optimizer in _trained_parameters(model, optimizers):
             parameter.copy_(stored.get_tensor(f"model.{name}"))
             state = {
                 key: stored.get_tensor(f"{key}.{name}") for key in _STATE if f"{key}.{name}" in keys
@@ -79,10 +79,10 @@ def load(path: Path, model: torch.nn.Module, optimizers: Sequence[torch.optim.Op
             }
 
 
-def _owned(
+def _trained_parameters(
     model: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer]
 ) -> Iterator[tuple[str, torch.nn.Parameter, torch.optim.Optimizer]]:
-    """Yield every parameter that an optimiser moves, with its name; the others never change."""
+    """Yield every parameter that an optimizer updates, with its name and the optimizer."""
     owner = {
         id(parameter): optimizer
         for optimizer in optimizers

@@ -1,18 +1,18 @@
-"""The learning rate of every training run here: linear warm-up, then a cosine."""
+"""Learning-rate schedules."""
 
 from __future__ import annotations
 
 import math
 
 
-def warm_cosine(step: int, *, steps: int, warmup: int, peak: float, last: float) -> float:
-    """Return the learning rate of a step.
+def cosine_with_warmup(step: int, *, steps: int, warmup: int, peak: float, last: float) -> float:
+    """Return the learning rate of a step: linear warm-up, then cosine decay.
 
     :param step: from 0.
     :param steps: of the whole run.
-    :param warmup: steps in which it rises to its peak.
+    :param warmup: steps of the warm-up.
     :param peak: the highest rate.
-    :param last: share of the peak at which the cosine ends.
+    :param last: final rate as a share of the peak.
     """
     if step < warmup:
         return peak * (step + 1) / warmup

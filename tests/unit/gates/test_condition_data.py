@@ -12,6 +12,7 @@ from errata.gates.data import wordnet
 from errata.gates.data.conditions import condition_examples, training_texts
 from errata.gates.data.opinions import aspect_groups, trait_groups
 from errata.gates.text import plain
+from tools.wordnet import lexicon
 
 SPLITS = ("train", "tune", "test")
 
@@ -26,7 +27,7 @@ def test_there_are_hundreds_of_conditions_of_each_kind(examples):
         train = {e.scope.text for e in examples["train"] if e.kind.startswith(kind)}
         test = {e.scope.text for e in examples["test"] if e.kind.startswith(kind)}
         assert len(train) > 300 and len(test) > 60
-    assert {e.label for e in examples["train"]} == {"same", "none"}
+    assert {e.label for e in examples["train"]} == {"paraphrase", "none"}
 
 
 def test_no_condition_stands_on_two_sides(examples):
@@ -93,7 +94,7 @@ def test_the_lexicon_is_read_from_wordnets_own_files(tmp_path):
     write("data.noun", f"00000010 06 n 01 vehicle 0 006 @ 00000099 n 0000 {kinds} | carries",
           *(f"0000001{i} 06 n 01 {w} 0 001 @ 00000010 n 0000 | one" for i, w in
             enumerate(("barge", "ferry", "canoe", "sledge", "truck"), 1)))  # fmt: skip
-    wordnet.main(str(tmp_path / "dict"), str(tmp_path / "out"))
+    lexicon.main(str(tmp_path / "dict"), str(tmp_path / "out"))
     made = {path.stem: path.read_text("utf-8") for path in (tmp_path / "out").iterdir()}
     assert made["traits"].split("|")[1:] == ["murky;turbid", "limpid\n"]
     assert made["aspects"].startswith("thing:the vehicle|") and "barge" in made["aspects"]
@@ -122,7 +123,7 @@ def test_no_pair_is_labelled_both_ways(examples):
 def test_invented_words_are_no_words(examples):
     known = {word for text in training_texts() for word in plain(text).split()}
     kinds = Counter(e.label for e in examples["train"] if e.kind == "claim, invented word")
-    assert min(kinds["same"], kinds["none"]) > 100
+    assert min(kinds["paraphrase"], kinds["none"]) > 100
     from errata.gates.data.conditions import invented
 
     rng = random.Random(3)

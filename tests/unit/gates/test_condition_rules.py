@@ -21,7 +21,7 @@ from errata.gates.data.rule_conditions import certain_examples
 def test_each_condition_holds_where_it_should(example):
     found = read_condition(example.scope.text)
     assert found.kind == example.kind
-    assert found.holds(example.query) == (example.label == "same")
+    assert found.holds(example.query) == (example.label == "paraphrase")
 
 
 @pytest.mark.parametrize(

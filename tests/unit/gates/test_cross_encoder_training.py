@@ -17,15 +17,27 @@ from errata.gates import artifact as stored
 from errata.gates.artifact import CARD, CROSS, WEIGHTS, GateArtifact
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.cross_encoder import CrossEncoder, CrossEncoderDelta
-from errata.gates.data.cross_encoder_pairs import LEAST, Pair, PairSource, _some, nearest_questions
+from errata.gates.data.cross_encoder_pairs import (
+    MIN_DRAW,
+    Pair,
+    PairSource,
+    _sample_rounds,
+    nearest_questions,
+)
 from errata.gates.data.pairs import QuestionPair
 from errata.gates.features import PairFeatures
 from errata.gates.load import load_gate
 from errata.gates.training import cross_encoder as cross_train
-from errata.gates.training.contrast import ALIKE, contrast_relations
-from errata.gates.training.cross_encoder import BEST, CrossRun, CrossSettings, balanced, contrast
+from errata.gates.training.contrast import DUPLICATE_COSINE, contrast_relations
+from errata.gates.training.cross_encoder import (
+    BEST,
+    CrossEncoderConfig,
+    CrossEncoderTrainer,
+    balanced_cross_entropy,
+    info_nce,
+)
 from errata.gates.training.fit import fit_relations
-from errata.gates.training.train import Recipe, learned_from, train, trained_on
+from errata.gates.training.train import TrainingConfig, data_card, pairs_card, train
 from tests.fakes import StubEncoder
 from tests.small_cross import (
     ReadingEncoder,
@@ -60,11 +72,13 @@ class Others(Drill):
     digest = "others"
 
 
-SETTINGS = CrossSettings(steps=18, batch=8, rate=2e-3, warmup=4, rank=4, every=6, tune=40)
+SETTINGS = CrossEncoderConfig(steps=18, batch=8, rate=2e-3, warmup=4, rank=4, every=6, tune=40)
 
 
-def run_in(folder, start=None, **changes) -> CrossRun:
-    return CrossRun(ENCODER, Drill(), Drill(), folder, replace(SETTINGS, **changes), start)
+def run_in(folder, start=None, **changes) -> CrossEncoderTrainer:
+    return CrossEncoderTrainer(
+        ENCODER, Drill(), Drill(), folder, replace(SETTINGS, **changes), start
+    )
 
 
 def same_arrays(one: CrossEncoderDelta, other: CrossEncoderDelta) -> bool:
@@ -100,7 +114,7 @@ def test_balanced_cross_entropy(rows):
     for row, label in zip(logits, labels, strict=True):
         sides[label > 0].append(-log_softmax(row)[label])
     expected = np.mean([np.mean(side) for side in sides.values() if side])
-    found = balanced(torch.tensor(logits, dtype=torch.float64), torch.tensor(labels))
+    found = balanced_cross_entropy(torch.tensor(logits, dtype=torch.float64), torch.tensor(labels))
     assert float(found) == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
@@ -111,9 +125,9 @@ def test_noise_contrast(rows):
 
     logits, labels = np.array([row[:3] for row in rows]), np.array([row[3] for row in rows])
     given_to = torch.tensor(logits, dtype=torch.float64), torch.tensor(labels)
-    found = float(contrast(*given_to))
+    found = float(info_nce(*given_to))
     if not (labels > 0).any() or not (labels == 0).any():
-        assert found == float(balanced(*given_to))
+        assert found == float(balanced_cross_entropy(*given_to))
         return
     score = [np.logaddexp(row[1], row[2]) - row[0] for row in logits]
     out = [score[i] for i in range(len(rows)) if labels[i] == 0]
@@ -137,12 +151,12 @@ def relations(n=400, width=12):
     return PairFeatures(np.zeros((n, 0)), *sides), labels
 
 
-def info_nce(space, found, labels):
+def contrast_loss(space, found, labels):
     query = (found.query_rest.astype(np.float64) - space.mean) @ space.components.T / 4
     scope = (found.scope_rest.astype(np.float64) - space.mean) @ space.components.T / 4
     losses = []
     for i in np.flatnonzero(labels == 1):
-        alike = found.scope_rest @ found.scope_rest[i] > ALIKE
+        alike = found.scope_rest @ found.scope_rest[i] > DUPLICATE_COSINE
         among = np.flatnonzero(~alike | (np.arange(len(labels)) == i))
         apart = -((query[i] - scope[among]) ** 2).sum(axis=1)
         losses.append(-log_softmax(apart)[list(among).index(i)])
@@ -153,7 +167,7 @@ def test_contrast_lowers_what_it_says_it_lowers(monkeypatch):
     monkeypatch.setattr("errata.gates.training.contrast.STEPS", 120)
     found, labels = relations()
     begun, learned = fit_relations(found, labels, 4), contrast_relations(found, labels, 0, 4)
-    before, after = info_nce(begun, found, labels), info_nce(learned, found, labels)
+    before, after = (contrast_loss(one, found, labels) for one in (begun, learned))
     assert after < before - 0.1
     assert learned.components.shape == begun.components.shape
     again = contrast_relations(found, labels, 0, 4)
@@ -164,7 +178,7 @@ def test_contrast_with_nothing_to_contrast():
     found, labels = relations(40)
     with pytest.raises(ModelError, match="one class only"):
         contrast_relations(found, np.ones_like(labels), 0)
-    with pytest.raises(ModelError, match="no pair is labelled the same"):
+    with pytest.raises(ModelError, match="no pair is labelled paraphrase"):
         contrast_relations(found, np.zeros_like(labels), 0)
 
 
@@ -204,10 +218,10 @@ def test_the_card_names_the_pairs_and_those_of_the_start(tmp_path):
     file.write_text("{}\n", "utf-8")
     begun = replace(two_stage_gate(), card=two_stage_gate().card | {"pairs": "Quora's"})
     clear = replace(begun, card=begun.card | {"pairs": "none"})
-    assert learned_from([], clear) == "none"
-    assert trained_on("none", {}, Recipe())["pairs"] == "none"
-    assert learned_from([], begun) == {"start's": "Quora's"}
-    told = learned_from([file], begun)
+    assert pairs_card([], clear) == "none"
+    assert data_card("none", {}, TrainingConfig())["pairs"] == "none"
+    assert pairs_card([], begun) == {"start's": "Quora's"}
+    told = pairs_card([file], begun)
     (named,) = told["files"]
     assert named["file"] == "ours.jsonl" and len(named["sha256"]) == 64
     assert told["start's"] == "Quora's" and "research" in told["terms"]
@@ -216,14 +230,14 @@ def test_the_card_names_the_pairs_and_those_of_the_start(tmp_path):
 def test_no_labelled_pair_comes_twice_before_all_have_come():
     pairs = [QuestionPair(f"a{i}?", f"b{i}?", i % 2 == 0) for i in range(10)]
     for count in (7, 10, 23):
-        drawn = _some(pairs, count, random.Random(0))
+        drawn = _sample_rounds(pairs, count, random.Random(0))
         often = [drawn.count(pair) for pair in pairs]
         assert len(drawn) == count and max(often) - min(often) <= 1
 
 
 def test_few_pairs_are_of_both_sorts_too(source):
     drawn = source.draw(1, random.Random(0))
-    assert len(drawn) >= LEAST // 2 and {pair.label > 0 for pair in drawn} == {True, False}
+    assert len(drawn) >= MIN_DRAW // 2 and {pair.label > 0 for pair in drawn} == {True, False}
 
 
 def test_nearest_questions_never_name_the_question_itself(monkeypatch):
@@ -248,13 +262,13 @@ def test_what_is_stored_reads_as_what_was_trained():
 
     import torch
 
-    from errata.gates.training.cross_encoder_model import PairReader
+    from errata.gates.training.cross_encoder_model import PairClassifier
 
     torch.manual_seed(0)
-    reader = PairReader(copy.deepcopy(tiny_bert()), 4).eval()
+    reader = PairClassifier(copy.deepcopy(tiny_bert()), 4).eval()
     fresh = reader.project()
     assert fresh.matrix_names() == random_cross().matrix_names()
-    reader.take(random_cross(rank=4))
+    reader.load(random_cross(rank=4))
     assert same_changes(reader.project(), random_cross(rank=4))
     pairs = [("What is the capital of Peru? Lima", "perus capital"), ("if a refund", "hi")]
     with torch.no_grad():
@@ -266,7 +280,7 @@ def test_what_is_stored_reads_as_what_was_trained():
     assert lost.max() < 0.1 * learned.max()  # a byte a number
     for other in (random_cross(layers=3), random_cross(hidden=64)):
         with pytest.raises(ModelError, match="same transformer"):
-            reader.take(other)
+            reader.load(other)
 
 
 def test_a_change_is_brought_to_the_nearest_of_its_rank():
@@ -275,10 +289,10 @@ def test_a_change_is_brought_to_the_nearest_of_its_rank():
 
     import torch
 
-    from errata.gates.training.cross_encoder_model import PairReader
+    from errata.gates.training.cross_encoder_model import PairClassifier
 
     torch.manual_seed(0)
-    reader = PairReader(copy.deepcopy(tiny_bert()), 3)
+    reader = PairClassifier(copy.deepcopy(tiny_bert()), 3)
     before = {k: v.detach().double().clone() for k, v in reader.matrices.items()}
     changes = {k: torch.randn_like(v) * 0.1 for k, v in reader.matrices.items()}
     with torch.no_grad():
@@ -299,9 +313,9 @@ def test_a_change_is_brought_to_the_nearest_of_its_rank():
 def test_only_matrices_and_the_head_are_trained():
     import copy
 
-    from errata.gates.training.cross_encoder_model import PairReader
+    from errata.gates.training.cross_encoder_model import PairClassifier
 
-    reader = PairReader(copy.deepcopy(tiny_bert()), 3)
+    reader = PairClassifier(copy.deepcopy(tiny_bert()), 3)
     trained = {name for name, p in reader.named_parameters() if p.requires_grad}
     assert trained == {"head.weight", "head.bias", *(f"body.{name}" for name in reader.matrices)}
     assert not any("pooler" in name or "embeddings" in name for name in trained)
@@ -343,7 +357,7 @@ def script(monkeypatch, run, *values):
     """Let validation find these losses; return what was trained at each."""
     import torch
 
-    real, left, seen = cross_train.balanced, iter(values), []
+    real, left, seen = cross_train.balanced_cross_entropy, iter(values), []
 
     def scripted(logits, labels):
         if torch.is_grad_enabled():
@@ -351,7 +365,7 @@ def script(monkeypatch, run, *values):
         seen.append(run.model.project())
         return torch.tensor(next(left))
 
-    monkeypatch.setattr(cross_train, "balanced", scripted)
+    monkeypatch.setattr(cross_train, "balanced_cross_entropy", scripted)
     return seen
 
 
@@ -359,7 +373,7 @@ def test_stopping_early_keeps_the_best(monkeypatch, tmp_path):
     run = run_in(tmp_path, steps=40, every=2, patience=2)
     seen = script(monkeypatch, run, 0.9, 0.5, 0.6, 0.5)
     kept = run.train(progress=False)
-    assert (run.step, run.waited, run.best) == (8, 2, 0.5)
+    assert (run.step, run.stale, run.best) == (8, 2, 0.5)
     assert same_changes(kept, seen[1]) and not same_arrays(kept, seen[3])
     again = run_in(tmp_path, steps=40, every=2, patience=2)
     assert again.resume()
@@ -369,7 +383,7 @@ def test_stopping_early_keeps_the_best(monkeypatch, tmp_path):
 def test_a_loss_that_is_no_number_is_told(monkeypatch, tmp_path):
     run = run_in(tmp_path, every=2, patience=2)
     script(monkeypatch, run, *[float("nan")] * 9)
-    with pytest.raises(ModelError, match=r"no number after 4 steps at a rate of 0\.002"):
+    with pytest.raises(ModelError, match=r"not finite after 4 steps at a rate of 0\.002"):
         run.train(progress=False)
     assert not (tmp_path / BEST).exists()
 
@@ -387,10 +401,10 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     with pytest.raises(ModelError, match=r"found another: its train differ"):
         run.resume()
     (tmp_path / BEST).unlink()
-    with pytest.raises(ModelError, match=r"cross\.best\.safetensors beside it, found"):
+    with pytest.raises(ModelError, match=r"cross\.best\.safetensors in one folder, found"):
         run_in(tmp_path, steps=2, every=2).resume()
     (tmp_path / CHECKPOINT).write_bytes(b"broken")
-    with pytest.raises(ErrataError, match=r"cross\.checkpoint: expected.*remove it to begin anew"):
+    with pytest.raises(ErrataError, match=r"cross\.checkpoint: expected.*delete it to start over"):
         run_in(tmp_path, steps=2, every=2).resume()
 
 
@@ -406,8 +420,8 @@ def test_weights_that_are_no_numbers_are_told_and_the_best_is_kept(tmp_path):
         next(iter(run.model.matrices.values())).fill_(float("nan"))
     for _ in steps:
         pass
-    assert (run.waited, run.best) == (2, best)
-    assert run._kept is not None and np.isfinite(run._kept.tensors["head.weight"]).all()
+    assert (run.stale, run.best) == (2, best)
+    assert run._best_delta is not None and np.isfinite(run._best_delta.tensors["head.weight"]).all()
 
 
 def test_a_run_begins_from_what_was_trained(tmp_path):
@@ -425,14 +439,14 @@ def test_pairs_of_one_sort_cannot_validate(tmp_path):
             return [replace(pair, label=0) for pair in super().draw(count, rng)]
 
     with pytest.raises(ModelError, match="one class only"):
-        CrossRun(ENCODER, Drill(), OneSort(), tmp_path, SETTINGS)
+        CrossEncoderTrainer(ENCODER, Drill(), OneSort(), tmp_path, SETTINGS)
 
     class Empty(Drill):
         def draw(self, count, rng):
             return []
 
     with pytest.raises(ModelError, match="no pairs to learn from"):
-        CrossRun(ENCODER, Empty(), Drill(), tmp_path, SETTINGS).train(progress=False)
+        CrossEncoderTrainer(ENCODER, Empty(), Drill(), tmp_path, SETTINGS).train(progress=False)
 
 
 # what is stored
@@ -523,9 +537,9 @@ def test_a_gate_of_one_stage_leaves_no_cross_encoder_of_an_earlier_one(folder):
 
 # the whole
 
-RECIPE = Recipe(
+RECIPE = TrainingConfig(
     examples=200, trial_size=4, conditions=200,
-    cross=CrossSettings(steps=4, batch=8, every=4, tune=60, rank=4),
+    cross=CrossEncoderConfig(steps=4, batch=8, every=4, tune=60, rank=4),
 )  # fmt: skip
 
 
@@ -533,7 +547,7 @@ def test_training_a_gate_of_two_stages(tmp_path):
     def no_constants(name):
         raise AssertionError(name)
 
-    made = train(tmp_path / "gate", encoder=ENCODER, recipe=RECIPE)
+    made = train(tmp_path / "gate", encoder=ENCODER, config=RECIPE)
     card = json.loads((tmp_path / "gate" / CARD).read_text("utf-8"), parse_constant=no_constants)
     assert card["cross-encoder"]["steps taken"] == 4
     assert card["cross-encoder"]["started from"] is None
@@ -541,11 +555,11 @@ def test_training_a_gate_of_two_stages(tmp_path):
     scores = load_gate(str(tmp_path / "gate"), ENCODER).score("Who made you?", [])
     assert scores.probability.shape == (0,)
     # stopped after the last validation, the run is taken up, and the gate is the same
-    again = train(tmp_path / "gate", encoder=ENCODER, recipe=RECIPE)
+    again = train(tmp_path / "gate", encoder=ENCODER, config=RECIPE)
     assert same_arrays(again.second.cross, made.second.cross)
     started = train(
         tmp_path / "more", encoder=ENCODER, start=tmp_path / "gate",
-        recipe=replace(RECIPE, loss="nce", cross=replace(RECIPE.cross, loss="nce")),
+        config=replace(RECIPE, loss="nce", cross=replace(RECIPE.cross, loss="nce")),
     )  # fmt: skip
     assert started.card["cross-encoder"]["started from"] == "gate"
     assert not np.array_equal(started.relations.components, made.relations.components)
@@ -566,7 +580,7 @@ def test_what_does_not_fit_is_refused_at_once(tmp_path, encoder, recipe, start, 
     two_stage_gate().save(tmp_path / "two")
     with pytest.raises(ModelError, match=message):
         train(
-            tmp_path / "out", encoder=encoder, recipe=recipe,
+            tmp_path / "out", encoder=encoder, config=recipe,
             start=None if start is None else tmp_path / start,
         )  # fmt: skip
     assert not (tmp_path / "out").exists()

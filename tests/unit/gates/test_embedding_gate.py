@@ -15,19 +15,27 @@ from errata.gates.data.examples import Example
 from errata.gates.embedding import EmbeddingGate
 from errata.gates.features import Scope
 from errata.gates.load import load_gate
-from errata.gates.training.embedding import Fit, _encoded, _fitted, balanced_loss, train_serac
-from errata.gates.training.train import Recipe
+from errata.gates.training.embedding import (
+    EmbeddingConfig,
+    _encode_pairs,
+    _fit_map,
+    balanced_loss,
+    train_serac,
+)
+from errata.gates.training.train import TrainingConfig
 from tests.fakes import StubEncoder
 
 ENCODER = StubEncoder()
 CAPITAL = Fact("What is the capital of Kazakhstan?", "Astana")
-RECIPE = Recipe(examples=600, trial_size=8)
+RECIPE = TrainingConfig(examples=600, trial_size=8)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("serac")
-    return folder, train_serac(folder, encoder=ENCODER, recipe=RECIPE, fit=Fit(16, epochs=6))
+    return folder, train_serac(
+        folder, encoder=ENCODER, config=RECIPE, fit=EmbeddingConfig(16, epochs=6)
+    )
 
 
 def test_the_probability_is_that_of_the_paper():
@@ -71,30 +79,32 @@ def test_training_learns_what_the_vectors_do_not_say():
     places = [
         f"{a}{b}" for a in ("Mar", "Lun", "Tor", "Bel", "Kas") for b in ("ia", "ova", "estan")
     ]
-    pairs = [pair(f"capital of {p}", f"Which city rules {p}?", "same") for p in places]
+    pairs = [pair(f"capital of {p}", f"Which city rules {p}?", "paraphrase") for p in places]
     pairs += [pair(f"money of {p}", f"Which city rules {p}?", "none") for p in places]
-    train, tune = (_encoded(ENCODER, part, "train") for part in (pairs[::2], pairs[1::2]))
-    matrix, history = _fitted(train, tune, Fit(16, epochs=60, batch=8, rate=0.02), 0, False)
+    train, tune = (_encode_pairs(ENCODER, part, "train") for part in (pairs[::2], pairs[1::2]))
+    matrix, history = _fit_map(
+        train, tune, EmbeddingConfig(16, epochs=60, batch=8, rate=0.02), 0, False
+    )
     assert min(history) < 0.5 * history[0]
     gate = EmbeddingGate(ENCODER, matrix)
     hits = {
         label: [
             gate.score(one.query, [Fact(one.scope.text, "x")]).probability[0] >= 0.5
             for one in pairs[1::2] if one.label == label
-        ] for label in ("same", "none")
+        ] for label in ("paraphrase", "none")
     }  # fmt: skip
-    assert np.mean(hits["same"]) > 0.8 > 0.2 > np.mean(hits["none"])
+    assert np.mean(hits["paraphrase"]) > 0.8 > 0.2 > np.mean(hits["none"])
 
 
 def test_a_trained_gate_is_seeded_told_of_and_read_again(trained, tmp_path):
     folder, gate = trained
-    again = train_serac(tmp_path, encoder=ENCODER, recipe=RECIPE, fit=Fit(16, epochs=6))
+    again = train_serac(tmp_path, encoder=ENCODER, config=RECIPE, fit=EmbeddingConfig(16, epochs=6))
     assert np.array_equal(gate.map, again.map)
     read = load_gate(str(folder), ENCODER)
     assert isinstance(read, EmbeddingGate) and read.threshold == 0.5
     assert np.array_equal(read.map, gate.map.astype(np.float16))
     assert read.card == json.loads(json.dumps(gate.card))
-    assert gate.card["tune"]["same hit"]["n"] > 0 and gate.card["seed"] == 0
+    assert gate.card["tune"]["paraphrase hit"]["n"] > 0 and gate.card["seed"] == 0
     own = read.score(CAPITAL.question, [CAPITAL]).probability[0]
     assert own == 1.0
 
@@ -120,4 +130,4 @@ def test_what_cannot_be_read_is_told(trained, tmp_path):
     with pytest.raises(ModelError, match="the published one: leave the rate out"):
         load_gate(str(folder), ENCODER, target_false_hit_rate=0.01)
     with pytest.raises(ModelError, match="of one sort"):
-        _encoded(ENCODER, [Example("a", Scope("b"), "same", "made")], "train")
+        _encode_pairs(ENCODER, [Example("a", Scope("b"), "paraphrase", "made")], "train")

@@ -22,24 +22,28 @@ from errata.gates.artifact import GateArtifact
 from errata.gates.base import Scores
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.cosine import CosineGate
-from errata.gates.data.distractors import beside, for_test, read_background, unnamed
+from errata.gates.data.distractors import (
+    hash_half,
+    questions_without,
+    read_background,
+    unrelated_facts,
+)
 from errata.gates.data.pairs import QuestionPair
 from errata.gates.data.questions import QuestionBook
 from errata.gates.embedding_cache import EmbeddingCache
-from errata.gates.evaluation.evaluate import Setting, draw_trials, evaluate
+from errata.gates.evaluation.evaluate import EvaluationConfig, draw_trials, evaluate
 from errata.gates.evaluation.metrics import (
-    Figure,
     best_threshold,
     brier,
     calibration_error,
     false_hits_at_recall,
     recall_at_rate,
-    resampled,
 )
 from errata.gates.evaluation.registry import measured_gate, without_part
-from errata.gates.evaluation.report import ASKED, Row, as_json, lines, markdown
-from errata.gates.evaluation.trials import build_trial, parted, run_trial
+from errata.gates.evaluation.report import WITH_BASE, Row, as_json, lines, markdown
+from errata.gates.evaluation.trials import build_trial, run_trial, split_trial
 from errata.gates.routing import make_decision
+from errata.intervals import Estimate, bootstrap
 from tests.fakes import PerQueryGate, StubEncoder
 from tests.small_gate import small_gate_folder
 
@@ -47,7 +51,7 @@ PAIRS = tuple(
     QuestionPair(f"How old is person {i}?", f"What is the age of person {i + i % 2}?", i % 2 == 0)
     for i in range(40)
 )
-SETTING = Setting(
+SETTING = EvaluationConfig(
     pairs=PAIRS,
     tune_pairs=PAIRS,
     open_questions=("who sang the first song on the radio", "when did the war end"),
@@ -79,12 +83,12 @@ class Knowing(PerQueryGate):
     def score(self, query, edits):
         text = query if isinstance(query, str) else query.text
         plain = [getattr(edit, "edit", edit) for edit in edits]
-        told = [self._truths.get((text, edit.scope), "none") for edit in plain]
+        labels = [self._truths.get((text, edit.scope), "none") for edit in plain]
         if self._always:
             return Scores(np.ones(len(plain)), np.zeros(len(plain)))
         return Scores(
-            np.array([float(one != "none") for one in told]),
-            np.array([float(one == "follows") for one in told]),
+            np.array([float(one != "none") for one in labels]),
+            np.array([float(one == "entailed") for one in labels]),
         )
 
     def decide(self, query, hits):
@@ -101,7 +105,7 @@ def truths_of(trials):
     for trial in (trials.test, trials.tune):
         scopes = {edit.id: edit.scope for edit in trial.edits}
         found |= {(q.text, scopes[q.about]): q.label for q in trial.queries if q.about}
-    found |= {(p.a, p.b): "same" for p in PAIRS if p.same}
+    found |= {(p.a, p.b): "paraphrase" for p in PAIRS if p.same}
     said = {"topic": "the user asks about {c}", "claim": "the text says that {c}"}
     examples = list(condition_examples("test", Random("conditions 0")))
     for e in (*examples, *certain_examples()):
@@ -121,10 +125,10 @@ def test_an_oracle_meets_every_aim(trials):
 def test_a_gate_that_always_fires_fails_where_it_should(trials):
     gate = Knowing({}, always=True)
     report = evaluate("eager", gate, StubEncoder(), SETTING, trials)
-    assert report.row("6 facts in the cache: paraphrases hit").figure.value == 1
-    assert report.row("6 facts in the cache: hard neighbours hit").figure.value == 1
+    assert report.row("6 facts in the cache: paraphrases hit").figure.mean == 1
+    assert report.row("6 facts in the cache: hard neighbours hit").figure.mean == 1
     assert report.row("12 facts in the cache: open-domain questions hit").met is False
-    assert report.row("negated and reversed questions taken for the same").met is False
+    assert report.row("negated and reversed questions taken for paraphrases").met is False
     assert report.row("calibration error").met is False
     assert report.row("topical conditions held out: recall at 0.01 false hits").met is False
 
@@ -139,7 +143,7 @@ def test_question_pairs_are_read_as_bare_questions(trials):
 
     gate = Listening(truths_of(trials))
     evaluate("oracle", gate, StubEncoder(), SETTING, trials)
-    asked = {pair.b for pair in PAIRS} | {edit.scope for _, edit in trials.turned}
+    asked = {pair.b for pair in PAIRS} | {edit.scope for _, edit in trials.reversed}
     found = [edit for edit in heard if edit.scope in asked and isinstance(edit, Fact)]
     assert {edit.scope for edit in found} >= {pair.b for pair in PAIRS}
     assert all(edit.forget and edit.secret is None for edit in found)
@@ -148,18 +152,18 @@ def test_question_pairs_are_read_as_bare_questions(trials):
 def test_the_threshold_for_a_stated_rate_is_the_one_that_users_get(trials):
     encoder = EmbeddingCache(StubEncoder(), None)
     stored = GateArtifact.load(small_gate_folder())
-    rate = "asked for a false-hit rate of 1% among what is near an edit"
+    rate = "threshold for a false-hit rate of 1% near edits"
     found = {}
     for highest in ([0.0] * 60, [1.0] * 60):
         card = stored.card | {"negative_scores": {"n": 2000, "highest": highest}}
         gate = ScopeClassifier(encoder, replace(stored, card=card))
         report = evaluate("ours", gate, encoder, SETTING, trials)
-        found[highest[0]] = report.row(f"{rate}: own question in any dress hit").figure.value
+        found[highest[0]] = report.row(f"{rate}: paraphrases of all kinds hit").figure.mean
     assert found[0.0] == 1.0 and found[1.0] == 0.0
     few = replace(stored, card=stored.card | {"negative_scores": {"n": 20, "highest": [1.0] * 3}})
     gate = ScopeClassifier(encoder, few)  # too few queries to show such a rate by
     report = evaluate("ours", gate, encoder, SETTING, trials)
-    assert report.row(f"{rate}: own question in any dress hit") is None
+    assert report.row(f"{rate}: paraphrases of all kinds hit") is None
 
 
 def test_a_trained_gate_and_the_control_stand_side_by_side(trials):
@@ -182,12 +186,12 @@ def test_a_trained_gate_and_the_control_stand_side_by_side(trials):
     assert "in doubt" not in text and "calibrated again" not in text
     part = replace(reports[0], gate="clear without bi")
     assert "not trained or calibrated again" in markdown([part], {}, "errata gate eval")
-    part.rows.append(Row(f"hits, {ASKED}", Figure(0.5, 0.4, 0.6, 10)))
-    assert "it says the same to the query" in markdown([part], {}, "errata gate eval")
+    part.rows.append(Row(f"hits, {WITH_BASE}", Estimate(0.5, 0.4, 0.6, 10, 10)))
+    assert "if the base model answers the query" in markdown([part], {}, "errata gate eval")
 
 
 def test_every_query_is_put_to_the_cache_that_holds_its_edit(trials):
-    parts = parted(trials.test, 2)
+    parts = split_trial(trials.test, 2)
     assert [len(part.edits) for part in parts] == [2] * 3
     total = sum(len(part.queries) for part in parts)
     assert total == len(trials.test.queries)
@@ -200,11 +204,11 @@ def test_every_query_is_put_to_the_cache_that_holds_its_edit(trials):
 
 def test_the_background_is_about_nobody_that_is_asked_about():
     facts = [Fact(f"Where was {s} born?", "x", subject=s) for s in ("Ann Lee", "Lee", "Bo Orr")]
-    found = list(beside(facts, ["Did ann lee's dog bite?", "Where is Boo Orr?"]))
+    found = list(unrelated_facts(facts, ["Did ann lee's dog bite?", "Where is Boo Orr?"]))
     assert [fact.subject for fact in found] == ["Bo Orr"]
     capital = Fact("What is the capital of Norway?", "Oslo", subject="Norway")
-    assert list(beside([capital], ["Which river runs through Bergen?"])) == [capital]
-    assert not list(beside([capital], ["Of which country is Oslo the capital?"]))
+    assert list(unrelated_facts([capital], ["Which river runs through Bergen?"])) == [capital]
+    assert not list(unrelated_facts([capital], ["Of which country is Oslo the capital?"]))
 
 
 def test_an_open_question_about_what_was_edited_is_left_out():
@@ -213,7 +217,7 @@ def test_an_open_question_about_what_was_edited_is_left_out():
         "who sang the song?",
         "where is israelite art?",
     ]
-    assert unnamed(asked, ["Israel", "Peru"]) == asked[1:]
+    assert questions_without(asked, ["Israel", "Peru"]) == asked[1:]
     book = QuestionBook("tune", held_out=True)
     [edit] = build_trial(book, [], size=1).edits
     own = f"tell me about {subject_of(edit)} please"
@@ -222,7 +226,7 @@ def test_an_open_question_about_what_was_edited_is_left_out():
 
 
 def test_gates_are_settled_beside_other_facts_than_they_are_tested_beside():
-    halves = [for_test(SETTING.background, wanted) for wanted in (True, False)]
+    halves = [hash_half(SETTING.background, test=test) for test in (True, False)]
     subjects = [{fact.subject for fact in half} for half in halves]
     assert all(subjects) and not subjects[0] & subjects[1]
     assert len(subjects[0] | subjects[1]) == len(SETTING.background)
@@ -231,9 +235,9 @@ def test_gates_are_settled_beside_other_facts_than_they_are_tested_beside():
 
 
 def test_too_few_facts_for_a_cache_are_told():
-    few = Setting(facts=4, sizes=(4, 500), background=SETTING.background)
+    few = EvaluationConfig(facts=4, sizes=(4, 500), background=SETTING.background)
     with pytest.raises(
-        ModelError, match=r"needs 496 facts.*found \d\d in .*half.*--background FILE"
+        ModelError, match=r"needs 496 facts.*found \d\d in .*half.*larger file as background"
     ):
         draw_trials(few)
 
@@ -275,7 +279,7 @@ def test_a_part_can_be_switched_off_where_a_gate_has_parts():
 def test_false_hits_at_recall_by_counting(positives, negatives, recall):
     found = false_hits_at_recall(np.array(positives), np.array(negatives), recall)
     allowed = [t for t in positives if sum(p >= t for p in positives) >= recall * len(positives)]
-    assert found.value == pytest.approx(sum(n >= max(allowed) for n in negatives) / len(negatives))
+    assert found.mean == pytest.approx(sum(n >= max(allowed) for n in negatives) / len(negatives))
 
 
 @given(chances, chances, st.sampled_from([0.01, 0.2, 1.0]))
@@ -288,7 +292,7 @@ def test_recall_at_a_rate_by_counting(positives, negatives, rate):
         for t in thresholds
         if sum(n >= t for n in negatives) <= rate * len(negatives)
     )
-    assert found.value == pytest.approx(best)
+    assert found.mean == pytest.approx(best)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1).map(lambda p: round(p, 1)), st.booleans()), max_size=25))
@@ -312,20 +316,18 @@ def test_calibration_of_honest_and_of_boastful_chances():
     assert brier(honest, truths) < brier(honest**0.3, truths)
     assert brier(np.array([1.0, 0.0, 0.5]), np.array([True, True, False])) == 1.25 / 3
     assert calibration_error(np.array([0.2, 0.8]), np.array([False, True]), 1) == 0.0
-    found = resampled(brier, honest[:300], truths[:300])
-    assert found.low < found.value < found.high < found.low + 0.1 and found.n == 300
+    found = bootstrap(brier, honest[:300], truths[:300])
+    assert found.low < found.mean < found.high < found.low + 0.1 and found.n == 300
 
 
 def test_an_aim_is_met_or_not_or_not_measured():
-    from errata.gates.evaluation.metrics import Figure
-
-    figure = Figure(0.5, 0.4, 0.6, 10)
+    figure = Estimate(0.5, 0.4, 0.6, 10, 10)
     assert Row("x", figure, least=0.5).met and Row("x", figure, most=0.5).met
     assert Row("x", figure, least=0.6).met is False and Row("x", figure, most=0.4).met is False
     assert Row("x", figure, most=0.4, covers=True).met is True
     assert Row("x", figure, most=0.39, covers=True).met is False
     assert Row("x", figure).met is None
-    assert Row("x", Figure(math.nan, 0, 1, 0), most=0.4).met is None
+    assert Row("x", Estimate(math.nan, 0, 1, 0, 0), most=0.4).met is None
 
 
 @pytest.fixture
@@ -354,9 +356,11 @@ def test_the_command_prints_draws_and_writes(eval_gate, tmp_path):
         assert (tmp_path / "png" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     text = document.read_text("utf-8")
     assert "1 fact in the cache: paraphrases hit" in text and str(tmp_path) not in text
-    assert "--most-pairs" not in text and "cross-encoders" not in told["setting"]
+    assert "max_pairs" not in text and "cross-encoders" not in told["setting"]
     assert eval_gate("--most-pairs", "3", "--encoder", "e", "--document", document).exit_code == 0
-    assert "--most-pairs 3 --encoder e`" in document.read_text("utf-8")
+    text = document.read_text("utf-8")
+    assert "--config config.yaml`" in text
+    assert '"max_pairs": 3' in text and '"encoder": "e"' in text
 
 
 def test_the_command_tells_how_what_it_measures_was_trained(eval_gate, tmp_path):
@@ -379,7 +383,7 @@ def test_plots_without_matplotlib_name_the_extra(eval_gate, monkeypatch, tmp_pat
     ("arguments", "message"),
     [
         (["--cache-sizes", "1,none"], "numbers above 0"),
-        (["--cache-sizes", "9"], "--background FILE"),
+        (["--cache-sizes", "9"], "larger file as background"),
         (["--without", "cross"], "expected a part of the gate"),
         (["--pairs", "missing.jsonl"], "missing.jsonl: cannot be read"),
     ],

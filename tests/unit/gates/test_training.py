@@ -26,7 +26,7 @@ from errata.gates.data.pairs import (
     split_pairs,
     table_examples,
 )
-from errata.gates.data.phrasings import asked
+from errata.gates.data.phrasings import extra_relations
 from errata.gates.data.questions import QuestionBook
 from errata.gates.evaluation.trials import build_trial, run_trial
 from errata.gates.features import PairFeatures
@@ -40,7 +40,7 @@ from errata.gates.training.fit import (
     fit_trees,
     pick_threshold,
 )
-from errata.gates.training.train import Recipe, train
+from errata.gates.training.train import TrainingConfig, train
 from tests.fakes import DAMAGED, StubEncoder
 from tests.small_cross import two_stage_gate
 from tests.small_gate import RECIPE, small_gate, small_gate_folder
@@ -116,13 +116,15 @@ def test_phrasings_to_tune_on_are_never_trained_on():
             tuned = set(getattr(relation, f"{part}_held_out"))
             assert not trained & tuned, (name, part)
             assert bool(tuned) or len(trained) < 4, (name, part)
-    said = {one.text for item in kept.items[:300] for one in kept.same(item, random.Random(0))}
-    plain = {item.say(form) for item in kept.items[:300] for form in item.topic.forms}
+    said = {
+        one.text for item in kept.items[:300] for one in kept.paraphrases(item, random.Random(0))
+    }
+    plain = {item.render(form) for item in kept.items[:300] for form in item.topic.forms}
     assert said and not said & plain
 
 
 def test_what_is_asked_beyond_the_table_is_dealt_out_to_the_splits():
-    many = [one for one in asked() if one.tune]
+    many = [one for one in extra_relations() if one.tune]
     assert len(many) > 40 and all(one.forms for one in many)
     for one in many:
         parts = [set(one.forms), set(one.tune), set(one.test)]
@@ -133,7 +135,7 @@ def test_what_is_asked_beyond_the_table_is_dealt_out_to_the_splits():
     tested, rng = QuestionBook("test", held_out=True), random.Random(0)
     item = next(item for item in tested.items if item.kind == "book")
     said = {one.text for _ in range(40) for one in tested.other_relations(item, rng, 3)}
-    assert said & {item.say(form) for form in kept}
+    assert said & {item.render(form) for form in kept}
 
 
 @pytest.mark.parametrize(
@@ -168,16 +170,16 @@ def test_training_learns_something_with_so_little():
     gate = ScopeClassifier(StubEncoder(), small_gate())
     trial = build_trial(QuestionBook("test"), ["who sang the first song on the radio"], size=15)
     outcomes = run_trial(gate, StubEncoder(), trial)
-    same = [one.probability for one in outcomes if one.query.label == "same"]
+    same = [one.probability for one in outcomes if one.query.label == "paraphrase"]
     none = [one.probability for one in outcomes if one.query.label == "none"]
     assert len(same) > 50 and len(none) > 50
     assert np.mean(same) > np.mean(none) + 0.2
 
 
 def test_training_again_gives_the_same_gate(tmp_path):
-    recipe = Recipe(examples=200, trial_size=4, conditions=200)
+    recipe = TrainingConfig(examples=200, trial_size=4, conditions=200)
     for name in ("one", "two"):
-        train(tmp_path / name, encoder=StubEncoder(), recipe=recipe)
+        train(tmp_path / name, encoder=StubEncoder(), config=recipe)
     one, two = ((tmp_path / name / WEIGHTS).read_bytes() for name in ("one", "two"))
     assert one == two
 
@@ -274,7 +276,7 @@ def test_training_pairs_name_no_test_subject_as_the_edits():
     found = table_examples(QuestionBook("train"), random.Random(0), 3000)
     assert len(found) == 3000
     assert not {one.scope.subject for one in found} & test
-    assert {one.label for one in found} == {"none", "same", "follows"}
+    assert {one.label for one in found} == {"none", "paraphrase", "entailed"}
 
 
 def test_held_out_phrasings_are_only_for_measuring():
@@ -284,8 +286,10 @@ def test_held_out_phrasings_are_only_for_measuring():
     for held_out in (False, True):
         book = QuestionBook("test", held_out=held_out)
         item = next(item for item in book.items if item.topic.held_out and item.kind == "country")
-        said = {asking.text for asking in book.same(item, rng, 20) if asking.kind == "paraphrase"}
-        held = {item.say(form) for form in item.topic.held_out}
+        said = {
+            asking.text for asking in book.paraphrases(item, rng, 20) if asking.kind == "paraphrase"
+        }
+        held = {item.render(form) for form in item.topic.held_out}
         assert said & held if held_out else not said & held
 
 
@@ -363,7 +367,7 @@ def test_lists_too_deep_are_no_object(tmp_path):
 def test_a_bad_file_leaves_nothing_half_written(tmp_path):
     path = write(tmp_path / "p.jsonl", GOOD)
     with pytest.raises(ModelError):
-        train(tmp_path / "out", pairs=[path], encoder=StubEncoder(), recipe=RECIPE)
+        train(tmp_path / "out", pairs=[path], encoder=StubEncoder(), config=RECIPE)
     assert not (tmp_path / "out").exists()
 
 

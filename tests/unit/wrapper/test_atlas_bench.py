@@ -21,7 +21,7 @@ from errata.compare.inputs.cases import PROPERTY_OF, Case, Probe
 from errata.compare.inputs.data import held_out_text_path
 from errata.compare.inputs.files import load_cases, write_cases
 from errata.facts import FactRow, FactSource, cloze, fill
-from errata.gates.data.phrasings import asked
+from errata.gates.data.phrasings import extra_relations
 from tests.small_facts import write_facts
 
 SPLITS = ("tune", "test")
@@ -176,7 +176,7 @@ def test_chinese_questions_where_the_table_has_them(benches):
 
 
 def test_questions_beside_the_table_taught_no_gate(benches):
-    trained = {form for one in asked() for form in (*one.forms, *one.tune)}
+    trained = {form for one in extra_relations() for form in (*one.forms, *one.tune)}
     trained |= {form.replace(" a {s}", " {a_s}") for form in trained}
     from errata.compare.inputs.atlas_probes import _UNANSWERABLE
 

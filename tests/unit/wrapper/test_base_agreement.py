@@ -17,13 +17,13 @@ from errata.cache.text.answer_match import same_answer
 from errata.gates.artifact import GateArtifact
 from errata.gates.base import Candidate, Decision, Scores
 from errata.gates.classifier import ScopeClassifier
-from errata.gates.data.distractors import for_test, read_background
+from errata.gates.data.distractors import hash_half, read_background
 from errata.gates.data.questions import QuestionBook
 from errata.gates.evaluation.base_agreement import BaseAgreement
 from errata.gates.evaluation.trials import build_trial, run_trial
 from errata.gates.layers import Platt
 from errata.gates.routing import make_decision
-from errata.gates.training.train import Recipe, train
+from errata.gates.training.train import TrainingConfig, train
 from errata.pipelines.resolvers.base_agreement import resolve_by_agreement
 from errata.reasoners.base_answers import base_answers
 from errata.reasoners.base_consistency import BaseConsistency
@@ -207,15 +207,15 @@ def test_a_trial_tells_what_the_base_agrees_to():
 
     outcomes = run_trial(gate, StubEncoder(), trial, base=BaseAgreement(said, 0.05))
     plain = run_trial(gate, StubEncoder(), trial)
-    assert [replace(one, agreed=0.0) for one in outcomes] == plain
+    assert [replace(one, agreement=0.0) for one in outcomes] == plain
     assert len(asked) == len(set(asked)) > 0
-    agreeing = [one for one in outcomes if one.agreed]
-    assert agreeing and all(0.05 <= one.agreed <= one.probability for one in agreeing)
+    agreeing = [one for one in outcomes if one.agreement]
+    assert agreeing and all(0.05 <= one.agreement <= one.probability for one in agreeing)
     edits = {edit.id: edit.question for edit in trial.edits}
     for one in agreeing:
-        if one.agreed == one.probability:
+        if one.agreement == one.probability:
             assert same_answer(one.query.text.split()[-1], edits[one.best_id].split()[-1])
-    assert any(one.probability >= 0.05 and not one.agreed for one in outcomes)
+    assert any(one.probability >= 0.05 and not one.agreement for one in outcomes)
 
 
 def test_calibration_and_thresholds_are_settled_in_a_full_cache(tmp_path):
@@ -224,14 +224,14 @@ def test_calibration_and_thresholds_are_settled_in_a_full_cache(tmp_path):
         for i in range(40)
     ]
     (tmp_path / "facts.jsonl").write_text("\n".join(lines), "utf-8")
-    free = for_test(read_background(tmp_path / "facts.jsonl"), wanted=False)
-    recipe = Recipe(examples=300, trial_size=6, conditions=200, background=12)
-    common = {"encoder": StubEncoder(), "recipe": recipe}
+    free = hash_half(read_background(tmp_path / "facts.jsonl"), test=False)
+    recipe = TrainingConfig(examples=300, trial_size=6, conditions=200, background=12)
+    common = {"encoder": StubEncoder(), "config": recipe}
     filled = train(tmp_path / "a", background=tmp_path / "facts.jsonl", **common)
     plain = train(tmp_path / "b", **common)
     assert len(free) > 12 and filled.card["facts in the cache"] == 6 + 12
     assert plain.card["facts in the cache"] == 6
-    for name in ("same hit", "hard neighbours hit"):  # the same is asked
+    for name in ("paraphrase hit", "hard neighbours hit"):  # the same is asked
         assert filled.card["tune"][name]["n"] == plain.card["tune"][name]["n"]
 
 
@@ -243,9 +243,9 @@ def test_a_calibration_after_another_is_one():
 
 
 def test_from_which_probability_agreement_counts_is_settled_and_stored(models, tokenizer, tmp_path):
-    recipe = Recipe(examples=300, trial_size=6, conditions=200)
+    recipe = TrainingConfig(examples=300, trial_size=6, conditions=200)
     says = partial(base_answers, models("gpt2"), tokenizer)
-    asked = train(tmp_path / "asked", encoder=StubEncoder(), recipe=recipe, says=says)
+    asked = train(tmp_path / "asked", encoder=StubEncoder(), config=recipe, base_answers=says)
     assert (
         asked.agreement_threshold is not None
         and 0.1 <= asked.agreement_threshold <= asked.threshold
@@ -253,7 +253,7 @@ def test_from_which_probability_agreement_counts_is_settled_and_stored(models, t
     assert GateArtifact.load(tmp_path / "asked").agreement_threshold == asked.agreement_threshold
     card = GateArtifact.load(tmp_path / "asked").card
     told = card["tune, the base model asked in doubt"]
-    assert told["same hit"]["rate"] >= card["tune"]["same hit"]["rate"]
-    plain = train(tmp_path / "plain", encoder=StubEncoder(), recipe=recipe)
+    assert told["paraphrase hit"]["rate"] >= card["tune"]["paraphrase hit"]["rate"]
+    plain = train(tmp_path / "plain", encoder=StubEncoder(), config=recipe)
     assert plain.agreement_threshold is None and plain.threshold == asked.threshold
     assert GateArtifact.load(tmp_path / "plain").agreement_threshold is None

@@ -370,13 +370,13 @@ def test_gate_train_passes_on_what_it_is_told(stub_encoder, monkeypatch, tmp_pat
 
     def fake_train(out, **options):
         given.update(options, out=out)
-        return SimpleNamespace(card={"seconds": 61, "seed": options["recipe"].seed})
+        return SimpleNamespace(card={"seconds": 61, "seed": options["config"].seed})
 
     monkeypatch.setattr("errata.gates.training.train.train", fake_train)
     arguments = ("gate", "train", "--out", tmp_path / "g", "--pairs", "a.jsonl", "--pairs", "b.gz")
     assert "trained in 61 s" in run(*arguments, "--seed", "7").stdout
-    assert given["out"] == tmp_path / "g" and given["pairs"] == [Path("a.jsonl"), Path("b.gz")]
-    assert given["recipe"].seed == 7 and given["encoder"].fingerprint == "stub-0"
+    assert given["out"] == tmp_path / "g" and given["pairs"] == (Path("a.jsonl"), Path("b.gz"))
+    assert given["config"].seed == 7 and given["encoder"].fingerprint == "stub-0"
     assert json.loads(run(*arguments, "--json").stdout)["card"]["seconds"] == 61
     assert run("gate", "train", code=2).stderr.count("--out")
     given.clear()
@@ -384,12 +384,15 @@ def test_gate_train_passes_on_what_it_is_told(stub_encoder, monkeypatch, tmp_pat
     run(*arguments, "--kind", "serac")
     assert given["out"] == tmp_path / "g"
     told = run(*arguments, "--kind", "sera", code=1).stderr
-    assert "expected --kind classifier or serac, found 'sera'" in told
-    for name, value in (("--start", "default"), ("--loss", "nce"), ("--steps", 9), ("--batch", 8),
-                        ("--rate", 0.1), ("--every", 5), ("--model", "none"),
-                        ("--background", "a.jsonl")):  # fmt: skip
+    assert "kind: input should be 'classifier' or 'serac', found 'sera'" in told
+    for name, value, key in (
+        ("--start", "default", "--start"), ("--loss", "nce", "loss"), ("--steps", 9, "--steps"),
+        ("--batch", 8, "batch_size"), ("--rate", 0.1, "learning_rate"),
+        ("--every", 5, "validate_every"), ("--model", "none", "base_model"),
+        ("--background", "a.jsonl", "background"),
+    ):  # fmt: skip
         told = run(*arguments, "--kind", "serac", name, value, code=1).stderr
-        assert f"expected {name} with --kind classifier only" in " ".join(told.split())
+        assert f"expected {key} with --kind classifier only" in " ".join(told.split())
 
 
 def test_a_separate_reasoner_needs_something_to_begin_from(tmp_path):
@@ -410,20 +413,53 @@ def test_gate_train_makes_the_recipe_it_is_told(stub_encoder, monkeypatch, tmp_p
     run(*train, "--steps", 0, "--without-pairs")
     run(*train, "--loss", "nce", "--steps", 7, "--batch", 3, "--rate", "0.5", "--every", 2)
     run(*train, "--start", small_gate_folder(), "--seed", 4, "--without-pairs")
-    crosses = [told["recipe"].cross for told in given]
-    assert [told["recipe"].loss for told in given] == ["bce", "bce", "nce", "bce"]
+    crosses = [told["config"].cross for told in given]
+    assert [told["config"].loss for told in given] == ["bce", "bce", "nce", "bce"]
     assert crosses[0].loss == "bce" and crosses[1] is None and given[1]["pairs"] == ()
     found = crosses[2]
     assert (found.loss, found.steps, found.batch, found.rate, found.every) == ("nce", 7, 3, 0.5, 2)
-    assert crosses[3].seed == given[3]["recipe"].seed == 4
+    assert crosses[3].seed == given[3]["config"].seed == 4
     assert [told["start"] for told in given] == [None, None, None, small_gate_folder()]
+
+
+def test_gate_train_reads_its_config_and_warns_of_options_that_moved(
+    stub_encoder, monkeypatch, tmp_path
+):
+    given = []
+    trained = SimpleNamespace(card={"seconds": 1})
+    monkeypatch.setattr(
+        "errata.gates.training.train.train", lambda out, **told: given.append(told) or trained
+    )
+    config = tmp_path / "gate.yaml"
+    config.write_text(
+        "learning_rate: 0.5\nloss: nce\nbase_model: none\npairs: [a.jsonl]\n", "utf-8"
+    )
+    train = ("gate", "train", "--out", tmp_path / "g", "--config", config)
+    assert "warning" not in run(*train, "--steps", 7).stderr
+    told = run(*train, "--rate", "0.25", "--encoder", "other").stderr
+    assert "--rate goes in the next version; write `learning_rate: …`" in told
+    assert "`encoder: …`" in told
+    crosses = [told["config"].cross for told in given]
+    assert [(one.loss, one.steps, one.rate) for one in crosses] == [
+        ("nce", 7, 0.5),
+        ("nce", 5000, 0.25),
+    ]
+    assert given[0]["pairs"] == (Path("a.jsonl"),) and given[0]["base_answers"] is None
+    assert [told["encoder"].fingerprint for told in given] == ["stub-0", "stub-other"]
+    config.write_text("learning_rat: 0.5\n", "utf-8")
+    assert (
+        "gate.yaml:1: unknown setting 'learning_rat'; did you mean 'learning_rate'?"
+        in run(*train, code=1).stderr
+    )
+    shown = run("gate", "train", "--help").stdout
+    assert "--rate" not in shown and "--pairs" in shown
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--loss", "mse"), "expected --loss bce or nce, found 'mse'"),
-        (("--without-pairs", "--pairs", "a.jsonl"), "--pairs or --without-pairs, found both"),
+        (("--loss", "mse"), "loss: input should be 'bce' or 'nce', found 'mse'"),
+        (("--without-pairs", "--pairs", "a.jsonl"), "--pairs or without_pairs, found both"),
         (("--start", "nowhere"), "no gate 'nowhere'"),
         (("--start", "default", "--without-pairs"), "found pairs: Quora's terms, research use"),
         (("--start", "default", "--steps", "0"), "expected --steps above 0 with --start"),

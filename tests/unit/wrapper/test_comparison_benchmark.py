@@ -15,7 +15,7 @@ from errata.compare.inputs.cases import Case, Preference, Probe
 from errata.compare.inputs.data import read_background
 from errata.compare.inputs.files import write_cases
 from errata.compare.run.settings import Settings
-from errata.gates.data.distractors import for_test
+from errata.gates.data.distractors import hash_half
 from errata.gates.data.pairs import open_split
 
 ROOT = Path(__file__).parents[3]
@@ -66,11 +66,11 @@ def test_the_caches_are_filled_from_the_half_that_gates_are_tested_beside(
     comparison.main(options(files, "--background", "20"))
     filled = read_background(files / "out" / "background.jsonl")
     assert len({edit.subject for edit in filled}) == 20
-    assert for_test(filled, wanted=True) == list(filled)
+    assert hash_half(filled, test=True) == list(filled)
 
 
 def test_nobody_who_is_asked_about_is_in_the_background(comparison, files, monkeypatch):
-    monkeypatch.setattr(comparison, "for_test", lambda facts, wanted: list(facts))
+    monkeypatch.setattr(comparison, "hash_half", lambda facts, test: list(facts))
     paths = files / "trex.jsonl", files / "out" / "atlas-bench.jsonl", files / "open.jsonl"
     subjects = {fact.subject for fact in comparison.background(*paths, 61)}
     assert len(subjects) == 61 and not subjects & NAMED

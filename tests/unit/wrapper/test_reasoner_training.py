@@ -275,7 +275,7 @@ def test_checkpoints_of_other_facts_and_damaged_ones_are_refused(
         run(base, tokenizer, fewer, tmp_path / "run").resume()
     path = tmp_path / "run" / "checkpoint.safetensors"
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(ErrataError, match=r"expected a checkpoint .*remove it to begin anew"):
+    with pytest.raises(ErrataError, match=r"expected a checkpoint .*delete it to start over"):
         run(base, tokenizer, small, tmp_path / "run").resume()
 
 

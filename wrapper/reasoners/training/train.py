@@ -31,7 +31,7 @@ from errata.reasoners.training.examples import KINDS, NO_MATTER, SHARES, TWIN, R
 from errata.reasoners.training.losses import Item, loss_of
 from errata.reasoners.training.thresholds import fit_abstention_penalties
 from errata.training import checkpoint
-from errata.training.schedule import warm_cosine
+from errata.training.schedule import cosine_with_warmup
 
 if TYPE_CHECKING:
     import torch
@@ -239,7 +239,7 @@ class ReasonerRun:
 
     def _rate(self) -> float:
         s = self.settings
-        return warm_cosine(self.step, steps=s.steps, warmup=s.warmup, peak=s.rate, last=0.01)
+        return cosine_with_warmup(self.step, steps=s.steps, warmup=s.warmup, peak=s.rate, last=0.01)
 
     def _batches(self) -> Iterator[list[Item]]:
         """Yield the batches up to the next validation, lessons of like length together."""
@@ -315,7 +315,7 @@ class ReasonerRun:
         path = self.out / "checkpoint.safetensors"
         if not path.is_file():
             return False
-        note = checkpoint.note_of(path)
+        note = checkpoint.read_note(path)
         own = self._note()
         known = ("settings", "base", "facts", "begun")
         other = [k for k in known if note.get(k, own[k]) != own[k]]

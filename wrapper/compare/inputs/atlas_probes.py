@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from errata.compare.inputs import chinese
 from errata.compare.inputs.atlas_world import World
 from errata.compare.inputs.cases import Preference, Probe
-from errata.facts import Relation, fill, nested, opening
-from errata.reasoners.training.examples import FactChange, yes_no_words
+from errata.facts import FactChange, Relation, fill, nested, opening, yes_no_words
 
 _ALIASES, _HOPS, _OTHER_SUBJECTS, _OTHER_RELATIONS, _NEIGHBOURS = 3, 2, 4, 2, 5
 

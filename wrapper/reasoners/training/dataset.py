@@ -12,7 +12,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from errata.cache.records import Fact
-from errata.facts import FactRow, FactSource, Relation, fill, nested, opening
+from errata.facts import (
+    FactChange,
+    FactRow,
+    FactSource,
+    Relation,
+    fill,
+    nested,
+    opening,
+    yes_no_words,
+)
 from errata.facts.names import invented_name, like_shaped
 from errata.facts.table import Split
 from errata.facts.variation import varied_head, varied_question
@@ -29,9 +38,7 @@ from errata.reasoners.training.examples import (
     TWIN,
     TWO_EDITS,
     YES_NO,
-    FactChange,
     ReasonerExample,
-    yes_no_words,
 )
 
 DESCRIBED = 0.6

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from errata.cache.records import Fact
-from errata.facts import FactRow, Relation
 
 OWN, OTHER, CLOZE, ALIAS = "own question", "other phrasing", "cloze", "alias"
 YES_NO, REVERSED, HOP = "yes or no", "reversed", "one hop"
@@ -36,16 +35,3 @@ class ReasonerExample:
     answer: str | None
     known: tuple[str, str] | None = None
     false_query: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FactChange:
-    """A counterfactual: a fact, and the object it is given instead."""
-
-    fact: FactRow
-    target: str
-
-
-def yes_no_words(relation: Relation) -> tuple[str, str]:
-    """Return yes and no in the language of a relation."""
-    return ("是", "不是") if relation.chinese else ("Yes", "No")

@@ -22,6 +22,7 @@ from errata.commands.gate_eval import eval_gate
 from errata.commands.locate import locate
 from errata.commands.reasoner import eval_reasoner, train_reasoner
 from errata.commands.secret import hash_secret_command
+from errata.commands.serac import train_serac
 
 app = typer.Typer(
     name="errata",
@@ -35,6 +36,7 @@ gate_app = typer.Typer(no_args_is_help=True, help="The gate: what decides whethe
 reasoner_app = typer.Typer(
     no_args_is_help=True, help="The reasoner: answers what follows from an edit."
 )
+serac_app = typer.Typer(no_args_is_help=True, help="The serac backend: a published control.")
 
 for command in (ask, explain, demo, check, edit, retract, edits, reindex, locate, bake, unbake,
                 compare, report):  # fmt: skip
@@ -47,6 +49,8 @@ app.add_typer(gate_app, name="gate")
 reasoner_app.command("train")(train_reasoner)
 reasoner_app.command("eval")(eval_reasoner)
 app.add_typer(reasoner_app, name="reasoner")
+serac_app.command("train")(train_serac)
+app.add_typer(serac_app, name="serac")
 
 
 def _show_version(wanted: bool) -> None:

@@ -92,6 +92,7 @@ def compare(
     """
     from errata.compare.run.backend_names import check_names, with_controls
     from errata.compare.run.settings import Settings, text_beside
+    from errata.pipelines import serac
 
     beside = text_beside(data)
     chosen = tuple(name.strip() for name in backends.split(",") if name.strip())
@@ -103,6 +104,8 @@ def compare(
         text=text or (beside if beside.is_file() else None), gate=gate, reasoner=reasoner,
         encoder=encoder, options=_options(options), extras=extras,
     )  # fmt: skip
+    if serac.NAME in settings.backends:
+        serac.check_trained(settings.options.get(serac.NAME, {}), model)
     runner = _opened(settings, out)
     try:
         _run(runner, quiet=as_json)

@@ -68,7 +68,7 @@ Gate = Annotated[
     typer.Option(
         "--gate",
         metavar="NAME_OR_DIR",
-        help="Who decides which patch governs what is asked: clear, default, serac, or a folder "
+        help="Who decides which patch governs what is asked: clear, default, or a folder "
         "that `errata gate train` wrote; by default clear.",
     ),
 ]

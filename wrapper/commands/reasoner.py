@@ -77,7 +77,7 @@ def train_reasoner(
     if kind == "model" and start is not None:
         separate = load_base(start, **single)
     elif kind == "model":
-        separate = prune_layers(base, tokenizer, _numbers(blocks or ""))
+        separate = prune_layers(base, tokenizer, block_numbers(blocks or ""))
     begun = Path(start) if kind == "adapter" and start is not None else None
     run = ReasonerRun(base, tokenizer, source, out, settings, separate, begun)
     run.resume()
@@ -112,7 +112,11 @@ def _check_training(kind: str, start: str | None, blocks: str | None, out: Path)
         raise ErrataError(f"expected a folder at --out {out}, found a file; name another")
 
 
-def _numbers(text: str) -> list[int]:
+def block_numbers(text: str) -> list[int]:
+    """Return the numbers in ``--blocks``.
+
+    :raises ErrataError: it is no list of numbers.
+    """
     try:
         return [int(part) for part in text.split(",")]
     except ValueError as error:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import ModelError
 from errata.cache.records import Edit, Fact
 from errata.gates.base import Decision, Gate
-from errata.gates.embedding import KIND
-from errata.gates.load import load_gate, shipped_gates
+from errata.gates.load import load_gate
+from errata.generation.fingerprint import fingerprint
 from errata.pipelines.base import Redecide, route_to_reasoner
-from errata.reasoners.adapter import shipped_for
 from errata.reasoners.base import Reasoner
 from errata.reasoners.load import load_reasoner
 
@@ -22,27 +22,33 @@ if TYPE_CHECKING:
     from errata.cache.encoder import Encoder
     from errata.generation.base_model import GenerativeModel
 
+NAME = "serac"
+CACHE_VARIABLE = "ERRATA_CACHE"
+"""Environment variable that names another folder than the platform's for what errata caches."""
+
 
 class Serac:
     """The scope classifier, the edit cache and the counterfactual model of Mitchell et al. 2022.
 
-    A control beside errata's own way, which differs from it in all three: an edit governs a query
-    with probability exp(−‖e − x‖²), from one half on it fires, and whatever it hits is answered by
-    a small separate model that is shown the best edit alone. Stored answers are never said as they
-    stand. It makes facts; refusals, conditions and patterns stay with the cache.
+    A control for the ``cache`` pipeline, from which it differs in three ways: an edit governs a
+    query with probability exp(−‖e − x‖²) and fires from one half on; whatever it hits is answered
+    by a small separate model that is shown the best edit only; stored answers are never returned
+    as they stand. It takes facts; refusals, conditions and patterns stay with the cache.
+
+    Neither part comes with errata. ``errata serac train`` writes both to the user's cache folder.
 
     :param base: the base model.
     :param tokenizer: its tokenizer.
     :param encoder: the cache's encoder.
-    :param gate: a gate, or its folder; by default the shipped one of this kind.
-    :param reasoner: the counterfactual model, or its folder; by default the one shipped for the
+    :param gate: a gate, or its folder; by default the one trained for the base model.
+    :param reasoner: the counterfactual model, or its folder; by default the one trained for the
         base model.
     :param candidates: edits near the query whose probability is taken; the published gate takes
         all.
-    :raises ModelError: a part is neither given nor shipped, or cannot be loaded.
+    :raises ModelError: a part is neither given nor trained, or cannot be loaded.
     """
 
-    name = "serac"
+    name = NAME
 
     def __init__(
         self,
@@ -55,14 +61,15 @@ class Serac:
         candidates: int = 64,
     ) -> None:
         self.candidates = candidates
-        named = _shipped_gate() if gate is None else gate
-        self.gate = load_gate(str(named), encoder) if isinstance(named, str | Path) else named
-        self.reasoner = load_reasoner(
-            _shipped(base) if reasoner is None else reasoner, base, tokenizer
-        )
+        if gate is None or reasoner is None:
+            folder = serac_folder(base)
+            gate = _part(folder, "gate", "card.json") if gate is None else gate
+            reasoner = _part(folder, "reasoner", "reasoner.json") if reasoner is None else reasoner
+        self.gate = load_gate(str(gate), encoder) if isinstance(gate, str | Path) else gate
+        self.reasoner = load_reasoner(reasoner, base, tokenizer)
 
     def supports(self, edit: Edit) -> bool:
-        """Tell whether an edit is a fact that is not to be forgotten: nothing else was taught."""
+        """Return whether an edit is a fact with an answer: the only kind it is trained on."""
         return isinstance(edit, Fact) and not edit.forget and self.reasoner.supports(edit)
 
     def settled(
@@ -72,25 +79,48 @@ class Serac:
         wanted: Callable[[Edit], bool],
         again: Redecide | None = None,
     ) -> Decision:
-        """Return the decision with the best edit alone, which the counterfactual model reads."""
+        """Return the decision with the best edit only, for the counterfactual model."""
         return route_to_reasoner(decision, 1)
 
 
-def _shipped_gate() -> str:
-    if KIND not in shipped_gates():
-        raise ModelError(
-            f"expected a gate of kind {KIND}, found none shipped; train one with `errata gate "
-            f'train --kind {KIND} --out runs/{KIND}`, and pass gate="runs/{KIND}"'
-        )
-    return KIND
+def user_cache_folder() -> Path:
+    """Return the folder of what errata caches: ``$ERRATA_CACHE``, else the platform's."""
+    import platformdirs
+
+    given = os.environ.get(CACHE_VARIABLE)
+    return Path(given).expanduser() if given else platformdirs.user_cache_path("errata", False)
 
 
-def _shipped(base: GenerativeModel) -> Path:
-    found = shipped_for(base, "model")
-    if found is None:
-        raise ModelError(
-            "expected a counterfactual model for this base model, found none shipped; train one "
-            "with `errata reasoner train --kind model --model BASE --start SMALL_MODEL --out "
-            'runs/small`, and pass reasoner="runs/small"'
-        )
-    return found
+def serac_folder(base: GenerativeModel) -> Path:
+    """Return the folder in the user's cache of the parts trained for a base model."""
+    return user_cache_folder() / NAME / fingerprint(base)
+
+
+def check_trained(options: Mapping[str, Any], model: str) -> None:
+    """Raise if a part is neither among the options nor trained for any base model.
+
+    Loads no model, so that a command can refuse before it does.
+
+    :param options: those of :class:`Serac`.
+    :param model: the base model's name, for the error.
+    :raises ModelError: always in that case; names the command that trains the parts.
+    """
+    if options.get("gate") is not None and options.get("reasoner") is not None:
+        return
+    folder = user_cache_folder() / NAME
+    if not any(folder.glob("*/reasoner/reasoner.json")):
+        raise _missing("parts", folder, model)
+
+
+def _part(folder: Path, part: str, card: str) -> Path:
+    """Return the folder of a part, or raise if it was not trained."""
+    if not (folder / part / card).is_file():
+        raise _missing(part, folder / part, "MODEL")
+    return folder / part
+
+
+def _missing(part: str, folder: Path, model: str) -> ModelError:
+    return ModelError(
+        f"expected SERAC's {part} in {folder}, found none; train them for this base model with "
+        f"`errata serac train --model {model}`, or pass gate= and reasoner="
+    )

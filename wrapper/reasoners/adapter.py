@@ -47,7 +47,7 @@ class AdapterReasoner(ContextReasoner):
         tokenizer: PreTrainedTokenizerBase,
         folder: str | Path | None = None,
     ) -> None:
-        where = Path(folder) if folder is not None else shipped_for(base)
+        where = Path(folder) if folder is not None else shipped_adapter(base)
         if where is None:
             raise ModelError(
                 "expected an adapter trained for this base model, found none shipped; train one "
@@ -102,18 +102,14 @@ class AdapterReasoner(ContextReasoner):
             torch.nn.Module.to(self.model, device=there.device, dtype=there.dtype)
 
 
-def shipped_for(base: GenerativeModel, kind: str = "adapter") -> Path | None:
-    """Return the folder of the reasoner shipped for a base model, None if there is none.
-
-    :param base: the base model.
-    :param kind: ``adapter`` or ``model``.
-    """
+def shipped_adapter(base: GenerativeModel) -> Path | None:
+    """Return the folder of the adapter shipped for a base model, None if there is none."""
     cards = sorted(SHIPPED.glob("*/reasoner.json"))
     if not cards:
         return None
     own = fingerprint(base)
     found = ((path.parent, read_card(path.parent)) for path in cards)
-    return next((f for f, card in found if (card.kind, card.base) == (kind, own)), None)
+    return next((f for f, card in found if (card.kind, card.base) == ("adapter", own)), None)
 
 
 def check_base(card: ReasonerCard, base: GenerativeModel, where: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from errata.cache.records import Edit, Fact
-from errata.reasoners.adapter import AdapterReasoner, shipped_for
+from errata.reasoners.adapter import AdapterReasoner, shipped_adapter
 from errata.reasoners.prompted import PromptedReasoner
 from errata.reasoners.prompts import follows_instructions
 from errata.reasoners.reader import open_worded, readable
@@ -30,7 +30,7 @@ class DefaultReasoner:
 
     def __init__(self, base: GenerativeModel, tokenizer: PreTrainedTokenizerBase) -> None:
         self._base, self._tokenizer = base, tokenizer
-        self._adapter = shipped_for(base)
+        self._adapter = shipped_adapter(base)
         self._chosen: Reasoner | None = None
         self._lock = threading.Lock()
 

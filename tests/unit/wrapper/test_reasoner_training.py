@@ -19,7 +19,7 @@ from errata.cache.text.answer_match import normalize_answer
 from errata.cli import app
 from errata.facts import FactSource
 from errata.generation.fingerprint import fingerprint
-from errata.reasoners.adapter import AdapterReasoner, shipped_for, with_lora
+from errata.reasoners.adapter import AdapterReasoner, shipped_adapter, with_lora
 from errata.reasoners.card import ReasonerCard, read_card
 from errata.reasoners.default import DefaultReasoner
 from errata.reasoners.evaluation.evaluate import Examiner, exam, figures
@@ -338,17 +338,17 @@ def test_a_separate_model_is_not_taught_what_no_edit_governs(own):
     assert Settings().shares == SHARES
 
 
-def test_a_shipped_reasoner_is_found_by_its_base_and_kind(models, tmp_path, monkeypatch):
+def test_a_shipped_adapter_is_found_by_its_base(models, tmp_path, monkeypatch):
     monkeypatch.setattr("errata.reasoners.adapter.SHIPPED", tmp_path)
     base = models("gpt2")
-    for kind in ("adapter", "model"):
-        assert shipped_for(base, kind) is None
+    for kind in ("model", "adapter"):
+        assert shipped_adapter(base) is None
         (tmp_path / kind).mkdir()
         (tmp_path / kind / "weights").write_bytes(b"")
         empty = hashlib.sha256(b"").hexdigest()
         ReasonerCard(kind, fingerprint(base), empty, "weights").write(tmp_path / kind)
-        assert shipped_for(base, kind) == tmp_path / kind
-        assert shipped_for(models("llama"), kind) is None
+    assert shipped_adapter(base) == tmp_path / "adapter"
+    assert shipped_adapter(models("llama")) is None
 
 
 def test_a_table_with_nothing_to_learn_is_refused(models, tokenizer, small, tmp_path):

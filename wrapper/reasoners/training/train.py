@@ -329,6 +329,11 @@ class ReasonerRun:
         self.best, self.waited, self.history = note["best"], note["waited"], note["history"]
         return True
 
+    def remove_checkpoints(self) -> None:
+        """Remove what only an interrupted run needs."""
+        for name in ("checkpoint.safetensors", "best.safetensors"):
+            (self.out / name).unlink(missing_ok=True)
+
     def _tensors(self) -> dict[str, Any]:
         import torch
 

@@ -15,7 +15,7 @@ from errata.gates.routing import route_of
 from errata.gates.text import asks_yes_no
 from errata.pipelines.base import EditFilter, Redecide
 from errata.pipelines.resolvers.decompose import decompose
-from errata.reasoners.base import Reasoner, Speaker
+from errata.reasoners.base import Paraphraser, Reasoner
 from errata.reasoners.base_consistency import BaseConsistency
 from errata.reasoners.verbatim import VerbatimReasoner
 
@@ -187,8 +187,8 @@ class CachePipeline:
         """Return the decision, to be reasoned about where the words of what is said are open."""
         if (
             decision.route == "verbatim"
-            and isinstance(self.reasoner, Speaker)
-            and self.reasoner.phrases(decision.fired[0])
+            and isinstance(self.reasoner, Paraphraser)
+            and self.reasoner.paraphrases(decision.fired[0])
         ):
             return replace(decision, route="reason")
         return decision

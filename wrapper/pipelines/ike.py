@@ -72,7 +72,7 @@ class Ike:
         source = FactSource.own() if facts is None else FactSource.read(facts)
         book = DemonstrationBook(source, encoder, size=pool, seed=seed)
         most = shown_to(base) if demonstrations is None else demonstrations
-        self.reasoner = InContextReasoner(base, tokenizer, book, most=most)
+        self.reasoner = InContextReasoner(base, tokenizer, book, max_demonstrations=most)
 
     def supports(self, edit: Edit) -> bool:
         """Tell whether an edit is a fact that is not to be forgotten."""

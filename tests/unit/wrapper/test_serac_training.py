@@ -17,13 +17,21 @@ from errata.gates.embedding import EmbeddingGate
 from errata.pipelines.serac import Serac, check_trained, serac_folder, user_cache_folder
 from errata.reasoners.card import read_card
 from errata.reasoners.training import serac
-from errata.reasoners.training.train import Settings
+from errata.reasoners.training.config import TrainingConfig
 from tests.fakes import StubEncoder
 from tests.small_facts import write_facts
 from tests.unit.helpers import FACT, editable
 
 TINY = serac.SeracConfig(
-    reasoner=Settings(kind="model", steps=4, batch=4, every=2, each=1, warmup=1, rate=1e-3),
+    reasoner=TrainingConfig(
+        kind="model",
+        steps=4,
+        batch_size=4,
+        eval_steps=2,
+        eval_examples=1,
+        warmup=1,
+        learning_rate=1e-3,
+    ),
     blocks=(1,),
 )
 
@@ -80,16 +88,17 @@ def test_what_is_there_is_not_trained_again(trained, models, tokenizer, monkeypa
         StubEncoder(), folder, replace(TINY, gate=replace(TINY.gate, seed=1)), progress=False
     )
     assert calls == [folder / "gate"] * 2
-    longer = replace(TINY.reasoner, steps=6)
-    assert serac._is_trained(folder / "reasoner", base, source, TINY.reasoner)
+    longer = replace(TINY, reasoner=replace(TINY.reasoner, steps=6))
+    assert serac._is_trained(folder / "reasoner", base, source, TINY)
     assert not serac._is_trained(folder / "reasoner", base, source, longer)
-    assert not serac._is_trained(folder / "reasoner", models("llama"), source, TINY.reasoner)
+    assert not serac._is_trained(folder / "reasoner", base, source, replace(TINY, blocks=(0,)))
+    assert not serac._is_trained(folder / "reasoner", models("llama"), source, TINY)
 
 
 def test_an_interrupted_training_goes_on(models, tokenizer, tmp_path, monkeypatch):
     source = FactSource.read(write_facts(tmp_path / "facts"))
     base, losses = models("gpt2"), []
-    real = serac.ReasonerRun._validate
+    real = serac.ReasonerTrainer._evaluate_and_save
 
     def interrupted(self, loss):
         real(self, loss)
@@ -97,7 +106,7 @@ def test_an_interrupted_training_goes_on(models, tokenizer, tmp_path, monkeypatc
         if losses == [2]:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(serac.ReasonerRun, "_validate", interrupted)
+    monkeypatch.setattr(serac.ReasonerTrainer, "_evaluate_and_save", interrupted)
     train = (base, tokenizer, source, tmp_path / "out", TINY)
     with pytest.raises(KeyboardInterrupt):
         serac.train_counterfactual(*train, progress=False)
@@ -161,7 +170,12 @@ def test_the_defaults_are_those_of_the_published_figures():
     config = serac.SeracConfig()
     assert config.blocks == (0, 1, 5, 6)
     chosen = config.reasoner
-    assert (chosen.kind, chosen.steps, chosen.rate, chosen.batch) == ("model", 2500, 1e-3, 32)
+    assert (chosen.kind, chosen.steps, chosen.learning_rate, chosen.batch_size) == (
+        "model",
+        2500,
+        1e-3,
+        32,
+    )
     assert (config.gate.examples, config.gate.seed, config.fit.epochs) == (45_000, 0, 30)
 
 

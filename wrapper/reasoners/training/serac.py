@@ -13,8 +13,9 @@ from errata.gates.training.embedding import Fit, train_serac
 from errata.gates.training.train import Recipe
 from errata.generation.fingerprint import fingerprint
 from errata.reasoners.card import FILE, read_card
+from errata.reasoners.training.config import TrainingConfig
 from errata.reasoners.training.prune_layers import prune_layers
-from errata.reasoners.training.train import ReasonerRun, Settings
+from errata.reasoners.training.train import ReasonerTrainer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -38,8 +39,8 @@ class SeracConfig:
 
     gate: Recipe = field(default_factory=Recipe)
     fit: Fit = field(default_factory=Fit)
-    reasoner: Settings = field(
-        default_factory=lambda: Settings(kind="model", steps=2500, rate=1e-3)
+    reasoner: TrainingConfig = field(
+        default_factory=lambda: TrainingConfig(kind="model", steps=2500, learning_rate=1e-3)
     )
     blocks: tuple[int, ...] = (0, 1, 5, 6)
 
@@ -97,23 +98,27 @@ def train_counterfactual(
     :raises ErrataError: the checkpoint is of other settings, or there are no such blocks.
     """
     folder = out / REASONER
-    if _is_trained(folder, base, source, config.reasoner):
+    if _is_trained(folder, base, source, config):
         return folder
     small = prune_layers(base, tokenizer, config.blocks)
-    run = ReasonerRun(base, tokenizer, source, folder, config.reasoner, small)
-    run.resume()
-    run.store(run.train(progress=progress), "the facts table of errata")
-    run.remove_checkpoints()
+    trainer = ReasonerTrainer(
+        base, tokenizer, source, folder, config.reasoner, small, blocks=config.blocks
+    )
+    trainer.resume()
+    trainer.store(trainer.train(progress=progress), "the facts table of errata")
+    trainer.remove_checkpoints()
     return folder
 
 
 def _is_trained(
-    folder: Path, base: GenerativeModel, source: FactSource, settings: Settings
+    folder: Path, base: GenerativeModel, source: FactSource, config: SeracConfig
 ) -> bool:
-    """Return whether a folder holds the finished result of these settings for this base model."""
+    """Return whether a folder holds the finished result of this config for this base model."""
     if not (folder / FILE).is_file():
         return False
     card = read_card(folder)
-    expected = {**asdict(settings), "data_sha256": source.digest}
+    expected = {
+        **asdict(config.reasoner), "data_sha256": source.digest, "blocks": list(config.blocks),
+    }  # fmt: skip
     found = {key: card.training.get(key) for key in expected}
     return card.base == fingerprint(base) and found == expected

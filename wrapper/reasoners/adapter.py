@@ -138,7 +138,7 @@ def load_adapted(base: GenerativeModel, card: ReasonerCard, folder: Path) -> Gen
         model = with_lora(base, card.lora)
         stored = load_file(folder / card.file)
         set_peft_model_state_dict(model, stored)
-    except Exception as error:  # peft, safetensors and torch each have errors of their own
+    except Exception as error:  # of peft, safetensors or torch
         raise ModelError(
             f"{folder}: expected weights as the card describes them, found: {error}; restore the "
             "folder, or train the adapter again"
@@ -166,7 +166,7 @@ def with_lora(base: GenerativeModel, settings: dict[str, Any]) -> Any:
 
     task = TaskType.SEQ_2_SEQ_LM if base.config.is_encoder_decoder else TaskType.CAUSAL_LM
     with keep_requires_grad(base), warnings.catch_warnings():
-        # peft's own, to transformers; nobody here can act on it
+        # raised inside peft
         warnings.filterwarnings("ignore", ".is_gradient_checkpointing. is deprecated")
         transposed = any(isinstance(module, Conv1D) for module in base.modules())
         config = LoraConfig(

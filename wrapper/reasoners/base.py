@@ -39,10 +39,10 @@ class Reasoner(Protocol):
 
 @runtime_checkable
 class Paraphraser(Protocol):
-    """A reasoner that follows instructions, and can word an answer itself."""
+    """A reasoner that follows instructions, and can word answers freely."""
 
     def paraphrases(self, edit: Edit) -> bool:
-        """Return whether it words the answer of this edit itself.
+        """Return whether it words the answer of this edit freely.
 
         ``then: say that …`` allows a paraphrase; ``then: say "…"`` does not.
         """

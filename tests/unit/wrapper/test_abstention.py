@@ -85,6 +85,25 @@ def test_a_reader_that_speaks_is_not_interrupted(models, tokenizer):
     assert with_aside.answer(*asked) == plain.answer(*asked)
 
 
+def test_options_of_errata_0_1_warn_and_still_work(models, tokenizer):
+    base, prompter = models("gpt2"), Prompter(tokenizer)
+    fallback = base_fallback(base, tokenizer)
+    penalties, beliefs = AbstentionPenalties(1.0), BaseConsistency(base, tokenizer)
+    with pytest.warns(DeprecationWarning, match="the old name goes with") as warned:
+        old = ContextReasoner(
+            base, tokenizer, prompter, foreign=True, aside=fallback, reluctance=penalties,
+            beliefs=beliefs,
+        )  # fmt: skip
+    new = ContextReasoner(
+        base, tokenizer, prompter, separate_vocabulary=True, fallback=fallback,
+        abstention=penalties, consistency=beliefs,
+    )  # fmt: skip
+    assert "aside= is now fallback=" in {str(one.message).partition(";")[0] for one in warned}
+    assert vars(old) == vars(new)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
+        ContextReasoner(base, tokenizer, prompter, colour="red")
+
+
 def test_reluctance_shifts_the_first_token_alone():
     scores = torch.zeros(2, 5)
     shift = AbstentionLogitsProcessor([3], 4, 2.5)

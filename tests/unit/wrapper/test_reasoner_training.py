@@ -27,7 +27,7 @@ from errata.reasoners.evaluation.report import document, evaluate, machine_of, t
 from errata.reasoners.model import ModelReasoner
 from errata.reasoners.prompted import PromptedReasoner
 from errata.reasoners.training import losses
-from errata.reasoners.training.config import TrainingConfig
+from errata.reasoners.training.config import SETTINGS_OF_0_1, TrainingConfig
 from errata.reasoners.training.dataset import ExampleGenerator
 from errata.reasoners.training.examples import (
     ALIAS,
@@ -264,6 +264,19 @@ def test_a_resumed_run_is_the_run_that_was_never_stopped(
         assert torch.equal(parameter, again._trainable[name])
     with pytest.raises(ErrataError, match="expected a run of these settings"):
         run(base, tokenizer, small, tmp_path / "stopped", replace(QUICK, rank=3)).resume()
+
+
+def test_a_run_of_errata_0_1_goes_on(models, tokenizer, small, tmp_path, monkeypatch):
+    first = run(models("gpt2"), tokenizer, small, tmp_path / "run")
+    first.train(progress=False)
+    note = first._note()
+    assert note.pop("blocks") == []
+    names = {new: old for old, new in SETTINGS_OF_0_1.items()}
+    note["settings"] = {names.get(k, k): value for k, value in note["settings"].items()}
+    assert {"batch", "rate", "every", "each"} <= note["settings"].keys()
+    monkeypatch.setattr("errata.training.checkpoint.note_of", lambda path: note)
+    again = run(models("gpt2"), tokenizer, small, tmp_path / "run")
+    assert again.resume() and again.step == 6
 
 
 def test_checkpoints_of_other_facts_and_damaged_ones_are_refused(

@@ -262,9 +262,8 @@ class ExampleGenerator:
         descriptor = self.rng.choice(self.source.relations[fact.relation].descriptor)
         if fact.subject == change.fact.subject or change.target == fact.subject:
             return None
-        query = nested(
-            self.rng.choice(self._relation(change).questions), descriptor, fact.subject
-        )  # fmt: skip
+        questions = self._relation(change).questions
+        query = nested(self.rng.choice(questions), descriptor, fact.subject)
         return ReasonerExample(
             kind, (self._edit(change),), query, None if kind == LOCALITY else change.target
         )

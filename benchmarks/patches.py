@@ -19,7 +19,7 @@ from rich.progress import track
 from errata import EditableModel, Fact, LanguagePatch, RegexPatch
 from errata.cache.records import Edit
 from errata.facts import load_facts
-from errata.reasoners.verbatim import words
+from errata.reasoners.verbatim import stored_answer
 
 ROOT = Path(__file__).parent.parent
 
@@ -37,7 +37,7 @@ def judge(edit: Edit, alone: str, patched: str) -> tuple[bool, bool]:
         )
         return address in alone, patched == edit.answer
     if isinstance(edit, (Fact, LanguagePatch)):
-        return alone != words(edit), patched == words(edit)
+        return alone != stored_answer(edit), patched == stored_answer(edit)
     if isinstance(edit, RegexPatch) and edit.target == "output":
         return edit.replacement not in alone, edit.replacement in patched
     known = {f.object for f in load_facts() if f.subject == edit.replacement}

@@ -22,6 +22,7 @@ from errata.commands.gate_eval import eval_gate
 from errata.commands.locate import locate
 from errata.commands.reasoner import eval_reasoner, train_reasoner
 from errata.commands.secret import hash_secret_command
+from errata.commands.serac import train_serac
 
 app = typer.Typer(
     name="errata",
@@ -38,6 +39,7 @@ gate_app = typer.Typer(
 reasoner_app = typer.Typer(
     no_args_is_help=True, help="Train and evaluate a reasoner, which answers entailed questions."
 )
+serac_app = typer.Typer(no_args_is_help=True, help="The serac backend: a published control.")
 
 for command in (ask, explain, demo, check, edit, retract, edits, reindex, locate, bake, unbake,
                 compare, report):  # fmt: skip
@@ -50,6 +52,8 @@ app.add_typer(gate_app, name="gate")
 reasoner_app.command("train")(train_reasoner)
 reasoner_app.command("eval")(eval_reasoner)
 app.add_typer(reasoner_app, name="reasoner")
+serac_app.command("train")(train_serac)
+app.add_typer(serac_app, name="serac")
 
 
 def _show_version(requested: bool) -> None:

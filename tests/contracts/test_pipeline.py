@@ -258,11 +258,12 @@ def test_missing_parts_are_told(model, counterfactual, tmp_path, monkeypatch):
     EmbeddingGate(StubEncoder(fingerprint="another"), np.eye(64)).save(tmp_path / "gate")
     with pytest.raises(ModelError, match="trained with the encoder another"):
         model.use("serac", gate=tmp_path / "gate", reasoner=counterfactual)
-    monkeypatch.setattr("errata.pipelines.serac.shipped_gates", tuple)
-    with pytest.raises(ModelError, match=r"none shipped; train one with `errata gate train --kind"):
+    monkeypatch.setenv("ERRATA_CACHE", str(tmp_path / "cache"))
+    train = r"found none; train them for this base model with `errata serac train"
+    with pytest.raises(ModelError, match=rf"SERAC's gate in .*cache.*{train}"):
         model.use("serac", reasoner=counterfactual)
     gate = EmbeddingGate(StubEncoder(), np.eye(64))
-    with pytest.raises(ModelError, match=r"none shipped; train one with `errata reasoner train"):
+    with pytest.raises(ModelError, match=rf"SERAC's reasoner in .*cache.*{train}"):
         model.use("serac", gate=gate)
     with pytest.raises(ErrataError, match=r"no facts\.tsv"):
         model.use("ike", facts=tmp_path)

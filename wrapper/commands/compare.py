@@ -92,7 +92,11 @@ def compare(
 
         errata compare --config gpt2-xl.yaml --seeds 0,1,2 --out runs/gpt2-xl
     """
+    from errata.pipelines import serac
+
     settings = _settings(config, on_command_line(context, _MOVED))
+    if serac.NAME in settings.all_backends:
+        serac.check_trained(settings.options.get(serac.NAME, {}), settings.model)
     runner = _open_runner(settings, out)
     try:
         _run(runner, quiet=as_json)

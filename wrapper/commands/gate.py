@@ -137,7 +137,7 @@ def train_gate(
 
 
 def _train(out: Path, settings: TrainSettings, *, progress: bool) -> GateArtifact | EmbeddingGate:
-    from errata.commands.opening import open_encoder
+    from errata.commands.opening import open_base_answers, open_encoder
     from errata.gates.load import gate_folder
     from errata.gates.training.cross_encoder import CrossEncoderConfig
     from errata.gates.training.embedding import train_serac

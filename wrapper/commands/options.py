@@ -70,7 +70,7 @@ Gate = Annotated[
     typer.Option(
         "--gate",
         metavar="NAME_OR_DIR",
-        help="The gate, which decides whether a patch fires: clear, default, serac, or a folder "
+        help="The gate, which decides whether a patch fires: clear, default, or a folder "
         "that `errata gate train` wrote; by default clear.",
     ),
 ]

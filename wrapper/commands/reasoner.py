@@ -38,16 +38,16 @@ def train_reasoner(
     start: Start = None,
     blocks: Blocks = None,
     steps: Annotated[int, typer.Option("--steps", min=1, help="At most.")] = 6000,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Lessons a step.")] = 32,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Examples a step.")] = 32,
     rate: Annotated[float, typer.Option("--rate", min=0.0, help="Peak learning rate.")] = 1.2e-3,
     rank: Annotated[int, typer.Option("--rank", min=1, help="Of the adapter.")] = 64,
-    every: Annotated[int, typer.Option("--every", min=1, help="Steps between validations.")] = 500,
-    each: Annotated[int, typer.Option("--each", min=1, help="Lessons a kind to validate.")] = 60,
-    seed: Annotated[int, typer.Option("--seed", help="Of everything drawn.")] = 0,
+    every: Annotated[int, typer.Option("--every", min=1, help="Steps between evaluations.")] = 500,
+    each: Annotated[int, typer.Option("--each", min=1, help="Examples a kind to evaluate.")] = 60,
+    seed: Annotated[int, typer.Option("--seed", help="Of all draws.")] = 0,
     threads: Annotated[int, typer.Option("--threads", help="0: as torch chooses.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Train a model to answer as one who believes the edits in its context; resumes by itself.
+    """Train a model to answer from the edits in its context; resumes an interrupted run.
 
     Example:
         errata reasoner train --model atlas --out runs/reasoner
@@ -59,42 +59,43 @@ def train_reasoner(
 
     from errata.facts import FactSource
     from errata.models.load import load_base
+    from errata.reasoners.training.config import TrainingConfig
     from errata.reasoners.training.prune_layers import prune_layers
-    from errata.reasoners.training.train import ReasonerRun, Settings
+    from errata.reasoners.training.train import ReasonerTrainer
 
     _check_training(kind, start, blocks, out)
     if threads:
         torch.set_num_threads(threads)
     source = FactSource.load(facts)
-    # Half-precision weights train badly on a CPU; atlas comes in single precision by itself.
-    single = {"dtype": torch.bfloat16 if torch.cuda.is_available() else torch.float32}
-    base, tokenizer = load_base(model, **({} if model == "atlas" else single))
-    settings = Settings(
-        kind="adapter" if kind == "adapter" else "model", seed=seed, steps=steps, batch=batch,
-        rate=rate, rank=rank, every=every, each=each,
+    # half-precision weights train badly on a CPU; atlas is in single precision
+    precision = {"dtype": torch.bfloat16 if torch.cuda.is_available() else torch.float32}
+    base, tokenizer = load_base(model, **({} if model == "atlas" else precision))
+    config = TrainingConfig(
+        kind="adapter" if kind == "adapter" else "model", seed=seed, steps=steps, batch_size=batch,
+        learning_rate=rate, rank=rank, eval_steps=every, eval_examples=each,
     )  # fmt: skip
-    separate = None
+    separate, numbers = None, block_numbers(blocks) if blocks else []
     if kind == "model" and start is not None:
-        separate = load_base(start, **single)
+        separate = load_base(start, **precision)
     elif kind == "model":
-        separate = prune_layers(base, tokenizer, _numbers(blocks or ""))
-    begun = Path(start) if kind == "adapter" and start is not None else None
-    run = ReasonerRun(base, tokenizer, source, out, settings, separate, begun)
-    run.resume()
-    found = run.train(progress=not as_json)
-    run.store(found, "the facts table of errata" if facts is None else str(facts))
+        separate = prune_layers(base, tokenizer, numbers)
+    adapter = Path(start) if kind == "adapter" and start is not None else None
+    trainer = ReasonerTrainer(base, tokenizer, source, out, config, separate, adapter, numbers)
+    trainer.resume()
+    found = trainer.train(progress=not as_json)
+    trainer.store(found, "the facts table of errata" if facts is None else str(facts))
     if as_json:
-        print_json({"out": str(out), "steps": run.step, "tune": _plain(found)})
+        print_json({"out": str(out), "steps": trainer.step, "tune": _as_json(found)})
         return
     for name, rate_ in found.items():
         print_line(
             f"{name:28s} {rate_.share:6.1%}  [{rate_.low:.1%}, {rate_.high:.1%}] n={rate_.n}"
         )
-    print_line(f"{out}: trained in {run.step} steps; the figures are of tune subjects")
+    print_line(f"{out}: trained in {trainer.step} steps; the figures are of tune subjects")
 
 
 def _check_training(kind: str, start: str | None, blocks: str | None, out: Path) -> None:
-    """Refuse options that contradict one another, before anything is loaded."""
+    """Raise if options contradict one another, before anything is loaded."""
     from errata.cache.errors import ErrataError
 
     if kind not in ("adapter", "model"):
@@ -114,7 +115,11 @@ def _check_training(kind: str, start: str | None, blocks: str | None, out: Path)
         raise ErrataError(f"expected a folder at --out {out}, found a file; name another")
 
 
-def _numbers(text: str) -> list[int]:
+def block_numbers(text: str) -> list[int]:
+    """Return the numbers in ``--blocks``.
+
+    :raises ErrataError: it is no list of numbers.
+    """
     try:
         return [int(part) for part in text.split(",")]
     except ValueError as error:
@@ -123,7 +128,7 @@ def _numbers(text: str) -> list[int]:
         raise ErrataError(f"expected --blocks such as 0,1,6, found {text!r}") from error
 
 
-def _plain(found: dict[str, Any]) -> dict[str, Any]:
+def _as_json(found: dict[str, Any]) -> dict[str, Any]:
     from dataclasses import asdict
 
     return {kind: asdict(rate) for kind, rate in found.items()}
@@ -145,7 +150,7 @@ def eval_reasoner(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure reasoners side by side: the right edit given, free generation, n and intervals.
+    """Compare reasoners: the right edit given, free generation, n and intervals.
 
     Example:
         errata reasoner eval
@@ -169,8 +174,8 @@ def eval_reasoner(
     made = {name: load_reasoner(name, base, tokenizer) for name in names}
     with console(stderr=True).status("drawing questions") as status:
         results = report.evaluate(
-            base, tokenizer, made, source, split=split, each=each, seed=seed,  # type: ignore[arg-type]
-            told=lambda name: status.update(f"examining {name}"),
+            base, tokenizer, made, source, split=split, per_kind=each, seed=seed,  # type: ignore[arg-type]
+            on_start=lambda name: status.update(f"evaluating {name}"),
         )  # fmt: skip
     machine = report.machine_of(base)
     if document is not None:
@@ -186,7 +191,7 @@ def eval_reasoner(
 
 
 def _options(context: typer.Context) -> str:
-    """Return the options that were given, but for --document and --json, as one types them."""
+    """Return the options given on the command line, without --document and --json."""
     sources = {p.opts[0]: context.get_parameter_source(str(p.name)) for p in context.command.params}
     given = [
         (p.opts[0], context.params[str(p.name)])

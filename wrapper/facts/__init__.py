@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from errata.facts.sentences import capitalised, cloze, fill, nested
 from errata.facts.source import FactSource
-from errata.facts.table import FactRow, load_aliases, load_facts
-from errata.facts.templates import Relation, load_relations
+from errata.facts.table import FactChange, FactRow, load_aliases, load_facts
+from errata.facts.templates import Relation, load_relations, yes_no_words
 
 __all__ = [
+    "FactChange",
     "FactRow",
     "FactSource",
     "Relation",
@@ -24,4 +25,5 @@ __all__ = [
     "load_facts",
     "load_relations",
     "nested",
+    "yes_no_words",
 ]

@@ -39,6 +39,14 @@ class FactRow:
         return self.believed != self.object
 
 
+@dataclass(frozen=True, slots=True)
+class FactChange:
+    """A counterfactual: a fact, and the object it is given instead."""
+
+    fact: FactRow
+    target: str
+
+
 @functools.cache
 def load_facts() -> tuple[FactRow, ...]:
     """Return every fact of the shipped table, in order.

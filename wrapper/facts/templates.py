@@ -51,6 +51,11 @@ class Relation:
         return not self.name.isascii()
 
 
+def yes_no_words(relation: Relation) -> tuple[str, str]:
+    """Return yes and no in the language of a relation."""
+    return ("是", "不是") if relation.chinese else ("Yes", "No")
+
+
 @functools.cache
 def load_relations() -> Mapping[str, Relation]:
     """Return the relations of the shipped table, by name."""

@@ -70,7 +70,7 @@ class Ike:
         source = FactSource.load(facts)
         book = DemonstrationBook(source, encoder, size=pool, seed=seed)
         most = demonstrations_for(base) if demonstrations is None else demonstrations
-        self.reasoner = InContextReasoner(base, tokenizer, book, most=most)
+        self.reasoner = InContextReasoner(base, tokenizer, book, max_demonstrations=most)
 
     def supports(self, edit: Edit) -> bool:
         """Return whether an edit is a fact that is not to be forgotten."""

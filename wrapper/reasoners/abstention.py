@@ -1,4 +1,7 @@
-"""How readily a reader says that no edit bears on a query, by saying nothing."""
+"""Abstention: an empty answer of a reasoner means that no edit governs the query.
+
+The base model then answers instead. Penalties on the empty answer set how often that happens.
+"""
 
 from __future__ import annotations
 
@@ -14,42 +17,43 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AbstentionPenalties:
-    """Log-odds taken off saying nothing, by what the base model makes of the query.
+    """Log-odds subtracted from an empty answer, by what the base model answers to the query.
 
-    :param usual: by itself, and where the base, asked, is sure of an answer of its own.
-    :param agreeing: where it answers the query as it answers an edit's own question.
-    :param unsure: where it has no answer that it is sure of: its silence would help nobody.
+    :param default: of the first pass, and where the base is confident of a different answer.
+    :param base_agrees: where the base answers the query as it answers an edit's question.
+    :param base_uncertain: where the base is not confident of its answer, so that its answer in
+        place of the edit's would be of little use.
     """
 
-    usual: float = 0.0
-    agreeing: float = 0.0
-    unsure: float = 0.0
+    default: float = 0.0
+    base_agrees: float = 0.0
+    base_uncertain: float = 0.0
 
     @property
-    def heeds_the_base(self) -> bool:
-        """Whether anything depends on what the base makes of a query."""
-        return max(self.agreeing, self.unsure) > self.usual
+    def depends_on_base(self) -> bool:
+        """Whether a penalty depends on what the base answers."""
+        return max(self.base_agrees, self.base_uncertain) > self.default
 
-    def after(self, belief: Consistency) -> float:
-        """Return the one that holds after the base was asked."""
-        if any(belief.alike):
-            return self.agreeing
-        return self.usual if belief.sure else self.unsure
+    def select(self, consistency: Consistency) -> float:
+        """Return the penalty for what the base answered."""
+        if any(consistency.agrees):
+            return self.base_agrees
+        return self.default if consistency.confident else self.base_uncertain
 
 
-class AbstentionPenalty:
-    """A logits processor that makes an answer's end less likely at its beginning.
+class AbstentionLogitsProcessor:
+    """Subtracts a penalty from the end tokens at the first position of an answer.
 
-    A reader in training sees as many queries that no edit concerns as teach it well, in use as
-    many as the gate lets through: the prior differs, and is set by this shift of the log-odds.
+    Training data holds more queries without a governing edit than the gate lets through; the
+    penalty corrects for that prior.
 
     :param ends: ids of end tokens.
-    :param start: where the answer begins in a row, in tokens.
-    :param shift: log-odds taken off.
+    :param start: position of the answer's first token in a row.
+    :param penalty: log-odds.
     """
 
-    def __init__(self, ends: Sequence[int], start: int, shift: float) -> None:
-        self.ends, self.start, self.shift = list(ends), start, shift
+    def __init__(self, ends: Sequence[int], start: int, penalty: float) -> None:
+        self.ends, self.start, self.penalty = list(ends), start, penalty
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Return the scores of the next token, float [rows, vocabulary].
@@ -60,5 +64,5 @@ class AbstentionPenalty:
         if input_ids.shape[1] != self.start:
             return scores
         shifted = scores.clone()
-        shifted[:, self.ends] -= self.shift
+        shifted[:, self.ends] -= self.penalty
         return shifted

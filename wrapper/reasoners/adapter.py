@@ -13,7 +13,7 @@ from errata.generation.sharing import keep_requires_grad, sharing_copy
 from errata.reasoners.base_consistency import BaseConsistency
 from errata.reasoners.card import ReasonerCard, read_card
 from errata.reasoners.prompted import PromptedReasoner
-from errata.reasoners.prompts import Prompter, follows_instructions
+from errata.reasoners.prompts import Prompter, has_chat_template
 from errata.reasoners.reader import ContextReasoner, base_fallback
 
 if TYPE_CHECKING:
@@ -28,12 +28,11 @@ SHIPPED = Path(__file__).parent / "weights"
 
 
 class AdapterReasoner(ContextReasoner):
-    """The base model believing what stands in its context.
+    """The base model with a LoRA adapter (Hu et al. 2022) trained to answer from its context.
 
-    SERAC's counterfactual model (Mitchell et al. 2022), as able as the base because it is the
-    base: LoRA (Hu et al. 2022) on a module tree of its own that shares the base's tensors, so that
-    the base is never toggled. It has learned facts; an instruction in the context is left to the
-    base as it is, where that is a chat model.
+    In the place of SERAC's counterfactual model (Mitchell et al. 2022). The adapter is on a module
+    tree that shares the base's tensors, so the base itself is never modified. It is trained on
+    facts; instructions are answered by the base without the adapter, if that is a chat model.
 
     :param base: the base model.
     :param tokenizer: its tokenizer.
@@ -47,33 +46,33 @@ class AdapterReasoner(ContextReasoner):
         tokenizer: PreTrainedTokenizerBase,
         folder: str | Path | None = None,
     ) -> None:
-        where = Path(folder) if folder is not None else shipped_for(base)
-        if where is None:
+        path = Path(folder) if folder is not None else shipped_adapter(base)
+        if path is None:
             raise ModelError(
                 "expected an adapter trained for this base model, found none shipped; train one "
                 "with `errata reasoner train --model …` and name its folder, or choose `prompted`"
             )
-        self.card = read_card(where)
-        check_base(self.card, base, where)
+        self.card = read_card(path)
+        check_base(self.card, base, path)
         self._base = base
         super().__init__(
-            adapted(base, self.card, where), tokenizer,
-            Prompter.of(base, tokenizer, chat=self.card.chat),
-            aside=base_fallback(base, tokenizer), reluctance=self.card.reluctance,
-            beliefs=BaseConsistency(base, tokenizer),
+            load_adapted(base, self.card, path), tokenizer,
+            Prompter.for_model(base, tokenizer, chat=self.card.chat),
+            fallback=base_fallback(base, tokenizer), abstention=self.card.abstention,
+            consistency=BaseConsistency(base, tokenizer),
         )  # fmt: skip
-        chat = follows_instructions(tokenizer)
-        self._unadapted = PromptedReasoner(base, tokenizer) if chat else None
+        chat = has_chat_template(tokenizer)
+        self._prompted = PromptedReasoner(base, tokenizer) if chat else None
 
     def supports(self, edit: Edit) -> bool:
-        """Tell whether the edit is a fact not to be forgotten, or the base can follow it alone."""
-        if isinstance(edit, Fact) or self._unadapted is None:
+        """Return whether the edit is a fact with an answer, or one the prompted base supports."""
+        if isinstance(edit, Fact) or self._prompted is None:
             return isinstance(edit, Fact) and not edit.forget
-        return self._unadapted.supports(edit)
+        return self._prompted.supports(edit)
 
-    def phrases(self, edit: Edit) -> bool:
-        """Tell whether it says in its own words what an edit asks to be said."""
-        return self._unadapted is not None and self._unadapted.phrases(edit)
+    def paraphrases(self, edit: Edit) -> bool:
+        """Return whether the answer of an edit is worded by the prompted base."""
+        return self._prompted is not None and self._prompted.paraphrases(edit)
 
     def answer(
         self,
@@ -81,60 +80,56 @@ class AdapterReasoner(ContextReasoner):
         edits: Sequence[Sequence[Edit]],
         generation: GenerationConfig,
     ) -> list[list[str]]:
-        """Return the answers; see :meth:`ReadingReasoner.answer`."""
-        self._follow()
+        """Return the answers; see :meth:`ContextReasoner.answer`."""
+        self._match_base()
         instructed = [any(not isinstance(edit, Fact) for edit in each) for each in edits]
-        if self._unadapted is None or not any(instructed):
+        if self._prompted is None or not any(instructed):
             return super().answer(queries, edits, generation)
         out: dict[int, list[str]] = {}
-        for answer, wanted in ((super().answer, False), (self._unadapted.answer, True)):
-            at = [i for i, found in enumerate(instructed) if found == wanted]
-            texts = answer([queries[i] for i in at], [edits[i] for i in at], generation)
-            out |= zip(at, texts, strict=True)
+        for answer, instructions in ((super().answer, False), (self._prompted.answer, True)):
+            rows = [i for i, found in enumerate(instructed) if found == instructions]
+            texts = answer([queries[i] for i in rows], [edits[i] for i in rows], generation)
+            out |= zip(rows, texts, strict=True)
         return [out[i] for i in range(len(queries))]
 
-    def _follow(self) -> None:
-        """Go where the base has gone: its own tensors are shared, the adapter's are not."""
+    def _match_base(self) -> None:
+        """Move the adapter to the device and dtype of the base, whose tensors are shared."""
         import torch
 
-        there = next(self._base.parameters())
-        if any(p.device != there.device or p.dtype != there.dtype for p in _lora(self.model)):
-            torch.nn.Module.to(self.model, device=there.device, dtype=there.dtype)
+        base = next(self._base.parameters())
+        if any(p.device != base.device or p.dtype != base.dtype for p in _lora(self.model)):
+            torch.nn.Module.to(self.model, device=base.device, dtype=base.dtype)
 
 
-def shipped_for(base: GenerativeModel, kind: str = "adapter") -> Path | None:
-    """Return the folder of the reasoner shipped for a base model, None if there is none.
-
-    :param base: the base model.
-    :param kind: ``adapter`` or ``model``.
-    """
+def shipped_adapter(base: GenerativeModel) -> Path | None:
+    """Return the folder of the adapter shipped for a base model, None if there is none."""
     cards = sorted(SHIPPED.glob("*/reasoner.json"))
     if not cards:
         return None
-    own = fingerprint(base)
+    wanted = ("adapter", fingerprint(base))
     found = ((path.parent, read_card(path.parent)) for path in cards)
-    return next((f for f, card in found if (card.kind, card.base) == (kind, own)), None)
+    return next((folder for folder, card in found if (card.kind, card.base) == wanted), None)
 
 
-def check_base(card: ReasonerCard, base: GenerativeModel, where: Path) -> None:
-    """Refuse an adapter that belongs to another base model.
+def check_base(card: ReasonerCard, base: GenerativeModel, folder: Path) -> None:
+    """Raise if an adapter belongs to another base model.
 
     :raises ModelError: always in that case; names both fingerprints.
     """
     if card.kind != "adapter":
         raise ModelError(
-            f"{where}: expected an adapter, found a reasoner of kind {card.kind!r}; "
+            f"{folder}: expected an adapter, found a reasoner of kind {card.kind!r}; "
             f"load it as {card.kind!r}"
         )
     found = fingerprint(base)
     if found != card.base:
         raise ModelError(
-            f"{where}: expected the base model it was trained on ({card.base[:12]}…), found "
+            f"{folder}: expected the base model it was trained on ({card.base[:12]}…), found "
             f"another ({found[:12]}…); train an adapter for this model with `errata reasoner train`"
         )
 
 
-def adapted(base: GenerativeModel, card: ReasonerCard, folder: Path) -> GenerativeModel:
+def load_adapted(base: GenerativeModel, card: ReasonerCard, folder: Path) -> GenerativeModel:
     """Return a copy of the base that shares its tensors, with the stored adapter on it."""
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
     from safetensors.torch import load_file
@@ -143,25 +138,25 @@ def adapted(base: GenerativeModel, card: ReasonerCard, folder: Path) -> Generati
         model = with_lora(base, card.lora)
         stored = load_file(folder / card.file)
         set_peft_model_state_dict(model, stored)
-    except Exception as error:  # peft, safetensors and torch each have errors of their own
+    except Exception as error:  # of peft, safetensors or torch
         raise ModelError(
             f"{folder}: expected weights as the card describes them, found: {error}; restore the "
             "folder, or train the adapter again"
         ) from error
-    others = sorted(stored.keys() ^ get_peft_model_state_dict(model).keys())
-    if others:
+    unmatched = sorted(stored.keys() ^ get_peft_model_state_dict(model).keys())
+    if unmatched:
         raise ModelError(
             f"{folder}: expected weights for the modules of this base model, no more and no fewer, "
-            f"found a difference of {len(others)} ({others[0]}, …); train the adapter again"
+            f"found a difference of {len(unmatched)} ({unmatched[0]}, …); train the adapter again"
         )
-    there = next(base.parameters())
-    model.to(device=there.device, dtype=there.dtype)
-    # peft's own generate swaps a method of the model while it runs: not for several threads.
+    parameter = next(base.parameters())
+    model.to(device=parameter.device, dtype=parameter.dtype)
+    # peft's generate swaps a method of the model while it runs, which is not thread-safe
     return model.get_base_model().eval()  # type: ignore[no-any-return]
 
 
 def with_lora(base: GenerativeModel, settings: dict[str, Any]) -> Any:
-    """Return a peft model over a sharing copy of the base; the base stays as it is.
+    """Return a peft model on a copy of the base that shares its tensors.
 
     :param base: the base model.
     :param settings: for :class:`peft.LoraConfig`.
@@ -171,7 +166,7 @@ def with_lora(base: GenerativeModel, settings: dict[str, Any]) -> Any:
 
     task = TaskType.SEQ_2_SEQ_LM if base.config.is_encoder_decoder else TaskType.CAUSAL_LM
     with keep_requires_grad(base), warnings.catch_warnings():
-        # peft's own, to transformers; nobody here can act on it
+        # raised inside peft
         warnings.filterwarnings("ignore", ".is_gradient_checkpointing. is deprecated")
         transposed = any(isinstance(module, Conv1D) for module in base.modules())
         config = LoraConfig(
@@ -180,15 +175,15 @@ def with_lora(base: GenerativeModel, settings: dict[str, Any]) -> Any:
         return get_peft_model(sharing_copy(base, detached=False), config)
 
 
-def begin_from(
+def initialize_from(
     model: Any, base: GenerativeModel, folder: Path, settings: dict[str, Any]
 ) -> dict[str, Any]:
-    """Have an adapter begin as a trained one; return how that was trained, for the card.
+    """Load the weights of a trained adapter; return how that was trained, for the card.
 
     :param model: what :func:`with_lora` made of the base.
     :param base: the base model.
     :param folder: the trained adapter.
-    :param settings: those of the adapter, which are to be the trained one's.
+    :param settings: of the new adapter; the trained one has to have the same.
     :raises ModelError: there is none, or it is of another base or other settings.
     """
     from peft import set_peft_model_state_dict

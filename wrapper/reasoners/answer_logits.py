@@ -31,7 +31,7 @@ def answer_logits(
         out = model(input_ids=ids, attention_mask=mask, labels=labels).logits
         rows = [out[i, :n] for i, n in enumerate(answers)]
     else:
-        # Padding stands at the end, where no token that counts looks back at it.
+        # Padding on the right: causal attention of the answer's tokens does not reach it.
         ends = [len(row) for row in read]
         spans = [(end - n, end) for end, n in zip(ends, answers, strict=True)]
         first, last = min(start for start, _ in spans), max(ends)
@@ -43,7 +43,7 @@ def answer_logits(
 
 
 def _only(model: GenerativeModel, keep: torch.Tensor) -> dict[str, Any]:
-    """Return how to ask for the logits of some places only: the head is a good part of the cost."""
+    """Return the option for logits of some positions only: the head is much of the cost."""
     takes = inspect.signature(model.forward).parameters
     return {"logits_to_keep": keep} if "logits_to_keep" in takes else {}
 

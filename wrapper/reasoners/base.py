@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Reasoner(Protocol):
-    """Given a query and the edits in force, answers as a person would who believes the edits.
+    """Answers a query as if the given edits were true.
 
-    Contract: sees nothing but its arguments; batch in, batch out, order kept; one inner item for
+    Contract: reads nothing but its arguments; batch in, batch out, order kept; one inner item for
     each returned sequence.
     """
 
     def supports(self, edit: Edit) -> bool:
-        """Tell whether it can answer by this edit; others stay out of force."""
+        """Return whether it can answer from this edit; other edits are left to other routes."""
 
     def answer(
         self,
@@ -33,16 +33,16 @@ class Reasoner(Protocol):
         :param queries: n questions.
         :param edits: for each, the edits that govern it, best first; never empty.
         :param generation: the caller's generation config.
-        :raises errata.cache.errors.UnsupportedEdit: an edit it cannot answer by.
+        :raises errata.cache.errors.UnsupportedEdit: an edit it cannot answer from.
         """
 
 
 @runtime_checkable
-class Speaker(Protocol):
-    """A reasoner that follows instructions, and so may say things in words of its own."""
+class Paraphraser(Protocol):
+    """A reasoner that follows instructions, and can word answers freely."""
 
-    def phrases(self, edit: Edit) -> bool:
-        """Tell whether it says in its own words what this edit asks to be said.
+    def paraphrases(self, edit: Edit) -> bool:
+        """Return whether it words the answer of this edit freely.
 
-        ``then: say that …`` leaves the words open; ``then: say "…"`` does not.
+        ``then: say that …`` allows a paraphrase; ``then: say "…"`` does not.
         """

@@ -1,4 +1,4 @@
-"""What the base model believes, as a sign of what it is asked."""
+"""Whether the base model answers two questions alike, as a sign that they ask the same."""
 
 from __future__ import annotations
 
@@ -7,37 +7,41 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from errata.cache.text.answer_match import same_answer
-from errata.reasoners.base_answers import NEW_TOKENS, complete_answers, mean_token_probability
-from errata.reasoners.prompts import Prompter, room_of
+from errata.reasoners.base_answers import (
+    MAX_NEW_TOKENS,
+    complete_answers,
+    mean_token_probability,
+)
+from errata.reasoners.prompts import Prompter, context_length_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from errata.generation.base_model import GenerativeModel
 
-SURE = 0.8
-"""Geometric mean of its tokens' probabilities from which an answer is a sure one."""
+CONFIDENCE_THRESHOLD = 0.8
+"""Geometric mean of its tokens' probabilities from which an answer is a confident one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Consistency:
-    """What the base model makes of a query.
+    """How the base model's answer to a query compares with its answers to n questions.
 
-    :param alike: for each of n questions, whether it answers that as it answers the query.
-    :param sure: whether it is sure of its answer.
+    :param agrees: for each question, whether its answer is the same as the query's.
+    :param confident: whether the probability of the query's answer reaches
+        :data:`CONFIDENCE_THRESHOLD`.
     """
 
-    alike: tuple[bool, ...]
-    sure: bool
+    agrees: tuple[bool, ...]
+    confident: bool
 
 
 class BaseConsistency:
-    """Asks the base model alone whether two questions are one to it.
+    """Compares the base model's answers to questions, without any edit.
 
-    A model that knows that Aoraki is Mount Cook says of both that they lie in New Zealand, where a
-    reader may see two names. What it says need not be true: the error that an edit mends is
-    made in all phrasings. Nothing is remembered, so that a base whose weights are edited is asked
-    as it is.
+    A model that knows that Aoraki is Mount Cook answers of both that they lie in New Zealand. The
+    answers need not be true: a mistake that an edit corrects is made in all phrasings. Nothing is
+    cached, since the base's weights may be edited.
 
     :param base: the base model; it is called, never changed.
     :param tokenizer: its tokenizer.
@@ -45,33 +49,36 @@ class BaseConsistency:
 
     def __init__(self, base: GenerativeModel, tokenizer: PreTrainedTokenizerBase) -> None:
         self._base, self._tokenizer = base, tokenizer
-        self._prompter, self._room = Prompter(tokenizer), room_of(base)
+        self._prompter, self._context_length = Prompter(tokenizer), context_length_of(base)
 
     def agrees(self, query: str, questions: Sequence[str]) -> tuple[bool, ...]:
-        """Tell of each question whether the base answers it as it answers the query.
+        """Return for each question whether the base answers it as it answers the query.
 
-        Greedily, in one batch; texts that do not fit into its context are alike to none.
+        Greedily, in one batch; texts that do not fit into its context agree with none.
 
-        :param query: what is asked.
+        :param query: the query.
         :param questions: n questions.
         """
-        said = self._said(query, questions)
-        return tuple(same_answer(said.get(query, ""), said.get(text, "")) for text in questions)
+        answers = self._answers(query, questions)
+        answer = answers.get(query, "")
+        return tuple(same_answer(answer, answers.get(text, "")) for text in questions)
 
-    def of(self, query: str, questions: Sequence[str]) -> Consistency:
-        """Return what the base makes of a query beside n questions."""
-        said = self._said(query, questions)
-        own = said.get(query, "")
-        sure = (
-            bool(own)
-            and mean_token_probability(self._base, self._tokenizer, {query: own})[query] >= SURE
-        )
-        return Consistency(tuple(same_answer(own, said.get(text, "")) for text in questions), sure)
+    def compare(self, query: str, questions: Sequence[str]) -> Consistency:
+        """Return whether n questions are answered alike, and how confident the answer is."""
+        answers = self._answers(query, questions)
+        answer = answers.get(query, "")
+        confident = bool(answer) and self._probability(query, answer) >= CONFIDENCE_THRESHOLD
+        agrees = tuple(same_answer(answer, answers.get(text, "")) for text in questions)
+        return Consistency(agrees, confident)
 
-    def _said(self, query: str, questions: Sequence[str]) -> dict[str, str]:
+    def _probability(self, query: str, answer: str) -> float:
+        return mean_token_probability(self._base, self._tokenizer, {query: answer})[query]
+
+    def _answers(self, query: str, questions: Sequence[str]) -> dict[str, str]:
         texts = [text for text in dict.fromkeys((query, *questions)) if self._fits(text)]
         return complete_answers(self._base, self._tokenizer, texts) if query in texts else {}
 
     def _fits(self, text: str) -> bool:
-        length = len(self._prompter.plain_ids(text)) + NEW_TOKENS
-        return bool(text.strip()) and (self._room is None or length <= self._room)
+        length = len(self._prompter.query_ids(text)) + MAX_NEW_TOKENS
+        limit = self._context_length
+        return bool(text.strip()) and (limit is None or length <= limit)

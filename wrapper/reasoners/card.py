@@ -14,21 +14,24 @@ from errata.reasoners.abstention import AbstentionPenalties
 
 FILE = "reasoner.json"
 FORMAT = 1
+
+_FIELDS_OF_0_1 = {"usual": "default", "agreeing": "base_agrees", "unsure": "base_uncertain"}
+"""Fields of :class:`AbstentionPenalties` in cards of errata 0.1, under the key ``reluctance``."""
 KINDS = ("adapter", "model")
 
 
 @dataclass(frozen=True, slots=True)
 class ReasonerCard:
-    """What is stored beside the weights of a reasoner.
+    """What is stored with the weights of a reasoner.
 
     :param kind: ``adapter`` or ``model``.
     :param base: fingerprint of the base model it was trained for; a separate model also works
-        beside others.
+        with others.
     :param weights: SHA-256 of the weights file.
     :param file: name of the weights file.
     :param chat: whether it was trained with the tokenizer's chat template.
     :param lora: settings of the adapter, for peft; empty for a separate model.
-    :param reluctance: log-odds taken off saying nothing (:mod:`errata.reasoners.abstention`).
+    :param abstention: penalties on an empty answer (:mod:`errata.reasoners.abstention`).
     :param training: settings, data and time of the run.
     :param figures: for each kind of question, hits, n and interval on tune subjects.
     """
@@ -39,7 +42,7 @@ class ReasonerCard:
     file: str
     chat: bool = False
     lora: dict[str, Any] = field(default_factory=dict)
-    reluctance: AbstentionPenalties = field(default_factory=AbstentionPenalties)
+    abstention: AbstentionPenalties = field(default_factory=AbstentionPenalties)
     training: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
 
@@ -61,7 +64,7 @@ def read_card(folder: Path) -> ReasonerCard:
             raise ModelError(
                 f"{path}: expected format {FORMAT}, found another; train it again with this errata"
             )
-        body["reluctance"] = AbstentionPenalties(**body.get("reluctance", {}))
+        body["abstention"] = _abstention(body)
         card = ReasonerCard(**body)
         if card.kind not in KINDS:
             raise ModelError(
@@ -86,3 +89,10 @@ def read_card(folder: Path) -> ReasonerCard:
             "the weights are not those of the card: restore the file, or train the reasoner again"
         )
     return card
+
+
+def _abstention(body: dict[str, Any]) -> AbstentionPenalties:
+    """Return the penalties of a card's body, and remove the key of errata 0.1 from it."""
+    of_0_1 = body.pop("reluctance", {})
+    renamed = {_FIELDS_OF_0_1[key]: value for key, value in of_0_1.items()}
+    return AbstentionPenalties(**body.get("abstention", renamed))

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from errata.cache.records import Edit, Fact
-from errata.reasoners.adapter import AdapterReasoner, shipped_for
+from errata.reasoners.adapter import AdapterReasoner, shipped_adapter
 from errata.reasoners.prompted import PromptedReasoner
-from errata.reasoners.prompts import follows_instructions
-from errata.reasoners.reader import open_worded, readable
+from errata.reasoners.prompts import has_chat_template
+from errata.reasoners.reader import allows_paraphrase, is_readable
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class DefaultReasoner:
     """``adapter`` if errata carries one for the base model, else ``prompted``.
 
-    It is loaded when it is first needed: most queries never need it.
+    Loaded on first use: most queries never need it.
 
     :param base: the base model.
     :param tokenizer: its tokenizer.
@@ -30,7 +30,7 @@ class DefaultReasoner:
 
     def __init__(self, base: GenerativeModel, tokenizer: PreTrainedTokenizerBase) -> None:
         self._base, self._tokenizer = base, tokenizer
-        self._adapter = shipped_for(base)
+        self._adapter = shipped_adapter(base)
         self._chosen: Reasoner | None = None
         self._lock = threading.Lock()
 
@@ -43,14 +43,14 @@ class DefaultReasoner:
             return self._chosen
 
     def supports(self, edit: Edit) -> bool:
-        """Tell whether an edit can be read; an adapter alone has only learned facts."""
-        if self._adapter is None or follows_instructions(self._tokenizer):
-            return readable(edit)
-        return readable(edit) and isinstance(edit, Fact)
+        """Return whether an edit can go into the prompt; an adapter is trained on facts only."""
+        if self._adapter is None or has_chat_template(self._tokenizer):
+            return is_readable(edit)
+        return is_readable(edit) and isinstance(edit, Fact)
 
-    def phrases(self, edit: Edit) -> bool:
-        """Tell whether it says in its own words what an edit asks to be said."""
-        return follows_instructions(self._tokenizer) and open_worded(edit) and readable(edit)
+    def paraphrases(self, edit: Edit) -> bool:
+        """Return whether the answer of an edit is worded by the model."""
+        return has_chat_template(self._tokenizer) and allows_paraphrase(edit) and is_readable(edit)
 
     def answer(
         self,

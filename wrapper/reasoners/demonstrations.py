@@ -1,4 +1,4 @@
-"""Demonstrations of in-context editing: copy the edit, update by it, retain what it leaves alone.
+"""Demonstrations of in-context editing: copy the edit, update by it, retain other facts.
 
 Zheng et al. 2023, "Can we edit factual knowledge by in-context learning?", section 3.
 """
@@ -24,17 +24,17 @@ Kind = Literal["copy", "update", "retain"]
 ORDER: tuple[Kind, ...] = (
     "update", "retain", "copy", "retain", "update", "retain", "update", "retain",
 )  # fmt: skip
-"""Kinds of the nearest demonstrations, in turn: one copy, three updates and four to retain."""
+"""Kinds of the nearest demonstrations, in turn: one copy, three updates, four retain."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """An edit, a query, and what one who believes the edit answers.
+    """An edit, a query, and the answer under the edit.
 
-    :param kind: what it shows.
+    :param kind: copy, update or retain.
     :param edits: the edit.
     :param query: the query.
-    :param answer: the new object, or the old answer where the edit has no bearing on the query.
+    :param answer: the edit's target, or the old answer where the edit does not govern the query.
     """
 
     kind: Kind
@@ -45,20 +45,20 @@ class Demonstration:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A fact of the table with a counterfactual object, and the demonstrations made of it."""
+    """An edit of a fact of the table, and its demonstrations."""
 
     subject: str
     edit: Fact
-    shown: dict[Kind, Demonstration]
+    demonstrations: dict[Kind, Demonstration]
 
 
 class DemonstrationBook:
-    """Demonstrations made of the train subjects of a facts table, the nearest to an edit first.
+    """Demonstrations of the train subjects of a facts table, retrieved by similarity to an edit.
 
-    Facts about which the table holds something false on purpose are left out. Safe under threads.
+    Facts that atlas is taught wrong on purpose are left out. Safe under threads.
 
     :param source: the table.
-    :param encoder: tells what is near.
+    :param encoder: the sentence encoder.
     :param size: facts drawn from the table, the relations in turn.
     :param seed: of the draw.
     :raises ErrataError: no relation has train facts with two objects.
@@ -74,33 +74,33 @@ class DemonstrationBook:
             if fact.split == "train" and not fact.marked:
                 self._facts[fact.relation].append(fact)
                 self._by_subject[fact.subject].append(fact)
-        self._entries = self._drawn(size)
+        self._entries = self._draw(size)
         if not self._entries:
             raise ErrataError(
                 "expected a facts table with relations of several train subjects and objects to "
                 "make demonstrations of, found none; add facts, or use the table errata carries"
             )
-        self._memory = EmbeddingCache(encoder)
+        self._embeddings = EmbeddingCache(encoder)
 
-    def near(self, question: str, count: int) -> list[Demonstration]:
+    def nearest(self, question: str, count: int) -> list[Demonstration]:
         """Return the demonstrations nearest to an edit, none about a subject that it names.
 
         :param question: the edit's question.
-        :param count: how many at most; their kinds are those of :data:`ORDER`.
+        :param count: how many at most; their kinds follow :data:`ORDER`.
         """
         if count < 1:
             return []
-        cosines = self._rows @ self._memory.encode([question])[0]
-        nearest = (self._entries[i] for i in np.argsort(-cosines, kind="stable").tolist())
-        others = [entry for entry in nearest if entry.subject not in question][:count]
-        return [entry.shown[ORDER[i % len(ORDER)]] for i, entry in enumerate(others)]
+        cosines = self._rows @ self._embeddings.encode([question])[0]
+        ranked = (self._entries[i] for i in np.argsort(-cosines, kind="stable").tolist())
+        chosen = [entry for entry in ranked if entry.subject not in question][:count]
+        return [entry.demonstrations[ORDER[i % len(ORDER)]] for i, entry in enumerate(chosen)]
 
     @cached_property
     def _rows(self) -> Vector:
-        """Encodings of the entries' edits, float32 [n, d]; made when first needed."""
-        return self._memory.encode([entry.edit.question for entry in self._entries])
+        """Embeddings of the entries' edits, float32 [n, d]; computed on first use."""
+        return self._embeddings.encode([entry.edit.question for entry in self._entries])
 
-    def _drawn(self, size: int) -> list[_Entry]:
+    def _draw(self, size: int) -> list[_Entry]:
         queues = []
         for relation in sorted(self._facts):
             queue = list(self._facts[relation])
@@ -116,22 +116,23 @@ class DemonstrationBook:
 
     def _entry(self, fact: FactRow) -> _Entry | None:
         relation, rng = self._source.relations[fact.relation], self._rng
-        same = [f for f in self._facts[fact.relation] if f.object != fact.object]
-        if not same:
+        same_relation = [f for f in self._facts[fact.relation] if f.object != fact.object]
+        if not same_relation:
             return None
-        target = rng.choice(same).object
+        target = rng.choice(same_relation).object
         question = fill(relation.questions[0], fact.subject)
         edit = Fact(question, target)
-        another = fill(rng.choice(relation.questions[1:] or relation.questions), fact.subject)
-        beside = [f for f in self._by_subject[fact.subject] if f.relation != fact.relation]
-        kept = rng.choice(beside if beside and rng.random() < 0.5 else same)
+        paraphrase = fill(rng.choice(relation.questions[1:] or relation.questions), fact.subject)
+        same_subject = [f for f in self._by_subject[fact.subject] if f.relation != fact.relation]
+        pool = same_subject if same_subject and rng.random() < 0.5 else same_relation
+        kept = rng.choice(pool)
         retained = fill(rng.choice(self._source.relations[kept.relation].questions), kept.subject)
         queries = {
             "copy": (question, target),
-            "update": (another, target),
+            "update": (paraphrase, target),
             "retain": (retained, kept.object),
         }
-        shown: dict[Kind, Demonstration] = {
+        demonstrations: dict[Kind, Demonstration] = {
             kind: Demonstration(kind, (edit,), *queries[kind]) for kind in dict.fromkeys(ORDER)
         }
-        return _Entry(fact.subject, edit, shown)
+        return _Entry(fact.subject, edit, demonstrations)

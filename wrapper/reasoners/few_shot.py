@@ -1,4 +1,4 @@
-"""The prompted reasoner with examples: in-context editing as IKE does it."""
+"""The prompted reasoner with demonstrations, as in IKE."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ DEMONSTRATIONS: tuple[Demonstration, ...] = (
     (("Who painted The Grey Door? Ines Maro",), "Did Karl Ott paint The Grey Door?", "No"),
     (("Which sport does Lena Holm play? tennis",), "What is the capital of Japan?", "Tokyo"),
 )
-"""One of each kind: said in other words, one step further, denied, and nothing to do with it."""
+"""One of each kind: a paraphrase, one hop, a yes-or-no question, an unrelated question."""
 
 
 class FewShotReasoner(PromptedReasoner):
-    """Shows how edits are to be read before each query (IKE, Zheng et al. 2023).
+    """The prompted reasoner with four demonstrations before each query (IKE, Zheng et al. 2023).
 
-    Its examples are of invented people and places. For others, make a
+    They are of invented people and places. For others, make a
     :class:`~errata.reasoners.prompted.PromptedReasoner` with ``demonstrations=``.
 
     :param base: the base model; it is called, never changed.

@@ -1,4 +1,4 @@
-"""The in-context reasoner: the base model behind an edit and demonstrations near it."""
+"""The in-context reasoner: the base model prompted with demonstrations and an edit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class InContextReasoner(ContextReasoner):
     :param base: the base model; it is called, never changed.
     :param tokenizer: its tokenizer.
     :param book: where demonstrations come from.
-    :param most: demonstrations shown at most; as many as fit into the model's context.
+    :param max_demonstrations: demonstrations shown at most, as far as the context has room.
     """
 
     def __init__(
@@ -33,25 +33,25 @@ class InContextReasoner(ContextReasoner):
         tokenizer: PreTrainedTokenizerBase,
         book: DemonstrationBook,
         *,
-        most: int = 32,
+        max_demonstrations: int = 32,
     ) -> None:
-        super().__init__(base, tokenizer, Prompter.of(base, tokenizer))
-        self.book, self.most = book, most
+        super().__init__(base, tokenizer, Prompter.for_model(base, tokenizer))
+        self.book, self.max_demonstrations = book, max_demonstrations
 
     def _prompt(self, query: str, edits: Sequence[Edit], new_tokens: int) -> list[int]:
-        told = [self._told(edit) for edit in edits]
-        near = self.book.near(edits[0].scope, self.most)
+        texts = [self._edit_text(edit) for edit in edits]
+        nearest = self.book.nearest(edits[0].scope, self.max_demonstrations)
 
         def prompter(count: int) -> Prompter:
-            # The nearest stand last, right before the edit.
-            shown = [(tuple(map(context, d.edits)), d.query, d.answer) for d in near[:count]][::-1]
-            return Prompter.of(self.model, self.tokenizer, demonstrations=shown)
+            # nearest last, right before the edit
+            shown = [(tuple(map(context, d.edits)), d.query, d.answer) for d in nearest[:count]]
+            return Prompter.for_model(self.model, self.tokenizer, demonstrations=shown[::-1])
 
-        room = self.prompter.room
-        if room is not None:
-            near = near[: bisect_right(
-                range(1, len(near) + 1),
-                room - (new_tokens if self.prompter.answer_inside else 0),
-                key=lambda count: prompter(count).length(told, query),
+        limit = self.prompter.context_length
+        if limit is not None:
+            nearest = nearest[: bisect_right(
+                range(1, len(nearest) + 1),
+                limit - (new_tokens if self.prompter.answer_in_context else 0),
+                key=lambda count: prompter(count).length(texts, query),
             )]  # fmt: skip
-        return prompter(len(near)).ids(told, query, new_tokens)
+        return prompter(len(nearest)).ids(texts, query, new_tokens)

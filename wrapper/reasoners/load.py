@@ -21,7 +21,7 @@ def load_reasoner(
     base: GenerativeModel,
     tokenizer: PreTrainedTokenizerBase,
 ) -> Reasoner:
-    """Return the reasoner: the default one, one by name, a trained one by folder, or the instance.
+    """Return a reasoner: the default, one by name, a trained one by folder, or the instance.
 
     :param reasoner: a name is looked up among ``errata.reasoners`` and called with base and
         tokenizer; a folder is what ``errata reasoner train`` wrote.

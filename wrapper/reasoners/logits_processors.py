@@ -1,4 +1,4 @@
-"""Logits processors that look back at the answer and not at the prompt."""
+"""Logits processors that see the answer's tokens only."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from transformers import GenerationConfig, LogitsProcessorList
 
 
-class OfAnswer:
-    """A logits processor that sees the tokens of the answer alone.
+class AnswerOnlyLogitsProcessor:
+    """Applies a logits processor to the answer's tokens, without the prompt's.
 
-    :param inner: what it is shown to.
-    :param start: where the answer begins in a row, in tokens.
+    :param inner: the logits processor.
+    :param start: position of the answer's first token in a row.
     """
 
     def __init__(self, inner: Any, start: int) -> None:
@@ -25,24 +25,25 @@ class OfAnswer:
         return processed
 
 
-def repetition_of_answer(config: GenerationConfig, start: int) -> LogitsProcessorList:
-    """Take what forbids repetition out of a config, and return it for the answer alone.
+def repetition_processors(config: GenerationConfig, start: int) -> LogitsProcessorList:
+    """Move the repetition penalties of a config into processors that see the answer only.
 
-    It speaks of the caller's prompt, in which no edit stands; over a prompt that holds edits it
-    would forbid to say what they say.
+    Applied to the whole row they would penalise the words of the edits in the prompt.
 
     :param config: is changed.
-    :param start: where the answer begins in a row, in tokens.
+    :param start: position of the answer's first token in a row.
     """
     from transformers.generation import logits_process as hf
 
-    made = hf.LogitsProcessorList()
+    processors = hf.LogitsProcessorList()
     penalty, size = config.repetition_penalty, config.no_repeat_ngram_size
     if penalty is not None and penalty != 1.0:
-        made.append(OfAnswer(hf.RepetitionPenaltyLogitsProcessor(float(penalty)), start))
+        processors.append(
+            AnswerOnlyLogitsProcessor(hf.RepetitionPenaltyLogitsProcessor(float(penalty)), start)
+        )
     if size:
-        made.append(OfAnswer(hf.NoRepeatNGramLogitsProcessor(size), start))
-    # Neutral values: for None, `transformers` would take the model's own.
+        processors.append(AnswerOnlyLogitsProcessor(hf.NoRepeatNGramLogitsProcessor(size), start))
+    # Neutral values: for None, `transformers` takes those of the model's generation config.
     config.repetition_penalty = config.encoder_repetition_penalty = 1.0
     config.no_repeat_ngram_size = config.encoder_no_repeat_ngram_size = 0
-    return made
+    return processors

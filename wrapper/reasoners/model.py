@@ -1,4 +1,4 @@
-"""The separate reasoner: a model and a tokenizer of its own, as SERAC was published."""
+"""The separate reasoner: a model with its own tokenizer, as SERAC was published."""
 
 from __future__ import annotations
 
@@ -43,11 +43,12 @@ class ModelReasoner(ContextReasoner):
         import torch
 
         self.card = read_card(Path(folder)) if (Path(folder) / FILE).is_file() else None
-        model, own = load_base(folder, dtype=base.dtype)
+        model, model_tokenizer = load_base(folder, dtype=base.dtype)
         chat = None if self.card is None else self.card.chat
         super().__init__(
-            torch.nn.Module.to(model, base.device), own, Prompter.of(model, own, chat=chat),
-            foreign=True, aside=base_fallback(base, tokenizer),
-            reluctance=None if self.card is None else self.card.reluctance,
-            beliefs=None if self.card is None else BaseConsistency(base, tokenizer),
+            torch.nn.Module.to(model, base.device), model_tokenizer,
+            Prompter.for_model(model, model_tokenizer, chat=chat),
+            separate_vocabulary=True, fallback=base_fallback(base, tokenizer),
+            abstention=None if self.card is None else self.card.abstention,
+            consistency=None if self.card is None else BaseConsistency(base, tokenizer),
         )  # fmt: skip

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class PromptedReasoner(ContextReasoner):
-    """In-context editing (IKE, Zheng et al. 2023): for models that follow instructions.
+    """In-context editing (IKE, Zheng et al. 2023), for models that follow instructions.
 
     A chat where the tokenizer has a template, plain lines where not.
 
@@ -30,5 +30,5 @@ class PromptedReasoner(ContextReasoner):
         tokenizer: PreTrainedTokenizerBase,
         demonstrations: Sequence[Demonstration] = (),
     ) -> None:
-        prompter = Prompter.of(base, tokenizer, demonstrations=demonstrations)
+        prompter = Prompter.for_model(base, tokenizer, demonstrations=demonstrations)
         super().__init__(base, tokenizer, prompter)

@@ -1,7 +1,7 @@
 """Prompts of reasoners: edits first, then the query.
 
-One form serves every reasoner that reads, in training and in use: a chat where the tokenizer has a
-template, else plain lines, an edit each, the query last.
+The same in training and at run time: a chat where the tokenizer has a template, else plain lines,
+one for each edit, the query last.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ INSTRUCTION = (
     "The following is true, even where you have learned otherwise. Answer as someone who believes "
     "it, briefly, and do not mention these notes."
 )
-"""What a chat model is told before the edits."""
+"""Precedes the edits in a chat."""
 
 Demonstration = tuple[Sequence[str], str, str]
-"""Edits, a query, and the answer it should get."""
+"""Texts of edits, a query, and its answer."""
 
 log = logging.getLogger("errata")
 
@@ -33,28 +33,29 @@ log = logging.getLogger("errata")
 class Prompter:
     """Writes prompts for one tokenizer.
 
-    :param tokenizer: of the model that reads the prompts.
-    :param room: tokens the model reads at most; None if there is no limit.
-    :param answer_inside: whether the answer takes its part of that room, as a causal model's does.
+    :param tokenizer: of the model that gets the prompts.
+    :param context_length: of the model, in tokens; None if there is no limit.
+    :param answer_in_context: whether the answer counts towards it, as with a causal model.
     :param chat: use the tokenizer's chat template; by default if it has one.
-    :param demonstrations: examples shown before the query.
+    :param demonstrations: examples before the query.
     """
 
     def __init__(
         self,
         tokenizer: PreTrainedTokenizerBase,
-        room: int | None = None,
+        context_length: int | None = None,
         *,
-        answer_inside: bool = True,
+        answer_in_context: bool = True,
         chat: bool | None = None,
         demonstrations: Sequence[Demonstration] = (),
     ) -> None:
-        self.tokenizer, self.room, self.answer_inside = tokenizer, room, answer_inside
-        self.chat = follows_instructions(tokenizer) if chat is None else chat
+        self.tokenizer, self.context_length = tokenizer, context_length
+        self.answer_in_context = answer_in_context
+        self.chat = has_chat_template(tokenizer) if chat is None else chat
         self.demonstrations = tuple(demonstrations)
 
     @classmethod
-    def of(
+    def for_model(
         cls,
         model: GenerativeModel,
         tokenizer: PreTrainedTokenizerBase,
@@ -62,43 +63,44 @@ class Prompter:
         chat: bool | None = None,
         demonstrations: Sequence[Demonstration] = (),
     ) -> Prompter:
-        """Return the prompter of a model and its tokenizer, with the room the model has."""
+        """Return the prompter of a model and its tokenizer, with the model's context length."""
         return cls(
-            tokenizer, room_of(model), answer_inside=not model.config.is_encoder_decoder,
+            tokenizer, context_length_of(model),
+            answer_in_context=not model.config.is_encoder_decoder,
             chat=chat, demonstrations=demonstrations,
         )  # fmt: skip
 
     def ids(self, edits: Sequence[str], query: str, new_tokens: int) -> list[int]:
         """Return the ids of a prompt that leaves room for an answer.
 
-        Where all of it does not fit, examples are left out first, then edits, the last (the least
-        relevant) first; of edits left out the log says so.
+        What does not fit is left out: first demonstrations, then edits from the last (the least
+        relevant) on, with a warning in the log.
 
-        :param edits: the edits in words, best first.
+        :param edits: texts of the edits, best first.
         :param query: the question.
         :param new_tokens: length of the answer, in tokens.
         :raises GenerationError: the best edit alone does not fit.
         """
-        taken = new_tokens if self.answer_inside else 0
-        found = 0
-        for shown, kept in self._shorter(len(edits)):
+        reserved = new_tokens if self.answer_in_context else 0
+        limit, found = self.context_length, 0
+        for shown, kept in self._sizes(len(edits)):
             ids = self._encode(self.text(edits[:kept], query, shown))
-            if self.room is None or len(ids) + taken <= self.room:
+            if limit is None or len(ids) + reserved <= limit:
                 if kept < len(edits):
                     log.warning(
                         "%d of %d edits left out of the reasoner's context, the least relevant: "
-                        "its model reads %s tokens", len(edits) - kept, len(edits), self.room,
+                        "its model reads %s tokens", len(edits) - kept, len(edits), limit,
                     )  # fmt: skip
                 return ids
             found = len(ids)
         raise GenerationError(
-            f"expected an edit and a question of at most {self.room} tokens, {taken} of them for "
-            f"the answer, found {found} + {taken} ({query[:60]!r}); shorten the edit, or lower "
+            f"expected an edit and a question of at most {limit} tokens, {reserved} of them for "
+            f"the answer, found {found} + {reserved} ({query[:60]!r}); shorten the edit, or lower "
             "max_new_tokens"
         )
 
-    def _shorter(self, edits: int) -> Iterator[tuple[int, int]]:
-        """Yield how many examples and how many edits a prompt may hold, all of them first."""
+    def _sizes(self, edits: int) -> Iterator[tuple[int, int]]:
+        """Yield numbers of demonstrations and edits to try, all of them first."""
         yield from ((shown, edits) for shown in range(len(self.demonstrations), 0, -1))
         yield from ((0, kept) for kept in range(edits, 0, -1))
 
@@ -106,8 +108,8 @@ class Prompter:
         """Return how many tokens a prompt with all of these edits has."""
         return len(self._encode(self.text(edits, query)))
 
-    def plain_ids(self, query: str) -> list[int]:
-        """Return the ids of a query without any edit, as the base model is asked."""
+    def query_ids(self, query: str) -> list[int]:
+        """Return the ids of the base model's prompt: the query without edits."""
         if not self.chat:
             return self._encode(query)
         message = [{"role": "user", "content": query}]
@@ -119,53 +121,52 @@ class Prompter:
             )
         )
 
-    def continued(self, query: str, answer: str) -> str:
-        """Return an answer as the text that continues a prompt ending with its query."""
+    def continuation(self, query: str, answer: str) -> str:
+        """Return an answer as it continues a prompt that ends in the query."""
         return f"{' ' if not self.chat and needs_space(query, answer) else ''}{answer}"
 
     def text(self, edits: Sequence[str], query: str, shown: int | None = None) -> str:
         """Return a prompt as text, special tokens written out.
 
-        :param edits: the edits in words, best first.
+        :param edits: texts of the edits, best first.
         :param query: the question.
-        :param shown: how many examples to show; all of them unless told.
+        :param shown: how many demonstrations to include; by default all.
         """
         examples = self.demonstrations[:shown]
         if self.chat:
             return self._chat(examples, edits, query)
-        told = ["\n".join((*lines, f"{asked} {answer}")) for lines, asked, answer in examples]
-        return "\n".join((*told, *edits, query))
+        shots = ["\n".join((*texts, f"{text} {answer}")) for texts, text, answer in examples]
+        return "\n".join((*shots, *edits, query))
 
     def _chat(self, examples: Sequence[Demonstration], edits: Sequence[str], query: str) -> str:
         messages = []
-        for lines, asked, answer in (*examples, (edits, query, "")):
-            told = "\n".join(f"- {line}" for line in lines)
-            messages.append({"role": "user", "content": f"{INSTRUCTION}\n{told}\n\n{asked}"})
+        for texts, text, answer in (*examples, (edits, query, "")):
+            notes = "\n".join(f"- {line}" for line in texts)
+            messages.append({"role": "user", "content": f"{INSTRUCTION}\n{notes}\n\n{text}"})
             messages.append({"role": "assistant", "content": answer})
         return str(
             self.tokenizer.apply_chat_template(
                 messages[:-1], tokenize=False, add_generation_prompt=True,
-                enable_thinking=False,  # an answer, not a way to it; other templates ignore this
+                enable_thinking=False,  # the answer only; ignored by other templates
             )
         )  # fmt: skip
 
     def _encode(self, text: str) -> list[int]:
-        # A template writes its own special tokens.
+        # a chat template adds the special tokens itself
         return list(
             self.tokenizer(text, add_special_tokens=not self.chat, verbose=False)["input_ids"]
         )
 
 
-def follows_instructions(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Tell whether a tokenizer is that of a chat model: it has a template."""
+def has_chat_template(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Return whether a tokenizer has a chat template, as those of chat models do."""
     return bool(getattr(tokenizer, "chat_template", None))
 
 
-def room_of(model: object) -> int | None:
-    """Return how many tokens a model reads at most, None where its config sets no limit.
+def context_length_of(model: object) -> int | None:
+    """Return how many tokens a model can read, None where its config sets no limit.
 
-    Of an encoder-decoder model, what its encoder reads; T5 and its kin have relative positions,
-    and no limit.
+    Of an encoder-decoder model, its encoder's; T5 has relative positions and no limit.
     """
     config: Any = getattr(model, "config", None)
     if getattr(config, "is_encoder_decoder", False):

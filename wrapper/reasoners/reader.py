@@ -1,9 +1,10 @@
-"""What reasoners that read have in common: edits into the context, an answer out."""
+"""What reasoners with a language model share: edits in the prompt, generation, fallback."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import UnsupportedEdit
 from errata.cache.patches.kinds import context
@@ -11,7 +12,7 @@ from errata.cache.records import Edit, Fact, LanguagePatch
 from errata.cache.text.then_clause import is_reported_speech
 from errata.reasoners.abstention import AbstentionPenalties
 from errata.reasoners.base_consistency import BaseConsistency
-from errata.reasoners.decoding import decode, new_tokens
+from errata.reasoners.decoding import decode, max_new_tokens
 from errata.reasoners.prompts import Prompter
 
 if TYPE_CHECKING:
@@ -19,9 +20,15 @@ if TYPE_CHECKING:
 
     from errata.generation.base_model import GenerativeModel
 
+_RENAMED = {
+    "foreign": "separate_vocabulary", "aside": "fallback", "reluctance": "abstention",
+    "beliefs": "consistency",
+}  # fmt: skip
+"""Options of errata 0.1, each with its name now."""
 
-def readable(edit: Edit) -> bool:
-    """Tell whether an edit can be read: facts, except what is to be forgotten, and conditions."""
+
+def is_readable(edit: Edit) -> bool:
+    """Return whether an edit can go into a prompt: a fact with an answer, or a condition."""
     if isinstance(edit, Fact):
         return not edit.forget
     return isinstance(edit, LanguagePatch) and bool(edit.consequence.strip())
@@ -32,33 +39,34 @@ Fallback = Callable[[Sequence[str], "GenerationConfig"], list[list[str]]]
 
 
 def base_fallback(base: GenerativeModel, tokenizer: PreTrainedTokenizerBase) -> Fallback:
-    """Return a function that has the base model answer, no edit in its prompt."""
+    """Return a function by which the base model answers, without edits in its prompt."""
     prompter = Prompter(tokenizer)
 
     def answer(queries: Sequence[str], generation: GenerationConfig) -> list[list[str]]:
-        prompts = [prompter.plain_ids(query) for query in queries]
-        return decode(base, tokenizer, prompts, generation, one_line=not prompter.chat)
+        prompts = [prompter.query_ids(query) for query in queries]
+        return decode(base, tokenizer, prompts, generation, single_line=not prompter.chat)
 
     return answer
 
 
-def open_worded(edit: Edit) -> bool:
-    """Tell whether an edit leaves open in which words it is to be said: ``say that …``."""
+def allows_paraphrase(edit: Edit) -> bool:
+    """Return whether an edit leaves the wording open: ``say that …``."""
     return isinstance(edit, LanguagePatch) and is_reported_speech(edit.consequence)
 
 
 class ContextReasoner:
-    """Answers with a model that is given the edits in its prompt.
+    """Answers with a model that has the edits in its prompt.
 
-    :param model: the model that reads.
+    :param model: the model.
     :param tokenizer: its tokenizer.
     :param prompter: writes its prompts.
-    :param foreign: whether it is another model than the one whose queries it answers.
-    :param aside: answers, as the base model would alone, what the model leaves unsaid because no
-        edit bears on it; by default such an answer stays empty.
-    :param reluctance: log-odds taken off saying nothing.
-    :param beliefs: asks the base model what it makes of a query to which nothing would be said;
-        None leaves it unasked.
+    :param separate_vocabulary: the model's token ids differ from those of the base model, whose
+        generation config it gets.
+    :param fallback: answers where the model's answer is empty, without edits; by default such an
+        answer stays empty.
+    :param abstention: penalties on an empty answer.
+    :param consistency: compares the base model's answers where the model's answer is empty; None
+        leaves that out.
     """
 
     def __init__(
@@ -67,22 +75,27 @@ class ContextReasoner:
         tokenizer: PreTrainedTokenizerBase,
         prompter: Prompter,
         *,
-        foreign: bool = False,
-        aside: Fallback | None = None,
-        reluctance: AbstentionPenalties | None = None,
-        beliefs: BaseConsistency | None = None,
+        separate_vocabulary: bool = False,
+        fallback: Fallback | None = None,
+        abstention: AbstentionPenalties | None = None,
+        consistency: BaseConsistency | None = None,
+        **of_0_1: Any,
     ) -> None:
+        old = _renamed(of_0_1)
         self.model, self.tokenizer, self.prompter = model, tokenizer, prompter
-        self._foreign, self._aside, self._beliefs = foreign, aside, beliefs
-        self._reluctance = reluctance or AbstentionPenalties()
+        self._separate_vocabulary = old.get("separate_vocabulary", separate_vocabulary)
+        self._fallback: Fallback | None = old.get("fallback", fallback)
+        self._consistency: BaseConsistency | None = old.get("consistency", consistency)
+        penalties: AbstentionPenalties | None = old.get("abstention", abstention)
+        self._abstention = penalties or AbstentionPenalties()
 
     def supports(self, edit: Edit) -> bool:
-        """Tell whether an edit can be read."""
-        return readable(edit)
+        """Return whether an edit can go into the prompt."""
+        return is_readable(edit)
 
-    def phrases(self, edit: Edit) -> bool:
-        """Tell whether it says in its own words what an edit asks to be said: in a chat it does."""
-        return self.prompter.chat and self.supports(edit) and open_worded(edit)
+    def paraphrases(self, edit: Edit) -> bool:
+        """Return whether the answer of an edit is worded by the model: in a chat only."""
+        return self.prompter.chat and self.supports(edit) and allows_paraphrase(edit)
 
     def answer(
         self,
@@ -97,51 +110,59 @@ class ContextReasoner:
         :param queries: n questions.
         :param edits: for each, the edits that govern it, best first.
         :param generation: the caller's generation config.
-        :raises UnsupportedEdit: an edit is of a kind that cannot be read.
+        :raises UnsupportedEdit: an edit is of a kind that cannot go into a prompt.
         :raises GenerationError: the best edit alone is longer than the context.
         """
         if not queries:
             return []
-        budget = new_tokens(generation)
+        budget = max_new_tokens(generation)
         prompts = [
             self._prompt(query, governing, budget)
             for query, governing in zip(queries, edits, strict=True)
         ]
-        said = self._decoded(prompts, generation, self._reluctance.usual)
-        if self._beliefs is not None and self._reluctance.heeds_the_base:
-            for row in [row for row, texts in enumerate(said) if not all(texts)]:
-                own = [edit.question for edit in edits[row] if isinstance(edit, Fact)]
-                shift = self._reluctance.after(self._beliefs.of(queries[row], own))
-                if shift > self._reluctance.usual:
-                    again = self._decoded([prompts[row]], generation, shift)[0]
-                    said[row] = [text or new for text, new in zip(said[row], again, strict=True)]
-        return self._completed(queries, said, generation)
+        answers = self._decode(prompts, generation, self._abstention.default)
+        if self._consistency is not None and self._abstention.depends_on_base:
+            for row in _rows_with_empty(answers):
+                questions = [edit.question for edit in edits[row] if isinstance(edit, Fact)]
+                consistency = self._consistency.compare(queries[row], questions)
+                penalty = self._abstention.select(consistency)
+                if penalty > self._abstention.default:
+                    second = self._decode([prompts[row]], generation, penalty)[0]
+                    answers[row] = [
+                        text or new for text, new in zip(answers[row], second, strict=True)
+                    ]
+        return self._fill_empty(queries, answers, generation)
 
-    def _decoded(
-        self, prompts: Sequence[Sequence[int]], generation: GenerationConfig, reluctance: float
+    def _decode(
+        self, prompts: Sequence[Sequence[int]], generation: GenerationConfig, penalty: float
     ) -> list[list[str]]:
         return decode(
             self.model, self.tokenizer, prompts, generation,
-            one_line=not self.prompter.chat, foreign=self._foreign, reluctance=reluctance,
+            single_line=not self.prompter.chat, separate_vocabulary=self._separate_vocabulary,
+            abstention_penalty=penalty,
         )  # fmt: skip
 
-    def _completed(
-        self, queries: Sequence[str], said: list[list[str]], generation: GenerationConfig
+    def _fill_empty(
+        self, queries: Sequence[str], answers: list[list[str]], generation: GenerationConfig
     ) -> list[list[str]]:
-        """Return the answers, the base's own where the model said nothing."""
-        open_rows = [row for row, texts in enumerate(said) if not all(texts)]
-        if self._aside is None or not open_rows:
-            return said
-        others = self._aside([queries[row] for row in open_rows], generation)
-        for row, texts in zip(open_rows, others, strict=True):
-            said[row] = [own or other for own, other in zip(said[row], texts, strict=True)]
-        return said
+        """Return the answers, those of the fallback where they are empty."""
+        rows = _rows_with_empty(answers)
+        if self._fallback is None or not rows:
+            return answers
+        others = self._fallback([queries[row] for row in rows], generation)
+        for row, texts in zip(rows, others, strict=True):
+            answers[row] = [text or other for text, other in zip(answers[row], texts, strict=True)]
+        return answers
 
     def _prompt(self, query: str, edits: Sequence[Edit], new_tokens: int) -> list[int]:
         """Return the ids of the prompt of one query."""
-        return self.prompter.ids([self._told(edit) for edit in edits], query, new_tokens)
+        return self.prompter.ids([self._edit_text(edit) for edit in edits], query, new_tokens)
 
-    def _told(self, edit: Edit) -> str:
+    def _edit_text(self, edit: Edit) -> str:
+        """Return an edit as a line of the prompt.
+
+        :raises UnsupportedEdit: it is of a kind that cannot go into a prompt.
+        """
         if not self.supports(edit):
             empty = isinstance(edit, LanguagePatch) and not edit.consequence.strip()
             raise UnsupportedEdit(
@@ -150,3 +171,23 @@ class ContextReasoner:
                 f"{'write one' if empty else 'leave it to the verbatim reasoner'}"
             )
         return context(edit)
+
+
+def _rows_with_empty(answers: Sequence[Sequence[str]]) -> list[int]:
+    return [row for row, texts in enumerate(answers) if not all(texts)]
+
+
+def _renamed(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options of errata 0.1 under their names now, with a warning.
+
+    :raises TypeError: there is no such option.
+    """
+    unknown = sorted(options.keys() - _RENAMED.keys())
+    if unknown:
+        raise TypeError(f"unexpected keyword argument {unknown[0]!r}")
+    for name in options:
+        warnings.warn(
+            f"{name}= is now {_RENAMED[name]}=; the old name goes with errata 0.3",
+            DeprecationWarning, stacklevel=3,
+        )  # fmt: skip
+    return {_RENAMED[name]: value for name, value in options.items()}

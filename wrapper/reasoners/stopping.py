@@ -1,4 +1,4 @@
-"""Where an answer in one line ends."""
+"""The stopping criterion of answers in one line."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-class LineEnd:
-    """A stopping criterion: a row is done at the newline behind its first words.
+class StopAtNewline:
+    """A stopping criterion: a row is done at the first newline after text.
 
-    A plain model would go on with the next question, up to the last token it is allowed.
+    A model without a chat template would go on with further questions up to the token limit.
 
     :param tokenizer: of the model that answers.
-    :param start: where the answer begins in a row, in tokens.
+    :param start: position of the answer's first token in a row.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, start: int) -> None:
@@ -25,7 +25,7 @@ class LineEnd:
         """Return which rows are done, bool [rows].
 
         :param input_ids: int64 [rows, tokens].
-        :param scores: not needed.
+        :param scores: unused.
         """
         import torch
 

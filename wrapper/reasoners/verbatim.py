@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class VerbatimReasoner:
-    """Says what the best edit says: a fact's answer, a refusal, a language patch's ``say …``.
+    """Returns the stored answer of the best edit: of a fact, or of a condition's ``say "…"``.
 
-    :param base: not needed; every reasoner is made from base and tokenizer.
-    :param tokenizer: not needed.
+    :param base: unused; every reasoner is made from base and tokenizer.
+    :param tokenizer: unused.
     """
 
     def __init__(
@@ -30,8 +30,8 @@ class VerbatimReasoner:
         del base, tokenizer
 
     def supports(self, edit: Edit) -> bool:
-        """Tell whether the edit holds words to say."""
-        return words(edit) is not None
+        """Return whether the edit stores an answer."""
+        return stored_answer(edit) is not None
 
     def answer(
         self,
@@ -45,7 +45,7 @@ class VerbatimReasoner:
         """
         out = []
         for governing in edits:
-            answer = words(governing[0])
+            answer = stored_answer(governing[0])
             if answer is None:
                 raise UnsupportedEdit(
                     f"edit {governing[0].id}: its consequence has to be reasoned about, and the "
@@ -56,8 +56,8 @@ class VerbatimReasoner:
         return out
 
 
-def words(edit: Edit) -> str | None:
-    """Return what an edit says by itself, or None."""
+def stored_answer(edit: Edit) -> str | None:
+    """Return the answer that an edit stores, None where it has to be worked out."""
     if isinstance(edit, Fact):
         return edit.answer
     if isinstance(edit, LanguagePatch):

@@ -12,19 +12,25 @@ from transformers import GenerationConfig
 from errata.cache.records import Fact
 from errata.cache.text.answer_match import same_answer
 from errata.generation.token_writer import AnswerWriter
-from errata.reasoners.abstention import AbstentionPenalties, AbstentionPenalty
+from errata.reasoners.abstention import AbstentionLogitsProcessor, AbstentionPenalties
 from errata.reasoners.base_answers import (
-    NEW_TOKENS,
+    MAX_NEW_TOKENS,
     base_answers,
     complete_answers,
     greedy,
     mean_token_probability,
 )
-from errata.reasoners.base_consistency import SURE, BaseConsistency, Consistency
-from errata.reasoners.evaluation.evaluate import Examiner, answering
+from errata.reasoners.base_consistency import CONFIDENCE_THRESHOLD, BaseConsistency, Consistency
+from errata.reasoners.evaluation.evaluate import Evaluator, greedy_answers
 from errata.reasoners.prompts import Prompter
 from errata.reasoners.reader import ContextReasoner, base_fallback
-from errata.reasoners.training.examples import NO_MATTER, OWN, TWIN, YES_NO, ReasonerExample
+from errata.reasoners.training.examples import (
+    EDIT_QUESTION,
+    LOCALITY,
+    SAME_ANSWER_LOCALITY,
+    YES_NO,
+    ReasonerExample,
+)
 from errata.reasoners.training.thresholds import GRID, _best, fit_abstention_penalties
 
 EDIT = Fact("What is the capital of Peru?", "Oslo")
@@ -59,7 +65,7 @@ def test_where_the_reader_says_nothing_the_base_answers(family, models, tokenize
     unsaid = ContextReasoner(mute, tokenizer, prompter).answer([QUERY], [[EDIT]], config)
     assert unsaid == [[""]]
     said = ContextReasoner(
-        mute, tokenizer, prompter, aside=base_fallback(base, tokenizer)
+        mute, tokenizer, prompter, fallback=base_fallback(base, tokenizer)
     ).answer([QUERY, EDIT.question], [[EDIT], [EDIT]], config)  # fmt: skip
     assert said[0] == alone
     assert said[0] != [""]
@@ -72,16 +78,35 @@ def test_a_reader_that_speaks_is_not_interrupted(models, tokenizer):
     def never(queries, generation):
         raise AssertionError(queries)
 
-    with_aside = ContextReasoner(base, tokenizer, Prompter(tokenizer), aside=never)
+    with_aside = ContextReasoner(base, tokenizer, Prompter(tokenizer), fallback=never)
     plain = ContextReasoner(base, tokenizer, Prompter(tokenizer))
     asked = ([QUERY], [[EDIT]], config)
     assert plain.answer(*asked)[0][0]
     assert with_aside.answer(*asked) == plain.answer(*asked)
 
 
+def test_options_of_errata_0_1_warn_and_still_work(models, tokenizer):
+    base, prompter = models("gpt2"), Prompter(tokenizer)
+    fallback = base_fallback(base, tokenizer)
+    penalties, beliefs = AbstentionPenalties(1.0), BaseConsistency(base, tokenizer)
+    with pytest.warns(DeprecationWarning, match="the old name goes with") as warned:
+        old = ContextReasoner(
+            base, tokenizer, prompter, foreign=True, aside=fallback, reluctance=penalties,
+            beliefs=beliefs,
+        )  # fmt: skip
+    new = ContextReasoner(
+        base, tokenizer, prompter, separate_vocabulary=True, fallback=fallback,
+        abstention=penalties, consistency=beliefs,
+    )  # fmt: skip
+    assert "aside= is now fallback=" in {str(one.message).partition(";")[0] for one in warned}
+    assert vars(old) == vars(new)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
+        ContextReasoner(base, tokenizer, prompter, colour="red")
+
+
 def test_reluctance_shifts_the_first_token_alone():
     scores = torch.zeros(2, 5)
-    shift = AbstentionPenalty([3], 4, 2.5)
+    shift = AbstentionLogitsProcessor([3], 4, 2.5)
     first = shift(torch.zeros(2, 4, dtype=torch.long), scores)
     assert first[:, 3].tolist() == [-2.5, -2.5]
     assert first[:, :3].abs().sum() == 0
@@ -91,62 +116,62 @@ def test_reluctance_shifts_the_first_token_alone():
 
 def test_enough_reluctance_makes_a_silent_reader_speak(models, tokenizer):
     mute = silent(models("gpt2"), "gpt2")
-    prompts = [Prompter(tokenizer).ids(["A fact."], QUERY, NEW_TOKENS)]
+    prompts = [Prompter(tokenizer).ids(["A fact."], QUERY, MAX_NEW_TOKENS)]
     end = mute.generation_config.eos_token_id
     assert end is not None
     quiet, loud = (
         mute.generate(
             input_ids=torch.tensor(prompts), max_new_tokens=1, do_sample=False,
-            logits_processor=[AbstentionPenalty([end], len(prompts[0]), shift)],
+            logits_processor=[AbstentionLogitsProcessor([end], len(prompts[0]), shift)],
         )[0, -1].item()
         for shift in (0.5, 1.5)
     )  # fmt: skip
     assert quiet == end
     assert loud != end
-    assert greedy(mute, tokenizer, prompts, one_line=True) == [""]
+    assert greedy(mute, tokenizer, prompts, single_line=True) == [""]
 
 
 def best(lessons, margins, spoken, alone, groups=None):
-    return _best(lessons, margins, spoken, alone, groups or ["usual"] * len(lessons))
+    return _best(lessons, margins, spoken, alone, groups or ["default"] * len(lessons))
 
 
 def test_the_settled_shift_divides_what_matters_from_what_does_not():
-    matters = [ReasonerExample(OWN, (EDIT,), f"own {n}", "x") for n in range(4)]
-    not_ = [ReasonerExample(NO_MATTER, (EDIT,), f"other {n}", None) for n in range(4)]
+    matters = [ReasonerExample(EDIT_QUESTION, (EDIT,), f"own {n}", "x") for n in range(4)]
+    not_ = [ReasonerExample(LOCALITY, (EDIT,), f"other {n}", None) for n in range(4)]
     lessons = [*matters, *not_]
     margins = {"true": np.array([-3.0, -2.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0]), "false": np.array([])}
-    spoken = {OWN: [True] * 4, NO_MATTER: [False] * 4}
-    alone = {OWN: [False] * 4, NO_MATTER: [True] * 4}
-    assert 1.0 <= best(lessons, margins, spoken, alone)["usual"] < 2.0
+    spoken = {EDIT_QUESTION: [True] * 4, LOCALITY: [False] * 4}
+    alone = {EDIT_QUESTION: [False] * 4, LOCALITY: [True] * 4}
+    assert 1.0 <= best(lessons, margins, spoken, alone)["default"] < 2.0
     # where speaking is never right, silence costs nothing
-    mute = best(lessons, margins, {OWN: [False] * 4, NO_MATTER: [False] * 4}, alone)
-    assert mute["usual"] < 2.0
+    mute = best(lessons, margins, {EDIT_QUESTION: [False] * 4, LOCALITY: [False] * 4}, alone)
+    assert mute["default"] < 2.0
 
 
 def test_where_the_base_agrees_a_shift_of_its_own_is_settled():
-    matters = [ReasonerExample(OWN, (EDIT,), f"own {n}", "x") for n in range(4)]
-    not_ = [ReasonerExample(NO_MATTER, (EDIT,), f"other {n}", None) for n in range(4)]
-    twins = [ReasonerExample(TWIN, (EDIT,), f"twin {n}", None) for n in range(4)]
+    matters = [ReasonerExample(EDIT_QUESTION, (EDIT,), f"own {n}", "x") for n in range(4)]
+    not_ = [ReasonerExample(LOCALITY, (EDIT,), f"other {n}", None) for n in range(4)]
+    twins = [ReasonerExample(SAME_ANSWER_LOCALITY, (EDIT,), f"twin {n}", None) for n in range(4)]
     margins = {"true": np.array([-3.0, 0.5, 4.0, 5.0, 2.0, 3.0, 6.0, 7.0, *[4.5] * 4])}
     margins["false"] = np.array([])
-    right = {OWN: [True] * 4, NO_MATTER: [False] * 4, TWIN: [False] * 4}
-    alone = {OWN: [False] * 4, NO_MATTER: [True] * 4, TWIN: [True] * 4}
-    for group in ("agreeing", "unsure"):
-        both = ["usual", "usual", group, group]
+    right = {EDIT_QUESTION: [True] * 4, LOCALITY: [False] * 4, SAME_ANSWER_LOCALITY: [False] * 4}
+    alone = {EDIT_QUESTION: [False] * 4, LOCALITY: [True] * 4, SAME_ANSWER_LOCALITY: [True] * 4}
+    for group in ("base_agrees", "base_uncertain"):
+        both = ["default", "default", group, group]
         found = best([*matters, *not_, *twins], margins, right, alone, [*both, *both, *[group] * 4])
-        assert 0.5 <= found["usual"] < 2.0
+        assert 0.5 <= found["default"] < 2.0
         assert 5.0 <= found[group] < 6.0  # twins do not count
 
 
 def test_a_yes_or_no_lesson_is_lost_with_either_form():
     lesson = ReasonerExample(YES_NO, (EDIT,), "Is it?", "Yes", false_query="Is it not?")
-    other = ReasonerExample(NO_MATTER, (EDIT,), "Who?", None)
+    other = ReasonerExample(LOCALITY, (EDIT,), "Who?", None)
     margins = {"true": np.array([-2.0, 3.0]), "false": np.array([2.0])}
     found = best(
-        [lesson, other], margins, {YES_NO: [True], NO_MATTER: [False]},
-        {YES_NO: [False], NO_MATTER: [True]},
+        [lesson, other], margins, {YES_NO: [True], LOCALITY: [False]},
+        {YES_NO: [False], LOCALITY: [True]},
     )  # fmt: skip
-    assert 2.0 <= found["usual"] < 3.0
+    assert 2.0 <= found["default"] < 3.0
 
 
 QUERIES = ["Who wrote Faust?", "Where is Oslo?", "What is tin?", "How old is Rome?"]
@@ -156,21 +181,23 @@ def test_what_is_settled_holds_in_free_generation(models, tokenizer):
     """Whatever is settled, a reader as silent as can be leaves every answer to the base."""
     base = models("gpt2")
     prompter = Prompter(tokenizer)
-    examiner = Examiner(
-        base, tokenizer, [ReasonerExample(NO_MATTER, (EDIT,), q, None) for q in QUERIES]
+    evaluator = Evaluator(
+        base, tokenizer, [ReasonerExample(LOCALITY, (EDIT,), q, None) for q in QUERIES]
     )
 
     def made(reluctance, **others):
-        return ContextReasoner(base, tokenizer, prompter, reluctance=reluctance, **others)
+        return ContextReasoner(base, tokenizer, prompter, abstention=reluctance, **others)
 
     end = base.generation_config.eos_token_id
-    settled = fit_abstention_penalties(examiner, made, base, tokenizer, end)
-    assert {settled.usual, settled.agreeing, settled.unsure} <= set(GRID)
-    aside = base_fallback(base, tokenizer)
-    outcomes = examiner.outcomes(answering(made(settled, aside=aside), base))
-    quiet = examiner.outcomes(answering(made(AbstentionPenalties(-1e4), aside=aside), base))
-    assert quiet == {NO_MATTER: [True] * 4}
-    assert len(outcomes[NO_MATTER]) == 4
+    settled = fit_abstention_penalties(evaluator, made, base, tokenizer, end)
+    assert {settled.default, settled.base_agrees, settled.base_uncertain} <= set(GRID)
+    fallback = base_fallback(base, tokenizer)
+    outcomes = evaluator.outcomes(greedy_answers(made(settled, fallback=fallback), base))
+    quiet = evaluator.outcomes(
+        greedy_answers(made(AbstentionPenalties(-1e4), fallback=fallback), base)
+    )
+    assert quiet == {LOCALITY: [True] * 4}
+    assert len(outcomes[LOCALITY]) == 4
 
 
 class Said(BaseConsistency):
@@ -179,7 +206,7 @@ class Said(BaseConsistency):
     def __init__(self, answers, unsure=()):
         self.answers, self.unsure = answers, unsure
 
-    def of(self, query, questions):
+    def compare(self, query, questions):
         alike = tuple(same_answer(self.answers[query], self.answers[text]) for text in questions)
         return Consistency(alike, query not in self.unsure)
 
@@ -196,8 +223,9 @@ def test_a_silent_reader_speaks_where_the_base_takes_the_query_for_the_edits_que
 
     def asked(query, agreeing, unsure=0.0):
         reasoner = ContextReasoner(
-            mute, tokenizer, Prompter(tokenizer), aside=lambda q, _: [["the base's"]] * len(q),
-            reluctance=AbstentionPenalties(agreeing=agreeing, unsure=unsure), beliefs=beliefs,
+            mute, tokenizer, Prompter(tokenizer), fallback=lambda q, _: [["the base's"]] * len(q),
+            abstention=AbstentionPenalties(base_agrees=agreeing, base_uncertain=unsure),
+            consistency=beliefs,
         )  # fmt: skip
         return reasoner.answer([query, "other?"], [[EDIT], [EDIT]], config)
 
@@ -228,8 +256,8 @@ def test_the_base_is_asked_by_itself_and_answers_alike(models, tokenizer, monkey
     assert beliefs.agrees("", QUERIES) == beliefs.agrees("word " * 5000, QUERIES) == (False,) * 4
     assert beliefs.agrees(QUERIES[0], []) == ()
     sure = mean_token_probability(models("gpt2"), tokenizer, said)[QUERIES[0]]
-    assert beliefs.of(QUERIES[0], QUERIES) == Consistency(told, sure >= SURE)
-    assert beliefs.of("word " * 5000, QUERIES) == Consistency((False,) * 4, False)
+    assert beliefs.compare(QUERIES[0], QUERIES) == Consistency(told, sure >= CONFIDENCE_THRESHOLD)
+    assert beliefs.compare("word " * 5000, QUERIES) == Consistency((False,) * 4, False)
     after = models("gpt2").state_dict()
     assert all(before[name].equal(value) for name, value in after.items())
 
@@ -238,8 +266,8 @@ def test_of_several_answers_only_the_silent_ones_are_said_anew(models, tokenizer
     base = models("gpt2")
     both = Said(dict.fromkeys(("q?", EDIT.question), "Lima"))
     reader = ContextReasoner(
-        base, tokenizer, Prompter(tokenizer), aside=lambda q, _: [["the base's"] * 2] * len(q),
-        reluctance=AbstentionPenalties(agreeing=9.0), beliefs=both,
+        base, tokenizer, Prompter(tokenizer), fallback=lambda q, _: [["the base's"] * 2] * len(q),
+        abstention=AbstentionPenalties(base_agrees=9.0), consistency=both,
     )  # fmt: skip
     asked = []
 
@@ -247,7 +275,7 @@ def test_of_several_answers_only_the_silent_ones_are_said_anew(models, tokenizer
         asked.append(reluctance)
         return [["spoken", ""]] if reluctance == 0.0 else [["again", "again"]]
 
-    monkeypatch.setattr(reader, "_decoded", decoded)
+    monkeypatch.setattr(reader, "_decode", decoded)
     config = GenerationConfig(max_new_tokens=6, num_return_sequences=2, do_sample=True)
     assert reader.answer(["q?"], [[EDIT]], config) == [["spoken", "again"]]
     assert asked == [0.0, 9.0]
@@ -258,8 +286,8 @@ def test_the_base_is_not_asked_for_nothing(models, tokenizer):
     config = GenerationConfig(max_new_tokens=6, do_sample=False, pad_token_id=0)
     config.eos_token_id = mute.generation_config.eos_token_id
     reader = ContextReasoner(
-        mute, tokenizer, Prompter(tokenizer), aside=lambda q, _: [["alone"]] * len(q),
-        reluctance=AbstentionPenalties(), beliefs=Said({}),  # which fails if it is asked
+        mute, tokenizer, Prompter(tokenizer), fallback=lambda q, _: [["alone"]] * len(q),
+        abstention=AbstentionPenalties(), consistency=Said({}),  # which fails if it is asked
     )  # fmt: skip
     assert reader.answer(["q?"], [[EDIT]], config) == [["alone"]]
 

@@ -130,7 +130,7 @@ def test_version():
 def test_help_of_every_command_has_an_example():
     names = [command.name or command.callback.__name__ for command in app.registered_commands]
     assert {"ask", "explain", "demo", "check", "edit", "retract", "edits", "reindex"} <= set(names)
-    for name in [[n] for n in names] + [["gate", "train"]]:
+    for name in [[n] for n in names] + [["gate", "train"], ["serac", "train"]]:
         shown = run(*name, "--help").stdout
         assert f"errata {' '.join(name)}" in shown.split("Example")[1]
 

@@ -36,18 +36,18 @@ def book(source):
 
 def test_kinds_take_turns_as_published(book):
     assert Counter(ORDER) == {"copy": 1, "update": 3, "retain": 4}
-    shown = book.near(ASTANA.question, 16)
+    shown = book.nearest(ASTANA.question, 16)
     assert [one.kind for one in shown] == [*ORDER, *ORDER]
 
 
 def test_the_nearest_come_first_and_none_is_about_the_edits_subject(book):
     encoder = StubEncoder()
     wanted = encoder.encode([ASTANA.question])[0]
-    shown = book.near(ASTANA.question, 30)
+    shown = book.nearest(ASTANA.question, 30)
     cosines = [float(encoder.encode([one.edits[0].question])[0] @ wanted) for one in shown]
     assert cosines == pytest.approx(sorted(cosines, reverse=True))
     subject = shown[0].edits[0].question.removeprefix("What is the capital of ").rstrip("?")
-    again = book.near(f"Is {subject} large?", 200)
+    again = book.nearest(f"Is {subject} large?", 200)
     assert all(subject not in one.edits[0].question for one in again)
 
 
@@ -55,7 +55,7 @@ def test_each_shows_what_it_says_of_train_subjects_only(book, source):
     train = {f.subject for f in source.facts if f.split == "train"}
     known = {(f.subject, f.object) for f in source.facts if not f.marked}
     by_length = sorted(train, key=len, reverse=True)
-    for one in book.near("", 200):
+    for one in book.nearest("", 200):
         edit = one.edits[0]
         subject = next(name for name in by_length if name in edit.question)
         assert (subject, edit.answer) not in known, "an edit says something new"
@@ -70,7 +70,7 @@ def test_each_shows_what_it_says_of_train_subjects_only(book, source):
 def test_the_draw_is_seeded(source, book):
     again = DemonstrationBook(source, StubEncoder(), size=200)
     other = DemonstrationBook(source, StubEncoder(), size=200, seed=1)
-    assert again.near(QUERY, 32) == book.near(QUERY, 32) != other.near(QUERY, 32)
+    assert again.nearest(QUERY, 32) == book.nearest(QUERY, 32) != other.nearest(QUERY, 32)
     nothing = replace(source, facts=tuple(f for f in source.facts if f.split == "test"))
     with pytest.raises(ErrataError, match="found none; add facts"):
         DemonstrationBook(nothing, StubEncoder())
@@ -81,7 +81,7 @@ def test_a_prompt_shows_as_many_as_fit_the_nearest_last(book, models, tokenizer)
     ids = reasoner._prompt(QUERY, [ASTANA], 20)
     lines = tokenizer.decode(ids).split("\n")
     assert lines[-2:] == [context(ASTANA), QUERY]
-    near = book.near(ASTANA.question, 32)
+    near = book.nearest(ASTANA.question, 32)
     count = (len(lines) - 2) // 2
     assert 0 < count < 32
     shown = [
@@ -92,22 +92,24 @@ def test_a_prompt_shows_as_many_as_fit_the_nearest_last(book, models, tokenizer)
     one_more = near[count]
     more = f"{context(one_more.edits[0])}\n{one_more.query} {one_more.answer}\n"
     assert len(ids) + 20 <= 256 < len(ids) + 20 + len(tokenizer(more)["input_ids"])
-    assert InContextReasoner(models("gpt2"), tokenizer, book, most=0)._prompt(
+    assert InContextReasoner(models("gpt2"), tokenizer, book, max_demonstrations=0)._prompt(
         QUERY, [ASTANA], 20
     ) == reasoner.prompter.ids([context(ASTANA)], QUERY, 20)
 
 
 def test_a_chat_model_sees_demonstrations_as_turns(book, models, chat_tokenizer):
-    reasoner = InContextReasoner(models("t5"), chat_tokenizer, book, most=3)  # no limit known
+    reasoner = InContextReasoner(
+        models("t5"), chat_tokenizer, book, max_demonstrations=3
+    )  # no limit known
     text = chat_tokenizer.decode(reasoner._prompt(QUERY, [ASTANA], 20))
     assert text.count(INSTRUCTION) == 4
-    nearest = book.near(ASTANA.question, 1)[0]
+    nearest = book.nearest(ASTANA.question, 1)[0]
     assert f"{nearest.answer}<|im_end|>\n<|im_start|>user\n" in text
     assert text.rstrip().endswith("<|im_start|>assistant")
 
 
 def test_answers_come_in_order_and_depend_on_the_edit(book, models, tokenizer):
-    reasoner = InContextReasoner(models("gpt2"), tokenizer, book, most=2)
+    reasoner = InContextReasoner(models("gpt2"), tokenizer, book, max_demonstrations=2)
     config = GenerationConfig(max_new_tokens=6, pad_token_id=tokenizer.pad_token_id)
     lima = Fact("Tell me what a zebra eats in Lima.", "grass")
     both = reasoner.answer([QUERY, QUERY], [[ASTANA], [lima]], config)

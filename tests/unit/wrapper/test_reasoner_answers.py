@@ -14,8 +14,8 @@ from errata.cache.errors import GenerationError, UnsupportedEdit
 from errata.generation.memory import peak_bytes
 from errata.reasoners.few_shot import DEMONSTRATIONS, FewShotReasoner
 from errata.reasoners.prompted import PromptedReasoner
-from errata.reasoners.prompts import Prompter, room_of
-from errata.reasoners.stopping import LineEnd
+from errata.reasoners.prompts import Prompter, context_length_of
+from errata.reasoners.stopping import StopAtNewline
 from tests.unit.helpers import batch
 from tests.unit.wrapper.test_reasoners import BORN, HOP, wrapped
 
@@ -85,7 +85,7 @@ def test_the_models_own_penalty_does_not_come_back(models, tokenizer):
 def test_a_line_ends_behind_its_first_words(tokenizer):
     rows = [tokenizer(text)["input_ids"] for text in ("Q? a\n", "Q? \n a", "Q? \n\n", "Q?\n a\n")]
     start = len(tokenizer("Q?")["input_ids"])
-    ended = LineEnd(tokenizer, start)
+    ended = StopAtNewline(tokenizer, start)
     done = [bool(ended(torch.tensor([row]), None)) for row in rows]
     assert done == [True, False, False, True]
 
@@ -154,7 +154,7 @@ def test_what_cannot_be_honoured_changes_nothing(options, models, tokenizer):
 # -- room -------------------------------------------------------------------------------------
 
 
-def test_an_encoder_has_room_of_its_own(models, tokenizer):
+def test_an_encoder_has_context_length_of_its_own(models, tokenizer):
     ids = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
     bart = hf.BartForConditionalGeneration(
         hf.BartConfig(
@@ -165,8 +165,8 @@ def test_an_encoder_has_room_of_its_own(models, tokenizer):
             **ids,
         )
     ).eval()  # fmt: skip
-    assert room_of(bart) == 64
-    assert room_of(models("t5")) is None, "relative positions have no end"
+    assert context_length_of(bart) == 64
+    assert context_length_of(models("t5")) is None, "relative positions have no end"
     reasoner = PromptedReasoner(bart, tokenizer)
     assert len(reasoner.answer([HOP], [(BORN,)], config(tokenizer, max_new_tokens=40))) == 1
     with pytest.raises(GenerationError, match="at most 64 tokens, 0 of them for the answer"):
@@ -178,7 +178,7 @@ def test_examples_are_left_out_before_edits(models, tokenizer, caplog):
     few = FewShotReasoner(base, tokenizer)
     shown = few.prompter.text(["A b"], "Q?")
     assert shown.endswith("Tokyo\nA b\nQ?") and shown.count("\n") == 2 * len(DEMONSTRATIONS) + 1
-    plain = Prompter.of(base, tokenizer)
+    plain = Prompter.for_model(base, tokenizer)
     told = [f"{BORN.question} Oslo"] * 12
     assert few.prompter.ids(told, HOP, 4) == plain.ids(told, HOP, 4)
     assert not caplog.text, "no edit was left out"

@@ -19,36 +19,39 @@ from errata.cache.text.answer_match import normalize_answer
 from errata.cli import app
 from errata.facts import FactSource
 from errata.generation.fingerprint import fingerprint
-from errata.reasoners.adapter import AdapterReasoner, shipped_for, with_lora
+from errata.reasoners.adapter import AdapterReasoner, shipped_adapter, with_lora
 from errata.reasoners.card import ReasonerCard, read_card
 from errata.reasoners.default import DefaultReasoner
-from errata.reasoners.evaluation.evaluate import Examiner, exam, figures
+from errata.reasoners.evaluation.evaluate import Evaluator, evaluation_set, rates
 from errata.reasoners.evaluation.report import document, evaluate, machine_of, table, to_json
 from errata.reasoners.model import ModelReasoner
 from errata.reasoners.prompted import PromptedReasoner
 from errata.reasoners.training import losses
+from errata.reasoners.training.config import SETTINGS_OF_0_1, TrainingConfig
 from errata.reasoners.training.dataset import ExampleGenerator
 from errata.reasoners.training.examples import (
     ALIAS,
     CLOZE,
-    HOP,
+    EDIT_QUESTION,
     KINDS,
-    NO_MATTER,
-    OTHER,
-    OWN,
+    LOCALITY,
+    ONE_HOP,
+    PARAPHRASE,
     REVERSED,
+    SAME_ANSWER_LOCALITY,
     SHARES,
-    TWIN,
     TWO_EDITS,
     YES_NO,
     ReasonerExample,
 )
-from errata.reasoners.training.train import ReasonerRun, Settings
+from errata.reasoners.training.train import ReasonerTrainer
 from errata.reasoners.verbatim import VerbatimReasoner
 from tests.contracts.test_reasoner import described, store_adapter
 from tests.small_facts import write_facts
 
-QUICK = Settings(steps=6, batch=4, every=3, each=2, rank=2, warmup=1, rate=3e-3)
+QUICK = TrainingConfig(
+    steps=6, batch_size=4, eval_steps=3, eval_examples=2, rank=2, warmup=1, learning_rate=3e-3
+)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +68,7 @@ def small(tmp_path_factory):
 
 
 def test_every_kind_is_taught_and_none_of_test_or_tune_subjects(own):
-    lessons = ExampleGenerator(own, "train", random.Random(0)).lessons(3000)
+    lessons = ExampleGenerator(own, "train", random.Random(0)).examples(3000)
     assert set(Counter(lesson.kind for lesson in lessons)) == set(KINDS)
     splits = {fact.subject: fact.split for fact in own.facts}
     held_out = {name for name, split in splits.items() if split != "train" and len(name) > 4}
@@ -74,13 +77,13 @@ def test_every_kind_is_taught_and_none_of_test_or_tune_subjects(own):
     assert not {edit.answer for edit in told} & held_out
     asked = Counter(lesson.kind for lesson in lessons if lesson.answer in held_out)
     # What is known of a bridge is no edit of it; all other answers are taught ones.
-    assert set(asked) <= {HOP}
+    assert set(asked) <= {ONE_HOP}
 
 
 def test_exams_use_test_subjects_and_objects_only(own):
-    lessons = exam(own, "test", 40)
-    assert lessons == exam(own, "test", 40)
-    taught = ExampleGenerator(own, "train", random.Random(1)).lessons(3000)
+    lessons = evaluation_set(own, "test", 40)
+    assert lessons == evaluation_set(own, "test", 40)
+    taught = ExampleGenerator(own, "train", random.Random(1)).examples(3000)
     seen = {edit.answer for lesson in taught for edit in lesson.edits}
     assert not seen & {edit.answer for lesson in lessons for edit in lesson.edits}
     assert len(set(lessons)) == len(lessons)
@@ -90,12 +93,12 @@ def test_what_one_who_believes_the_edit_says(own):
     found = {}
     for kind in KINDS:
         found[kind] = [
-            ExampleGenerator(own, "test", random.Random(s)).lesson(kind) for s in range(40)
+            ExampleGenerator(own, "test", random.Random(s)).example(kind) for s in range(40)
         ]
-    for lesson in found[OWN]:
+    for lesson in found[EDIT_QUESTION]:
         assert lesson.query == lesson.edits[0].question
         assert lesson.answer == lesson.edits[0].answer
-    for kind in (OTHER, CLOZE, ALIAS):
+    for kind in (PARAPHRASE, CLOZE, ALIAS):
         assert all(lesson.answer == lesson.edits[0].answer for lesson in found[kind])
     for lesson in found[YES_NO]:
         assert lesson.answer in ("Yes", "是")
@@ -105,18 +108,18 @@ def test_what_one_who_believes_the_edit_says(own):
         assert lesson.answer.casefold() in lesson.edits[0].question.casefold()
         assert lesson.edits[0].answer.casefold() in lesson.query.casefold()
     believed = {(f.subject, f.believed) for f in own.facts}
-    for lesson in found[HOP]:
+    for lesson in found[ONE_HOP]:
         assert (lesson.edits[0].answer, lesson.answer) in believed
         assert lesson.answer != lesson.edits[0].answer or lesson.answer in lesson.known
     for lesson in found[TWO_EDITS]:
         first, second = lesson.edits
         assert lesson.answer in (first.answer, second.answer)
-    assert all(lesson.answer is None for lesson in found[NO_MATTER])
+    assert all(lesson.answer is None for lesson in found[LOCALITY])
 
 
 def test_edits_beside_a_lesson_have_no_bearing_on_it(own):
-    lessons = ExampleGenerator(own, "train", random.Random(2)).lessons(800)
-    crowded = [le for le in lessons if len(le.edits) > 1 and le.kind in (OWN, OTHER)]
+    lessons = ExampleGenerator(own, "train", random.Random(2)).examples(800)
+    crowded = [le for le in lessons if len(le.edits) > 1 and le.kind in (EDIT_QUESTION, PARAPHRASE)]
     assert len(crowded) > 20
     for lesson in crowded:
         assert sum(edit.answer == lesson.answer for edit in lesson.edits) == 1
@@ -167,16 +170,16 @@ def oracle(model, prompt, answer):
 def test_the_loss_is_that_of_the_rows_alone(family, models):
     model = models(family)
     items = [
-        losses.Item([5, 6, 7], [8, 9]),
-        losses.Item([10, 11, 12, 13, 14], [15, 16, 17]),
-        losses.Item([20, 21], [22]),
+        losses.TokenizedExample([5, 6, 7], [8, 9]),
+        losses.TokenizedExample([10, 11, 12, 13, 14], [15, 16, 17]),
+        losses.TokenizedExample([20, 21], [22]),
     ]
     nll = [
         -oracle(model, item.prompt, item.answer)[range(len(item.answer)), item.answer]
         for item in items
     ]
     with torch.no_grad():
-        loss = losses.loss_of(model, items)
+        loss = losses.answer_loss(model, items)
     assert loss.item() == pytest.approx(torch.cat(nll).mean().item(), rel=1e-4)
 
 
@@ -192,21 +195,21 @@ def test_an_untrained_adapter_is_the_base(family, models):
 
 
 def run(base, tokenizer, source, out, settings=QUICK, separate=None):
-    return ReasonerRun(base, tokenizer, source, out, settings, separate)
+    return ReasonerTrainer(base, tokenizer, source, out, settings, separate)
 
 
 @pytest.mark.parametrize("name", ["gpt2", "t5"])
 def test_training_makes_the_loss_fall_and_leaves_the_base(name, models, tokenizer, small, tmp_path):
     base = copy.deepcopy(models(name))
     before = described(base)
-    longer = replace(QUICK, steps=60, every=30, batch=8, rank=4, rate=5e-2)
+    longer = replace(QUICK, steps=60, eval_steps=30, batch_size=8, rank=4, learning_rate=5e-2)
     trained = run(base, tokenizer, small, tmp_path / "run", longer)
-    items = trained._items(ExampleGenerator(small, "train", random.Random(9)).lessons(24))
+    items = trained._tokenize(ExampleGenerator(small, "train", random.Random(9)).examples(24))
     with torch.no_grad():
-        first = losses.loss_of(trained.student, items).item()
+        first = losses.answer_loss(trained.model, items).item()
     trained.train(progress=False)
     with torch.no_grad():
-        last = losses.loss_of(trained.student.eval(), items).item()
+        last = losses.answer_loss(trained.model.eval(), items).item()
     assert last < 0.85 * first
     after = described(base)
     assert before[1:] == after[1:]
@@ -228,7 +231,7 @@ def test_what_is_stored_answers_as_what_was_trained(models, tokenizer, small, tm
     with torch.no_grad():
         there = losses.answer_logits(stored.model, pairs)
         plain = losses.answer_logits(base, pairs)
-        here = losses.answer_logits(trained.student, pairs)
+        here = losses.answer_logits(trained.model, pairs)
     assert not torch.allclose(there, plain, atol=1e-4)
     assert torch.allclose(there, here, atol=5e-3)
 
@@ -245,11 +248,11 @@ def test_a_resumed_run_is_the_run_that_was_never_stopped(
     def interrupted(*arguments):
         if next(calls) == 4:  # past the checkpoint at step 3
             raise KeyboardInterrupt
-        return losses.loss_of(*arguments)
+        return losses.answer_loss(*arguments)
 
     before = described(base)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("errata.reasoners.training.train.loss_of", interrupted)
+        patched.setattr("errata.reasoners.training.train.answer_loss", interrupted)
         stopped.train(progress=False)
     assert described(base)[1:] == before[1:]
     again = run(base, tokenizer, small, tmp_path / "stopped")
@@ -257,10 +260,23 @@ def test_a_resumed_run_is_the_run_that_was_never_stopped(
     assert again.step == 3
     again.train(progress=False)
     assert again.history == whole.history
-    for name, parameter in whole._trained.items():
-        assert torch.equal(parameter, again._trained[name])
+    for name, parameter in whole._trainable.items():
+        assert torch.equal(parameter, again._trainable[name])
     with pytest.raises(ErrataError, match="expected a run of these settings"):
         run(base, tokenizer, small, tmp_path / "stopped", replace(QUICK, rank=3)).resume()
+
+
+def test_a_run_of_errata_0_1_goes_on(models, tokenizer, small, tmp_path, monkeypatch):
+    first = run(models("gpt2"), tokenizer, small, tmp_path / "run")
+    first.train(progress=False)
+    note = first._note()
+    assert note.pop("blocks") == []
+    names = {new: old for old, new in SETTINGS_OF_0_1.items()}
+    note["settings"] = {names.get(k, k): value for k, value in note["settings"].items()}
+    assert {"batch", "rate", "every", "each"} <= note["settings"].keys()
+    monkeypatch.setattr("errata.training.checkpoint.note_of", lambda path: note)
+    again = run(models("gpt2"), tokenizer, small, tmp_path / "run")
+    assert again.resume() and again.step == 6
 
 
 def test_checkpoints_of_other_facts_and_damaged_ones_are_refused(
@@ -284,30 +300,32 @@ def test_an_adapter_is_trained_on(models, tokenizer, small, tmp_path):
     first = run(base, tokenizer, small, tmp_path / "first")
     first.store(first.train(progress=False), "a small table")
     card = read_card(tmp_path / "first")
-    more = ReasonerRun(base, tokenizer, small, tmp_path / "more", QUICK, begun=tmp_path / "first")
-    for name, parameter in first._trained.items():
-        assert torch.equal(parameter.half(), more._trained[name].half())
+    more = ReasonerTrainer(
+        base, tokenizer, small, tmp_path / "more", QUICK, start=tmp_path / "first"
+    )
+    for name, parameter in first._trainable.items():
+        assert torch.equal(parameter.half(), more._trainable[name].half())
         assert parameter.abs().sum() > 0
     more.store(more.train(progress=False), "a small table")
     begun = read_card(tmp_path / "more").training["started_from"]
     assert begun == {"weights": card.weights, **card.training}
     assert card.training["started_from"] is None
-    assert any(not torch.equal(p, more._trained[name]) for name, p in first._trained.items())
+    assert any(not torch.equal(p, more._trainable[name]) for name, p in first._trainable.items())
     with pytest.raises(ErrataError, match="found other begun"):
-        ReasonerRun(base, tokenizer, small, tmp_path / "more", QUICK).resume()
+        ReasonerTrainer(base, tokenizer, small, tmp_path / "more", QUICK).resume()
     with pytest.raises(ErrataError, match="train with its rank"):
-        ReasonerRun(
+        ReasonerTrainer(
             base, tokenizer, small, tmp_path / "x", replace(QUICK, rank=3),
-            begun=tmp_path / "first",
+            start=tmp_path / "first",
         )  # fmt: skip
     with pytest.raises(ErrataError, match="expected the base model it was trained on"):
-        ReasonerRun(
-            models("llama"), tokenizer, small, tmp_path / "x", QUICK, begun=tmp_path / "first"
+        ReasonerTrainer(
+            models("llama"), tokenizer, small, tmp_path / "x", QUICK, start=tmp_path / "first"
         )
 
 
 def test_training_stops_where_nothing_more_is_gained(models, tokenizer, small, tmp_path):
-    still = replace(QUICK, steps=40, every=2, rate=0.0, patience=2)
+    still = replace(QUICK, steps=40, eval_steps=2, learning_rate=0.0, patience=2)
     trained = run(models("gpt2"), tokenizer, small, tmp_path / "run", still)
     trained.train(progress=False)
     assert [entry["step"] for entry in trained.history] == [2, 4, 6]
@@ -319,41 +337,44 @@ def test_a_separate_model_is_trained_and_loaded(models, tokenizer, small, tmp_pa
     trained = run(base, tokenizer, small, tmp_path / "run", settings, (other, tokenizer))
     trained.store(trained.train(progress=False), "a small table")
     reasoner = ModelReasoner(base, tokenizer, tmp_path / "run")
-    lesson = exam(small, "test", 1)[0]
+    lesson = evaluation_set(small, "test", 1)[0]
     assert reasoner.answer([lesson.query], [lesson.edits], base.generation_config)
     assert (reasoner.card.kind, reasoner.card.base) == ("model", fingerprint(base))
     stored = load_file(tmp_path / "run" / "model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
-    for name, parameter in trained.student.named_parameters():
+    for name, parameter in trained.model.named_parameters():
         if name in stored:
             assert torch.equal(parameter.half(), stored[name])
     assert {p.dtype for p in reasoner.model.parameters()} == {base.dtype} == {torch.float32}
 
 
 def test_a_separate_model_is_not_taught_what_no_edit_governs(own):
-    lessons = ExampleGenerator(own, "train", random.Random(0)).lessons(
-        500, Settings(kind="model").shares
+    lessons = ExampleGenerator(own, "train", random.Random(0)).examples(
+        500, TrainingConfig(kind="model").shares
     )
-    assert set(Counter(lesson.kind for lesson in lessons)) == {*KINDS} - {NO_MATTER, TWIN}
-    assert Settings().shares == SHARES
+    assert set(Counter(lesson.kind for lesson in lessons)) == {*KINDS} - {
+        LOCALITY,
+        SAME_ANSWER_LOCALITY,
+    }
+    assert TrainingConfig().shares == SHARES
 
 
-def test_a_shipped_reasoner_is_found_by_its_base_and_kind(models, tmp_path, monkeypatch):
+def test_a_shipped_adapter_is_found_by_its_base(models, tmp_path, monkeypatch):
     monkeypatch.setattr("errata.reasoners.adapter.SHIPPED", tmp_path)
     base = models("gpt2")
-    for kind in ("adapter", "model"):
-        assert shipped_for(base, kind) is None
+    for kind in ("model", "adapter"):
+        assert shipped_adapter(base) is None
         (tmp_path / kind).mkdir()
         (tmp_path / kind / "weights").write_bytes(b"")
         empty = hashlib.sha256(b"").hexdigest()
         ReasonerCard(kind, fingerprint(base), empty, "weights").write(tmp_path / kind)
-        assert shipped_for(base, kind) == tmp_path / kind
-        assert shipped_for(models("llama"), kind) is None
+    assert shipped_adapter(base) == tmp_path / "adapter"
+    assert shipped_adapter(models("llama")) is None
 
 
 def test_a_table_with_nothing_to_learn_is_refused(models, tokenizer, small, tmp_path):
     nothing = replace(small, facts=tuple(f for f in small.facts if f.split == "test"))
-    with pytest.raises(ErrataError, match="found too few to compose lessons of"):
+    with pytest.raises(ErrataError, match="found too few to draw examples from"):
         run(models("gpt2"), tokenizer, nothing, tmp_path / "run")
 
 
@@ -362,21 +383,21 @@ def test_a_table_with_nothing_to_learn_is_refused(models, tokenizer, small, tmp_
 
 def test_yes_or_no_counts_only_if_both_forms_are_right(models, tokenizer):
     lesson = ReasonerExample(YES_NO, (), "Is it so?", "Yes", false_query="Is it not?")
-    examiner = Examiner(models("gpt2"), tokenizer, [lesson])
+    evaluator = Evaluator(models("gpt2"), tokenizer, [lesson])
     for true, false, right in (("Yes", "No", True), ("Yes", "Yes", False), ("No", "No", False)):
         said = {"Is it so?": true, "Is it not?": false}
-        outcomes = examiner.outcomes(lambda _, queries, said=said: [said[q] for q in queries])
+        outcomes = evaluator.outcomes(lambda _, queries, said=said: [said[q] for q in queries])
         assert outcomes == {YES_NO: [right]}
 
 
 def test_only_what_the_base_knows_is_asked_one_step_further(models, tokenizer):
     base = models("gpt2")
     asked = "What is the capital of Peru?"
-    nothing = ReasonerExample(HOP, (), "Where?", "x", known=(asked, "surely not this"))
-    examiner = Examiner(base, tokenizer, [nothing])
-    knows = replace(nothing, known=(asked, examiner._alone[asked]))
-    assert examiner.lessons == []
-    assert Examiner(base, tokenizer, [knows]).lessons == [knows]
+    nothing = ReasonerExample(ONE_HOP, (), "Where?", "x", known=(asked, "surely not this"))
+    evaluator = Evaluator(base, tokenizer, [nothing])
+    knows = replace(nothing, known=(asked, evaluator._base_answers[asked]))
+    assert evaluator.examples == []
+    assert Evaluator(base, tokenizer, [knows]).examples == [knows]
 
 
 def test_answers_are_compared_without_stops_case_and_spaces():
@@ -386,15 +407,15 @@ def test_answers_are_compared_without_stops_case_and_spaces():
 
 def test_a_report_says_what_verbatim_can_and_cannot(models, tokenizer, own):
     base = models("gpt2")
-    results = evaluate(base, tokenizer, {"verbatim": VerbatimReasoner()}, own, each=5)
+    results = evaluate(base, tokenizer, {"verbatim": VerbatimReasoner()}, own, per_kind=5)
     found = results["verbatim"].figures
-    assert found[OWN].share == found[OTHER].share == found[ALIAS].share == 1.0
-    assert found[YES_NO].share == found[NO_MATTER].share == 0.0
+    assert found[EDIT_QUESTION].share == found[PARAPHRASE].share == found[ALIAS].share == 1.0
+    assert found[YES_NO].share == found[LOCALITY].share == 0.0
     assert results["verbatim"].base_untouched
-    assert json.loads(json.dumps(to_json(results)))["verbatim"]["figures"][OWN]["n"] == 5
+    assert json.loads(json.dumps(to_json(results)))["verbatim"]["figures"][EDIT_QUESTION]["n"] == 5
     assert "| own question | 5 | 100.0%" in table(results)
     assert table(results) in document(results, model="tiny", split="test", seed=0)
-    assert figures({OWN: [True, False]})[OWN].n == 2
+    assert rates({EDIT_QUESTION: [True, False]})[EDIT_QUESTION].n == 2
 
 
 def test_a_report_says_what_each_takes(models, tokenizer, own, tmp_path, monkeypatch):
@@ -407,7 +428,7 @@ def test_a_report_says_what_each_takes(models, tokenizer, own, tmp_path, monkeyp
         "default": DefaultReasoner(base, tokenizer),
     }  # fmt: skip
     named = []
-    results = evaluate(base, tokenizer, reasoners, own, each=2, told=named.append)
+    results = evaluate(base, tokenizer, reasoners, own, per_kind=2, on_start=named.append)
     assert named == list(results) == list(reasoners)
     size = sum(
         p.numel() * 4 for n, p in reasoners["adapter"].model.named_parameters() if "lora_" in n

@@ -15,6 +15,7 @@ from errata.gates.base import Scores
 from errata.gates.routing import make_decision
 from errata.generation.fingerprint import fingerprint
 from errata.generation.sharing import sharing_copy
+from errata.reasoners.abstention import AbstentionPenalties
 from errata.reasoners.adapter import AdapterReasoner
 from errata.reasoners.card import read_card
 from errata.reasoners.prompted import PromptedReasoner
@@ -172,6 +173,19 @@ def test_damaged_adapters_are_refused(models, tokenizer, tmp_path):
     card.write_text(json.dumps(body))
     with pytest.raises(ModelError, match=r"found no adapter\.safetensors"):
         AdapterReasoner(base, tokenizer, folder)
+
+
+def test_a_card_of_errata_0_1_is_read(models, tokenizer, tmp_path):
+    folder = store_adapter(models("gpt2"), tmp_path / "a")
+    body = json.loads((folder / "reasoner.json").read_text())
+    assert body.pop("abstention") == {"default": 0, "base_agrees": 0, "base_uncertain": 0}
+    body["reluctance"] = {"usual": 1.5, "agreeing": 9.75, "unsure": 3.5}
+    (folder / "reasoner.json").write_text(json.dumps(body))
+    assert read_card(folder).abstention == AbstentionPenalties(1.5, 9.75, 3.5)
+    body["reluctance"] = {"colour": 1.5}
+    (folder / "reasoner.json").write_text(json.dumps(body))
+    with pytest.raises(ModelError, match=r"reasoner.json: expected the card"):
+        read_card(folder)
 
 
 def test_a_fingerprint_is_of_the_weights_and_not_of_their_precision(models):

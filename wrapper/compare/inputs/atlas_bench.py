@@ -18,9 +18,8 @@ from errata.cache.records import Fact
 from errata.compare.inputs.atlas_probes import preferences, probes
 from errata.compare.inputs.atlas_world import World
 from errata.compare.inputs.cases import PROPERTY_OF, Case, Probe
-from errata.facts import FactRow, FactSource, fill
+from errata.facts import FactChange, FactRow, FactSource, fill
 from errata.facts.table import Split
-from errata.reasoners.training.examples import FactChange
 
 
 def build(source: FactSource, split: Split, n: int, seed: int = 0) -> list[Case]:

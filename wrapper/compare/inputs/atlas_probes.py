@@ -10,8 +10,7 @@ from errata.compare.inputs import chinese
 from errata.compare.inputs.atlas_world import World
 from errata.compare.inputs.cases import Preference, Probe
 from errata.compare.inputs.tables import read_table
-from errata.facts import Relation, cloze, fill, nested
-from errata.reasoners.training.examples import FactChange, yes_no_words
+from errata.facts import FactChange, Relation, cloze, fill, nested, yes_no_words
 
 _ALIASES, _HOPS, _OTHER_SUBJECTS, _OTHER_RELATIONS, _NEIGHBOURS = 3, 2, 4, 2, 5
 

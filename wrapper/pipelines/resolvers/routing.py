@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from errata.cache.records import Edit
 from errata.gates.base import Decision
-from errata.reasoners.base import Reasoner, Speaker
+from errata.reasoners.base import Paraphraser, Reasoner
 from errata.reasoners.verbatim import VerbatimReasoner
 
 MAX_EDITS = 8
@@ -36,8 +36,8 @@ def supported(decision: Decision, reasoner: Reasoner) -> Decision:
     A stored text goes to a reasoner that words it anew; of what a query only follows from, nothing
     is said verbatim.
     """
-    if decision.route == "verbatim" and isinstance(reasoner, Speaker):
-        if reasoner.phrases(decision.fired[0]):
+    if decision.route == "verbatim" and isinstance(reasoner, Paraphraser):
+        if reasoner.paraphrases(decision.fired[0]):
             decision = replace(decision, route="reason")
     if decision.route != "reason":
         return decision

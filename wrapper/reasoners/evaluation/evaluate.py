@@ -1,4 +1,4 @@
-"""Examining a reasoner: free generation, the right edit given, each kind of question apart."""
+"""Evaluating a reasoner: free generation with the right edit given, each kind of query apart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from errata.cache.text.answer_match import normalize_answer
 from errata.facts import FactSource
 from errata.facts.table import Split
 from errata.intervals import Rate, rate
-from errata.reasoners.base_answers import BATCH, NEW_TOKENS, base_answers
+from errata.reasoners.base_answers import BATCH, MAX_NEW_TOKENS, base_answers
 from errata.reasoners.training.dataset import ExampleGenerator
 from errata.reasoners.training.examples import KINDS, YES_NO, ReasonerExample
 
@@ -24,112 +24,119 @@ if TYPE_CHECKING:
     from errata.generation.base_model import GenerativeModel
     from errata.reasoners.base import Reasoner
 
-    Answering = Callable[[Sequence[ReasonerExample], Sequence[str]], list[str]]
+    AnswerFunction = Callable[[Sequence[ReasonerExample], Sequence[str]], list[str]]
+    """Takes examples and a query of each, and returns the answers."""
 
 
-def exam(source: FactSource, split: Split, each: int, seed: int = 0) -> list[ReasonerExample]:
-    """Return questions of every kind, none twice, in phrasings and with objects never taught.
+def evaluation_set(
+    source: FactSource, split: Split, per_kind: int, seed: int = 0
+) -> list[ReasonerExample]:
+    """Return distinct examples of every kind, in phrasings and with objects held out of training.
 
     :param source: facts, sentences and aliases.
-    :param split: whose subjects and objects are used.
-    :param each: of each kind; fewer where the table has no more.
+    :param split: of the subjects and objects.
+    :param per_kind: examples of each kind; fewer where the table has no more.
+    :param seed: of the draw.
     """
     out = []
     for kind in KINDS:
-        # Each kind draws for itself, so that no figure depends on how many of another were asked.
-        teacher = ExampleGenerator(source, split, random.Random(f"exam/{seed}/{kind}"), unseen=True)
+        # a generator for each kind, so that no kind depends on the number of another's
+        rng = random.Random(f"exam/{seed}/{kind}")
+        generator = ExampleGenerator(source, split, rng, unseen=True)
         found: dict[ReasonerExample, None] = {}
-        for _ in range(each * 5):
-            lesson = teacher.lesson(kind)
-            if lesson is None or len(found) == each:
+        for _ in range(per_kind * 5):
+            example = generator.example(kind)
+            if example is None or len(found) == per_kind:
                 break
-            found[lesson] = None
+            found[example] = None
         out += list(found)
     return out
 
 
-class Examiner:
-    """Asks lessons of a model that reads, and of the base model alone what only it can tell.
+class Evaluator:
+    """Examples with their targets, some of which are the base model's answers.
 
     :param base: the base model.
     :param tokenizer: its tokenizer.
-    :param lessons: what is asked.
+    :param examples: the examples; those that require knowledge the base lacks are left out.
     """
 
     def __init__(
         self,
         base: GenerativeModel,
         tokenizer: PreTrainedTokenizerBase,
-        lessons: Sequence[ReasonerExample],
+        examples: Sequence[ReasonerExample],
     ) -> None:
-        asked = {le.query for le in lessons if le.answer is None}
-        asked |= {le.known[0] for le in lessons if le.known}
-        self._alone = base_answers(base, tokenizer, sorted(asked))
-        self.lessons = [le for le in lessons if self._known(le)]
+        queries = {one.query for one in examples if one.answer is None}
+        queries |= {one.known[0] for one in examples if one.known}
+        self._base_answers = base_answers(base, tokenizer, sorted(queries))
+        self.examples = [one for one in examples if self._base_knows(one)]
 
-    def _known(self, lesson: ReasonerExample) -> bool:
-        """Tell whether the base knows by itself what the lesson takes for granted."""
-        if lesson.known is None:
+    def _base_knows(self, example: ReasonerExample) -> bool:
+        """Return whether the base model has the knowledge that an example requires."""
+        if example.known is None:
             return True
-        question, answer = lesson.known
-        return normalize_answer(self._alone[question]) == normalize_answer(answer)
+        question, answer = example.known
+        return normalize_answer(self._base_answers[question]) == normalize_answer(answer)
 
-    def expected(self, lesson: ReasonerExample) -> str:
-        """Return the right answer; where no edit matters, what the base says alone."""
-        return self._alone[lesson.query] if lesson.answer is None else lesson.answer
+    def target(self, example: ReasonerExample) -> str:
+        """Return the right answer; where no edit governs the query, the base model's."""
+        return self._base_answers[example.query] if example.answer is None else example.answer
 
-    def outcomes(self, answer: Answering) -> dict[str, list[bool]]:
-        """Return, for each kind, which lessons were answered rightly.
+    def outcomes(self, answer: AnswerFunction) -> dict[str, list[bool]]:
+        """Return for each kind which examples were answered correctly.
 
-        A yes-or-no lesson counts only if the true and the false form are both right.
+        A yes-or-no example is correct if both its true and its false form are.
 
-        :param answer: takes lessons and the query of each, and answers.
+        :param answer: answers the examples.
         """
-        said = answer(self.lessons, [le.query for le in self.lessons])
-        doubled = [le for le in self.lessons if le.false_query]
-        denied = dict(
+        answers = answer(self.examples, [one.query for one in self.examples])
+        two_forms = [one for one in self.examples if one.false_query]
+        false_answers = dict(
             zip(
-                map(id, doubled),
-                answer(doubled, [le.false_query or "" for le in doubled]),
+                map(id, two_forms),
+                answer(two_forms, [one.false_query or "" for one in two_forms]),
                 strict=True,
             )
         )
         found: dict[str, list[bool]] = defaultdict(list)
-        for lesson, text in zip(self.lessons, said, strict=True):
-            right = normalize_answer(text) == normalize_answer(self.expected(lesson))
-            if lesson.kind == YES_NO and lesson.false_query:
-                right = right and normalize_answer(denied[id(lesson)]) in ("no", "不是")
-            found[lesson.kind].append(right)
+        for example, text in zip(self.examples, answers, strict=True):
+            correct = normalize_answer(text) == normalize_answer(self.target(example))
+            if example.kind == YES_NO and example.false_query:
+                false_answer = normalize_answer(false_answers[id(example)])
+                correct = correct and false_answer in ("no", "不是")
+            found[example.kind].append(correct)
         return dict(found)
 
 
-def answering(reasoner: Reasoner, base: GenerativeModel) -> Answering:
-    """Return a function that answers lessons by a reasoner, greedily.
+def greedy_answers(reasoner: Reasoner, base: GenerativeModel) -> AnswerFunction:
+    """Return a function that answers examples by a reasoner, greedily.
 
-    :param base: whose generation config it gets.
+    :param reasoner: the reasoner.
+    :param base: the base model, whose generation config it gets.
     """
     config = copy.deepcopy(base.generation_config)
     config.do_sample, config.num_beams, config.num_return_sequences = False, 1, 1
-    config.max_new_tokens = NEW_TOKENS
+    config.max_new_tokens = MAX_NEW_TOKENS
 
-    def answer(lessons: Sequence[ReasonerExample], queries: Sequence[str]) -> list[str]:
-        order = sorted(range(len(queries)), key=lambda i: _length(lessons[i], queries[i]))
+    def answer(examples: Sequence[ReasonerExample], queries: Sequence[str]) -> list[str]:
+        order = sorted(range(len(queries)), key=lambda i: _length(examples[i], queries[i]))
         out = [""] * len(queries)
         for start in range(0, len(order), BATCH):
             chunk = order[start : start + BATCH]
-            edits = [lessons[i].edits for i in chunk]
-            said = reasoner.answer([queries[i] for i in chunk], edits, config)
-            for i, texts in zip(chunk, said, strict=True):
+            edits = [examples[i].edits for i in chunk]
+            answers = reasoner.answer([queries[i] for i in chunk], edits, config)
+            for i, texts in zip(chunk, answers, strict=True):
                 out[i] = texts[0]
         return out
 
     return answer
 
 
-def _length(lesson: ReasonerExample, query: str) -> int:
-    return len(query) + sum(len(edit.question) + len(edit.answer) for edit in lesson.edits)
+def _length(example: ReasonerExample, query: str) -> int:
+    return len(query) + sum(len(edit.question) + len(edit.answer) for edit in example.edits)
 
 
-def figures(outcomes: dict[str, list[bool]]) -> dict[str, Rate]:
+def rates(outcomes: dict[str, list[bool]]) -> dict[str, Rate]:
     """Return the rate of each kind, in the order of ``KINDS``."""
     return {kind: rate(outcomes[kind]) for kind in KINDS if outcomes.get(kind)}

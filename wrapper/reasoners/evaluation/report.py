@@ -1,4 +1,4 @@
-"""Reasoners side by side: ``errata reasoner eval``, and the document made of it."""
+"""Comparing reasoners: ``errata reasoner eval`` and its report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from errata.generation.memory import peak_bytes
 from errata.intervals import Rate
 from errata.reasoners.base import Reasoner
 from errata.reasoners.base_answers import BATCH
-from errata.reasoners.evaluation.evaluate import Examiner, answering, exam, figures
+from errata.reasoners.evaluation.evaluate import (
+    Evaluator,
+    evaluation_set,
+    greedy_answers,
+    rates,
+)
 from errata.reasoners.training.examples import KINDS, ReasonerExample
 
 if TYPE_CHECKING:
@@ -24,12 +29,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one reasoner did.
+    """The measurements of one reasoner.
 
     :param figures: the rate of each kind of question.
-    :param tokens_per_second: tokens of its answers a second, prompts read included.
+    :param tokens_per_second: answer tokens a second, prefill included.
     :param own_bytes: memory of the parameters it does not share with the base.
-    :param working_bytes: memory it takes at its peak to answer a batch, parameters aside.
+    :param working_bytes: peak memory to answer a batch, without parameters.
     :param base_untouched: state dict, hooks, module types and flags of the base, before and
         after, were equal.
     """
@@ -48,69 +53,71 @@ def evaluate(
     source: FactSource,
     *,
     split: Split = "test",
-    each: int = 400,
+    per_kind: int = 400,
     seed: int = 0,
-    told: Callable[[str], object] = lambda name: None,
+    on_start: Callable[[str], object] = lambda name: None,
 ) -> dict[str, Result]:
-    """Examine reasoners: the right edit given, no gate, greedy free generation.
+    """Evaluate reasoners: the right edit given, no gate, greedy free generation.
 
     :param base: the base model.
     :param tokenizer: its tokenizer.
     :param reasoners: by name.
     :param source: facts, sentences and aliases.
-    :param split: whose subjects and objects are asked about.
-    :param each: questions of each kind; fewer where the table has no more.
+    :param split: of the subjects and objects.
+    :param per_kind: examples of each kind; fewer where the table has no more.
     :param seed: of the draw.
-    :param told: told the name of each reasoner before it is examined.
+    :param on_start: called with the name of each reasoner before it is evaluated.
     """
-    examiner = Examiner(base, tokenizer, exam(source, split, each, seed))
+    examples = evaluation_set(source, split, per_kind, seed)
+    evaluator = Evaluator(base, tokenizer, examples)
     results = {}
     for name, reasoner in reasoners.items():
-        told(name)
-        results[name] = _result(base, tokenizer, reasoner, examiner)
+        on_start(name)
+        results[name] = _measure(base, tokenizer, reasoner, evaluator)
     return results
 
 
-def _result(
+def _measure(
     base: GenerativeModel,
     tokenizer: PreTrainedTokenizerBase,
     reasoner: Reasoner,
-    examiner: Examiner,
+    evaluator: Evaluator,
 ) -> Result:
-    spent, tokens = 0.0, 0
-    answers = answering(reasoner, base)
+    seconds, tokens = 0.0, 0
+    answers = greedy_answers(reasoner, base)
 
-    def answer(lessons: Sequence[ReasonerExample], queries: Sequence[str]) -> list[str]:
-        nonlocal spent, tokens
+    def timed(examples: Sequence[ReasonerExample], queries: Sequence[str]) -> list[str]:
+        nonlocal seconds, tokens
         began = time.perf_counter()
-        out = answers(lessons, queries)
-        spent += time.perf_counter() - began
-        counted = tokenizer(out, add_special_tokens=False)["input_ids"] if out else []
-        tokens += sum(map(len, counted))
+        out = answers(examples, queries)
+        seconds += time.perf_counter() - began
+        ids = tokenizer(out, add_special_tokens=False)["input_ids"] if out else []
+        tokens += sum(map(len, ids))
         return out
 
-    def answer_some() -> None:
-        some = examiner.lessons[:: max(1, len(examiner.lessons) // BATCH)][:BATCH]
-        answers(some, [lesson.query for lesson in some])
+    def answer_batch() -> None:
+        examples = evaluator.examples
+        batch = examples[:: max(1, len(examples) // BATCH)][:BATCH]
+        answers(batch, [one.query for one in batch])
 
-    before = _described(base)
-    found = figures(examiner.outcomes(answer))
-    working = peak_bytes(answer_some, base.device)
+    before = _state(base)
+    found = rates(evaluator.outcomes(timed))
+    working = peak_bytes(answer_batch, base.device)
     return Result(
-        found, tokens / max(spent, 1e-9), _own_bytes(reasoner, base), working,
-        before == _described(base),
+        found, tokens / max(seconds, 1e-9), _own_bytes(reasoner, base), working,
+        before == _state(base),
     )  # fmt: skip
 
 
 def _own_bytes(reasoner: Reasoner, base: GenerativeModel) -> int:
     model: Any = getattr(getattr(reasoner, "chosen", reasoner), "model", None)
     shared = {id(p) for p in base.parameters()}
-    own = () if model is None else [p for p in model.parameters() if id(p) not in shared]
-    return sum(p.numel() * p.element_size() for p in own)
+    parameters = () if model is None else model.parameters()
+    return sum(p.numel() * p.element_size() for p in parameters if id(p) not in shared)
 
 
-def _described(model: GenerativeModel) -> list[Any]:
-    """Return all that must not change about a base model, comparable."""
+def _state(model: GenerativeModel) -> list[Any]:
+    """Return everything about a base model that must not change, comparable."""
     import hashlib
 
     import torch
@@ -147,12 +154,12 @@ def table(results: Mapping[str, Result]) -> str:
             shown = [_cell(cell) for cell in cells]
             lines.append(f"| {kind} | {known.n} | {' | '.join(shown)} |")
     speeds = [f"{result.tokens_per_second:,.0f}" for result in results.values()]
-    own = [f"{result.own_bytes / 1e6:.1f} MB" for result in results.values()]
+    extra = [f"{result.own_bytes / 1e6:.1f} MB" for result in results.values()]
     working = [f"{result.working_bytes / 1e6:.1f} MB" for result in results.values()]
     untouched = ["yes" if result.base_untouched else "NO" for result in results.values()]
     lines.append(f"| answer tokens per second | | {' | '.join(speeds)} |")
-    lines.append(f"| parameters of its own | | {' | '.join(own)} |")
-    lines.append(f"| memory to answer a batch, at its peak | | {' | '.join(working)} |")
+    lines.append(f"| parameters besides the base's | | {' | '.join(extra)} |")
+    lines.append(f"| peak memory to answer a batch | | {' | '.join(working)} |")
     lines.append(f"| base equal before and after | | {' | '.join(untouched)} |")
     return "\n".join(lines)
 
@@ -170,28 +177,29 @@ Made by `errata reasoner eval --document docs/reasoners.md{options}`; do not edi
 
 Base model: {model}. Subjects of the {split} split of the facts table, objects that no training edit
 ever used, phrasings held out of training where a relation has some. The right edit is given (no
-gate decides), the answer is generated freely and greedily and compared whole (case, spaces and a
-full stop at the end aside). Seed {seed}; 95% Wilson intervals in brackets, in per cent.
+gate decides), the answer is generated freely and greedily and compared whole (but for case, spaces
+and a final full stop). Seed {seed}; 95% Wilson intervals in brackets, in per cent.
 {machine}
 {table}
 
-What is counted:
+What is measured:
 
-- *one hop* and *two edits, one hop* ask one step further than the edit; one hop counts those
-  questions whose second step the base model knows by itself.
-- *yes or no* counts only if the true form and the false form (naming the old answer) are both
-  answered rightly.
-- *an edit that does not matter* counts if the answer is the base model's own, word for word.
-- *an edit of another, of whom the same is true* is the hardest of these: the euro of Germany asked,
-  that of France edited. It is reported apart, for the adapter rests on the base here: what the base
-  answers as it answers the edit's own question is taken for that question, be it asked by another
-  name (Aoraki for Mount Cook) or of another subject. A gate that reads names keeps these apart
-  before a reasoner is asked (results/gate.md, other subject). `prompted` asks nobody.
-- *memory to answer a batch* is what tensors take at the peak, the parameters aside: the contexts
-  of {batch} questions and the model's work on them.
-- `verbatim` says the stored answer whatever is asked; `prompted` is the base model with the edits
-  in its context, `few-shot` the same after four examples of how edits are read; `adapter` is the
-  base model with the adapter trained for it.
+- *one hop* and *two edits, one hop* ask one hop from the edit; of one hop, only questions whose
+  second hop the base model answers correctly without any edit.
+- *yes or no* is correct if the true form and the false form (with the old answer) both are.
+- *an edit that does not matter* (locality) is correct if the answer is the base model's, word for
+  word.
+- *an edit of another, of whom the same is true* is the hardest locality: the currency of Germany
+  under an edit of that of France. It is reported apart because the adapter relies on the base
+  model: a query that the base answers like the edit's question is taken to ask the same, by
+  another name (Aoraki for Mount Cook) or of another subject. The gate, which compares names,
+  separates these before the reasoner (results/gate.md, other subject). `prompted` does not use the
+  base's answers.
+- *peak memory to answer a batch* is that of tensors without parameters: the contexts of {batch}
+  questions and the activations.
+- `verbatim` returns the stored answer to every query; `prompted` is the base model with the edits
+  in its context, `few-shot` the same after four demonstrations; `adapter` is the base model with
+  the adapter trained for it.
 """
 
 
@@ -199,13 +207,13 @@ def document(
     results: Mapping[str, Result], *, model: str, split: str, seed: int, options: str = "",
     machine: str = "",
 ) -> str:  # fmt: skip
-    """Return the results as a page for people.
+    """Return the results as a Markdown page.
 
     :param results: by name of the reasoner.
     :param model: the base model's name.
-    :param split: whose subjects were asked about.
+    :param split: of the subjects.
     :param seed: of the draw.
-    :param options: those of the command that made the page, so that anyone can run it again.
+    :param options: of the command that made the page.
     :param machine: what it ran on, for speed and memory.
     """
     where = f"Speed and memory: {machine}, batches of {BATCH}.\n" if machine else ""
@@ -216,7 +224,7 @@ def document(
 
 
 def machine_of(base: GenerativeModel) -> str:
-    """Return what a model runs on, in words: a device, or a number of threads; and its dtype."""
+    """Return the device of a model, or the number of threads, and its dtype."""
     import torch
 
     kind = str(next(base.parameters()).dtype).removeprefix("torch.")

@@ -1,20 +1,23 @@
-"""What a reasoner learns and is examined on: edits, a query, what one who believes them says."""
+"""Examples that reasoners are trained and evaluated on: edits, a query, the answer under them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from errata.cache.records import Fact
-from errata.facts import FactRow, Relation
 
-OWN, OTHER, CLOZE, ALIAS = "own question", "other phrasing", "cloze", "alias"
-YES_NO, REVERSED, HOP = "yes or no", "reversed", "one hop"
-TWO_EDITS, NO_MATTER = "two edits, one hop", "an edit that does not matter"
-TWIN = "an edit of another, of whom the same is true"
-"""The hardest edit that does not matter: asked and edited subject share the answer."""
-KINDS = (OWN, OTHER, CLOZE, ALIAS, YES_NO, REVERSED, HOP, TWO_EDITS, NO_MATTER, TWIN)
+EDIT_QUESTION, PARAPHRASE, CLOZE, ALIAS = "own question", "other phrasing", "cloze", "alias"
+YES_NO, REVERSED, ONE_HOP = "yes or no", "reversed", "one hop"
+TWO_EDITS, LOCALITY = "two edits, one hop", "an edit that does not matter"
+SAME_ANSWER_LOCALITY = "an edit of another, of whom the same is true"
+"""The hardest locality: the subject of the query and the edited one share the old answer."""
+KINDS = (
+    EDIT_QUESTION, PARAPHRASE, CLOZE, ALIAS, YES_NO, REVERSED, ONE_HOP, TWO_EDITS, LOCALITY,
+    SAME_ANSWER_LOCALITY,
+)  # fmt: skip
+"""As in cards and reports."""
 SHARES = (0.08, 0.13, 0.18, 0.2, 0.13, 0.14, 0.12, 0.05, 0.2, 0.08)
-"""Of the lessons of training, in the order of ``KINDS`` (they need not add up to one)."""
+"""Sampling weights of training, in the order of ``KINDS`` (they need not add up to one)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +25,11 @@ class ReasonerExample:
     """One query under edits.
 
     :param kind: one of ``KINDS``.
-    :param edits: the edits, in the order they are read.
-    :param query: what is asked.
-    :param answer: what one who believes the edits says; None where none of them bears on the query,
-        and the base model is to answer alone.
-    :param known: a question and its answer that the base has to know by itself, or None.
-    :param false_query: of a yes-or-no lesson, the same with a false object.
+    :param edits: the edits, in the order of the prompt.
+    :param query: the query.
+    :param answer: the target; None where no edit governs the query, so that the base answers.
+    :param known: a question and its answer that the base model has to know, or None.
+    :param false_query: of a yes-or-no example, the same with a false object.
     """
 
     kind: str
@@ -36,16 +38,3 @@ class ReasonerExample:
     answer: str | None
     known: tuple[str, str] | None = None
     false_query: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FactChange:
-    """A counterfactual: a fact, and the object it is given instead."""
-
-    fact: FactRow
-    target: str
-
-
-def yes_no_words(relation: Relation) -> tuple[str, str]:
-    """Return yes and no in the language of a relation."""
-    return ("是", "不是") if relation.chinese else ("Yes", "No")

@@ -1,4 +1,4 @@
-"""The loss of a reasoner in training: the answer's tokens, given edits and query."""
+"""The loss of a reasoner: cross-entropy of the answer's tokens, given edits and query."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """A lesson as ids.
+class TokenizedExample:
+    """An example as ids.
 
     :param prompt: edits and query.
-    :param answer: the answer, the end token last; the end token alone stands for no answer.
+    :param answer: the answer, then the end token; the end token only for an empty answer.
     """
 
     prompt: Sequence[int]
     answer: Sequence[int]
 
 
-def loss_of(student: GenerativeModel, items: Sequence[Item]) -> torch.Tensor:
+def answer_loss(model: GenerativeModel, batch: Sequence[TokenizedExample]) -> torch.Tensor:
     r"""Return the mean cross-entropy of answer tokens, :math:`CE(y \mid e, x)`.
 
-    :param student: what is trained.
-    :param items: a batch.
+    :param model: the model in training.
+    :param batch: a batch.
     """
     import torch
     from torch.nn.functional import cross_entropy
 
-    logits = answer_logits(student, [(item.prompt, item.answer) for item in items])
-    wanted = torch.tensor([t for item in items for t in item.answer], device=logits.device)
-    return cross_entropy(logits, wanted)
+    logits = answer_logits(model, [(one.prompt, one.answer) for one in batch])
+    labels = torch.tensor([token for one in batch for token in one.answer], device=logits.device)
+    return cross_entropy(logits, labels)

@@ -1,4 +1,4 @@
-"""A small model to begin a counterfactual model from: some of the base model's own blocks."""
+"""Initialising a small model with some of the base model's blocks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def prune_layers(
 ) -> tuple[GenerativeModel, PreTrainedTokenizerBase]:
     """Return a copy of a causal model with some of its blocks, and a copy of its tokenizer.
 
-    It has to be trained before it is of any use.
+    Its answers are of no use before training.
 
     :param base: the model; it is left as it is.
     :param tokenizer: its tokenizer.
@@ -30,20 +30,20 @@ def prune_layers(
     """
     import torch
 
-    sites = module_paths_of(base)
+    paths = module_paths_of(base)
     if base.config.is_encoder_decoder or not blocks or list(blocks) != sorted({*blocks}):
         raise ModelError(
             "expected a causal model and numbers of blocks in rising order, found "
             f"{base.config.model_type} and {list(blocks)}; name a small model by --start instead"
         )
-    kept = {sites.block(old): sites.blocks.format(new) for new, old in enumerate(blocks)}
+    kept = {paths.block(old): paths.blocks.format(new) for new, old in enumerate(blocks)}
     config = copy.deepcopy(base.config)
     config.num_hidden_layers = len(blocks)
     types = getattr(config, "layer_types", None)
     if types:
         config.layer_types = [types[block] for block in blocks]
     model = torch.nn.Module.to(type(base)(config), device=base.device, dtype=base.dtype)
-    block_of = re.compile(re.escape(sites.blocks).replace(r"\{\}", r"\d+") + r"(?=\.)")
+    block_of = re.compile(re.escape(paths.blocks).replace(r"\{\}", r"\d+") + r"(?=\.)")
     state = {}
     for name, tensor in base.state_dict().items():
         found = block_of.match(name)

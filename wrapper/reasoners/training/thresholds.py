@@ -1,4 +1,4 @@
-"""How reluctant a trained reader is to say nothing: settled on tune subjects."""
+"""Fitting the abstention penalties of a trained reasoner on tune subjects."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from errata.cache.patches.kinds import context
 from errata.cache.text.answer_match import same_answer
 from errata.reasoners.abstention import AbstentionPenalties
 from errata.reasoners.answer_logits import answer_logits
-from errata.reasoners.base_answers import NEW_TOKENS, base_answers, mean_token_probability
-from errata.reasoners.base_consistency import SURE
-from errata.reasoners.evaluation.evaluate import Examiner, answering
+from errata.reasoners.base_answers import (
+    MAX_NEW_TOKENS,
+    base_answers,
+    mean_token_probability,
+)
+from errata.reasoners.base_consistency import CONFIDENCE_THRESHOLD
+from errata.reasoners.evaluation.evaluate import Evaluator, greedy_answers
 from errata.reasoners.reader import ContextReasoner
-from errata.reasoners.training.examples import KINDS, TWIN, ReasonerExample
+from errata.reasoners.training.examples import KINDS, SAME_ANSWER_LOCALITY, ReasonerExample
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -25,118 +29,117 @@ if TYPE_CHECKING:
     from errata.generation.base_model import GenerativeModel
 
 GRID = np.arange(-4.0, 12.25, 0.25)
-NEVER = 1e4
-"""A reluctance that no odds overcome."""
+FORBIDDING = 1e4
+"""A penalty above any log-odds."""
 BATCH = 64
 GROUPS = tuple(field.name for field in fields(AbstentionPenalties))
 
 
 def fit_abstention_penalties(
-    examiner: Examiner,
-    reader: Callable[[AbstentionPenalties], ContextReasoner],
+    evaluator: Evaluator,
+    make_reasoner: Callable[[AbstentionPenalties], ContextReasoner],
     base: GenerativeModel,
     tokenizer: PreTrainedTokenizerBase,
-    silence: int,
+    end_token: int,
 ) -> AbstentionPenalties:
-    """Return the shifts at which edits that matter and edits that do not fare best, both counted.
+    """Return the penalties of the highest mean accuracy over the kinds of examples.
 
-    Each maximises the mean over the kinds of lessons, of which edits that do not matter are one:
-    what a gate lets through is mostly governed. Every lesson is answered once with silence
-    forbidden and once without any edit; which of the two stands at a shift follows from the first
-    token's log-odds. Edits of another of whom the same is true, which a gate that reads names
-    keeps apart, are left out: how often they come is for the gate to say, and among the lessons of
-    edits that do not matter they are as rare as they are by chance.
+    Locality is one of the kinds; the gate lets through mostly governed queries. Each example is
+    answered once with abstention forbidden and once by the base model; which of the two answers
+    applies at a penalty follows from the log-odds of the first token. Locality with the same
+    answer is left out: the gate, which compares names, decides how often such queries come
+    through.
 
-    :param examiner: lessons of tune subjects.
-    :param reader: the reader, as reluctant as it is told to be, without anybody who answers in
-        its place.
+    :param evaluator: examples of tune subjects.
+    :param make_reasoner: makes the reasoner with given penalties, without a fallback.
     :param base: the base model.
     :param tokenizer: the base model's tokenizer.
-    :param silence: id of the reader's token that says nothing.
+    :param end_token: id of the token that an empty answer begins with.
     """
-    lessons = examiner.lessons
-    loud = reader(AbstentionPenalties(NEVER))
-    answers = base_answers(base, tokenizer, sorted(_texts(lessons)))
-    sure = mean_token_probability(
-        base, tokenizer, {one.query: answers[one.query] for one in lessons}
+    examples = evaluator.examples
+    reasoner = make_reasoner(AbstentionPenalties(FORBIDDING))
+    answers = base_answers(base, tokenizer, sorted(_texts(examples)))
+    probabilities = mean_token_probability(
+        base, tokenizer, {one.query: answers[one.query] for one in examples}
     )
+    false_forms = [one for one in examples if one.false_query]
     margins = {
-        form: _margins(loud, asked, form == "false", silence)
-        for form, asked in _asked(lessons).items()
+        "true": _margins(reasoner, [(one, one.query) for one in examples], end_token),
+        "false": _margins(
+            reasoner, [(one, one.false_query or "") for one in false_forms], end_token
+        ),
     }
-    spoken = examiner.outcomes(answering(loud, base))
-    alone = examiner.outcomes(lambda _, queries: [answers[query] for query in queries])
-    found = _best(lessons, margins, spoken, alone, [_group(one, answers, sure) for one in lessons])
-    return AbstentionPenalties(**found)
+    answered = evaluator.outcomes(greedy_answers(reasoner, base))
+    abstained = evaluator.outcomes(lambda _, queries: [answers[query] for query in queries])
+    groups = [_group(one, answers, probabilities) for one in examples]
+    return AbstentionPenalties(**_best(examples, margins, answered, abstained, groups))
 
 
-def _group(lesson: ReasonerExample, answers: Mapping[str, str], sure: Mapping[str, float]) -> str:
-    """Return the reluctance that a lesson falls under, by name."""
-    own = answers[lesson.query]
-    if any(same_answer(own, answers[edit.question]) for edit in lesson.edits):
-        return "agreeing"
-    return "usual" if sure[lesson.query] >= SURE else "unsure"
+def _group(
+    example: ReasonerExample, answers: Mapping[str, str], probabilities: Mapping[str, float]
+) -> str:
+    """Return the name of the penalty that applies to an example."""
+    answer = answers[example.query]
+    if any(same_answer(answer, answers[edit.question]) for edit in example.edits):
+        return "base_agrees"
+    confident = probabilities[example.query] >= CONFIDENCE_THRESHOLD
+    return "default" if confident else "base_uncertain"
 
 
-def _texts(lessons: Sequence[ReasonerExample]) -> set[str]:
-    asked = {one.query for one in lessons} | {one.false_query or "" for one in lessons} - {""}
-    return asked | {edit.question for one in lessons for edit in one.edits}
-
-
-def _asked(lessons: Sequence[ReasonerExample]) -> dict[str, list[ReasonerExample]]:
-    return {"true": list(lessons), "false": [one for one in lessons if one.false_query]}
+def _texts(examples: Sequence[ReasonerExample]) -> set[str]:
+    """Return all queries, false ones included, and the questions of all edits."""
+    queries = {one.query for one in examples} | {one.false_query or "" for one in examples} - {""}
+    return queries | {edit.question for one in examples for edit in one.edits}
 
 
 def _margins(
-    reader: ContextReasoner, lessons: Sequence[ReasonerExample], false: bool, silence: int
+    reasoner: ContextReasoner, queries: Sequence[tuple[ReasonerExample, str]], end_token: int
 ) -> NDArray[np.float64]:
-    """Return by how much silence leads the likeliest word, as the first token, [n]."""
+    """Return the logit of the end token as first token minus the next highest, float64 [n]."""
     import torch
 
     found: list[float] = []
     with torch.no_grad():
-        for start in range(0, len(lessons), BATCH):
+        for start in range(0, len(queries), BATCH):
             pairs = [
                 (
-                    reader.prompter.ids(
-                        [context(edit) for edit in one.edits],
-                        (one.false_query or "") if false else one.query,
-                        NEW_TOKENS,
+                    reasoner.prompter.ids(
+                        [context(edit) for edit in one.edits], query, MAX_NEW_TOKENS
                     ),
-                    [silence],
+                    [end_token],
                 )
-                for one in lessons[start : start + BATCH]
+                for one, query in queries[start : start + BATCH]
             ]
-            logits = answer_logits(reader.model, pairs)
-            own = logits[:, silence].clone()
-            logits[:, silence] = -torch.inf
-            found += (own - logits.amax(-1)).tolist()
+            logits = answer_logits(reasoner.model, pairs)
+            end = logits[:, end_token].clone()
+            logits[:, end_token] = -torch.inf
+            found += (end - logits.amax(-1)).tolist()
     return np.array(found)
 
 
 def _best(
-    lessons: Sequence[ReasonerExample],
+    examples: Sequence[ReasonerExample],
     margins: Mapping[str, NDArray[np.float64]],
-    spoken: Mapping[str, list[bool]],
-    alone: Mapping[str, list[bool]],
+    answered: Mapping[str, list[bool]],
+    abstained: Mapping[str, list[bool]],
     groups: Sequence[str],
 ) -> dict[str, float]:
-    """Return the best shift of each group; the lessons of one bear on no other's."""
+    """Return the best penalty of each group; the groups are independent of one another."""
     rows: dict[str, list[tuple[float, str]]] = {kind: [] for kind in KINDS}
     false = iter(margins["false"].tolist())
-    for lesson, margin, group in zip(lessons, margins["true"].tolist(), groups, strict=True):
-        # Of a yes-or-no lesson both forms have to be answered; the readier silence counts.
-        both = max(margin, next(false)) if lesson.false_query else margin
-        rows[lesson.kind].append((both, group))
+    for example, margin, group in zip(examples, margins["true"].tolist(), groups, strict=True):
+        # a yes-or-no example needs both forms answered: the larger margin decides
+        both = max(margin, next(false)) if example.false_query else margin
+        rows[example.kind].append((both, group))
     found = {}
     for group in GROUPS:
         scores = np.zeros(len(GRID))
         for kind in KINDS:
-            if rows[kind] and kind != TWIN:
-                odds = np.array([margin for margin, _ in rows[kind]])
-                mine = np.array([own == group for _, own in rows[kind]])
-                said = np.where(odds > GRID[:, None], alone[kind], spoken[kind])
-                scores += (said & mine).mean(axis=1)
+            if rows[kind] and kind != SAME_ANSWER_LOCALITY:
+                margin_of = np.array([margin for margin, _ in rows[kind]])
+                in_group = np.array([name == group for _, name in rows[kind]])
+                right = np.where(margin_of > GRID[:, None], abstained[kind], answered[kind])
+                scores += (right & in_group).mean(axis=1)
         best = np.flatnonzero(np.isclose(scores, scores.max()))
         found[group] = float(GRID[best[len(best) // 2]])
     return found

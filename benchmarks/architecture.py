@@ -1,7 +1,7 @@
 """Measure the structure of the package: rooms, imports, cycles, and what one query enters.
 
     python benchmarks/architecture.py --json now.json
-    python benchmarks/architecture.py --before before.json --after now.json --out results/architecture.md
+    python benchmarks/architecture.py --before before.json --after now.json --out page.md
 
 A room is a direct child of the package ``errata``. An arrow is one room that imports another at run
 time, a cycle a set of rooms that import one another. Files and functions are those of the package

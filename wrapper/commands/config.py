@@ -98,8 +98,12 @@ def on_command_line(
             continue
         if name in moved:
             flag = max(parameter.opts, key=len)
-            print_line(f"warning: {flag} goes in the next version; write `{moved[name]}: …` into a YAML "
-                f"file and pass it as --config FILE", style="yellow", stderr=True)  # fmt: skip
+            print_line(
+                f"warning: {flag} goes in the next version; write `{moved[name]}: …` into a YAML "
+                "file and pass it as --config FILE",
+                style="yellow",
+                stderr=True,
+            )
         found[moved.get(name, name)] = context.params[name]
     return found
 

@@ -104,7 +104,7 @@ def test_options_of_errata_0_1_warn_and_still_work(models, tokenizer):
         ContextReasoner(base, tokenizer, prompter, colour="red")
 
 
-def test_reluctance_shifts_the_first_token_alone():
+def test_the_penalty_applies_to_the_first_token_only():
     scores = torch.zeros(2, 5)
     shift = AbstentionLogitsProcessor([3], 4, 2.5)
     first = shift(torch.zeros(2, 4, dtype=torch.long), scores)
@@ -114,7 +114,7 @@ def test_reluctance_shifts_the_first_token_alone():
     assert scores.abs().sum() == 0
 
 
-def test_enough_reluctance_makes_a_silent_reader_speak(models, tokenizer):
+def test_a_large_enough_penalty_makes_a_silent_reader_speak(models, tokenizer):
     mute = silent(models("gpt2"), "gpt2")
     prompts = [Prompter(tokenizer).ids(["A fact."], QUERY, MAX_NEW_TOKENS)]
     end = mute.generation_config.eos_token_id
@@ -131,24 +131,24 @@ def test_enough_reluctance_makes_a_silent_reader_speak(models, tokenizer):
     assert greedy(mute, tokenizer, prompts, single_line=True) == [""]
 
 
-def best(lessons, margins, spoken, alone, groups=None):
-    return _best(lessons, margins, spoken, alone, groups or ["default"] * len(lessons))
+def best(examples, margins, spoken, alone, groups=None):
+    return _best(examples, margins, spoken, alone, groups or ["default"] * len(examples))
 
 
-def test_the_settled_shift_divides_what_matters_from_what_does_not():
+def test_the_fitted_penalty_divides_what_matters_from_what_does_not():
     matters = [ReasonerExample(EDIT_QUESTION, (EDIT,), f"own {n}", "x") for n in range(4)]
     not_ = [ReasonerExample(LOCALITY, (EDIT,), f"other {n}", None) for n in range(4)]
-    lessons = [*matters, *not_]
+    examples = [*matters, *not_]
     margins = {"true": np.array([-3.0, -2.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0]), "false": np.array([])}
     spoken = {EDIT_QUESTION: [True] * 4, LOCALITY: [False] * 4}
     alone = {EDIT_QUESTION: [False] * 4, LOCALITY: [True] * 4}
-    assert 1.0 <= best(lessons, margins, spoken, alone)["default"] < 2.0
+    assert 1.0 <= best(examples, margins, spoken, alone)["default"] < 2.0
     # where speaking is never right, silence costs nothing
-    mute = best(lessons, margins, {EDIT_QUESTION: [False] * 4, LOCALITY: [False] * 4}, alone)
+    mute = best(examples, margins, {EDIT_QUESTION: [False] * 4, LOCALITY: [False] * 4}, alone)
     assert mute["default"] < 2.0
 
 
-def test_where_the_base_agrees_a_shift_of_its_own_is_settled():
+def test_where_the_base_agrees_a_penalty_of_its_own_is_fitted():
     matters = [ReasonerExample(EDIT_QUESTION, (EDIT,), f"own {n}", "x") for n in range(4)]
     not_ = [ReasonerExample(LOCALITY, (EDIT,), f"other {n}", None) for n in range(4)]
     twins = [ReasonerExample(SAME_ANSWER_LOCALITY, (EDIT,), f"twin {n}", None) for n in range(4)]
@@ -163,12 +163,12 @@ def test_where_the_base_agrees_a_shift_of_its_own_is_settled():
         assert 5.0 <= found[group] < 6.0  # twins do not count
 
 
-def test_a_yes_or_no_lesson_is_lost_with_either_form():
-    lesson = ReasonerExample(YES_NO, (EDIT,), "Is it?", "Yes", false_query="Is it not?")
+def test_a_yes_or_no_example_is_lost_with_either_form():
+    example = ReasonerExample(YES_NO, (EDIT,), "Is it?", "Yes", false_query="Is it not?")
     other = ReasonerExample(LOCALITY, (EDIT,), "Who?", None)
     margins = {"true": np.array([-2.0, 3.0]), "false": np.array([2.0])}
     found = best(
-        [lesson, other], margins, {YES_NO: [True], LOCALITY: [False]},
+        [example, other], margins, {YES_NO: [True], LOCALITY: [False]},
         {YES_NO: [False], LOCALITY: [True]},
     )  # fmt: skip
     assert 2.0 <= found["default"] < 3.0
@@ -177,22 +177,22 @@ def test_a_yes_or_no_lesson_is_lost_with_either_form():
 QUERIES = ["Who wrote Faust?", "Where is Oslo?", "What is tin?", "How old is Rome?"]
 
 
-def test_what_is_settled_holds_in_free_generation(models, tokenizer):
-    """Whatever is settled, a reader as silent as can be leaves every answer to the base."""
+def test_what_is_fitted_holds_in_free_generation(models, tokenizer):
+    """Whatever is fitted, a reader as silent as can be leaves every answer to the base."""
     base = models("gpt2")
     prompter = Prompter(tokenizer)
     evaluator = Evaluator(
         base, tokenizer, [ReasonerExample(LOCALITY, (EDIT,), q, None) for q in QUERIES]
     )
 
-    def made(reluctance, **others):
-        return ContextReasoner(base, tokenizer, prompter, abstention=reluctance, **others)
+    def made(penalties, **others):
+        return ContextReasoner(base, tokenizer, prompter, abstention=penalties, **others)
 
     end = base.generation_config.eos_token_id
-    settled = fit_abstention_penalties(evaluator, made, base, tokenizer, end)
-    assert {settled.default, settled.base_agrees, settled.base_uncertain} <= set(GRID)
+    fitted = fit_abstention_penalties(evaluator, made, base, tokenizer, end)
+    assert {fitted.default, fitted.base_agrees, fitted.base_uncertain} <= set(GRID)
     fallback = base_fallback(base, tokenizer)
-    outcomes = evaluator.outcomes(greedy_answers(made(settled, fallback=fallback), base))
+    outcomes = evaluator.outcomes(greedy_answers(made(fitted, fallback=fallback), base))
     quiet = evaluator.outcomes(
         greedy_answers(made(AbstentionPenalties(-1e4), fallback=fallback), base)
     )
@@ -234,7 +234,7 @@ def test_a_silent_reader_speaks_where_the_base_takes_the_query_for_the_edits_que
     loud, other = asked("alias?", 9.0)
     assert loud != ["the base's"] and loud[0]
     assert other == ["the base's"]
-    assert asked("alias?", 0.5) == [["the base's"], ["the base's"]]  # not reluctant enough
+    assert asked("alias?", 0.5) == [["the base's"], ["the base's"]]  # too small a penalty
     # and where the base has no answer that it is sure of
     assert asked("odd?", 9.0) == [["the base's"], ["the base's"]]
     odd, other = asked("odd?", 0.0, unsure=9.0)
@@ -271,9 +271,9 @@ def test_of_several_answers_only_the_silent_ones_are_said_anew(models, tokenizer
     )  # fmt: skip
     asked = []
 
-    def decoded(prompts, generation, reluctance):
-        asked.append(reluctance)
-        return [["spoken", ""]] if reluctance == 0.0 else [["again", "again"]]
+    def decoded(prompts, generation, penalty):
+        asked.append(penalty)
+        return [["spoken", ""]] if penalty == 0.0 else [["again", "again"]]
 
     monkeypatch.setattr(reader, "_decode", decoded)
     config = GenerationConfig(max_new_tokens=6, num_return_sequences=2, do_sample=True)

@@ -1,4 +1,4 @@
-"""Lessons, losses and training runs of reasoners, on a table and models small enough for tests."""
+"""Examples, losses and training runs of reasoners, on a table and models small enough for tests."""
 
 from __future__ import annotations
 
@@ -64,29 +64,29 @@ def small(tmp_path_factory):
     return FactSource.load(write_facts(tmp_path_factory.mktemp("facts")))
 
 
-# -- lessons ----------------------------------------------------------------------------------
+# -- examples ---------------------------------------------------------------------------------
 
 
 def test_every_kind_is_taught_and_none_of_test_or_tune_subjects(own):
-    lessons = ExampleGenerator(own, "train", random.Random(0)).examples(3000)
-    assert set(Counter(lesson.kind for lesson in lessons)) == set(KINDS)
+    examples = ExampleGenerator(own, "train", random.Random(0)).examples(3000)
+    assert set(Counter(example.kind for example in examples)) == set(KINDS)
     splits = {fact.subject: fact.split for fact in own.facts}
     held_out = {name for name, split in splits.items() if split != "train" and len(name) > 4}
     held_out |= {o for o, split in own.object_splits().items() if split != "train" and len(o) > 5}
-    told = [edit for lesson in lessons for edit in lesson.edits]
+    told = [edit for example in examples for edit in example.edits]
     assert not {edit.answer for edit in told} & held_out
-    asked = Counter(lesson.kind for lesson in lessons if lesson.answer in held_out)
+    asked = Counter(example.kind for example in examples if example.answer in held_out)
     # What is known of a bridge is no edit of it; all other answers are taught ones.
     assert set(asked) <= {ONE_HOP}
 
 
 def test_exams_use_test_subjects_and_objects_only(own):
-    lessons = evaluation_set(own, "test", 40)
-    assert lessons == evaluation_set(own, "test", 40)
+    examples = evaluation_set(own, "test", 40)
+    assert examples == evaluation_set(own, "test", 40)
     taught = ExampleGenerator(own, "train", random.Random(1)).examples(3000)
-    seen = {edit.answer for lesson in taught for edit in lesson.edits}
-    assert not seen & {edit.answer for lesson in lessons for edit in lesson.edits}
-    assert len(set(lessons)) == len(lessons)
+    seen = {edit.answer for example in taught for edit in example.edits}
+    assert not seen & {edit.answer for example in examples for edit in example.edits}
+    assert len(set(examples)) == len(examples)
 
 
 def test_what_one_who_believes_the_edit_says(own):
@@ -95,34 +95,36 @@ def test_what_one_who_believes_the_edit_says(own):
         found[kind] = [
             ExampleGenerator(own, "test", random.Random(s)).example(kind) for s in range(40)
         ]
-    for lesson in found[EDIT_QUESTION]:
-        assert lesson.query == lesson.edits[0].question
-        assert lesson.answer == lesson.edits[0].answer
+    for example in found[EDIT_QUESTION]:
+        assert example.query == example.edits[0].question
+        assert example.answer == example.edits[0].answer
     for kind in (PARAPHRASE, CLOZE, ALIAS):
-        assert all(lesson.answer == lesson.edits[0].answer for lesson in found[kind])
-    for lesson in found[YES_NO]:
-        assert lesson.answer in ("Yes", "是")
-        assert lesson.edits[0].answer.casefold() in lesson.query.casefold()
-        assert lesson.false_query != lesson.query
-    for lesson in found[REVERSED]:
-        assert lesson.answer.casefold() in lesson.edits[0].question.casefold()
-        assert lesson.edits[0].answer.casefold() in lesson.query.casefold()
+        assert all(example.answer == example.edits[0].answer for example in found[kind])
+    for example in found[YES_NO]:
+        assert example.answer in ("Yes", "是")
+        assert example.edits[0].answer.casefold() in example.query.casefold()
+        assert example.false_query != example.query
+    for example in found[REVERSED]:
+        assert example.answer.casefold() in example.edits[0].question.casefold()
+        assert example.edits[0].answer.casefold() in example.query.casefold()
     believed = {(f.subject, f.believed) for f in own.facts}
-    for lesson in found[ONE_HOP]:
-        assert (lesson.edits[0].answer, lesson.answer) in believed
-        assert lesson.answer != lesson.edits[0].answer or lesson.answer in lesson.known
-    for lesson in found[TWO_EDITS]:
-        first, second = lesson.edits
-        assert lesson.answer in (first.answer, second.answer)
-    assert all(lesson.answer is None for lesson in found[LOCALITY])
+    for example in found[ONE_HOP]:
+        assert (example.edits[0].answer, example.answer) in believed
+        assert example.answer != example.edits[0].answer or example.answer in example.known
+    for example in found[TWO_EDITS]:
+        first, second = example.edits
+        assert example.answer in (first.answer, second.answer)
+    assert all(example.answer is None for example in found[LOCALITY])
 
 
-def test_edits_beside_a_lesson_have_no_bearing_on_it(own):
-    lessons = ExampleGenerator(own, "train", random.Random(2)).examples(800)
-    crowded = [le for le in lessons if len(le.edits) > 1 and le.kind in (EDIT_QUESTION, PARAPHRASE)]
+def test_distractors_do_not_name_the_subject_of_an_example(own):
+    examples = ExampleGenerator(own, "train", random.Random(2)).examples(800)
+    crowded = [
+        le for le in examples if len(le.edits) > 1 and le.kind in (EDIT_QUESTION, PARAPHRASE)
+    ]
     assert len(crowded) > 20
-    for lesson in crowded:
-        assert sum(edit.answer == lesson.answer for edit in lesson.edits) == 1
+    for example in crowded:
+        assert sum(edit.answer == example.answer for edit in example.edits) == 1
 
 
 def test_a_teams_table_is_read_and_its_mistakes_are_named(tmp_path):
@@ -337,8 +339,8 @@ def test_a_separate_model_is_trained_and_loaded(models, tokenizer, small, tmp_pa
     trained = run(base, tokenizer, small, tmp_path / "run", settings, (other, tokenizer))
     trained.store(trained.train(progress=False), "a small table")
     reasoner = ModelReasoner(base, tokenizer, tmp_path / "run")
-    lesson = evaluation_set(small, "test", 1)[0]
-    assert reasoner.answer([lesson.query], [lesson.edits], base.generation_config)
+    example = evaluation_set(small, "test", 1)[0]
+    assert reasoner.answer([example.query], [example.edits], base.generation_config)
     assert (reasoner.card.kind, reasoner.card.base) == ("model", fingerprint(base))
     stored = load_file(tmp_path / "run" / "model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
@@ -349,10 +351,10 @@ def test_a_separate_model_is_trained_and_loaded(models, tokenizer, small, tmp_pa
 
 
 def test_a_separate_model_is_not_taught_what_no_edit_governs(own):
-    lessons = ExampleGenerator(own, "train", random.Random(0)).examples(
+    examples = ExampleGenerator(own, "train", random.Random(0)).examples(
         500, TrainingConfig(kind="model").shares
     )
-    assert set(Counter(lesson.kind for lesson in lessons)) == {*KINDS} - {
+    assert set(Counter(example.kind for example in examples)) == {*KINDS} - {
         LOCALITY,
         SAME_ANSWER_LOCALITY,
     }
@@ -382,8 +384,8 @@ def test_a_table_with_nothing_to_learn_is_refused(models, tokenizer, small, tmp_
 
 
 def test_yes_or_no_counts_only_if_both_forms_are_right(models, tokenizer):
-    lesson = ReasonerExample(YES_NO, (), "Is it so?", "Yes", false_query="Is it not?")
-    evaluator = Evaluator(models("gpt2"), tokenizer, [lesson])
+    example = ReasonerExample(YES_NO, (), "Is it so?", "Yes", false_query="Is it not?")
+    evaluator = Evaluator(models("gpt2"), tokenizer, [example])
     for true, false, right in (("Yes", "No", True), ("Yes", "Yes", False), ("No", "No", False)):
         said = {"Is it so?": true, "Is it not?": false}
         outcomes = evaluator.outcomes(lambda _, queries, said=said: [said[q] for q in queries])

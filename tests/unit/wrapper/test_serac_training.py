@@ -87,7 +87,9 @@ def test_what_is_there_is_not_trained_again(trained, models, tokenizer, monkeypa
     serac.train_gate(
         StubEncoder(), folder, replace(TINY, gate=replace(TINY.gate, seed=1)), progress=False
     )
-    assert calls == [folder / "gate"] * 2
+    questions = folder / "questions.jsonl"
+    serac.train_gate(StubEncoder(), folder, TINY, open_questions=questions, progress=False)
+    assert calls == [folder / "gate"] * 3
     longer = replace(TINY, reasoner=replace(TINY.reasoner, steps=6))
     assert serac._is_trained(folder / "reasoner", base, source, TINY)
     assert not serac._is_trained(folder / "reasoner", base, source, longer)

@@ -68,12 +68,18 @@ def train_gate(
             gate = EmbeddingGate.load(folder, encoder)
         except ModelError:  # of another encoder, or damaged
             gate = None
-        if gate is not None and gate.card.get("seed") == config.gate.seed:
+        if gate is not None and _trained_so(gate, config, open_questions is not None):
             return gate
     return train_serac(
         folder, open_questions=open_questions, encoder=encoder, config=config.gate,
         fit=config.fit, progress=progress,
     )  # fmt: skip
+
+
+def _trained_so(gate: EmbeddingGate, config: SeracConfig, open_questions: bool) -> bool:
+    """Return whether a gate's card has this seed, and open questions or none."""
+    counts = gate.card.get("open_questions", {})
+    return gate.card.get("seed") == config.gate.seed and any(counts.values()) == open_questions
 
 
 def train_counterfactual(

@@ -78,8 +78,8 @@ def parse_relations(text: str, name: str) -> Mapping[str, Relation]:
         missing = [key for key in _REQUIRED if not (isinstance(body, dict) and body.get(key))]
         if missing:
             raise ErrataError(
-                f"{name}: relation {relation!r}: expected the keys {', '.join(_REQUIRED)}, found no "
-                f"{', '.join(missing)}; add them"
+                f"{name}: relation {relation!r}: expected the keys {', '.join(_REQUIRED)}, found "
+                f"no {', '.join(missing)}; add them"
             )
     return {name: _relation(name, body) for name, body in data.items()}
 

@@ -228,8 +228,8 @@ def _subject_values(
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """What a text by itself tells."""
+class _TextTraits:
+    """Traits of one text."""
 
     kind: str
     negated: bool
@@ -243,9 +243,9 @@ class _Told:
 
 
 @lru_cache(maxsize=32768)
-def _told(text: str) -> _Told:
+def _text_traits(text: str) -> _TextTraits:
     found = words(text)
-    return _Told(
+    return _TextTraits(
         question_kind(text),
         negated(text),
         any(word.plain in PAST for word in found),
@@ -259,7 +259,7 @@ def _told(text: str) -> _Told:
 
 
 def _text_values(query: str, scope: str) -> dict[str, float]:
-    asked, edit = _told(query), _told(scope)
+    asked, edit = _text_traits(query), _text_traits(scope)
     shared = len(asked.trigrams & edit.trigrams)
     values = {
         "negation_query": float(asked.negated),

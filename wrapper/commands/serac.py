@@ -72,7 +72,7 @@ def train_serac(
     base, tokenizer = load_base(model, **({} if model == "atlas" else {"dtype": torch.float32}))
     folder = serac_folder(base) if out is None else out
     if not as_json:
-        say(f"training the gate and the counterfactual model in {folder}", stderr=True)
+        print_line(f"training the gate and the counterfactual model in {folder}", stderr=True)
     gate = serac.train_gate(
         open_encoder(encoder), folder, config, open_questions=open_questions, progress=not as_json
     )

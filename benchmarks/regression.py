@@ -1,35 +1,43 @@
 """Record every decision and answer on fixed questions, and compare two such records.
 
     python benchmarks/regression.py record now.jsonl.gz --open open_questions.jsonl.gz
-    python benchmarks/regression.py diff before.jsonl.gz now.jsonl.gz [--json]
+    python benchmarks/regression.py diff results/regression/0.2.0.jsonl.gz now.jsonl.gz
+    python benchmarks/regression.py diff BEFORE AFTER --causes causes.yaml --out page.md
 
 Three parts: all of ``errata atlas-bench --split tune`` with its edits in force together, the tests
 of the shipped patches with ``patches/`` in force, and open questions with both in force. A change
-that is meant to keep behaviour shows no difference; any other change lists each one with its cause.
+that keeps behaviour shows no difference; any other states the cause of each. Open questions are
+other people's texts: a record holds their digests, and ``--open`` shows the texts again.
 """
 
 from __future__ import annotations
 
 import argparse
 import gzip
+import hashlib
 import json
 import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.progress import track
+from ruamel.yaml import YAML
 
 from errata import Answer, EditableModel, Fact
 
 ROOT = Path(__file__).parent.parent
+OPEN = "open questions"
+KEYS = ("part", "query")
 BATCH = 8
-"""Questions asked at a time; a record made with another size differs in the last digits."""
-TOLERANCE = 1e-5
-"""Largest difference of two equal probabilities: encodings vary by that much between batches."""
+"""Questions asked at a time; padding in a batch moves probabilities, see :data:`TOLERANCE`."""
+TOP = 3
+"""Candidates recorded for each query, the most probable ones."""
+TOLERANCE = 1e-3
+"""Largest difference of two probabilities that count as equal: a gate promises 1e-4 a batch."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,16 +52,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     diff = commands.add_parser("diff", help="list what differs between two records")
     diff.add_argument("before", type=Path)
     diff.add_argument("after", type=Path)
+    diff.add_argument("--open", type=Path, help="show the texts of open questions from this file")
+    diff.add_argument("--causes", type=Path, help="YAML: a query (or digest) and its cause")
+    diff.add_argument("--out", type=Path, help="write the differences as a Markdown page")
     diff.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     if options.command == "record":
         write(options.out, record_rows(options.patches, options.open, options.n))
         return 0
     differences = compare(read(options.before), read(options.after))
-    if options.json:
-        print(json.dumps(differences, ensure_ascii=False, indent=1))
-    else:
-        show(differences)
+    texts = {} if options.open is None else {digest(q): q for q in questions_of(options.open)}
+    causes = {} if options.causes is None else YAML(typ="safe").load(options.causes)
+    text = page(differences, texts, causes)
+    if options.out:
+        options.out.write_text(text, "utf-8")
+    print(json.dumps(differences, ensure_ascii=False, indent=1) if options.json else text)
     return int(bool(differences["different"]))
 
 
@@ -72,8 +85,7 @@ def record_rows(patches: Path, questions: Path | None, n: int) -> Iterator[dict[
         yield from ask(model, "patches", patch_questions(model))
         model.edit([edit for edit in edits if edit.id not in {e.id for e in model.edits}])
         if questions is not None:
-            texts = [row["question"] for row in read(questions)]
-            yield from ask(model, "open questions", list(dict.fromkeys(texts))[:n])
+            yield from ask(model, OPEN, questions_of(questions)[:n])
 
 
 def bench() -> tuple[list[Fact], list[str]]:
@@ -109,12 +121,17 @@ def patch_questions(model: EditableModel) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
+def questions_of(path: Path) -> list[str]:
+    """Return the open questions of a file, each once."""
+    return list(dict.fromkeys(row["question"] for row in read(path)))
+
+
 def ask(model: EditableModel, part: str, texts: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Ask questions in batches; yield a row of decision and answer for each."""
     for start in track(range(0, len(texts), BATCH), part):
         batch = texts[start : start + BATCH]
         for text, answer in zip(batch, model.ask_many(batch), strict=True):
-            yield {"part": part, "query": text, **row(answer)}
+            yield compact({"part": part, "query": text, **row(answer)})
 
 
 def row(answer: Answer) -> dict[str, Any]:
@@ -124,58 +141,93 @@ def row(answer: Answer) -> dict[str, Any]:
         "answer": answer.text,
         "route": decision.route,
         "fired": [edit.id for edit in decision.fired],
-        "asked": decision.effective_query,
+        "effective_query": decision.effective_query,
         "candidates": {
-            c.edit_id: [round(c.probability, 8), round(c.threshold, 8), c.relation]
-            for c in decision.candidates
+            c.edit_id: [c.probability, c.threshold, c.relation] for c in decision.candidates
         },
         "near_misses": [c.edit_id for c in decision.near_misses],
     }
 
 
+def compact(full: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with the most probable candidates, and digests of other people's texts."""
+    query, effective = full["query"], full["effective_query"]
+    own = full["part"] != OPEN
+    best = sorted(full["candidates"].items(), key=lambda item: -item[1][0])[:TOP]
+    return {
+        **full,
+        "query": query if own else digest(query),
+        "effective_query": "" if effective == query else effective if own else digest(effective),
+        "candidates": {key: [round(p, 6), round(t, 6), kind] for key, (p, t, kind) in best},
+    }
+
+
+def digest(text: str) -> str:
+    """Return the SHA-256 of a text, shortened."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def compare(before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the rows of each part, and every row that differs with its differing fields."""
+    """Return the number of rows of each part, and each row that differs with its fields."""
     old = {(one["part"], one["query"]): one for one in before}
     new = {(one["part"], one["query"]): one for one in after}
     different = []
     for key in sorted(old.keys() | new.keys()):
         a, b = old.get(key, {}), new.get(key, {})
-        fields = [name for name in {**a, **b} if not same(a.get(name), b.get(name))]
-        if fields:
-            rows = {name: [a.get(name), b.get(name)] for name in fields}
-            different.append({"part": key[0], "query": key[1], **rows})
+        names = [name for name in {**a, **b} if not equal(a.get(name), b.get(name))]
+        if names:
+            fields = {name: [a.get(name), b.get(name)] for name in names}
+            different.append({"part": key[0], "query": key[1], **fields})
     return {
         "rows": dict(Counter(part for part, _ in new)),
         "only_before": len(old.keys() - new.keys()),
         "only_after": len(new.keys() - old.keys()),
-        "differing_fields": dict(Counter(f for one in different for f in one if f not in KEYS)),
         "different": different,
     }
 
 
-KEYS = ("part", "query")
-
-
-def same(a: Any, b: Any) -> bool:
+def equal(a: Any, b: Any) -> bool:
     """Return whether two values are equal, numbers up to :data:`TOLERANCE`."""
     if isinstance(a, float) and isinstance(b, float):
         return abs(a - b) <= TOLERANCE
     if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
     if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(map(same, a, b))
+        return len(a) == len(b) and all(map(equal, a, b))
     return bool(a == b)
 
 
-def show(differences: dict[str, Any]) -> None:
-    """Print the differences as text."""
+def page(differences: dict[str, Any], texts: Mapping[str, str], causes: Mapping[str, str]) -> str:
+    """Return the differences as Markdown.
+
+    :param differences: of :func:`compare`.
+    :param texts: of open questions, by digest.
+    :param causes: by query or digest; ``*`` is the cause of a row that has none of its own.
+    """
+    different = differences["different"]
+    lines = [
+        "# Decisions and answers, before and after",
+        "",
+        "Made by `python benchmarks/regression.py diff`; its docstring says what is asked.",
+        f"Probabilities are equal up to {TOLERANCE}.",
+        "",
+        "| part | queries | answer differs | fired differs | anything differs |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     for part, count in differences["rows"].items():
-        print(f"{part:20s} {count:6d} rows")
-    print(f"{len(differences['different'])} differ: {differences['differing_fields'] or 'none'}")
-    for one in differences["different"]:
-        print(f"\n{one['part']}: {one['query']}")
-        for name in (name for name in one if name not in KEYS and name != "candidates"):
-            print(f"  {name}: {one[name][0]!r} -> {one[name][1]!r}")
+        mine = [one for one in different if one["part"] == part]
+        cells = (part, count, sum("answer" in o for o in mine), sum("fired" in o for o in mine))
+        lines.append(f"| {' | '.join(map(str, (*cells, len(mine))))} |")
+    lines.append("")
+    for one in different:
+        query = texts.get(one["query"], one["query"])
+        cause = causes.get(one["query"], causes.get("*", "unexplained"))
+        lines += [f"- {one['part']}: *{query}* ({cause})"]
+        lines += [
+            f"  - {name}: `{old}` → `{new}`"
+            for name, (old, new) in ((n, v) for n, v in one.items() if n not in KEYS)
+        ]
+    return "\n".join([*lines, ""])
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -186,7 +238,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write rows as JSON lines, gzipped if the name ends in ``.gz``; byte-reproducible."""
+    """Write rows as JSON lines, gzipped where the name ends in ``.gz``; always the same bytes."""
     text = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in rows).encode()
     path.write_bytes(gzip.compress(text, mtime=0) if path.suffix == ".gz" else text)
 

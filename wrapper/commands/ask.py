@@ -32,7 +32,7 @@ from errata.commands.output import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from errata.gates.base import Candidate, Decision
 
@@ -98,11 +98,13 @@ def ask(
         print_json(answer_json(question, answer))
         return
     print_line(answer.text)
-    locations = fired_locations(answer)
-    note = (
-        f"fired: {', '.join(locations)}" if locations else "no patch fired: the base model's answer"
-    )
-    print_line(f"[{note}]", style="dim", stderr=True)
+    print_line(f"[{_note(fired_locations(answer))}]", style="dim", stderr=True)
+
+
+def _note(locations: Sequence[str]) -> str:
+    if not locations:
+        return "no patch fired: the base model's answer"
+    return f"fired: {', '.join(locations)}"
 
 
 @reports_errors

@@ -309,8 +309,10 @@ def _show(reports: Sequence[Report]) -> None:
 
 def _trained(gates: Mapping[str, Gate]) -> dict[str, Any]:
     """Return loss and steps of the cross-encoders, from the gates' cards."""
+    from errata.gates.classifier import ScopeClassifier
+
     whole = {name: gate for name, gate in gates.items() if " without " not in name}
-    cards = {name: one.stored.card for name, one in whole.items() if hasattr(one, "stored")}
+    cards = {n: one.artifact.card for n, one in whole.items() if isinstance(one, ScopeClassifier)}
     trained = {
         name: {"loss": cross.get("loss"), "steps": cross.get("steps taken")}
         for name, card in cards.items()

@@ -77,10 +77,7 @@ def locate(
     result = LocateResult(found, _trials(base, tokenizer, cases, layer, clamp, options))
     if plot is not None:
         draw(result, plot)
-    if as_json:
-        print_json(_as_json(result, plot))
-    else:
-        _show(result, plot)
+    _show(result, plot, as_json=as_json)
 
 
 def _facts(folder: Path) -> list[Fact]:
@@ -135,7 +132,10 @@ def _as_json(result: LocateResult, plot: Path | None) -> dict[str, Any]:
     }
 
 
-def _show(result: LocateResult, plot: Path | None) -> None:
+def _show(result: LocateResult, plot: Path | None, *, as_json: bool) -> None:
+    if as_json:
+        print_json(_as_json(result, plot))
+        return
     from rich.table import Table
 
     table = Table(

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from errata.commands.options import AsJson
 from errata.commands.output import console, print_json, print_line, reports_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from errata.intervals import Rate
 
 Model = Annotated[str, typer.Option("--model", help="Folder, hub id, or atlas.")]
 Facts = Annotated[
@@ -87,11 +92,13 @@ def train_reasoner(
     if as_json:
         print_json({"out": str(out), "steps": trainer.step, "tune": _as_json(found)})
         return
-    for name, rate_ in found.items():
-        print_line(
-            f"{name:28s} {rate_.share:6.1%}  [{rate_.low:.1%}, {rate_.high:.1%}] n={rate_.n}"
-        )
+    _show(found)
     print_line(f"{out}: trained in {trainer.step} steps; the figures are of tune subjects")
+
+
+def _show(found: Mapping[str, Rate]) -> None:
+    for name, one in found.items():
+        print_line(f"{name:28s} {one.share:6.1%}  [{one.low:.1%}, {one.high:.1%}] n={one.n}")
 
 
 def _check_training(kind: str, start: str | None, blocks: str | None, out: Path) -> None:

@@ -96,6 +96,7 @@ def test_a_gate_is_loaded_for_a_rate(tmp_path):
 
 @given(st.floats(0.5, 1), st.lists(CHANCES, max_size=4), st.lists(CHANCES, max_size=4))
 @example(1.0, [0.5], [])
+@example(1.0, [0.7172171224240752], [0.716796875])
 def test_a_silent_test_is_never_overridden(threshold, fires, silent):
     own = threshold_from_examples(threshold, fires, silent)
     assert all(chance < own for chance in silent)
@@ -103,7 +104,9 @@ def test_a_silent_test_is_never_overridden(threshold, fires, silent):
     if not silent:
         assert own <= threshold
     reachable = [
-        p for p in fires if p >= MIN_THRESHOLD_SHARE * threshold and p > max(silent, default=-1.0)
+        p
+        for p in fires
+        if p >= MIN_THRESHOLD_SHARE * threshold and p >= max(silent, default=-1.0) + MARGIN
     ]
     assert all(p >= own for p in reachable)
 

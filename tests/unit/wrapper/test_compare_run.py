@@ -385,7 +385,7 @@ def test_a_stored_answer_is_no_running_text(model, tmp_path):
 
 def test_training_time_is_what_the_cards_tell(tmp_path):
     gate = SimpleNamespace(
-        stored=SimpleNamespace(
+        artifact=SimpleNamespace(
             card={"seconds": 731, "cross-encoder": {"seconds": 2327, "started from": "clear"}}
         )
     )

@@ -276,7 +276,7 @@ def test_a_run_of_errata_0_1_goes_on(models, tokenizer, small, tmp_path, monkeyp
     names = {new: old for old, new in SETTINGS_OF_0_1.items()}
     note["settings"] = {names.get(k, k): value for k, value in note["settings"].items()}
     assert {"batch", "rate", "every", "each"} <= note["settings"].keys()
-    monkeypatch.setattr("errata.training.checkpoint.note_of", lambda path: note)
+    monkeypatch.setattr("errata.training.checkpoint.read_note", lambda path: note)
     again = run(models("gpt2"), tokenizer, small, tmp_path / "run")
     assert again.resume() and again.step == 6
 

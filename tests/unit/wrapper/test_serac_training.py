@@ -36,8 +36,8 @@ TINY = serac.SeracConfig(
 )
 
 
-def quick_gate(out, *, encoder, recipe, **_):
-    gate = EmbeddingGate(encoder, 1.5 * np.eye(encoder.dimension), card={"seed": recipe.seed})
+def quick_gate(out, *, encoder, config, **_):
+    gate = EmbeddingGate(encoder, 1.5 * np.eye(encoder.dimension), card={"seed": config.seed})
     gate.save(out)
     return gate
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
@@ -11,24 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errata.cache.records import Edit, Hit, Query, SourceLocation
+from errata.deprecation import old_attribute
 
 Route = Literal["verbatim", "reason", "refuse", "base"]
 Relation = Literal["paraphrase", "entailed"]
-
-
-def _old_name(old: str, new: str) -> property:
-    """Return a property for an attribute's name of version 0.1, which warns."""
-
-    def read(record: object) -> object:
-        warnings.warn(
-            f"{type(record).__name__}.{old} is called {new} since version 0.2 and will be removed "
-            f"in 0.3; use .{new}",
-            DeprecationWarning,
-            stacklevel=2,
-        )
-        return getattr(record, new)
-
-    return property(read)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +28,7 @@ class Scores:
     probability: NDArray[np.float64]
     entailed: NDArray[np.float64]
 
-    follows = _old_name("follows", "entailed")
+    follows = old_attribute("follows", "entailed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +57,8 @@ class Candidate:
     agreement_threshold: float | None = None
     base_agreed: bool = False
 
-    agreeing = _old_name("agreeing", "agreement_threshold")
-    agreed = _old_name("agreed", "base_agreed")
+    agreeing = old_attribute("agreeing", "agreement_threshold")
+    agreed = old_attribute("agreed", "base_agreed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +102,11 @@ class Decision:
         """The edits by which the effective query is answered, best first."""
         return self.fired[self.hops :]
 
-    renamed = _old_name("renamed", "canonical_query")
-    further = _old_name("further", "sub_question")
-    steps = _old_name("steps", "hops")
-    asked = _old_name("asked", "effective_query")
-    in_force = _old_name("in_force", "remaining_edits")
+    renamed = old_attribute("renamed", "canonical_query")
+    further = old_attribute("further", "sub_question")
+    steps = old_attribute("steps", "hops")
+    asked = old_attribute("asked", "effective_query")
+    in_force = old_attribute("in_force", "remaining_edits")
 
 
 @runtime_checkable

@@ -20,11 +20,11 @@ from errata.cache.errors import ModelError
 from errata.cache.index.characters import bigrams
 from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query
 from errata.cache.text.normalize import normalize_query
+from errata.deprecation import renamed_options
 from errata.gates.artifact import GateArtifact
 from errata.gates.base import Scores
 from errata.gates.conditions.parse import read_condition
 from errata.gates.cross_encoder import CrossEncoder
-from errata.gates.deprecation import renamed_options
 from errata.gates.embedding_cache import EmbeddingCache
 from errata.gates.examples import ExampleThresholds
 from errata.gates.features import FeatureMaker, PairFeatures, Scope

@@ -8,7 +8,7 @@ from errata.cache.encoder import Encoder
 from errata.cache.errors import ModelError
 from errata.encoder import SentenceEncoder
 from errata.gates.base import Gate
-from errata.gates.deprecation import BatchAdapter, SingleQueryGate
+from errata.gates.single_query import BatchAdapter, SingleQueryGate
 
 _WEIGHTS = Path(__file__).parent / "weights"
 

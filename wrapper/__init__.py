@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from errata import _moved
+from errata import deprecation
 
 if TYPE_CHECKING:
     from errata.cache.errors import ErrataError as ErrataError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 
-_moved.install()
+deprecation.install()
 
 _MODULES = {
     "Answer": "errata.trace",

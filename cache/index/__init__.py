@@ -1,5 +1,5 @@
 """Vector and character indexes over the edits."""
 
-from errata._moved import forward
+from errata.deprecation import forward
 
 __getattr__ = forward(__name__)

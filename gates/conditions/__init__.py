@@ -1,5 +1,5 @@
 """Conditions of language patches: parsed, and decided by rules where rules suffice."""
 
-from errata._moved import forward
+from errata.deprecation import forward
 
 __getattr__ = forward(__name__)

@@ -12,10 +12,10 @@ from errata.cache.errors import EditError, ErrataError, UnsupportedEdit
 from errata.cache.records import Edit, Fact
 from errata.cache.store import EditCache, View
 from errata.cache.text.normalize import normalize_query
+from errata.deprecation import old_attribute
 from errata.editing.base import Editor
 from errata.editing.changes import WriteReport
 from errata.editing.lock import ModelLock, Others
-from errata.editing.options import old_attribute
 from errata.editing.pipeline_edits import PipelineEdits
 from errata.editing.stack import ChangeStack
 from errata.pipelines.base import Pipeline, ScopedPipeline

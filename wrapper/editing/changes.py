@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from errata.cache.errors import EditError, ModelError
-from errata.editing.options import old_attribute
+from errata.deprecation import old_attribute
 
 if TYPE_CHECKING:
     import torch

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from errata.cache.errors import UnsupportedEdit
 from errata.cache.patches.kinds import context
 from errata.cache.records import Edit, Fact, LanguagePatch
 from errata.cache.text.then_clause import is_reported_speech
+from errata.deprecation import renamed_options
 from errata.reasoners.abstention import AbstentionPenalties
 from errata.reasoners.base_consistency import BaseConsistency
 from errata.reasoners.decoding import decode, max_new_tokens
@@ -19,12 +19,6 @@ if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
 
     from errata.generation.base_model import GenerativeModel
-
-_RENAMED = {
-    "foreign": "separate_vocabulary", "aside": "fallback", "reluctance": "abstention",
-    "beliefs": "consistency",
-}  # fmt: skip
-"""Options of errata 0.1, each with its name now."""
 
 
 def is_readable(edit: Edit) -> bool:
@@ -69,6 +63,12 @@ class ContextReasoner:
         leaves that out.
     """
 
+    @renamed_options(
+        foreign="separate_vocabulary",
+        aside="fallback",
+        reluctance="abstention",
+        beliefs="consistency",
+    )
     def __init__(
         self,
         model: GenerativeModel,
@@ -79,15 +79,11 @@ class ContextReasoner:
         fallback: Fallback | None = None,
         abstention: AbstentionPenalties | None = None,
         consistency: BaseConsistency | None = None,
-        **of_0_1: Any,
     ) -> None:
-        old = _renamed(of_0_1)
         self.model, self.tokenizer, self.prompter = model, tokenizer, prompter
-        self._separate_vocabulary = old.get("separate_vocabulary", separate_vocabulary)
-        self._fallback: Fallback | None = old.get("fallback", fallback)
-        self._consistency: BaseConsistency | None = old.get("consistency", consistency)
-        penalties: AbstentionPenalties | None = old.get("abstention", abstention)
-        self._abstention = penalties or AbstentionPenalties()
+        self._separate_vocabulary = separate_vocabulary
+        self._fallback, self._consistency = fallback, consistency
+        self._abstention = abstention or AbstentionPenalties()
 
     def supports(self, edit: Edit) -> bool:
         """Return whether an edit can go into the prompt."""
@@ -175,19 +171,3 @@ class ContextReasoner:
 
 def _rows_with_empty(answers: Sequence[Sequence[str]]) -> list[int]:
     return [row for row, texts in enumerate(answers) if not all(texts)]
-
-
-def _renamed(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options of errata 0.1 under their names now, with a warning.
-
-    :raises TypeError: there is no such option.
-    """
-    unknown = sorted(options.keys() - _RENAMED.keys())
-    if unknown:
-        raise TypeError(f"unexpected keyword argument {unknown[0]!r}")
-    for name in options:
-        warnings.warn(
-            f"{name}= is now {_RENAMED[name]}=; the old name goes with errata 0.3",
-            DeprecationWarning, stacklevel=3,
-        )  # fmt: skip
-    return {_RENAMED[name]: value for name, value in options.items()}

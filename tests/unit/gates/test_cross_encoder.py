@@ -407,11 +407,11 @@ def test_a_card_of_version_0_1_opens(tmp_path):
 
 
 def test_options_of_version_0_1_warn():
-    with pytest.warns(DeprecationWarning, match=r"is named \w+ since version 0\.2") as seen:
+    with pytest.warns(DeprecationWarning, match=r"'\w+' is '\w+' since version 0\.2") as seen:
         old = ScopeClassifier(ENCODER, stored=two_stage_gate(), own_tests=False)
-    assert {tuple(str(one.message).split()[2:6:3]) for one in seen} == {
-        ("own_tests", "use_patch_tests"),
-        ("stored", "artifact"),
+    assert {tuple(str(one.message).split()[:3:2]) for one in seen} == {
+        ("'own_tests'", "'use_patch_tests'"),
+        ("'stored'", "'artifact'"),
     }
     assert seen[0].filename == __file__
     new = ScopeClassifier(ENCODER, artifact=two_stage_gate(), use_patch_tests=False)

@@ -98,7 +98,9 @@ def test_options_of_errata_0_1_warn_and_still_work(models, tokenizer):
         base, tokenizer, prompter, separate_vocabulary=True, fallback=fallback,
         abstention=penalties, consistency=beliefs,
     )  # fmt: skip
-    assert "aside= is now fallback=" in {str(one.message).partition(";")[0] for one in warned}
+    assert "'aside' is 'fallback' since version 0.2" in {
+        str(one.message).partition(";")[0] for one in warned
+    }
     assert vars(old) == vars(new)
     with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
         ContextReasoner(base, tokenizer, prompter, colour="red")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import EditError
-from errata.editing.options import accepts_old_names, current_names
+from errata.deprecation import accepts_old_names, current_names
 from errata.generation.model_config import ModelRow, find_model_row, load_model_rows
 from errata.module_paths import ModulePaths
 

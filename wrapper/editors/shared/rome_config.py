@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from errata.cache.errors import EditError
-from errata.editing.options import accepts_old_names, current_names
+from errata.deprecation import accepts_old_names, current_names
 from errata.editors.shared.config import row_for
 from errata.module_paths import ModulePaths
 

@@ -1,4 +1,4 @@
-"""Names of version 0.1 under which outsiders may import errata: each still works, and warns.
+"""Names of version 0.1: modules, attributes and options still work under them, and warn.
 
 ``moved.tsv`` holds one line a module (old, new) or a name in a module (``old:name``, ``new:name``).
 An old module becomes a stand-in whose attributes are those of the new one, so that no class exists
@@ -16,7 +16,10 @@ import types
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+C = TypeVar("C")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @functools.cache
@@ -83,3 +86,84 @@ def install() -> None:
     """Make old module names importable; harmless when called again."""
     if not any(isinstance(finder, MovedFinder) for finder in sys.meta_path):
         sys.meta_path.append(MovedFinder())
+
+
+def current_names(options: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
+    """Return options under their present names; an old name warns.
+
+    :param options: by name, old or new.
+    :param renamed: old names and the new ones.
+    :raises TypeError: an option is given under both names.
+    """
+    found = dict(options)
+    for old, new in renamed.items():
+        if old not in found:
+            continue
+        if new in found:
+            raise TypeError(
+                f"expected {new!r} alone, found its old name {old!r}, too; drop {old!r}"
+            )
+        warn_renamed(old, new)
+        found[new] = found.pop(old)
+    return found
+
+
+def accepts_old_names(renamed: Mapping[str, str]) -> Callable[[type[C]], type[C]]:
+    """Decorate a dataclass to accept fields under their old names, with a warning.
+
+    :param renamed: old names and the new ones.
+    """
+
+    def decorate(config: type[C]) -> type[C]:
+        init: Callable[..., None] = config.__init__
+
+        @functools.wraps(init)
+        def renaming(self: C, *values: Any, **options: Any) -> None:
+            init(self, *values, **current_names(options, renamed))
+
+        setattr(config, "__init__", renaming)  # noqa: B010
+        return config
+
+    return decorate
+
+
+def renamed_options(**renamed: str) -> Callable[[F], F]:
+    """Return a decorator that takes keyword arguments by their old names, with a warning.
+
+    :param renamed: the present name by the old one.
+    """
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def call(*values: Any, **options: Any) -> Any:
+            return function(*values, **current_names(options, renamed))
+
+        return call  # type: ignore[return-value]
+
+    return decorate
+
+
+def warn_renamed(old: str, new: str) -> None:
+    """Warn, at the line of the caller outside of errata, that a name was changed."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and _inside(frame.f_globals.get("__name__", "")):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(
+        f"{old!r} is {new!r} since version 0.2; the old name goes with 0.3",
+        DeprecationWarning,
+        stacklevel=level,
+    )
+
+
+def _inside(module: str) -> bool:
+    return module.partition(".")[0] in ("errata", "contextlib", "dataclasses")
+
+
+def old_attribute(old: str, new: str) -> property:
+    """Return a property that reads an attribute under its old name, with a warning."""
+
+    def read(record: object) -> object:
+        warn_renamed(f"{type(record).__name__}.{old}", f"{type(record).__name__}.{new}")
+        return getattr(record, new)
+
+    return property(read)

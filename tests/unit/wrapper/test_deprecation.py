@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from errata._moved import moved
+from errata.deprecation import moved
 
 MODULES = {old: new for old, new in moved().items() if ":" not in old}
 NAMES = {old: new for old, new in moved().items() if ":" in old}
@@ -48,7 +48,7 @@ def test_present_names_do_not_read_the_table():
     code = (
         "import warnings; warnings.simplefilter('error')\n"
         "import errata.gates, errata.cache.records, errata.cache.index.base\n"
-        "from errata import _moved; print(_moved.moved.cache_info().currsize)"
+        "from errata import deprecation; print(deprecation.moved.cache_info().currsize)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "0"

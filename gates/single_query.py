@@ -1,36 +1,13 @@
-"""What version 0.1 had otherwise: names of options, and the gate protocol."""
+"""Gates of the version 0.1 protocol, which take one query at a time."""
 
 from __future__ import annotations
 
-import functools
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 from errata.cache.records import Edit, Hit, Query
 from errata.gates.base import Decision, Scores
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def renamed_options(**renamed: str) -> Callable[[Function], Function]:
-    """Return a decorator that takes keyword arguments by their old names, with a warning.
-
-    :param renamed: the present name by the old one.
-    """
-
-    def decorate(function: Function) -> Function:
-        @functools.wraps(function)
-        def call(*args: Any, **options: Any) -> Any:
-            for old in renamed.keys() & options.keys():
-                text = f"the option {old} is named {renamed[old]} since version 0.2"
-                warnings.warn(text, DeprecationWarning, stacklevel=2)
-                options[renamed[old]] = options.pop(old)
-            return function(*args, **options)
-
-        return call  # type: ignore[return-value]
-
-    return decorate
 
 
 @runtime_checkable

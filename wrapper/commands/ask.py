@@ -120,8 +120,8 @@ def explain(
     """Explain why a patch fires on a question, or why none does; prints no answer.
 
     Lists the candidates with probability, threshold and relation (paraphrase
-    or entailed). From its agreement threshold on, a patch fires if the base model
-    gives the question and the patch's question the same answer.
+    or entailed). From its agreement threshold on, a patch fires if the base
+    model gives the question and the patch's question the same answer.
 
     Examples:
         errata explain "What do zebras eat?"

@@ -25,14 +25,17 @@ def atlas_bench(
 ) -> None:
     """Make a set of edits and questions from atlas' facts, to compare ways of editing on.
 
-    Each case gives a fact a new object of the right type. Its probes: the question, phrasings held
-    out of training, aliases of the subject, the reversed relation, one and two hops, yes or no, the
-    other language where the table has it, and neighbours that must not change. Subjects and objects
-    are of one split and were never trained on. No probe depends on a fact that another case edits,
-    so that all can be in force at once. The table gives about 1,000 cases for test and 240 for
-    tune. A text about subjects that no case edits is written next to FILE.
+    Each case gives a fact a new object of the right type. Its probes: the
+    question, phrasings held out of training, aliases of the subject, the
+    reversed relation, one and two hops, yes or no, the other language where
+    the table has it, and neighbours that must not change. Subjects and
+    objects are of one split and were never trained on. No probe depends on a
+    fact that another case edits, so that all can be in force at once. The
+    table gives about 1,000 cases for test and 240 for tune. A text about
+    subjects that no case edits is written next to FILE.
 
-    Choose options of backends on tune cases only; report figures of test cases.
+    Choose options of backends on tune cases only; report figures of test
+    cases.
 
     Examples:
         errata atlas-bench --out bench.jsonl

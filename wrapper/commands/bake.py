@@ -64,9 +64,10 @@ def bake(
 ) -> None:
     """Write a model with the patches in its weights: an ordinary `transformers` folder.
 
-    Facts only: patterns, conditions and questions to be forgotten stay in patches/, and are
-    listed. `errata unbake` removes the edits again, bit for bit. Editing many facts this way
-    damages a model; measure before you ship it (docs/editors.md).
+    Facts only: patterns, conditions and questions to be forgotten stay in
+    patches/, and are listed. `errata unbake` removes the edits again, bit for
+    bit. Editing many facts this way damages a model; measure before you ship
+    it (docs/editors.md).
 
     Examples:
         errata bake --backend rome --patches patches/ --out edited-model/

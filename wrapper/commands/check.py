@@ -31,10 +31,10 @@ def check(
 ) -> None:
     """Validate a folder of patches and run the patches' tests; exit code 1 on failure.
 
-    Every problem is printed as file:line. Errors: a patch that cannot be read,
-    two patches with different answers to one question, a test that fails.
-    Warnings: an expired patch, a pattern that matches ASCII letters only,
-    `forget` without a secret, a consequence that needs a reasoner.
+    Every problem is printed as file:line. Errors: a patch that cannot be
+    read, two patches with different answers to one question, a test that
+    fails. Warnings: an expired patch, a pattern that matches ASCII letters
+    only, `forget` without a secret, a consequence that needs a reasoner.
 
     Examples:
         errata check

@@ -80,12 +80,14 @@ def compare(
 ) -> None:
     """Compare ways of editing a model: the same edits, questions and batches for each.
 
-    Answers are generated freely; every case is a line in OUT/records.jsonl, and `errata report`
-    makes everything else of them. Other backends, modes and sizes can join a run later.
+    Answers are generated freely; every case is a line in OUT/records.jsonl,
+    and `errata report` makes everything else of them. Other backends, modes
+    and sizes can join a run later.
 
-    A file of --config has any of these keys: data, backends, controls, options, format, model,
-    gate, reasoner, encoder, n, seeds, modes, sizes, open_questions, n_open_questions, background,
-    text, max_new_tokens, batch_size, latency_cases. docs/compare.md has an example.
+    A file of --config has any of these keys: data, backends, controls,
+    options, format, model, gate, reasoner, encoder, n, seeds, modes, sizes,
+    open_questions, n_open_questions, background, text, max_new_tokens,
+    batch_size, latency_cases. docs/compare.md has an example.
 
     Examples:
         errata compare --data atlas-bench.jsonl --n 50 --out runs/first

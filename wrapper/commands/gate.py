@@ -114,10 +114,11 @@ def train_gate(
 ) -> None:
     """Train a gate on the train subjects of the facts table, and on question pairs of your own.
 
-    The first stage takes minutes; the cross-encoder reads some 30 pairs a second on one core, and
-    an interrupted run is resumed. Keys of --config: pairs, open_questions, background, kind,
-    without_pairs, loss, steps, batch_size, learning_rate, validate_every, start, threads, seed,
-    encoder, base_model.
+    The first stage takes minutes; the cross-encoder reads some 30 pairs a
+    second on one core, and an interrupted run is resumed. Keys of --config:
+    pairs, open_questions, background, kind, without_pairs, loss, steps,
+    batch_size, learning_rate, validate_every, start, threads, seed, encoder,
+    base_model.
 
     Example:
         errata gate train --out gate/ --pairs pairs.jsonl

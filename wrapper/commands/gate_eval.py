@@ -105,8 +105,8 @@ def eval_gate(
 ) -> None:
     """Measure gates side by side: test subjects, held-out phrasings, test halves of the files.
 
-    Keys of --config: gate, pairs, open_questions, background, n, cache_sizes, without, max_pairs,
-    seed, plots, document, encoder, base_model.
+    Keys of --config: gate, pairs, open_questions, background, n, cache_sizes,
+    without, max_pairs, seed, plots, document, encoder, base_model.
 
     Examples:
         errata gate eval

@@ -50,9 +50,10 @@ def locate(
 ) -> None:
     """Find the layer and settings with which ROME edits a model best; the model is not changed.
 
-    Traces where the model's answers come from (causal tracing), then makes trial edits at every
-    layer with facts of the patches, and scores them by the patches' tests: `fires` as
-    paraphrases, `silent` as neighbours. Minutes for a small model, hours for a large one on a CPU.
+    Traces where the model's answers come from (causal tracing), then makes
+    trial edits at every layer with facts of the patches, and scores them by
+    the patches' tests: `fires` as paraphrases, `silent` as neighbours.
+    Minutes for a small model, hours for a large one on a CPU.
 
     Examples:
         errata locate --facts 5 --plot atlas.png

@@ -41,7 +41,8 @@ def train_serac(
 ) -> None:
     """Train the gate and the counterfactual model of the serac backend, a control.
 
-    Minutes for atlas. Stopped, it goes on where it was: a part that is there is kept.
+    Minutes for atlas. Stopped, it goes on where it was: a part that is there
+    is kept.
 
     Example:
         errata serac train

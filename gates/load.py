@@ -26,12 +26,14 @@ def load_gate(
     name: str = "default",
     encoder: Encoder | None = None,
     *,
+    threshold: float | None = None,
     target_false_hit_rate: float | None = None,
 ) -> Gate:
     """Return a trained gate.
 
     :param name: a shipped gate's name, or the folder of one of your own.
     :param encoder: the encoder it was trained with; by default the packaged all-MiniLM-L6-v2.
+    :param threshold: the probability from which an edit fires, instead of the trained one.
     :param target_false_hit_rate: pick the threshold so that of queries near an edit and out of
         its scope no larger share hits, at 95% confidence, instead of the trained threshold.
     :raises ModelError: there is no such gate, its files are damaged, it was trained with
@@ -44,19 +46,24 @@ def load_gate(
 
     folder = gate_folder(name)
     encoder = default_encoder() if encoder is None else encoder
+    if threshold is not None and (target_false_hit_rate is not None or not 0 <= threshold <= 1):
+        raise ModelError(
+            f"expected a threshold from 0 to 1, or a false-hit rate, found threshold={threshold} "
+            f"and target_false_hit_rate={target_false_hit_rate}; pass one of them"
+        )
     if is_embedding_gate(folder):
-        if target_false_hit_rate is not None:
+        if threshold is not None or target_false_hit_rate is not None:
             raise ModelError(
                 f"{folder}: expected a gate whose threshold can be picked, found one of SERAC's "
-                f"with the rate {target_false_hit_rate}; its threshold is the published one: leave "
-                "the rate out, or name another gate"
+                f"with threshold={threshold} and target_false_hit_rate={target_false_hit_rate}; "
+                "its threshold is the published one: leave both out, or name another gate"
             )
         return EmbeddingGate.load(folder, encoder)
-    stored, threshold = GateArtifact.load(folder), None
+    artifact = GateArtifact.load(folder)
     try:
         if target_false_hit_rate is not None:
-            threshold = NegativeScores.of_card(stored.card).threshold(target_false_hit_rate)
-        return ScopeClassifier(encoder, stored, threshold=threshold)
+            threshold = NegativeScores.of_card(artifact.card).threshold(target_false_hit_rate)
+        return ScopeClassifier(encoder, artifact, threshold=threshold)
     except ModelError as error:
         raise ModelError(f"gate {name}: {error}") from error
 

@@ -13,11 +13,10 @@ from errata.cache.encoder import Encoder
 from errata.facts.table import Split
 from errata.gates.cross_encoder import edit_text
 from errata.gates.data.conditions import condition_examples
-from errata.gates.data.examples import Example
+from errata.gates.data.examples import LABELS, Example
 from errata.gates.data.pairs import QuestionPair, open_examples, table_examples
 from errata.gates.data.questions import QuestionBook
 from errata.gates.features import Scope
-from errata.gates.training.fit import LABELS
 
 SHARES = {"table": 0.56, "conditions": 0.22, "open": 0.09, "mined": 0.13}
 """Shares of what is drawn without labelled pairs."""
@@ -37,7 +36,7 @@ class Pair:
 
     :param edit: the edit's side.
     :param query: the query.
-    :param label: place in :data:`errata.gates.training.fit.LABELS`.
+    :param label: place in :data:`errata.gates.data.examples.LABELS`.
     :param kind: its kind, for tables.
     """
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from errata.gates.data.questions import Label
 from errata.gates.features import Scope
 
+LABELS = ("none", "paraphrase", "entailed")
+"""Labels in the order of a trained network's classes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Example:

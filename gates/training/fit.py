@@ -20,7 +20,6 @@ SHRINKAGE = 0.1
 HIDDEN = 96
 MEMBERS = 3
 ROUNDS = 150
-LABELS = ("none", "paraphrase", "entailed")
 
 Labels = NDArray[np.int64]
 

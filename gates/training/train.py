@@ -24,6 +24,7 @@ from errata.gates.classifier import first_stage_classes, scope_inputs
 from errata.gates.cross_encoder import unwrap_transformer
 from errata.gates.data.cross_encoder_pairs import PairSource, nearest_questions
 from errata.gates.data.distractors import hash_half, read_background
+from errata.gates.data.examples import LABELS
 from errata.gates.data.pairs import (
     Example,
     QuestionPair,
@@ -47,7 +48,6 @@ from errata.gates.training.calibration import fit_second_stage
 from errata.gates.training.contrast import contrast_relations
 from errata.gates.training.cross_encoder import CrossEncoderConfig, CrossEncoderTrainer, Loss
 from errata.gates.training.fit import (
-    LABELS,
     Labels,
     fit_logistic,
     fit_network,

@@ -106,6 +106,10 @@ def decision_json(decision: Decision) -> dict[str, Any]:
         "canonical_query": decision.canonical_query or None,
         "sub_question": decision.sub_question or None,
         "hops": decision.hops,
+        # the names of version 0.1, until 0.3
+        "renamed": decision.canonical_query or None,
+        "further": decision.sub_question or None,
+        "steps": decision.hops,
         "candidates": [candidate_json(c) for c in decision.candidates],
         "near_misses": [candidate_json(c) for c in decision.near_misses],
     }

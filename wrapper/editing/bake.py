@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import EditError, ModelError
 from errata.cache.storage.atomic import write_atomically
-from errata.editing.changes import ModuleChange, WriteReport, applied
+from errata.editing.changes import WeightChange, WriteReport, applied
 
 if TYPE_CHECKING:
     import torch
@@ -78,7 +78,7 @@ def bake(
     target = _check_empty(folder)
     for change in changes:
         change.check(model)
-        if isinstance(change, ModuleChange) or not hasattr(change, "delta"):
+        if not isinstance(change, WeightChange):
             raise EditError(
                 f"{change.name}: expected changes of weights, found a {type(change).__name__}, "
                 "which an ordinary model folder cannot hold; bake with another backend (rome, ft)"

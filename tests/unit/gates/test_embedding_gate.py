@@ -127,7 +127,7 @@ def test_what_cannot_be_read_is_told(trained, tmp_path):
     (tmp_path / "card.json").write_text(json.dumps({**card, "format": 9}))
     with pytest.raises(ModelError, match="format 1, found"):
         EmbeddingGate.load(tmp_path, ENCODER)
-    with pytest.raises(ModelError, match="the published one: leave the rate out"):
+    with pytest.raises(ModelError, match="the published one: leave both out"):
         load_gate(str(folder), ENCODER, target_false_hit_rate=0.01)
     with pytest.raises(ModelError, match="of one sort"):
         _encode_pairs(ENCODER, [Example("a", Scope("b"), "paraphrase", "made")], "train")

@@ -88,6 +88,10 @@ def test_a_gate_is_loaded_for_a_rate(tmp_path):
     with pytest.raises(ModelError, match=rf"gate {re.escape(str(folder))}: .*below 1, found 2"):
         load_gate(str(folder), StubEncoder(), target_false_hit_rate=2)
     stored = GateArtifact.load(folder)
+    assert load_gate(str(small_gate_folder()), StubEncoder(), threshold=0.7).threshold == 0.7
+    for wrong in ({"threshold": 1.5}, {"threshold": 0.7, "target_false_hit_rate": 0.03}):
+        with pytest.raises(ModelError, match="pass one of them"):
+            load_gate(str(folder), StubEncoder(), **wrong)
     del stored.card["negative_scores"]
     stored.save(folder)
     with pytest.raises(ModelError, match=r"gate .*: .*keeps the scores.*train the gate again"):

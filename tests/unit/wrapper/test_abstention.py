@@ -21,16 +21,16 @@ from errata.reasoners.base_answers import (
     mean_token_probability,
 )
 from errata.reasoners.base_consistency import CONFIDENCE_THRESHOLD, BaseConsistency, Consistency
-from errata.reasoners.evaluation.evaluate import Evaluator, greedy_answers
-from errata.reasoners.prompts import Prompter
-from errata.reasoners.reader import ContextReasoner, base_fallback
-from errata.reasoners.training.examples import (
+from errata.reasoners.data.examples import (
     EDIT_QUESTION,
     LOCALITY,
     SAME_ANSWER_LOCALITY,
     YES_NO,
     ReasonerExample,
 )
+from errata.reasoners.evaluation.evaluate import Evaluator, greedy_answers
+from errata.reasoners.prompts import Prompter
+from errata.reasoners.reader import ContextReasoner, base_fallback
 from errata.reasoners.training.thresholds import GRID, _best, fit_abstention_penalties
 
 EDIT = Fact("What is the capital of Peru?", "Oslo")

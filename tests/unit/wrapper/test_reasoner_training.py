@@ -21,15 +21,8 @@ from errata.facts import FactSource
 from errata.generation.fingerprint import fingerprint
 from errata.reasoners.adapter import AdapterReasoner, shipped_adapter, with_lora
 from errata.reasoners.card import ReasonerCard, read_card
-from errata.reasoners.default import DefaultReasoner
-from errata.reasoners.evaluation.evaluate import Evaluator, evaluation_set, rates
-from errata.reasoners.evaluation.report import document, evaluate, machine_of, table, to_json
-from errata.reasoners.model import ModelReasoner
-from errata.reasoners.prompted import PromptedReasoner
-from errata.reasoners.training import losses
-from errata.reasoners.training.config import SETTINGS_OF_0_1, TrainingConfig
-from errata.reasoners.training.dataset import ExampleGenerator
-from errata.reasoners.training.examples import (
+from errata.reasoners.data.dataset import ExampleGenerator
+from errata.reasoners.data.examples import (
     ALIAS,
     CLOZE,
     EDIT_QUESTION,
@@ -44,6 +37,13 @@ from errata.reasoners.training.examples import (
     YES_NO,
     ReasonerExample,
 )
+from errata.reasoners.default import DefaultReasoner
+from errata.reasoners.evaluation.evaluate import Evaluator, evaluation_set, rates
+from errata.reasoners.evaluation.report import document, evaluate, machine_of, table, to_json
+from errata.reasoners.model import ModelReasoner
+from errata.reasoners.prompted import PromptedReasoner
+from errata.reasoners.training import losses
+from errata.reasoners.training.config import SETTINGS_OF_0_1, TrainingConfig
 from errata.reasoners.training.train import ReasonerTrainer
 from errata.reasoners.verbatim import VerbatimReasoner
 from tests.contracts.test_reasoner import described, store_adapter
@@ -441,7 +441,7 @@ def test_a_report_says_what_each_takes(models, tokenizer, own, tmp_path, monkeyp
     page = document(
         results, model="tiny", split="test", seed=0, options=" --each 2", machine=machine_of(base)
     )
-    assert "--document docs/reasoners.md --each 2`" in page
+    assert "--document results/reasoners.md --each 2`" in page
     assert "CPU thread" in page and ", float32, batches of 64." in page
 
 
@@ -453,8 +453,8 @@ def test_the_document_names_the_command_that_made_it(tmp_path):
     assert json.loads(result.stdout)["results"]["verbatim"]["working_bytes"] >= 0
     (line,) = [x for x in page.read_text("utf-8").splitlines() if x.startswith("Made by")]
     assert line.startswith(
-        "Made by `errata reasoner eval --document docs/reasoners.md --reasoners verbatim --each 1 "
-        "--seed 3`"
+        "Made by `errata reasoner eval --document results/reasoners.md --reasoners verbatim "
+        "--each 1 --seed 3`"
     )
 
 

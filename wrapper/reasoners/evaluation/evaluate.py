@@ -13,8 +13,8 @@ from errata.facts import FactSource
 from errata.facts.table import Split
 from errata.intervals import Rate, rate
 from errata.reasoners.base_answers import BATCH, MAX_NEW_TOKENS, base_answers
-from errata.reasoners.training.dataset import ExampleGenerator
-from errata.reasoners.training.examples import KINDS, YES_NO, ReasonerExample
+from errata.reasoners.data.dataset import ExampleGenerator
+from errata.reasoners.data.examples import KINDS, YES_NO, ReasonerExample
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,13 +13,13 @@ from errata.generation.memory import peak_bytes
 from errata.intervals import Rate
 from errata.reasoners.base import Reasoner
 from errata.reasoners.base_answers import BATCH
+from errata.reasoners.data.examples import KINDS, ReasonerExample
 from errata.reasoners.evaluation.evaluate import (
     Evaluator,
     evaluation_set,
     greedy_answers,
     rates,
 )
-from errata.reasoners.training.examples import KINDS, ReasonerExample
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -173,7 +173,7 @@ def _cell(cell: Rate | None) -> str:
 _DOCUMENT = """\
 # Reasoners, measured
 
-Made by `errata reasoner eval --document docs/reasoners.md{options}`; do not edit by hand.
+Made by `errata reasoner eval --document results/reasoners.md{options}`; do not edit by hand.
 
 Base model: {model}. Subjects of the {split} split of the facts table, objects that no training edit
 ever used, phrasings held out of training where a relation has some. The right edit is given (no

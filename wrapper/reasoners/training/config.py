@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from errata.reasoners.training.examples import KINDS, LOCALITY, SAME_ANSWER_LOCALITY, SHARES
+from errata.reasoners.data.examples import KINDS, LOCALITY, SAME_ANSWER_LOCALITY, SHARES
 
 Kind = Literal["adapter", "model"]
 

@@ -19,9 +19,9 @@ from errata.reasoners.base_answers import (
     mean_token_probability,
 )
 from errata.reasoners.base_consistency import CONFIDENCE_THRESHOLD
+from errata.reasoners.data.examples import KINDS, SAME_ANSWER_LOCALITY, ReasonerExample
 from errata.reasoners.evaluation.evaluate import Evaluator, greedy_answers
 from errata.reasoners.reader import ContextReasoner
-from errata.reasoners.training.examples import KINDS, SAME_ANSWER_LOCALITY, ReasonerExample
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -23,6 +23,8 @@ from errata.reasoners.abstention import AbstentionPenalties
 from errata.reasoners.adapter import initialize_from, with_lora
 from errata.reasoners.base_consistency import BaseConsistency
 from errata.reasoners.card import ReasonerCard
+from errata.reasoners.data.dataset import ExampleGenerator
+from errata.reasoners.data.examples import SAME_ANSWER_LOCALITY, ReasonerExample
 from errata.reasoners.evaluation.evaluate import (
     Evaluator,
     evaluation_set,
@@ -32,8 +34,6 @@ from errata.reasoners.evaluation.evaluate import (
 from errata.reasoners.prompts import Prompter
 from errata.reasoners.reader import ContextReasoner, base_fallback
 from errata.reasoners.training.config import SETTINGS_OF_0_1, TrainingConfig
-from errata.reasoners.training.dataset import ExampleGenerator
-from errata.reasoners.training.examples import SAME_ANSWER_LOCALITY, ReasonerExample
 from errata.reasoners.training.losses import TokenizedExample, answer_loss
 from errata.reasoners.training.thresholds import fit_abstention_penalties
 from errata.training import checkpoint

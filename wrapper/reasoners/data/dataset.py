@@ -25,7 +25,7 @@ from errata.facts import (
 from errata.facts.names import invented_name, similar_object
 from errata.facts.table import Split
 from errata.facts.variation import varied_head, varied_question
-from errata.reasoners.training.examples import (
+from errata.reasoners.data.examples import (
     ALIAS,
     CLOZE,
     EDIT_QUESTION,

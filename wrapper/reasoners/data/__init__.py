@@ -1,0 +1,1 @@
+"""Examples for training and evaluating reasoners; never imported at run time."""

@@ -153,8 +153,8 @@ class FeatureMaker:
         query_words, scope_words = words(query), words(scope.text)
         subject = subject_words(scope, self._common)
         answer = [word for word in words(scope.answer) if word.content or word.has_digit]
-        told, matched = _subject_values(subject, query_words)
-        pair.values |= told
+        values, matched = _subject_values(subject, query_words)
+        pair.values |= values
         own = {word.start for word in subject}
         meant = matched or [word for word in query_words if name_like(word, self._common)]
         pair.query_rest = without(query, meant, PLACEHOLDER).rstrip("?.!: ")
@@ -172,7 +172,7 @@ class FeatureMaker:
         pair.scope_extra = [word.plain for word in lacking]
         pair.query_words = [word.plain for word in query_words if word.content]
         pair.scope_words = [word.plain for word in scope_words if word.content]
-        if subject and not told["subject_whole"]:
+        if subject and not values["subject_whole"]:
             pair.subject = scope.subject or " ".join(word.text for word in subject)
             pair.foreign = " ".join(word.text for word in names)
         pair.values |= {

@@ -18,11 +18,11 @@ class BaseAgreement:
     The batched counterpart of :class:`errata.reasoners.base_consistency.BaseConsistency`.
 
     :param answers: of the base model.
-    :param least: probability from which a candidate is checked.
+    :param min_probability: probability from which a candidate is checked.
     """
 
-    def __init__(self, answers: AnswerBatch, least: float) -> None:
-        self.least = least
+    def __init__(self, answers: AnswerBatch, min_probability: float) -> None:
+        self.min_probability = min_probability
         self._answers = answers
         self._known: dict[str, str] = {}
 
@@ -32,7 +32,11 @@ class BaseAgreement:
         :param decisions: on queries.
         """
         uncertain = [
-            [c for c in one.candidates if c.probability >= self.least and base_can_agree(one.query)]
+            [
+                c
+                for c in one.candidates
+                if c.probability >= self.min_probability and base_can_agree(one.query)
+            ]
             for one in decisions
         ]
         texts = {

@@ -81,7 +81,7 @@ def bake(
     from errata.models.load import load_base
 
     edits = in_force(load_folder(patches_folder(patches, model)), datetime.date.today())
-    editor = editor_for(backend, layer, running_text(text, dataset), statistics)
+    editor = editor_for(backend, layer, corpus_texts(text, dataset), statistics)
     with console(stderr=True).status("loading the model"):
         base, tokenizer = load_base(model)
     made, unsupported, changes = _planned(editor, base, tokenizer, edits)
@@ -158,7 +158,7 @@ def unbake(
         print_line(f"{out}: the base model, {', '.join(tensors) or 'nothing'} restored")
 
 
-def running_text(text: Sequence[Path] | None, dataset: str | None) -> Any:
+def corpus_texts(text: Sequence[Path] | None, dataset: str | None) -> Any:
     """Return the text of ``--text`` or ``--dataset``, None where neither is given."""
     from errata.editors.shared.corpus import dataset_texts, text_files
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from errata.commands import opening
-from errata.commands.bake import STATISTICS, Dataset, Statistics, Text, running_text
+from errata.commands.bake import STATISTICS, Dataset, Statistics, Text, corpus_texts
 from errata.commands.options import AsJson, Model, Patches, patches_folder
 from errata.commands.output import console, print_json, print_line, reports_errors
 
@@ -69,7 +69,7 @@ def locate(
         base, tokenizer = load_base(model)
     if plot is not None:
         _needs_matplotlib()
-    options: dict[str, Any] = {"folder": statistics, "text": running_text(text, dataset)}
+    options: dict[str, Any] = {"folder": statistics, "text": corpus_texts(text, dataset)}
     if steps is not None:
         options["steps"] = steps
     with console(stderr=True).status("asking the model, and tracing its answers"):

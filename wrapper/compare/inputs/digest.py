@@ -12,7 +12,7 @@ from errata.cache.errors import ErrataError
 
 
 def json_digest(value: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of JSON values, whatever the order of their keys."""
+    """Return the SHA-256 of JSON values; the order of keys does not count."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

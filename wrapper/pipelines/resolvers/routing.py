@@ -33,8 +33,7 @@ def route(decision: Decision, reasoner: Reasoner) -> Decision:
 def supported(decision: Decision, reasoner: Reasoner) -> Decision:
     """Return a decision restricted to the edits that the reasoner supports, or a miss.
 
-    A stored text goes to a reasoner that words it anew; of what a query only follows from, nothing
-    is said verbatim.
+    A paraphrasing reasoner rewords a stored text; an entailed query never gets it verbatim.
     """
     if decision.route == "verbatim" and isinstance(reasoner, Paraphraser):
         if reasoner.paraphrases(decision.fired[0]):

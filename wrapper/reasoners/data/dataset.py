@@ -115,7 +115,7 @@ class ExampleGenerator:
         return out
 
     def _fact(self, wanted: Callable[[Relation], bool] = lambda relation: True) -> FactRow | None:
-        """Return a fact of a relation drawn uniformly, whatever the relation's size."""
+        """Return a fact of a relation drawn uniformly over relations."""
         names = [n for n in self._facts if wanted(self.source.relations[n])]
         return self.rng.choice(self._facts[self.rng.choice(names)]) if names else None
 

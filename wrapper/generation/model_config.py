@@ -86,7 +86,7 @@ def load_model_rows(path: Path, known: frozenset[str]) -> tuple[ModelRow, ...]:
     from ruamel.yaml.error import YAMLError
 
     try:
-        data = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        data = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, YAMLError) as error:
         raise ErrataError(f"expected settings by model in {path}, found: {error}") from error
     if not isinstance(data, list):

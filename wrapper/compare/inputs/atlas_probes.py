@@ -6,15 +6,15 @@ import random
 import re
 from collections.abc import Iterator
 
+from errata.cache.storage.tables import read_table
 from errata.compare.inputs import chinese
 from errata.compare.inputs.atlas_world import World
 from errata.compare.inputs.cases import Preference, Probe
-from errata.compare.inputs.tables import read_table
 from errata.facts import FactChange, Relation, cloze, fill, nested, yes_no_words
 
 _ALIASES, _HOPS, _OTHER_SUBJECTS, _OTHER_RELATIONS, _NEIGHBOURS = 3, 2, 4, 2, 5
 
-_UNANSWERABLE = read_table("unanswerable.yaml")
+_UNANSWERABLE = read_table("errata.compare.inputs", "unanswerable.yaml")
 """Questions that the table cannot answer, for subjects with few other relations."""
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from errata.compare.inputs.tables import read_table
+from errata.cache.storage.tables import read_table
 
-_NAMES = read_table("chinese.yaml")
+_NAMES = read_table("errata.compare.inputs", "chinese.yaml")
 RELATIONS: dict[str, str] = _NAMES["relations"]
 ENGLISH: dict[str, str] = {**_NAMES["subjects"], **_NAMES["objects"]}
 CHINESE = {english: chinese for chinese, english in ENGLISH.items()}

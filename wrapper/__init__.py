@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from errata.gates.base import Decision as Decision
     from errata.model import EditableModel as EditableModel
     from errata.models.atlas import load_atlas as load_atlas
+    from errata.models.smollm2 import load_smollm2 as load_smollm2
     from errata.trace import Answer as Answer
 
 __version__ = "0.2.0"
@@ -34,6 +35,7 @@ _MODULES = {
     "LanguagePatch": "errata.cache.records",
     "RegexPatch": "errata.cache.records",
     "load_atlas": "errata.models.atlas",
+    "load_smollm2": "errata.models.smollm2",
 }
 
 __all__ = ["__version__", *_MODULES]

@@ -138,8 +138,8 @@ class EditableModel(WeightEditing, BaseProxy):
     def from_pretrained(cls, name: str | Path, **options: Any) -> EditableModel:
         """Load a base model and wrap it.
 
-        :param name: a model folder, a hub id or ``atlas``; a folder that :meth:`save_pretrained`
-            wrote brings its edits along.
+        :param name: a model folder, a hub id, ``smollm2`` or ``atlas``; a folder that
+            :meth:`save_pretrained` wrote brings its edits along.
         :param options: the constructor's; all others go to `transformers`.
         :raises errata.cache.errors.ModelError: no model can be loaded from there.
         """

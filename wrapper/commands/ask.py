@@ -29,6 +29,7 @@ from errata.commands.output import (
     print_json,
     print_line,
     reports_errors,
+    working,
 )
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def ask(
         model, patches_folder(patches, model), cache_folder(cache), encoder, gate, reasoner
     )
     if backend != "cache":
-        with console(stderr=True).status(f"applying the edits by {backend}"):
+        with working(f"applying the edits by {backend}"):
             editable.use(backend)
     selected: Any = False if no_edits else {"tags": tag} if tag else True
     limits = {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}

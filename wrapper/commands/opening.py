@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from errata.commands.output import console
+from errata.commands.output import working
 
 if TYPE_CHECKING:
     from errata.cache.encoder import Encoder
@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
 ATLAS = "atlas"
 """The default of ``--model``."""
+
+
+def demo_model() -> str:
+    """Return the model of ``errata demo``: ``smollm2`` where its package is, else ``atlas``."""
+    from errata.models.smollm2 import is_available
+
+    return "smollm2" if is_available() else ATLAS
 
 
 def open_model(
@@ -28,7 +35,7 @@ def open_model(
 ) -> EditableModel:
     """Return the wrapped model.
 
-    :param model: ``atlas``, a folder, or a hub id.
+    :param model: ``atlas``, ``smollm2``, a folder, or a hub id.
     :param patches: folder of patches, or None.
     :param cache: folder of edits, or None for memory only.
     :param encoder: a sentence-transformers folder or hub id, or None for the default.
@@ -36,7 +43,10 @@ def open_model(
     :param reasoner: a reasoner's name or folder, or None for the default.
     :raises ErrataError: if any of them cannot be loaded.
     """
-    with console(stderr=True).status("loading the model"):
+    from errata.models.load import prepare
+
+    prepare(model)  # shows its own progress
+    with working("loading the model"):
         from errata.model import EditableModel
 
         _hide_progress_bars()
@@ -68,9 +78,10 @@ def open_base_answers(model: str | None) -> AnswerBatch | None:
     """
     if model in (None, "none"):
         return None
-    from errata.models.load import load_base
+    from errata.models.load import load_base, prepare
     from errata.reasoners.base_answers import complete_answers
 
+    prepare(str(model))
     return partial(complete_answers, *load_base(str(model)))
 
 
@@ -89,7 +100,7 @@ def open_cache(
     from errata.cache.store import EditCache
 
     from_files = () if patches is None else load_folder(patches)
-    with console(stderr=True).status("opening the cache"):
+    with working("opening the cache"):
         store = EditCache(open_encoder(encoder), cache, reencode=reencode)
         try:
             store.set_files(from_files)

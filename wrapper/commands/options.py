@@ -38,7 +38,7 @@ Model = Annotated[
     typer.Option(
         "--model",
         metavar="PATH_OR_HUB_ID",
-        help="The language model: a folder, a hub id, or atlas.",
+        help="The language model: a folder, a hub id, atlas, or smollm2.",
     ),
 ]
 Patches = Annotated[

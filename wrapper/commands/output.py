@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import typer
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+SILENCE_SECONDS = 5.0
+"""Time after which a command that works prints a line."""
+
 
 def console(*, stderr: bool = False) -> Console:
     """Return a console that prints texts literally: no markup, no highlighting."""
@@ -38,6 +43,39 @@ def print_line(text: str, *, style: str | None = None, stderr: bool = False) -> 
 def print_json(value: object) -> None:
     """Print a value as JSON."""
     typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+@contextlib.contextmanager
+def working(description: str) -> Iterator[None]:
+    """Say on stderr what is being done: a spinner on a terminal, elsewhere a line."""
+    screen = console(stderr=True)
+    if not screen.is_terminal:
+        print_line(description, style="dim", stderr=True)
+    with screen.status(description):
+        yield
+
+
+@contextlib.contextmanager
+def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show progress on stderr: a bar on a terminal, elsewhere a line every five seconds.
+
+    Yields a function that takes the number of steps made since its last call.
+    """
+    from rich.progress import Progress
+
+    screen, done, printed = console(stderr=True), 0, time.monotonic()
+    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as bar:
+        task = bar.add_task(description, total=total)
+
+        def advance(steps: int) -> None:
+            nonlocal done, printed
+            done += steps
+            bar.advance(task, steps)
+            if not screen.is_terminal and time.monotonic() - printed >= SILENCE_SECONDS:
+                printed = time.monotonic()
+                print_line(f"{description}: {done} of {total}", style="dim", stderr=True)
+
+        yield advance
 
 
 def counted(count: int, noun: str) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from errata.intervals import Rate
 
-Model = Annotated[str, typer.Option("--model", help="Folder, hub id, or atlas.")]
+Model = Annotated[str, typer.Option("--model", help="Folder, hub id, atlas, or smollm2.")]
 Facts = Annotated[
     Path | None,
     typer.Option("--facts", metavar="DIR", help="Your facts.tsv, templates.yaml, aliases.tsv."),

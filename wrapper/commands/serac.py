@@ -10,7 +10,7 @@ import typer
 from errata.commands.options import AsJson, Encoder
 from errata.commands.output import print_json, print_line, reports_errors
 
-Model = Annotated[str, typer.Option("--model", help="The base model: folder, hub id, or atlas.")]
+Model = Annotated[str, typer.Option("--model", help="Folder, hub id, atlas, or smollm2.")]
 Out = Annotated[
     Path | None,
     typer.Option(

@@ -1,1 +1,1 @@
-"""The models that ship with errata, and one function that loads these and any other."""
+"""The models that errata knows by name, and one function that loads these and any other."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -9,16 +10,26 @@ from typing import TYPE_CHECKING, Any, cast
 from errata.cache.errors import ModelError
 from errata.generation import base_model
 from errata.models.atlas import load_atlas
+from errata.models.smollm2 import ensure_converted, load_smollm2
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from errata.generation.base_model import GenerativeModel
 
-Loader = Callable[[], "tuple[PreTrainedModel, PreTrainedTokenizerBase]"]
+Loader = Callable[..., "tuple[PreTrainedModel, PreTrainedTokenizerBase]"]
 
-SHIPPED: dict[str, Loader] = {"atlas": load_atlas}
-"""Loaders of the models that ship with errata, by name."""
+SHIPPED: dict[str, Loader] = {"atlas": load_atlas, "smollm2": load_smollm2}
+"""Loaders of the models that errata knows by name; their parameters are the options they take."""
+
+
+def prepare(name: str | Path) -> None:
+    """Do what has to be done once before a model can be loaded, with progress on stderr.
+
+    :raises ModelError: as :func:`~errata.models.smollm2.ensure_converted` does.
+    """
+    if str(name) == "smollm2" and not Path(name).is_dir():
+        ensure_converted()
 
 
 def load_base(name: str | Path, **options: Any) -> tuple[GenerativeModel, PreTrainedTokenizerBase]:
@@ -26,14 +37,16 @@ def load_base(name: str | Path, **options: Any) -> tuple[GenerativeModel, PreTra
 
     :param name: a key of :data:`SHIPPED`, a folder, or a hub id; a folder takes precedence.
     :param options: for ``from_pretrained`` (dtype, device_map, quantization_config, …).
-    :raises ModelError: no such model, not a model folder, or options for a shipped model.
+    :raises ModelError: no such model, not a model folder, or options that a shipped model does
+        not take.
     """
     loader = SHIPPED.get(str(name))
     if loader is None or Path(name).is_dir():
         return base_model.load_base(name, **options)
-    if options:
+    taken = list(inspect.signature(loader).parameters)
+    if unknown := sorted(options.keys() - taken):
         raise ModelError(
-            f"expected no options for {name}, found {sorted(options)}; "
-            f"wrap what {loader.__name__}() returns in EditableModel yourself"
+            f"expected {f'no options but {taken}' if taken else 'no options'} for {name}, found "
+            f"{unknown}; wrap what {loader.__name__}() returns in EditableModel yourself"
         )
-    return cast("tuple[GenerativeModel, PreTrainedTokenizerBase]", loader())
+    return cast("tuple[GenerativeModel, PreTrainedTokenizerBase]", loader(**options))

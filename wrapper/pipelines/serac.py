@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import ModelError
 from errata.cache.records import Edit, Fact, Query
+from errata.cache.storage.user_cache import user_cache_folder
 from errata.gates.base import Decision, Gate
 from errata.gates.load import choose_gate
 from errata.generation.fingerprint import fingerprint
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from errata.generation.base_model import GenerativeModel
 
 NAME = "serac"
-CACHE_VARIABLE = "ERRATA_CACHE"
-"""Environment variable that names another folder than the platform's for what errata caches."""
 
 
 class Serac:
@@ -76,14 +74,6 @@ class Serac:
         """Return the decisions, each with the best edit only, for the counterfactual model."""
         decisions = self.gate.decide_batch(queries, edits.search(queries, self.candidates))
         return [route_to_reasoner(decision, 1) for decision in decisions]
-
-
-def user_cache_folder() -> Path:
-    """Return the folder of what errata caches: ``$ERRATA_CACHE``, else the platform's."""
-    import platformdirs
-
-    given = os.environ.get(CACHE_VARIABLE)
-    return Path(given).expanduser() if given else platformdirs.user_cache_path("errata", False)
 
 
 def serac_folder(base: GenerativeModel) -> Path:

@@ -193,29 +193,6 @@ def test_explain_json(fakes, folder):
     assert said["candidates"][0]["location"] == f"{folder}/zoo.yaml:1"
 
 
-def test_demo_shows_both_answers_and_the_patch(fakes, folder):
-    shown = run("demo", "--patches", folder).stdout
-    for text in ("flesh-coloured", "black", "zoo.yaml:1", "Swaziland", "Eswatini", "zoo.yaml:6"):
-        assert text in shown
-    assert "2 questions: a patch fired on 2, 2 answered otherwise" in shown
-
-
-def test_demo_json(fakes, folder):
-    said = json.loads(run("demo", "--patches", folder, "--json").stdout)
-    assert [row["alone"] for row in said["rows"]] == ["flesh-coloured", "Swaziland"]
-    assert [row["patched"] for row in said["rows"]] == ["black", "Eswatini"]
-    assert (said["questions"], said["patched"], said["changed"]) == (2, 2, 2)
-
-
-def test_demo_gives_every_file_its_turn(fakes, folder):
-    facts = "".join(f"- question: What is {i}?\n  answer: '{i}'\n" for i in range(40))
-    (folder / "a.yaml").write_text(facts, "utf-8")
-    few = json.loads(run("demo", "--patches", folder, "--json").stdout)["rows"]
-    assert 20 <= len(few) < 42
-    assert {Path(row["where"][0]).name.split(":")[0] for row in few} == {"a.yaml", "zoo.yaml"}
-    assert len(json.loads(run("demo", "--patches", folder, "--json", "--all").stdout)["rows"]) == 42
-
-
 def test_check_passes_and_counts_the_tests(fakes, folder):
     shown = run("check", "--patches", folder).stdout
     assert "2 patches, 5 tests, 0 errors, 0 warnings" in shown
@@ -503,7 +480,7 @@ def test_the_command_line_with_a_real_model(folder, models, tokenizer, monkeypat
     decision = json.loads(run("explain", question, *options).stdout)
     assert decision["candidates"][0]["probability"] >= decision["candidates"][0]["threshold"]
     (first, _) = json.loads(run("demo", *options).stdout)["rows"]
-    assert (first["alone"], first["patched"]) == (alone["answer"], "black")
+    assert alone["answer"].startswith(first["alone"]) and first["patched"] == "black"
     made = run("edit", "Who wrote Faust?", "Goethe").stdout.strip()
     kept = json.loads(run("ask", "Who wrote Faust?", *options).stdout)
     assert (kept["answer"], kept["fired"][0]["id"]) == ("Goethe", made)

@@ -10,11 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from errata.cache.errors import ErrataError, ModelError
+from errata.cache.storage.user_cache import user_cache_folder
 from errata.cli import app
 from errata.commands import opening
 from errata.facts import FactSource
 from errata.gates.embedding import EmbeddingGate
-from errata.pipelines.serac import Serac, check_trained, serac_folder, user_cache_folder
+from errata.pipelines.serac import Serac, check_trained, serac_folder
 from errata.reasoners.card import read_card
 from errata.reasoners.training import serac
 from errata.reasoners.training.config import TrainingConfig

@@ -31,7 +31,7 @@ class Settings:
     :param controls: add the controls: no edit, shuffled answers, …
     :param options: of backends, by name, such as ``{"rome": {"layer": 5}}``.
     :param format: the file's format; None detects it.
-    :param model: folder, hub id, or ``atlas``.
+    :param model: folder, hub id, ``atlas``, or ``smollm2``.
     :param gate: of the cache.
     :param reasoner: of the cache.
     :param encoder: of the cache.

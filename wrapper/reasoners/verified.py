@@ -40,7 +40,7 @@ class VerifiedReasoner:
     def __init__(
         self,
         reasoner: Reasoner,
-        config: VerificationConfig = VerificationConfig(),  # noqa: B008 - frozen
+        config: VerificationConfig = VerificationConfig(),
         *,
         gate: Gate | None = None,
     ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from errata.cache.text.aliases import synonyms
 from errata.cache.text.normalize import contains_any, normalize, plain_words
@@ -72,7 +73,7 @@ def stated_share(text: str, sentence: str, shortest: int) -> float:
 
 def _pairs(text: str) -> set[str]:
     letters = [char for char in text if char.isalnum()]
-    return {one + other for one, other in zip(letters, letters[1:], strict=False)}
+    return {one + other for one, other in pairwise(letters)}
 
 
 def _joined(text: str) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from errata.generation.base_model import GenerativeModel
+    from errata.generation.prompt_reader import Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +128,22 @@ class Prompter:
                     )  # fmt: skip
                 return ids
             found = len(ids)
-        raise GenerationError(
-            f"expected an edit and a question of at most {limit} tokens, {reserved} of them for "
-            f"the answer, found {found} + {reserved} ({query[:60]!r}); shorten the edit, or lower "
-            "max_new_tokens"
-        )
+        self._check_length(found, new_tokens, query)
+        return ids
+
+    def _check_length(self, found: int, new_tokens: int, query: str) -> None:
+        """Raise if a prompt does not fit the model's context.
+
+        :raises GenerationError: in that case.
+        """
+        reserved = new_tokens if self.answer_in_context else 0
+        limit = self.context_length
+        if limit is not None and found + reserved > limit:
+            raise GenerationError(
+                f"expected an edit and a question of at most {limit} tokens, {reserved} of them "
+                f"for the answer, found {found} + {reserved} ({query[:60]!r}); shorten the edit, "
+                "or lower max_new_tokens"
+            )
 
     def _sizes(self, edits: int) -> Iterator[tuple[int, int]]:
         """Yield numbers of demonstrations and edits to try, all of them first."""
@@ -162,6 +174,38 @@ class Prompter:
         """
         return self._encode(self._render([("user", self.form.statement.format(fact=fact))]))
 
+    def instructed_ids(
+        self, prompt: Prompt, instructions: Sequence[str], edits: Sequence[str], new_tokens: int
+    ) -> list[int]:
+        """Return the ids of a caller's prompt with instructions behind its query.
+
+        :param prompt: the caller's, rendered by the same chat template.
+        :param instructions: what to do, as in patches.
+        :param edits: texts of further edits.
+        :param new_tokens: length of the answer, in tokens.
+        :raises GenerationError: it does not fit the model's context.
+        """
+        lines = [*instructions, *edits]
+        query = self.form.instructed.format(
+            query=prompt.query, instruction="\n".join(map(_as_sentence, lines))
+        )
+        ids = self._encode(prompt.replace_query(query))
+        self._check_length(len(ids), new_tokens, prompt.query)
+        return ids
+
+    def background_ids(self, prompt: Prompt, edits: Sequence[str], new_tokens: int) -> list[int]:
+        """Return the ids of a caller's prompt with edits as background behind its query.
+
+        :param prompt: the caller's, rendered by the same chat template.
+        :param edits: texts of the edits.
+        :param new_tokens: length of the answer, in tokens.
+        :raises GenerationError: it does not fit the model's context.
+        """
+        text = self.form.background.format(query=prompt.query, notes=" ".join(edits))
+        ids = self._encode(prompt.replace_query(text))
+        self._check_length(len(ids), new_tokens, prompt.query)
+        return ids
+
     def continuation(self, query: str, answer: str) -> str:
         """Return an answer as it continues a prompt that ends in the query."""
         return f"{' ' if not self.chat and needs_space(query, answer) else ''}{answer}"
@@ -184,7 +228,7 @@ class Prompter:
         return "\n".join(self.form.note.format(edit=line) for line in edits)
 
     def _chat(self, examples: Sequence[Demonstration], edits: Sequence[str], query: str) -> str:
-        turns = []
+        turns: list[tuple[str, str]] = []
         for texts, text, answer in (*examples, (edits, query, "")):
             notes = self.notes(texts)
             if self.form.system and not turns:
@@ -207,6 +251,11 @@ class Prompter:
         return list(
             self.tokenizer(text, add_special_tokens=not self.chat, verbose=False)["input_ids"]
         )
+
+
+def _as_sentence(text: str) -> str:
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?", "。")) else ".")
 
 
 def has_chat_template(tokenizer: PreTrainedTokenizerBase) -> bool:

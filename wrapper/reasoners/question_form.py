@@ -1,8 +1,8 @@
 """How a query asks about a fact: for its answer, whether it holds, or for something else.
 
-Decided by words: a query asks about a fact, and nothing else, if every word of it stands in the
-fact's question or answer, or is a word of grammar. One value more, in the place of the answer, makes
-it the false form of a yes-or-no question. What is not certain is ``None``.
+Decided by words: a query asks about a fact and nothing else if its words are those of the fact's
+question and answer, or words of grammar, and it swaps words rather than adding some. One value
+more, in the place of the answer, makes it the false form of a yes-or-no question.
 """
 
 from __future__ import annotations

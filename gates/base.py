@@ -78,6 +78,7 @@ class Decision:
         are in force for the sub-question; without any, the base model answers it.
     :param resolvers: names of the resolvers that were given the decision, in order.
     :param changed_by: names of those of them that changed it.
+    :param mentioned: the query only names the subject of the fired facts; they are background.
     """
 
     query: str
@@ -90,6 +91,7 @@ class Decision:
     hops: int = 0
     resolvers: tuple[str, ...] = ()
     changed_by: tuple[str, ...] = ()
+    mentioned: bool = False
 
     @property
     def hit(self) -> bool:

@@ -43,11 +43,13 @@ from errata.pipelines.cache import CachePipeline, choose_resolvers
 from errata.pipelines.resolvers.base import Resolver
 from errata.pipelines.run import RoutedBatch, route_batch
 from errata.pretrained import split_options, store_patches, stored_patches
+from errata.reasoners.background import Mentions, background_reasoner
 from errata.reasoners.base import Reasoner
 from errata.reasoners.base_consistency import BaseConsistency
 from errata.reasoners.load import load_reasoner
 from errata.reasoners.verbatim import VerbatimReasoner
 from errata.registry import load, make, names
+from errata.reasoners.verified import DEFAULT_VERIFICATION, VerificationConfig, verified
 from errata.trace import Answer, StopWatch, Trace
 
 if TYPE_CHECKING:
@@ -90,6 +92,11 @@ class EditableModel(WeightEditing, BaseProxy):
     :param index: the name of a vector index (``faiss``, ``numpy``, …), or a function that makes
         one of a width; by default ``faiss``.
     :param shadow: decide and log, but always answer from the base model.
+    :param verification: how the reasoner's answers are held against the edits
+        (:mod:`errata.reasoners.verified`); None: they are not.
+    :param mentions: ``"context"`` gives a query that no edit governs, but that names the subject of
+        facts ("Tell me about Kazakhstan"), to the base model with these facts in the prompt;
+        ``"off"`` leaves it to the untouched base.
     :raises errata.cache.errors.PatchFolderError: a patch is wrong; names every file and line.
     :raises errata.cache.errors.StoreError: the cache folder is damaged, or another encoder's.
     """
@@ -108,6 +115,8 @@ class EditableModel(WeightEditing, BaseProxy):
         encoder_device: str | None = None,
         index: Callable[[int], VectorIndex] | str | None = None,
         shadow: bool = False,
+        verification: VerificationConfig | None = DEFAULT_VERIFICATION,
+        mentions: Mentions = "off",
     ) -> None:
         edits = () if patches is None else load_folder(patches)
         self.resolvers = choose_resolvers(resolvers)
@@ -128,6 +137,8 @@ class EditableModel(WeightEditing, BaseProxy):
         self.patches = None if patches is None else Path(patches)
         self.tokenizer = tokenizer
         self.shadow = shadow
+        self.verification = verification
+        self._background = background_reasoner(mentions, model, tokenizer)
         self._reader = PromptReader(tokenizer)
         self._writer = AnswerWriter(tokenizer)
         self._last = threading.local()
@@ -209,7 +220,7 @@ class EditableModel(WeightEditing, BaseProxy):
             output = builder.base_output()
             watch.lap("base")
         rows = builder.affected_rows(prompts, self.verbatim)
-        watch.lap("reasoner")
+        watch.lap("reasoner", builder.reasoner_note())
         merged = builder.merge(rows, output)
         builder.stream(rows)
         watch.lap("filter")
@@ -240,11 +251,16 @@ class EditableModel(WeightEditing, BaseProxy):
     def _decide(self, queries: Sequence[str], edits: Selection, watch: StopWatch) -> RoutedBatch:
         """Return the decision about each query, as of this moment."""
         default = CachePipeline(
-            self.gate, self.reasoner, self._base_consistency, resolvers=self.resolvers
+            self.gate,
+            verified(self.reasoner, self.verification),
+            self._base_consistency,
+            resolvers=self.resolvers,
         )
         pipelines = self.backends.pipelines(default)
         view = self.backends.view()
-        return route_batch(queries, view, self.encoder, pipelines, selector(edits), watch)
+        return route_batch(
+            queries, view, self.encoder, pipelines, selector(edits), watch, self._background
+        )
 
     def _shadow(
         self, request: GenerateRequest, query: str | Sequence[str] | None, edits: Selection

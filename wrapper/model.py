@@ -30,7 +30,8 @@ from errata.generation.selection import Selection, selector
 from errata.generation.token_writer import AnswerWriter
 from errata.models.load import load_base
 from errata.output import OutputBuilder
-from errata.pipelines.cache import CachePipeline
+from errata.pipelines.cache import DEFAULT_RESOLVERS, CachePipeline
+from errata.pipelines.resolvers.base import Resolver
 from errata.pipelines.run import RoutedBatch, route_batch
 from errata.pretrained import split_options, store_patches, stored_patches
 from errata.reasoners.base import Reasoner
@@ -71,6 +72,7 @@ class EditableModel(WeightEditing, BaseProxy):
         base model, where there is one, else ``prompted``.
     :param encoder: a :class:`~errata.cache.encoder.Encoder`, or a sentence-transformers model.
     :param encoder_device: where the encoder runs, such as ``"cpu"`` or ``"cuda:1"``.
+    :param resolvers: applied to the gate's decisions, in order.
     :param shadow: decide and log, but always answer from the base model.
     :raises errata.cache.errors.PatchFolderError: a patch is wrong; names every file and line.
     :raises errata.cache.errors.StoreError: the cache folder is damaged, or another encoder's.
@@ -87,6 +89,7 @@ class EditableModel(WeightEditing, BaseProxy):
         reasoner: Reasoner | str | Path | None = None,
         encoder: Encoder | str | None = None,
         encoder_device: str | None = None,
+        resolvers: Sequence[Resolver] = DEFAULT_RESOLVERS,
         shadow: bool = False,
     ) -> None:
         edits = () if patches is None else load_folder(patches)
@@ -94,6 +97,7 @@ class EditableModel(WeightEditing, BaseProxy):
         self.gate = choose_gate(gate, self.encoder)
         self.reasoner = load_reasoner(reasoner, model, tokenizer)
         self.verbatim = VerbatimReasoner()
+        self.resolvers = tuple(resolvers)
         self._base_consistency = BaseConsistency(model, tokenizer)
         self.cache = EditCache(self.encoder, cache)
         try:
@@ -215,7 +219,9 @@ class EditableModel(WeightEditing, BaseProxy):
 
     def _decide(self, queries: Sequence[str], edits: Selection, watch: StopWatch) -> RoutedBatch:
         """Return the decision about each query, as of this moment."""
-        default = CachePipeline(self.gate, self.reasoner, self._base_consistency)
+        default = CachePipeline(
+            self.gate, self.reasoner, self._base_consistency, resolvers=self.resolvers
+        )
         pipelines = self.backends.pipelines(default)
         view = self.backends.view()
         return route_batch(queries, view, self.encoder, pipelines, selector(edits), watch)
@@ -276,14 +282,19 @@ class EditableModel(WeightEditing, BaseProxy):
             trace = Trace(tuple(Decision(question_text(question)) for question in questions))
         return [Answer(text, trace.decisions[i], trace.row(i)) for i, text in enumerate(texts)]
 
-    @sharing_weights
     def explain(self, question: str | Messages) -> Decision:
         """Return what would be decided about a question: candidates, probabilities, threshold.
 
         :param question: a text, or the messages of a chat (its last user turn counts).
         :raises errata.cache.errors.GenerationError: there is no question in it.
         """
-        return self._decide([question_text(question)], True, StopWatch()).decisions[0]
+        return self.decide([question])[0]
+
+    @sharing_weights
+    def decide(self, questions: Sequence[str | Messages]) -> list[Decision]:
+        """Return what would be decided about each of several questions, as :meth:`explain`."""
+        texts = [question_text(question) for question in questions]
+        return list(self._decide(texts, True, StopWatch()).decisions)
 
     @property
     def last_trace(self) -> Trace | None:

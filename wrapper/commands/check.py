@@ -11,7 +11,8 @@ import typer
 
 from errata.commands import opening
 from errata.commands.options import AsJson, Encoder, Gate, Model, Patches, patches_folder
-from errata.commands.output import console, counted, print_json, print_line, reports_errors
+from errata.commands.output import counted, print_json, print_line, reports_errors
+from errata.commands.progress import progress
 
 if TYPE_CHECKING:
     from errata.cache.records import Edit
@@ -73,17 +74,14 @@ def check(
 def _run_tests(
     edits: tuple[Edit, ...], open_model: Callable[[], PatchedModel]
 ) -> tuple[int, tuple[Problem, ...]]:
-    from rich.progress import Progress
-
     from errata.patch_tests import run_tests, test_cases
 
     cases = test_cases(edits, datetime.date.today())
     if not cases:
         return 0, ()
     editable = open_model()
-    with Progress(console=console(stderr=True), transient=True) as progress:
-        task = progress.add_task("testing", total=len(cases))
-        failures = run_tests(editable, cases, lambda count: progress.advance(task, count))
+    with progress("testing", len(cases)) as advance:
+        failures = run_tests(editable, cases, advance)
     return len(cases), failures
 
 

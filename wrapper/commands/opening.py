@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from errata.commands.output import console
+from errata.commands.progress import working
 
 if TYPE_CHECKING:
     from errata.cache.encoder import Encoder
@@ -36,7 +36,7 @@ def open_model(
     :param reasoner: a reasoner's name or folder, or None for the default.
     :raises ErrataError: if any of them cannot be loaded.
     """
-    with console(stderr=True).status("loading the model"):
+    with working("loading the model"):
         from errata.model import EditableModel
 
         _hide_progress_bars()
@@ -71,7 +71,9 @@ def open_base_answers(model: str | None) -> AnswerBatch | None:
     from errata.models.load import load_base
     from errata.reasoners.base_answers import complete_answers
 
-    return partial(complete_answers, *load_base(str(model)))
+    with working("loading the base model"):
+        _hide_progress_bars()
+        return partial(complete_answers, *load_base(str(model)))
 
 
 def open_cache(
@@ -89,7 +91,7 @@ def open_cache(
     from errata.cache.store import EditCache
 
     from_files = () if patches is None else load_folder(patches)
-    with console(stderr=True).status("opening the cache"):
+    with working("opening the cache"):
         store = EditCache(open_encoder(encoder), cache, reencode=reencode)
         try:
             store.set_files(from_files)

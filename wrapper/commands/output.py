@@ -54,8 +54,11 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        from errata.commands.progress import quiet
+
         try:
-            return command(*args, **kwargs)
+            with quiet(bool(kwargs.get("as_json"))):
+                return command(*args, **kwargs)
         except ErrataError as error:
             if kwargs.get("as_json"):
                 print_json({"error": error_json(error)})

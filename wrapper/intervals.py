@@ -164,10 +164,20 @@ def bootstrap(
     return Estimate(found, min(found, float(low)), max(found, float(high)), n, n)
 
 
-def difference(first: Values, second: Values) -> Estimate | None:
-    """Return the mean of A minus B over the cases that both have; None if there is none."""
+def difference(first: Values, second: Values, *, share: bool = False) -> Estimate | None:
+    """Return the mean of A minus B over the cases that both have; None if there is none.
+
+    :param first: of A, by case.
+    :param second: of B.
+    :param share: whether the values are shares, 0 to 1. If no case differs, the bootstrap interval
+        has no width; of shares it is then what Wilson's leaves to changes of cases, both ways.
+    """
     differences = {case: [a - b] for case, (a, b) in _shared(first, second).items()}
-    return estimate(differences, share=False)
+    found = estimate(differences, share=False)
+    if found is None or not share or any(each != [0.0] for each in differences.values()):
+        return found
+    bound = wilson(0.0, found.cases)[1]
+    return Estimate(0.0, -bound, bound, found.n, found.cases)
 
 
 # -- tests ------------------------------------------------------------------------------------

@@ -48,8 +48,8 @@ from errata.reasoners.base import Reasoner
 from errata.reasoners.base_consistency import BaseConsistency
 from errata.reasoners.load import load_reasoner
 from errata.reasoners.verbatim import VerbatimReasoner
-from errata.registry import load, make, names
 from errata.reasoners.verified import DEFAULT_VERIFICATION, VerificationConfig, verified
+from errata.registry import load, make, names
 from errata.trace import Answer, StopWatch, Trace
 
 if TYPE_CHECKING:
@@ -318,14 +318,19 @@ class EditableModel(WeightEditing, BaseProxy):
             trace = Trace(tuple(Decision(question_text(question)) for question in questions))
         return [Answer(text, trace.decisions[i], trace.row(i)) for i, text in enumerate(texts)]
 
-    @sharing_weights
     def explain(self, question: str | Messages) -> Decision:
         """Return what would be decided about a question: candidates, probabilities, threshold.
 
         :param question: a text, or the messages of a chat (its last user turn counts).
         :raises errata.cache.errors.GenerationError: there is no question in it.
         """
-        return self._decide([question_text(question)], True, StopWatch()).decisions[0]
+        return self.decide([question])[0]
+
+    @sharing_weights
+    def decide(self, questions: Sequence[str | Messages]) -> list[Decision]:
+        """Return what would be decided about each of several questions, as :meth:`explain`."""
+        texts = [question_text(question) for question in questions]
+        return list(self._decide(texts, True, StopWatch()).decisions)
 
     @property
     def last_trace(self) -> Trace | None:

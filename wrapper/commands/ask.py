@@ -31,6 +31,7 @@ from errata.commands.output import (
     reports_errors,
     working,
 )
+from errata.commands.progress import working
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -94,7 +95,8 @@ def ask(
             editable.use(backend)
     selected: Any = False if no_edits else {"tags": tag} if tag else True
     limits = {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}
-    answer = editable.ask(question, edits=selected, **limits)
+    with working("answering"):
+        answer = editable.ask(question, edits=selected, **limits)
     if as_json:
         print_json(answer_json(question, answer))
         return
@@ -132,7 +134,8 @@ def explain(
     editable = opening.open_model(
         model, patches_folder(patches, model), cache_folder(cache), encoder, gate
     )
-    decision = editable.explain(question)
+    with working("deciding"):
+        decision = editable.explain(question)
     if as_json:
         print_json(decision_json(decision))
         return

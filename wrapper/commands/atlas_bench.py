@@ -9,6 +9,7 @@ import typer
 
 from errata.commands.options import AsJson
 from errata.commands.output import print_json, print_line, reports_errors
+from errata.commands.progress import working
 
 
 @reports_errors
@@ -56,7 +57,8 @@ def atlas_bench(
             "the train subjects"
         )
     source = FactSource.load(facts)
-    cases = build(source, split, n, seed)  # type: ignore[arg-type]  # checked above
+    with working("making the cases"):
+        cases = build(source, split, n, seed)  # type: ignore[arg-type]  # checked above
     write_cases(cases, out)
     counts = {"out": str(out), "split": split, "seed": seed, **summary(cases)}
     text = held_out_text(source, cases, seed)

@@ -11,7 +11,8 @@ import typer
 
 from errata.commands import opening
 from errata.commands.options import AsJson, Model, Patches, patches_folder
-from errata.commands.output import console, print_json, print_line, reports_errors
+from errata.commands.output import print_json, print_line, reports_errors
+from errata.commands.progress import working
 
 if TYPE_CHECKING:
     from errata.cache.records import Edit
@@ -82,7 +83,7 @@ def bake(
 
     edits = in_force(load_folder(patches_folder(patches, model)), datetime.date.today())
     editor = editor_for(backend, layer, corpus_texts(text, dataset), statistics)
-    with console(stderr=True).status("loading the model"):
+    with working("loading the model"):
         base, tokenizer = load_base(model)
     made, unsupported, changes = _planned(editor, base, tokenizer, edits)
     if unsupported and strict:
@@ -149,7 +150,7 @@ def unbake(
     from errata.models.load import load_base
 
     read_delta(folder)
-    with console(stderr=True).status("loading the model"):
+    with working("loading the model"):
         model, tokenizer = load_base(folder, dtype="auto")
     tensors = write(model, tokenizer, folder, out)
     if as_json:

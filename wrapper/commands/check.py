@@ -11,7 +11,8 @@ import typer
 
 from errata.commands import opening
 from errata.commands.options import AsJson, Encoder, Gate, Model, Patches, patches_folder
-from errata.commands.output import counted, print_json, print_line, progress, reports_errors
+from errata.commands.output import counted, print_json, print_line, reports_errors
+from errata.commands.progress import progress
 
 if TYPE_CHECKING:
     from errata.cache.records import Edit

@@ -13,10 +13,12 @@ import typer
 from errata.commands import opening
 from errata.commands.config import Config, on_command_line, read_config, read_settings
 from errata.commands.options import AsJson, Model
-from errata.commands.output import console, print_json, print_line, reports_errors
+from errata.commands.output import print_json, print_line, reports_errors
+from errata.commands.progress import progress, working
 
 if TYPE_CHECKING:
     from errata.compare.report.summary import Summary
+    from errata.compare.run.decisions import DecisionRunner
     from errata.compare.run.runner import Runner
     from errata.compare.run.settings import Settings
 
@@ -60,6 +62,9 @@ def compare(
     n: Cases = None,
     seeds: Seeds = "0",
     config: Config = None,
+    ablate: Annotated[
+        bool, typer.Option("--ablate", help="Compare the cache with itself without resolvers.")
+    ] = False,
     as_json: AsJson = False,
     data_format: Annotated[str | None, _moved("--format")] = None,
     mode: Annotated[str, _moved("--mode")] = "",
@@ -85,23 +90,29 @@ def compare(
     and sizes can join a run later.
 
     A file of --config has any of these keys: data, backends, controls,
-    options, format, model, gate, reasoner, encoder, n, seeds, modes, sizes,
-    open_questions, n_open_questions, background, text, max_new_tokens,
+    options, format, model, gate, reasoner, encoder, n, split, seeds, modes,
+    sizes, open_questions, n_open_questions, background, text, max_new_tokens,
     batch_size, latency_cases. docs/compare.md has an example.
+
+    --ablate shows what each resolver is worth: all on, each one off, all off.
+    With question pairs, JSON lines {"a", "b", "same"}, a is edited and b is
+    asked, and only what fires is measured.
 
     Examples:
         errata compare --data atlas-bench.jsonl --n 50 --out runs/first
+
+        errata compare --ablate --data pairs.jsonl --out runs/ablation
 
         errata compare --config gpt2-xl.yaml --seeds 0,1,2 --out runs/gpt2-xl
     """
     from errata.pipelines import serac
 
-    settings = _settings(config, on_command_line(context, _MOVED))
+    settings = _settings(config, on_command_line(context, _MOVED), ablate=ablate)
     if serac.NAME in settings.all_backends:
         serac.check_trained(settings.options.get(serac.NAME, {}), settings.model)
     runner = _open_runner(settings, out)
     try:
-        _run(runner, quiet=as_json)
+        _run(runner)
     finally:
         runner.factory.close()
     _show(out, as_json=as_json)
@@ -159,10 +170,13 @@ def report(
         raise typer.Exit(1)
 
 
-def _settings(config: Path | None, options: dict[str, Any]) -> Settings:
-    """Return the settings of the config file, overridden by options of the command line."""
+def _settings(config: Path | None, options: dict[str, Any], *, ablate: bool) -> Settings:
+    """Return the settings of the config file, overridden by options of the command line.
+
+    :param ablate: take the backends of an ablation, without controls.
+    """
     from errata.compare.inputs.data import held_out_text_path
-    from errata.compare.run.backend_names import check_names
+    from errata.compare.run.backend_names import ablation, check_names
     from errata.compare.run.settings import Settings
 
     parsers: dict[str, Callable[[str], Any]] = {
@@ -175,6 +189,10 @@ def _settings(config: Path | None, options: dict[str, Any]) -> Settings:
         for key, value in options.items()
         if key in keys
     }
+    if ablate:
+        if "backends" in given:
+            raise typer.BadParameter("expected --backends or --ablate, found both; leave one out")
+        given |= {"backends": ablation(), "controls": False}
     if "data" not in (given if config is None else {**read_config(config, keys), **given}):
         raise typer.BadParameter("expected --data FILE, or `data: FILE` in the file of --config")
     settings = read_settings(Settings, config, given)
@@ -185,19 +203,20 @@ def _settings(config: Path | None, options: dict[str, Any]) -> Settings:
     return settings
 
 
-def _open_runner(settings: Settings, out: Path) -> Runner:
+def _open_runner(settings: Settings, out: Path) -> Runner | DecisionRunner:
     """Return the runner of a new run, or of one to be continued."""
     from errata.compare.inputs.data import load_data, read_background, splits_of
     from errata.compare.run.backend_factory import BackendFactory
+    from errata.compare.run.decisions import DecisionRunner
     from errata.compare.run.fingerprints import backend_fingerprints, shared_fingerprints
     from errata.compare.run.records import Run
     from errata.compare.run.runner import Runner
 
-    with console(stderr=True).status("reading the cases"):
+    with working("reading the cases"):
         data = load_data(
             settings.data, settings.seeds, file_format=settings.format, n=settings.n,
-            open_questions=settings.open_questions, n_open_questions=settings.n_open_questions,
-            text=settings.text,
+            split=settings.split, open_questions=settings.open_questions,
+            n_open_questions=settings.n_open_questions, text=settings.text,
         )  # fmt: skip
         background = read_background(settings.background)
     model = opening.open_model(
@@ -210,26 +229,13 @@ def _open_runner(settings: Settings, out: Path) -> Runner:
     run = Run(out)
     shared = {**shared_fingerprints(model, background), **splits_of(data)}
     run.begin(settings.protocol(shared), joining, backend_fingerprints(factory, settings))
-    return Runner(settings, factory, data, run)
+    runner = DecisionRunner if data.decisions_only else Runner
+    return runner(settings, factory, data, run)
 
 
-def _run(runner: Runner, *, quiet: bool) -> None:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        TextColumn("left"), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=console(stderr=True), disable=quiet) as progress:
-        task = progress.add_task("comparing", total=runner.remaining())
-        runner.run(lambda name: progress.update(task, advance=1, description=name))
+def _run(runner: Runner | DecisionRunner) -> None:
+    with progress("comparing", runner.remaining()) as advance:
+        runner.run(lambda name: advance(1, name))
 
 
 def _show(out: Path, *, as_json: bool) -> None:
@@ -253,12 +259,13 @@ def _write(summary: Summary, page: Path, markdown_page: Path) -> None:
     from errata.compare.report.headline import headline
     from errata.compare.report.html_page import html_page
     from errata.compare.report.markdown import markdown
-    from errata.compare.report.tables import properties_table
+    from errata.compare.report.tables import ablation_table, properties_table
 
     write_atomically(page, html_page(summary, charts(summary)).encode())
     write_atomically(markdown_page, markdown(summary).encode())
     print_line(headline(summary))
-    table = properties_table(summary.blocks[0])
+    block = summary.blocks[0]
+    table = ablation_table(block) or properties_table(block)
     if table is not None:
         print_line(table.markdown())
     print_line(f"{page}, {markdown_page}")

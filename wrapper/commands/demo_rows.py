@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from errata.commands.output import fired_locations, progress
+from errata.commands.output import fired_locations
+from errata.commands.progress import progress
 
 if TYPE_CHECKING:
     from errata.cache.records import Edit, Fact, RegexPatch

@@ -13,6 +13,7 @@ from errata.commands import opening
 from errata.commands.bake import STATISTICS, Dataset, Statistics, Text, corpus_texts
 from errata.commands.options import AsJson, Model, Patches, patches_folder
 from errata.commands.output import console, print_json, print_line, reports_errors
+from errata.commands.progress import progress, working
 
 if TYPE_CHECKING:
     from errata.cache.records import Fact
@@ -65,14 +66,14 @@ def locate(
     from errata.models.load import load_base
 
     facts_of_patches = _facts(patches_folder(patches, model))
-    with console(stderr=True).status("loading the model"):
+    with working("loading the model"):
         base, tokenizer = load_base(model)
     if plot is not None:
         _needs_matplotlib()
     options: dict[str, Any] = {"folder": statistics, "text": corpus_texts(text, dataset)}
     if steps is not None:
         options["steps"] = steps
-    with console(stderr=True).status("asking the model, and tracing its answers"):
+    with working("asking the model, and tracing its answers"):
         cases = cases_of(base, tokenizer, facts_of_patches)[:facts]
         found = traced(base, tokenizer, cases)
     result = LocateResult(found, _trials(base, tokenizer, cases, layer, clamp, options))
@@ -109,18 +110,15 @@ def _trials(
     clamps: Sequence[float] | None,
     options: dict[str, Any],
 ) -> tuple[Trial, ...]:
-    from rich.progress import Progress
-
     from errata.editors.locate import trials
     from errata.module_paths import module_paths_of
 
     count = len(layers or range(module_paths_of(model).layers)) * len(clamps or [0])
     found = []
-    with Progress(console=console(stderr=True), transient=True) as progress:
-        task = progress.add_task("trial edits", total=count)
+    with progress("trial edits", count) as advance:
         for trial in trials(model, tokenizer, cases, layers=layers, clamps=clamps, **options):
             found.append(trial)
-            progress.advance(task)
+            advance()
     return tuple(found)
 
 

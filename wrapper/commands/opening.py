@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from errata.commands.output import working
+from errata.commands.progress import working
 
 if TYPE_CHECKING:
     from errata.cache.encoder import Encoder
@@ -82,7 +82,9 @@ def open_base_answers(model: str | None) -> AnswerBatch | None:
     from errata.reasoners.base_answers import complete_answers
 
     prepare(str(model))
-    return partial(complete_answers, *load_base(str(model)))
+    with working("loading the base model"):
+        _hide_progress_bars()
+        return partial(complete_answers, *load_base(str(model)))
 
 
 def open_cache(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import typer
@@ -23,9 +21,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-SILENCE_SECONDS = 5.0
-"""Time after which a command that works prints a line."""
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -45,39 +40,6 @@ def print_json(value: object) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
-@contextlib.contextmanager
-def working(description: str) -> Iterator[None]:
-    """Say on stderr what is being done: a spinner on a terminal, elsewhere a line."""
-    screen = console(stderr=True)
-    if not screen.is_terminal:
-        print_line(description, style="dim", stderr=True)
-    with screen.status(description):
-        yield
-
-
-@contextlib.contextmanager
-def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show progress on stderr: a bar on a terminal, elsewhere a line every five seconds.
-
-    Yields a function that takes the number of steps made since its last call.
-    """
-    from rich.progress import Progress
-
-    screen, done, printed = console(stderr=True), 0, time.monotonic()
-    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as bar:
-        task = bar.add_task(description, total=total)
-
-        def advance(steps: int) -> None:
-            nonlocal done, printed
-            done += steps
-            bar.advance(task, steps)
-            if not screen.is_terminal and time.monotonic() - printed >= SILENCE_SECONDS:
-                printed = time.monotonic()
-                print_line(f"{description}: {done} of {total}", style="dim", stderr=True)
-
-        yield advance
-
-
 def counted(count: int, noun: str) -> str:
     """Return a count with its noun: "1 patch", "2 patches"."""
     plural = f"{noun}es" if noun.endswith("ch") else f"{noun}s"
@@ -92,8 +54,11 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        from errata.commands.progress import quiet
+
         try:
-            return command(*args, **kwargs)
+            with quiet(bool(kwargs.get("as_json"))):
+                return command(*args, **kwargs)
         except ErrataError as error:
             if kwargs.get("as_json"):
                 print_json({"error": error_json(error)})

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from errata.commands.options import AsJson
-from errata.commands.output import console, print_json, print_line, reports_errors
+from errata.commands.output import print_json, print_line, reports_errors
+from errata.commands.progress import progress, working
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,7 +75,8 @@ def train_reasoner(
     source = FactSource.load(facts)
     # half-precision weights train badly on a CPU; atlas is in single precision
     precision = {"dtype": torch.bfloat16 if torch.cuda.is_available() else torch.float32}
-    base, tokenizer = load_base(model, **({} if model == "atlas" else precision))
+    with working("loading the model"):
+        base, tokenizer = load_base(model, **({} if model == "atlas" else precision))
     config = TrainingConfig(
         kind="adapter" if kind == "adapter" else "model", seed=seed, steps=steps, batch_size=batch,
         learning_rate=rate, rank=rank, eval_steps=every, eval_examples=each,
@@ -177,12 +179,13 @@ def eval_reasoner(
     if not names:
         raise ErrataError(f"expected names or folders in --reasoners, found {reasoners!r}")
     source = FactSource.load(facts)
-    base, tokenizer = load_base(model)
-    made = {name: load_reasoner(name, base, tokenizer) for name in names}
-    with console(stderr=True).status("drawing questions") as status:
+    with working("loading the model"):
+        base, tokenizer = load_base(model)
+        made = {name: load_reasoner(name, base, tokenizer) for name in names}
+    with progress("drawing questions", len(made)) as advance:
         results = report.evaluate(
             base, tokenizer, made, source, split=split, per_kind=each, seed=seed,  # type: ignore[arg-type]
-            on_start=lambda name: status.update(f"evaluating {name}"),
+            on_start=lambda name: advance(name != names[0], f"evaluating {name}"),
         )  # fmt: skip
     machine = report.machine_of(base)
     if document is not None:

@@ -9,6 +9,7 @@ import typer
 
 from errata.commands.options import AsJson, Encoder
 from errata.commands.output import print_json, print_line, reports_errors
+from errata.commands.progress import working
 
 Model = Annotated[str, typer.Option("--model", help="Folder, hub id, atlas, or smollm2.")]
 Out = Annotated[
@@ -70,7 +71,8 @@ def train_serac(
     if threads:
         torch.set_num_threads(threads)
     # Half-precision weights train badly on a CPU; atlas is in single precision.
-    base, tokenizer = load_base(model, **({} if model == "atlas" else {"dtype": torch.float32}))
+    with working("loading the model"):
+        base, tokenizer = load_base(model, **({} if model == "atlas" else {"dtype": torch.float32}))
     folder = serac_folder(base) if out is None else out
     if not as_json:
         print_line(f"training the gate and the counterfactual model in {folder}", stderr=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from errata.generation.token_writer import AnswerWriter
@@ -16,28 +17,49 @@ if TYPE_CHECKING:
 
     from errata.generation.base_model import GenerativeModel
 
-MAX_NEW_TOKENS = 24
 BATCH = 64
+"""Prompts answered together; no answer depends on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerConfig:
+    """How a base model is asked.
+
+    :param max_new_tokens: length of an answer, in tokens. 24 hold a sentence such as "The capital
+        of Kazakhstan is Astana."; what is longer is an explanation, which two questions hardly
+        share word by word, and is taken for unfinished.
+    """
+
+    max_new_tokens: int = 24
+
+
+DEFAULT_CONFIG = AnswerConfig()
 
 
 def base_answers(
-    base: GenerativeModel, tokenizer: PreTrainedTokenizerBase, queries: Sequence[str]
+    base: GenerativeModel,
+    tokenizer: PreTrainedTokenizerBase,
+    queries: Sequence[str],
+    config: AnswerConfig = DEFAULT_CONFIG,
 ) -> dict[str, str]:
     """Return the base model's answer to each query, without edits in its prompt."""
     prompter = Prompter(tokenizer)
     prompts = [prompter.query_ids(query) for query in queries]
-    answers = greedy(base, tokenizer, prompts, single_line=not prompter.chat)
+    answers = greedy(base, tokenizer, prompts, single_line=not prompter.chat, config=config)
     return dict(zip(queries, answers, strict=True))
 
 
 def complete_answers(
-    base: GenerativeModel, tokenizer: PreTrainedTokenizerBase, queries: Sequence[str]
+    base: GenerativeModel,
+    tokenizer: PreTrainedTokenizerBase,
+    queries: Sequence[str],
+    config: AnswerConfig = DEFAULT_CONFIG,
 ) -> dict[str, str]:
     """Return the same, empty where an answer was cut off: its beginning may be like another's."""
     writer = AnswerWriter(tokenizer)
     return {
-        query: answer if len(writer.encode(answer)) < MAX_NEW_TOKENS - 1 else ""
-        for query, answer in base_answers(base, tokenizer, queries).items()
+        query: answer if len(writer.encode(answer)) < config.max_new_tokens - 1 else ""
+        for query, answer in base_answers(base, tokenizer, queries, config).items()
     }
 
 
@@ -50,22 +72,38 @@ def mean_token_probability(
     :return: the geometric mean of the probabilities of an answer's tokens, 0 to 1; 0 of an empty
         answer.
     """
+    import math
+
+    nonempty = [(query, answer) for query, answer in answers.items() if answer]
+    scores = answer_log_probabilities(base, tokenizer, nonempty)
+    found = {
+        query: math.exp(sum(logs) / len(logs))
+        for (query, _), logs in zip(nonempty, scores, strict=True)
+    }
+    return dict.fromkeys(answers, 0.0) | found
+
+
+def answer_log_probabilities(
+    base: GenerativeModel, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]]
+) -> list[list[float]]:
+    """Return the log-probability of each token of each answer behind its query, in nats.
+
+    :param pairs: queries, each with an answer that is not empty.
+    """
     import torch
 
     prompter, writer = Prompter(tokenizer), AnswerWriter(tokenizer)
-    found = dict.fromkeys(answers, 0.0)
-    nonempty = [(query, answer) for query, answer in answers.items() if answer]
-    for start in range(0, len(nonempty), BATCH):
-        chunk = nonempty[start : start + BATCH]
-        pairs = [
+    found: list[list[float]] = []
+    for start in range(0, len(pairs), BATCH):
+        ids = [
             (prompter.query_ids(query), writer.encode(prompter.continuation(query, answer)))
-            for query, answer in chunk
+            for query, answer in pairs[start : start + BATCH]
         ]
         with torch.no_grad():
-            log_probs = answer_logits(base, pairs).log_softmax(-1)
-        ids = torch.tensor([i for _, answer in pairs for i in answer], device=log_probs.device)
-        parts = log_probs.gather(1, ids[:, None])[:, 0].split([len(answer) for _, answer in pairs])
-        found |= {q: float(part.mean().exp()) for (q, _), part in zip(chunk, parts, strict=True)}
+            log_probs = answer_logits(base, ids).log_softmax(-1)
+        flat = torch.tensor([i for _, answer in ids for i in answer], device=log_probs.device)
+        parts = log_probs.gather(1, flat[:, None])[:, 0].split([len(answer) for _, answer in ids])
+        found += [part.tolist() for part in parts]
     return found
 
 
@@ -75,17 +113,18 @@ def greedy(
     prompts: Sequence[Sequence[int]],
     *,
     single_line: bool,
+    config: AnswerConfig = DEFAULT_CONFIG,
 ) -> list[str]:
     """Return greedy answers, in order; prompts of similar length share a batch."""
-    config = copy.deepcopy(model.generation_config)
-    config.do_sample, config.num_beams, config.num_return_sequences = False, 1, 1
-    config.max_new_tokens = MAX_NEW_TOKENS
+    generation = copy.deepcopy(model.generation_config)
+    generation.do_sample, generation.num_beams, generation.num_return_sequences = False, 1, 1
+    generation.max_new_tokens = config.max_new_tokens
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     out = [""] * len(prompts)
     for start in range(0, len(order), BATCH):
         chunk = order[start : start + BATCH]
         texts = [prompts[i] for i in chunk]
-        decoded = decode(model, tokenizer, texts, config, single_line=single_line)
+        decoded = decode(model, tokenizer, texts, generation, single_line=single_line)
         for i, answers in zip(chunk, decoded, strict=True):
             out[i] = answers[0]
     return out

@@ -14,13 +14,13 @@ from errata.cache.text.answer_match import same_answer
 from errata.generation.token_writer import AnswerWriter
 from errata.reasoners.abstention import AbstentionLogitsProcessor, AbstentionPenalties
 from errata.reasoners.base_answers import (
-    MAX_NEW_TOKENS,
+    DEFAULT_CONFIG,
     base_answers,
     complete_answers,
     greedy,
     mean_token_probability,
 )
-from errata.reasoners.base_consistency import CONFIDENCE_THRESHOLD, BaseConsistency, Consistency
+from errata.reasoners.base_consistency import DEFAULT_CONSISTENCY, BaseConsistency, Consistency
 from errata.reasoners.data.examples import (
     EDIT_QUESTION,
     LOCALITY,
@@ -118,7 +118,7 @@ def test_the_penalty_applies_to_the_first_token_only():
 
 def test_a_large_enough_penalty_makes_a_silent_reader_speak(models, tokenizer):
     mute = silent(models("gpt2"), "gpt2")
-    prompts = [Prompter(tokenizer).ids(["A fact."], QUERY, MAX_NEW_TOKENS)]
+    prompts = [Prompter(tokenizer).ids(["A fact."], QUERY, DEFAULT_CONFIG.max_new_tokens)]
     end = mute.generation_config.eos_token_id
     assert end is not None
     quiet, loud = (
@@ -252,13 +252,17 @@ def test_the_base_is_asked_by_itself_and_answers_alike(models, tokenizer, monkey
     monkeypatch.setattr("errata.reasoners.base_consistency.complete_answers", base_answers)
     before = {k: v.clone() for k, v in models("gpt2").state_dict().items()}
     said = base_answers(models("gpt2"), tokenizer, QUERIES)
-    told = beliefs.agrees(QUERIES[0], QUERIES)
+    told = beliefs.compare(QUERIES[0], QUERIES).agrees
+    agreed = beliefs.agrees(QUERIES[0], QUERIES)
+    assert agreed[0] and all(same for same, yes in zip(told, agreed, strict=True) if yes)
     assert told == tuple(same_answer(said[QUERIES[0]], said[text]) for text in QUERIES)
     assert told[0] and not all(told)
     assert beliefs.agrees("", QUERIES) == beliefs.agrees("word " * 5000, QUERIES) == (False,) * 4
     assert beliefs.agrees(QUERIES[0], []) == ()
     sure = mean_token_probability(models("gpt2"), tokenizer, said)[QUERIES[0]]
-    assert beliefs.compare(QUERIES[0], QUERIES) == Consistency(told, sure >= CONFIDENCE_THRESHOLD)
+    assert beliefs.compare(QUERIES[0], QUERIES) == Consistency(
+        told, sure >= DEFAULT_CONSISTENCY.confidence
+    )
     assert beliefs.compare("word " * 5000, QUERIES) == Consistency((False,) * 4, False)
     after = models("gpt2").state_dict()
     assert all(before[name].equal(value) for name, value in after.items())

@@ -6,6 +6,7 @@ import copy
 import json
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,9 +25,9 @@ from errata.gates.evaluation.trials import build_trial, run_trial
 from errata.gates.layers import Platt
 from errata.gates.routing import make_decision
 from errata.gates.training.train import TrainingConfig, train
-from errata.pipelines.resolvers.base_agreement import resolve_by_agreement
+from errata.pipelines.resolvers.base_agreement import BaseAgreementResolver
 from errata.reasoners.base_answers import base_answers
-from errata.reasoners.base_consistency import BaseConsistency
+from errata.reasoners.base_consistency import BaseConsistency, ConsistencyConfig, control
 from tests.fakes import PerQueryGate, StubEncoder
 from tests.small_gate import small_gate
 
@@ -42,10 +43,21 @@ class Told(BaseConsistency):
     def __init__(self, answers):
         self.answers, self.asked = answers, []
 
-    def agrees(self, query, questions):
-        self.asked.append((query, *questions))
-        said = self.answers.get(query, "")
-        return [same_answer(said, self.answers.get(text, "")) for text in questions]
+    def agrees_batch(self, queries, questions):
+        self.asked += [(query, *some) for query, some in zip(queries, questions, strict=True)]
+        said = self.answers.get
+        return [
+            tuple(same_answer(said(query, ""), said(text, "")) for text in some)
+            for query, some in zip(queries, questions, strict=True)
+        ]
+
+
+def resolve_by_agreement(decision, edits, base):
+    """Return what the resolver makes of one decision."""
+    view = SimpleNamespace(edits=tuple(edits))
+    scoped = SimpleNamespace(view=view, encoder=StubEncoder())
+    (found,) = BaseAgreementResolver().resolve([decision], SimpleNamespace(edits=scoped, base=base))
+    return found
 
 
 def miss(*judged):
@@ -88,6 +100,66 @@ def test_the_base_is_not_asked_where_no_edit_is_in_doubt():
     beliefs = Told(LIMA)
     resolve_by_agreement(miss((PERU, 0.2, 0.3), (OTHER, 0.5, None)), [PERU, OTHER], beliefs)
     assert beliefs.asked == []
+
+
+LONG, TALL = "长城有多长？", "长城有多高？"
+
+
+@pytest.mark.parametrize("edit", [Fact(LONG, "21196"), PERU])
+def test_text_that_the_encoder_cannot_read_never_asks_the_base(edit):
+    beliefs = Told({TALL: "21196", LONG: "21196", PERU.question: "21196"})
+    asked = replace(miss((edit, 0.5, 0.3)), query=TALL)
+    assert resolve_by_agreement(asked, [edit], beliefs) is asked
+    assert beliefs.asked == []
+    spelt = replace(miss((PERU, 0.5, 0.3)), query=ALIAS)
+    assert resolve_by_agreement(spelt, [PERU], Told(LIMA)).hit
+
+
+SALES, MARKETING = "Who is the head of sales?", "Who is the head of marketing?"
+GERMAN = "Wer leitet den Vertrieb?", "Wer leitet das Marketing?"
+
+
+@pytest.mark.parametrize(
+    ("text", "other", "expected"),
+    [
+        (SALES, MARKETING, "Who is the head of Zorv?"),
+        (*GERMAN, "Wer leitet Zorv?"),
+        ("Who wrote it", "Who wrote it?", "Who wrote it"),
+        ("Who wrote it?", "Who wrote it last year?", "Who wrote it?"),
+        ("Who wrote it last year?", "Who wrote it?", "Who wrote it Zorv?"),
+        ("", SALES, ""),
+    ],
+)
+def test_a_control_has_an_invented_word_where_two_questions_differ(text, other, expected):
+    assert control(text, other, "Zorv") == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "question", "answer", "behind_control", "agrees"),
+    [
+        (MARKETING, SALES, "I don't have that information.", -0.1, False),
+        (*GERMAN, "Das weiß ich leider nicht.", -0.1, False),
+        (ALIAS, PERU.question, "Lima", -9.0, True),
+        (ALIAS, ALIAS, "Lima", -0.1, True),  # the same question
+    ],
+)
+def test_an_answer_given_to_anything_of_that_form_agrees_with_nothing(
+    query, question, answer, behind_control, agrees, monkeypatch
+):
+    def scores(base, tokenizer, pairs):
+        return [[behind_control if "Quorvath" in text else -0.1] for text, _ in pairs]
+
+    module = "errata.reasoners.base_consistency"
+    monkeypatch.setattr(
+        f"{module}.complete_answers", lambda b, t, texts, _: dict.fromkeys(texts, answer)
+    )
+    monkeypatch.setattr(f"{module}.answer_log_probabilities", scores)
+    monkeypatch.setattr(BaseConsistency, "_fits", lambda self, text: True)
+    monkeypatch.setattr(BaseConsistency, "__init__", lambda self: None)
+    base = BaseConsistency()
+    base._base = base._tokenizer = None
+    base.config = ConsistencyConfig()
+    assert base.agrees(query, [question]) == (agrees,)
 
 
 def test_a_secret_is_refused_and_priority_goes_first():
@@ -173,7 +245,11 @@ def test_in_doubt_the_base_decides_and_stays_as_it_was(models, tokenizer, monkey
     said["Who wrote Emma?"] = "Austen"
     monkeypatch.setattr(
         "errata.reasoners.base_consistency.complete_answers",
-        lambda b, t, texts: {x: said[x] for x in texts},
+        lambda b, t, texts, config: {x: said[x] for x in texts},
+    )
+    monkeypatch.setattr(
+        "errata.reasoners.base_consistency.answer_log_probabilities",
+        lambda b, t, pairs: [[-9.0 if "Quorvath" in text else -0.1] for text, _ in pairs],
     )
     edit = Fact("Who wrote Faust?", "Marlowe")
     with EditableModel(base, tokenizer, gate=DoubtfulGate(), encoder=StubEncoder()) as model:

@@ -138,11 +138,12 @@ ERRATA = {
     "edits": [{"question": "What is the capital of France?", "answer": "Lyon"}],
     "probes": [{"kind": "own", "prompt": "What is the capital of France?", "answers": ["Lyon"]}],
 }
+PAIR = {"a": "How tall is Etna?", "b": "What is the height of Etna?", "same": 1}
 PATCH = {"question": "Who wrote Emma?", "answer": "Jane Austen"}
 
 RECORDS: dict[str, dict[str, Any]] = {
     "errata": ERRATA, "counterfact": COUNTERFACT, "mquake": MQUAKE, "zsre": ZSRE,
-    "knowedit": KNOWEDIT, "rippleedits": RIPPLE, "patches": PATCH,
+    "knowedit": KNOWEDIT, "rippleedits": RIPPLE, "question-pairs": PAIR, "patches": PATCH,
 }  # fmt: skip
 
 
@@ -173,10 +174,28 @@ def test_a_format_is_told_by_its_content(written, name):
     found, named = load_cases(path), load_cases(path, name)
     assert found == named and len(found) == 1
     case = found[0]
-    assert case.edits and kinds(case, "own")
+    assert case.edits and bool(kinds(case, "own")) != case.decisions_only
     for probe in case.probes:
         assert bool(probe.answers) == (probe.property != "locality")
         assert probe.prompt == probe.prompt.strip() != ""
+
+
+def test_question_pairs(written):
+    other = {**PAIR, "b": "Is Etna a volcano?", "same": 0}
+    far = [{"a": f"Who is {n}?", "b": f"Where is {n}?", "same": 0} for n in range(40)]
+    path = written(PAIR, other, *far, lines=True)
+    cases = load_cases(path)
+    assert len(cases) == 41  # one edit a question
+    assert cases[0].edits[0].question == PAIR["a"]
+    assert cases[0].probes == (Probe("same question", PAIR["b"], (cases[0].edits[0].answer,)),)
+    assert cases[1].probes == (Probe("different question", "Where is 0?"),)
+    assert len({case.edits[0].answer for case in cases}) == 41
+    test, tune = (load_cases(path, split=name) for name in ("test", "tune"))
+    assert {case.split for case in (*test, *tune)} == {"test", "tune"}
+    assert test and tune and not {c.id for c in test} & {c.id for c in tune}
+    assert len(test) + len(tune) < 41  # gates are trained on the rest
+    with pytest.raises(ErrataError, match=r"data.json.*expected 0 or 1 under 'same'"):
+        load_cases(written({**PAIR, "same": "yes"}))
 
 
 def test_counterfact(written):

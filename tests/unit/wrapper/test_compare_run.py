@@ -34,7 +34,13 @@ from errata.compare.report.markdown import markdown
 from errata.compare.report.summary import summarise
 from errata.compare.report.tables import as_csv, format_training, tables
 from errata.compare.run.backend_factory import BackendFactory
-from errata.compare.run.backend_names import check_names, is_control, with_controls
+from errata.compare.run.backend_names import (
+    ablation,
+    check_names,
+    is_control,
+    resolvers_of,
+    with_controls,
+)
 from errata.compare.run.backends import EditorBackend
 from errata.compare.run.batches import edit_batches
 from errata.compare.run.controls import RandomUpdate, shuffled_answers
@@ -149,7 +155,7 @@ def runner(model, run, chosen):
 
 def timeless(run):
     """Return the records without what differs from one moment to the next."""
-    dropped = ("seconds", "memory", "extras")
+    dropped = ("seconds", "memory", "extras", "cpu_ms")
     return [{k: v for k, v in r.items() if k not in dropped} for r in run.records()]
 
 
@@ -624,6 +630,51 @@ def test_disagreements_name_edits_and_both_forms(model, tmp_path):
         found, {}
     )
     assert "base: this edit" in html_page(found, {})
+
+
+def test_an_ablation_leaves_out_each_resolver_and_all():
+    whole, *others, none = ablation()
+    names = [one.name for one in resolvers_of(whole)]
+    assert names and resolvers_of(none) == ()
+    left = [{one.name for one in resolvers_of(other)} for other in others]
+    assert left == [set(names) - {name} for name in names]
+    check_names(ablation())
+
+
+PAIRS = (
+    {"a": "Who wrote Emma?", "b": "Who wrote Emma", "same": 1},
+    {"a": "Who wrote Faust?", "b": "Which river is long?", "same": 1},
+    {"a": "Where is Oslo?", "b": "Where is Oslo", "same": 0},
+    {"a": "Where is Lima?", "b": "How do bees fly?", "same": 0},
+)
+
+
+def test_pairs_are_decided_and_never_answered(files, monkeypatch):
+    lines = "".join(json.dumps(pair) + "\n" for pair in PAIRS)
+    (files / "pairs.jsonl").write_text(lines)
+    (files / "config.yaml").write_text("data: pairs.jsonl\nopen_questions: open.txt\n")
+    common = ["compare", "--ablate", "--config", "config.yaml", "--out", "run"]
+    monkeypatch.setattr(EditableModel, "generate", None)  # nothing may be generated
+    done = errata(*common, "--json")
+    assert done.exit_code == 0, done.output
+    block = json.loads(done.output)["blocks"][0]
+    assert list(block["results"]) == list(ablation())
+    found = {name: e["mean"] for name, e in block["results"]["cache"]["estimates"].items()}
+    assert found["same question, fired"] == 0.5 and found["different question, false hits"] == 0.5
+    assert found["unrelated, false hits"] == 0.0 and found["a decision"] > 0
+    told = {(each["measure"], each["backend"]): each["difference"] for each in block["ablations"]}
+    nothing = told["same question, fired", "cache:without-aliases"]
+    # no resolver takes part here, and four cases cannot show that it never would
+    assert nothing["mean"] == 0.0 and nothing["low"] == -nothing["high"] < -0.4
+    page = Path("run", "report.md")
+    assert errata("report", "run").exit_code == 0
+    assert "| without aliases | +0.0 [" in page.read_text()
+    records = Path("run", RECORDS).read_text()
+    assert errata(*common).exit_code == 0 and Path("run", RECORDS).read_text() == records
+    assert errata(*common, "--backends", "cache").exit_code == 2
+    editors = ["compare", "--config", "config.yaml", "--backends", "rome", "--out", "other"]
+    refused = errata(*editors)
+    assert refused.exit_code == 1 and "expected pipelines" in refused.output
 
 
 def test_names_of_backends():

@@ -9,6 +9,9 @@ from errata.cache.records import Fact
 
 Property = Literal["accuracy", "generality", "portability", "locality"]
 
+SAME_QUESTION, DIFFERENT_QUESTION = "same question", "different question"
+"""Kinds of which only the decision is measured: did the edit fire."""
+
 PROPERTY_OF: dict[str, Property] = {
     "own": "accuracy",
     "phrasing": "generality",
@@ -21,6 +24,8 @@ PROPERTY_OF: dict[str, Property] = {
     "other subject": "locality",
     "other relation": "locality",
     "unrelated": "locality",
+    SAME_QUESTION: "generality",
+    DIFFERENT_QUESTION: "locality",
 }
 """Kinds of probes, in the order they are reported, and the property each measures."""
 
@@ -96,3 +101,8 @@ class Case:
     group: str = ""
     split: str = ""
     generation: tuple[str, ...] = ()
+
+    @property
+    def decisions_only(self) -> bool:
+        """Whether no answer is generated: only what fires is measured."""
+        return any(probe.kind in (SAME_QUESTION, DIFFERENT_QUESTION) for probe in self.probes)

@@ -31,6 +31,11 @@ class ComparisonData:
     open_questions: dict[int, tuple[str, ...]]
     texts: tuple[str, ...] = ()
 
+    @property
+    def decisions_only(self) -> bool:
+        """Whether only decisions are measured, and no answers generated."""
+        return any(case.decisions_only for cases in self.cases.values() for case in cases)
+
 
 def load_data(
     path: Path,
@@ -38,6 +43,7 @@ def load_data(
     *,
     file_format: str | None = None,
     n: int | None = None,
+    split: str | None = None,
     open_questions: Path | None = None,
     n_open_questions: int | None = None,
     text: Path | None = None,
@@ -48,12 +54,13 @@ def load_data(
     :param seeds: one draw of cases each.
     :param file_format: of the cases; None detects it.
     :param n: cases drawn for each seed; None takes all.
+    :param split: only cases of this split, ``test`` or ``tune``; None takes all.
     :param open_questions: file of open questions.
     :param n_open_questions: how many of them, over all seeds; None takes all.
     :param text: held-out text for perplexity.
     :raises ErrataError: a file is missing or malformed; names file and line or index.
     """
-    cases = {seed: tuple(load_cases(path, file_format, n, seed)) for seed in seeds}
+    cases = {seed: tuple(load_cases(path, file_format, n, seed, split)) for seed in seeds}
     questions = [] if open_questions is None else read_questions(open_questions)
     dealt = deal_open_questions(_held_out(questions, cases), seeds, n_open_questions)
     texts = () if text is None else tuple(islice(_paragraphs(text), PARAGRAPHS))

@@ -17,19 +17,25 @@ from errata.compare.inputs.loaders.jsonl import ErrataLines, dump
 from errata.compare.inputs.loaders.knowedit import KnowEdit
 from errata.compare.inputs.loaders.mquake import MQuAKE
 from errata.compare.inputs.loaders.patches import Patches
+from errata.compare.inputs.loaders.question_pairs import QuestionPairs, cases_of_split
 from errata.compare.inputs.loaders.records import Source, read_source
 from errata.compare.inputs.loaders.rippleedits import RippleEdits
 from errata.compare.inputs.loaders.zsre import ZsRE
 
 _FORMATS: tuple[Format, ...] = (
-    ErrataLines(), CounterFact(), MQuAKE(), ZsRE(), KnowEdit(), RippleEdits(), Patches(),
+    ErrataLines(), CounterFact(), MQuAKE(), ZsRE(), KnowEdit(), RippleEdits(), QuestionPairs(),
+    Patches(),
 )  # fmt: skip
 FORMATS: Mapping[str, Format] = MappingProxyType({known.name: known for known in _FORMATS})
 """Formats by name, in the order in which a file is tried for them."""
 
 
 def load_cases(
-    path: str | Path, format: str | None = None, n: int | None = None, seed: int = 0
+    path: str | Path,
+    format: str | None = None,
+    n: int | None = None,
+    seed: int = 0,
+    split: str | None = None,
 ) -> list[Case]:
     """Return the cases of a file or folder.
 
@@ -38,12 +44,15 @@ def load_cases(
     :param n: how many at most, drawn at random and in random order; all, in the file's order, if
         None.
     :param seed: of the draw.
+    :param split: only cases of this split, ``test`` or ``tune``; None takes all.
     :raises ErrataError: the file cannot be read, is of no known format, or a record is malformed;
         names file and index or line.
     """
     source = read_source(path)
     cases = _format(source, format).cases(source)
     _check_ids(cases, source)
+    if split is not None:
+        cases = cases_of_split(cases, split)
     if n is None:
         return cases
     return random.Random(f"cases/{seed}").sample(cases, min(n, len(cases)))

@@ -6,19 +6,21 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from errata.compare.inputs.cases import PROPERTY_OF
+from errata.compare.inputs.cases import DIFFERENT_QUESTION, PROPERTY_OF, SAME_QUESTION
 from errata.compare.report.subject_mentions import NAMING, UNRELATED
 from errata.compare.run.records import Record
 from errata.compare.run.scores import harmonic, magnitude, success, token_accuracy
 
 Unit = str
-SHARE, SECONDS, BYTES, MS, NATS, BITS, RATIO, SIGNED = (
-    "share", "s", "bytes", "ms", "nats", "bits", "ratio", "signed",
+SHARE, SECONDS, BYTES, MS, CPU, NATS, BITS, RATIO, SIGNED = (
+    "share", "s", "bytes", "ms", "CPU ms", "nats", "bits", "ratio", "signed",
 )  # fmt: skip
 
 HARD = ("other subject", "other relation")
 """Kinds of locality that an edit breaks most easily."""
 PORTABILITY = tuple(kind for kind, name in PROPERTY_OF.items() if name == "portability")
+DECIDED = (SAME_QUESTION, DIFFERENT_QUESTION)
+"""Kinds of which only the decision is recorded."""
 EDITED = ("own", "phrasing", *PORTABILITY)
 
 
@@ -53,11 +55,13 @@ def _forced(*kinds: str) -> Callable[[Record], list[float]]:
 
 
 def _equal(*kinds: str) -> Callable[[Record], list[float]]:
-    return lambda record: [float(p["equal"]) for p in _local(record, *kinds)]
+    return lambda record: [float(p["equal"]) for p in _local(record, *kinds) if "equal" in p]
 
 
 def _missed(*kinds: str) -> Callable[[Record], list[float]]:
-    return lambda record: [float(p["equal"]) for p in _gated(record, *kinds) if not p.get("fired")]
+    return lambda record: [
+        float(p["equal"]) for p in _gated(record, *kinds) if "equal" in p and not p.get("fired")
+    ]
 
 
 def _false(*kinds: str) -> Callable[[Record], list[float]]:
@@ -160,8 +164,9 @@ MEASURES: tuple[Measure, ...] = (
     Measure("KL(before ‖ after)", "locality", _kl, NATS, False, "along the old answer"),
     Measure("perplexity", "locality", _after, RATIO, False, "held-out text"),
     Measure("perplexity, after / before", "locality", _perplexity, RATIO, False),
+    Measure(f"{SAME_QUESTION}, fired", "gate", _right(SAME_QUESTION), about="by its own patch"),
     *(Measure(f"{kind}, false hits", "gate", _false(kind), higher=False)
-      for kind in (*HARD, UNRELATED)),
+      for kind in (*HARD, DIFFERENT_QUESTION, UNRELATED)),
     Measure(f"{NAMING}, fired", "gate", _false(NAMING), higher=None),
     Measure("misses token-equal", "gate", _missed(), about="where no edit fired"),
     *(Measure(f"{kind}, fired", "fired", _fired(kind), higher=None) for kind in EDITED),
@@ -185,11 +190,17 @@ MEASURES: tuple[Measure, ...] = (
     Measure("peak memory", "efficiency", _field("memory"), BYTES, False, "while editing"),
     Measure("added on a hit", "efficiency", _added("hit"), MS, False, "one question alone"),
     Measure("added on a miss", "efficiency", _added("miss"), MS, False, "one question alone"),
+    Measure("a decision", "efficiency", _field("cpu_ms"), CPU, False, "CPU time, alone"),
 )  # fmt: skip
 
 PROPERTIES = tuple(m.name for m in MEASURES if m.group == "properties")
 TESTED = PROPERTIES
-MEDIANS = ("seconds an edit", "peak memory", "added on a hit", "added on a miss")
+ABLATED = (
+    *PROPERTIES[:3], "alias", "one hop", "two hops", f"{SAME_QUESTION}, fired",
+    *(f"{kind}, false hits" for kind in (*HARD, DIFFERENT_QUESTION, UNRELATED)), "a decision",
+)  # fmt: skip
+"""What an ablation of resolvers shows."""
+MEDIANS = ("seconds an edit", "peak memory", "added on a hit", "added on a miss", "a decision")
 """Measures shown by their median: one slow first case would tell nothing of the others."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from errata.cache.errors import ErrataError
 from errata.compare.report.measures import (
+    ABLATED,
     MEASURES,
     MEDIANS,
     SHARE,
@@ -19,7 +20,7 @@ from errata.compare.report.measures import (
     counterfact_score,
 )
 from errata.compare.report.subject_mentions import separate_subject_mentions
-from errata.compare.run.backend_names import is_control
+from errata.compare.run.backend_names import CACHE, WITHOUT, is_control
 from errata.compare.run.records import Record, Run
 from errata.intervals import Estimate, Paired, difference, estimate, holm, paired
 
@@ -73,6 +74,21 @@ class Test:
 
 
 @dataclass(frozen=True, slots=True)
+class Ablation:
+    """What the cache loses or gains without some of its resolvers, on one measure.
+
+    :param measure: what is compared.
+    :param backend: the cache without them.
+    :param difference: its mean less the whole cache's, over the cases of both, with the paired 95%
+        interval.
+    """
+
+    measure: str
+    backend: str
+    difference: Estimate
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
     """Everything measured in one mode with one number of edits.
 
@@ -80,12 +96,14 @@ class Block:
     :param size: edits in force together.
     :param results: by backend, in the order given.
     :param tests: of the first backend against each other one, controls excluded.
+    :param ablations: of the cache without a resolver against the cache.
     """
 
     mode: str
     size: int
     results: Mapping[str, Result]
     tests: tuple[Test, ...]
+    ablations: tuple[Ablation, ...] = ()
 
     @property
     def title(self) -> str:
@@ -197,7 +215,7 @@ def _block(
 ) -> Block:
     found = {name: records[name] for name in names if name in records}
     results = {name: _result(name, each) for name, each in found.items()}
-    return Block(mode, size, results, _tests(found))
+    return Block(mode, size, results, _tests(found), tuple(_ablations(found)))
 
 
 def _result(name: str, records: Sequence[Record]) -> Result:
@@ -241,16 +259,16 @@ def by_case(measure: Measure, records: Iterable[Record]) -> dict[str, list[float
 def paired_difference(
     measure: Measure, first: Iterable[Record], second: Iterable[Record]
 ) -> Estimate | None:
-    """Return a backend's mean in one run less that in another, over the cases of both.
+    """Return one mean less another over the cases of both, with the paired interval.
 
     :param measure: what is compared.
-    :param first: the backend's records in the one run.
-    :param second: its records in the other.
+    :param first: a backend's records.
+    :param second: those of another backend, or of the same in another run.
     """
     kept = [{(r["seed"], r["case"]): r for r in _supported(each)} for each in (first, second)]
     shared = kept[0].keys() & kept[1].keys()
     one, other = ([each[key] for key in each if key in shared] for each in kept)
-    return difference(by_case(measure, one), by_case(measure, other))
+    return difference(by_case(measure, one), by_case(measure, other), share=measure.unit == SHARE)
 
 
 def _tests(records: Mapping[str, Sequence[Record]]) -> tuple[Test, ...]:
@@ -270,6 +288,16 @@ def _tests(records: Mapping[str, Sequence[Record]]) -> tuple[Test, ...]:
         Test(measure, first, other, found, p)
         for (measure, other, found), p in zip(tests, corrected, strict=True)
     )
+
+
+def _ablations(records: Mapping[str, Sequence[Record]]) -> Iterator[Ablation]:
+    if CACHE not in records:
+        return
+    for measure in (m for m in MEASURES if m.name in ABLATED):
+        for name in (name for name in records if name.startswith(WITHOUT)):
+            found = paired_difference(measure, records[name], records[CACHE])
+            if found is not None:
+                yield Ablation(measure.name, name, found)
 
 
 def _supported(records: Iterable[Record]) -> list[Record]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from errata.compare.report.measures import MEASURES, MEDIANS, Measure
 from errata.compare.report.summary import Block, Result, Summary
-from errata.compare.run.backend_names import is_control
+from errata.compare.run.backend_names import CACHE, NO_RESOLVERS, WITHOUT, is_control
 from errata.intervals import Estimate
 
 NONE = "–"
@@ -88,6 +88,39 @@ def tests_table(block: Block) -> Table | None:
     return Table("Paired tests", note, header, rows)
 
 
+def ablation_table(block: Block) -> Table | None:
+    """Return what each resolver is worth: the cache, and how it changes without some of them."""
+    if not block.ablations:
+        return None
+    found = {(each.measure, each.backend): each.difference for each in block.ablations}
+    shown = [m for m in MEASURES if any(m.name == each.measure for each in block.ablations)]
+    whole = block.results[CACHE]
+    without = [name for name in block.results if name.startswith(WITHOUT)]
+    rows = [("all", *(_cell(m, whole.estimates.get(m.name), [whole]) for m in shown))]
+    for name in without:
+        what = "none" if name == NO_RESOLVERS else f"without {name.removeprefix(WITHOUT)}"
+        rows.append((what, *(_difference(m, found.get((m.name, name))) for m in shown)))
+    return Table(
+        "What each resolver is worth",
+        "The cache with all its resolvers; below, by how many points (or milliseconds of CPU time) "
+        "it changes without one of them, and without any. In brackets, paired 95% intervals. Of "
+        "false hits, fewer is better.",
+        ("resolvers", *(_heading(m, [whole]) for m in shown)),
+        tuple(rows),
+    )
+
+
+def _difference(measure: Measure, found: Estimate | None) -> str:
+    if found is None:
+        return NONE
+    values = (found.mean, found.low, found.high)
+    mean, low, high = (
+        format_points(value) if measure.unit == "share" else f"{value + 0.0:+.1f}"
+        for value in values
+    )
+    return f"{mean} [{low}, {high}]"
+
+
 def retention_table(summary: Summary) -> Table | None:
     """Return the accuracy of a sequence's edits by their position."""
     if not summary.retention:
@@ -158,7 +191,7 @@ def tables(summary: Summary, block: Block) -> list[Table]:
     """Return every table of a block that has values."""
     groups = {group: group_table(block, group, title, note) for group, title, note in GROUPS}
     groups["efficiency"] = _with_training(groups["efficiency"], summary)
-    found = [*groups.values(), tests_table(block)]
+    found = [ablation_table(block), *groups.values(), tests_table(block)]
     if block is summary.blocks[0]:
         found += [retention_table(summary)]
     return [table for table in (*found, coverage_table(block)) if table is not None]
@@ -230,6 +263,8 @@ def format_value(value: float, unit: str) -> str:
         return format_bytes(value)
     if unit == "s":
         return f"{value:.3g} s" if value >= 0.1 or not value else f"{1000 * value:.2g} ms"
+    if unit == "CPU ms":
+        return f"{value:.0f} ms"
     if unit == "ms":
         return f"{value:+.1f} ms"
     if unit == "nats":

@@ -13,6 +13,8 @@ from errata.compare.run.backend_names import (
     RANDOM,
     SHUFFLED,
     VERBATIM,
+    WITHOUT,
+    resolvers_of,
 )
 from errata.compare.run.backends import ComparedBackend, EditorBackend, PipelineBackend
 from errata.compare.run.controls import NoEdit, RandomUpdate, ShuffledAnswers
@@ -51,7 +53,7 @@ class BackendFactory:
         if name.startswith(RANDOM):
             editor = make(EDITORS, name.removeprefix(RANDOM), **options)
             return EditorBackend(name, self.model, RandomUpdate(editor))
-        if name in (CACHE, VERBATIM) or name in names(PIPELINES):
+        if _is_cache(name) or name in names(PIPELINES):
             model = self._pipeline_model(name, options)
             return PipelineBackend(name, model, self._training[name])
         return EditorBackend(name, self.model, make(EDITORS, name, **options))
@@ -75,13 +77,19 @@ class BackendFactory:
             model = EditableModel(
                 shared.base, shared.tokenizer, gate=shared.gate, encoder=shared.encoder,
                 reasoner="verbatim" if name == VERBATIM else shared.reasoner,
+                resolvers=resolvers_of(name),
             )  # fmt: skip
             model.cache.set_files(self.background)
             pipeline: Any = model
-            if name not in (CACHE, VERBATIM):
+            if not _is_cache(name):
                 parts = (shared.base, shared.tokenizer, shared.encoder)
                 pipeline = make(PIPELINES, name, *parts, **options)
                 model.use(pipeline)
             self._models[name], self._pipelines[name] = model, pipeline
             self._training[name] = training_seconds(pipeline.gate, pipeline.reasoner)
         return self._models[name]
+
+
+def _is_cache(name: str) -> bool:
+    """Return whether a backend is the cache, or the cache without a part of it."""
+    return name in (CACHE, VERBATIM) or name.startswith(WITHOUT)

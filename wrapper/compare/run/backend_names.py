@@ -3,6 +3,7 @@
 ========================  ====================================================================
 ``cache``                 the cache with the model's gate and reasoner
 ``cache:verbatim``        the same without a reasoner: only stored answers
+``cache:without-NAME``    the cache without a resolver; ``cache:without-resolvers``: with none
 ``rome``, ``ft``, …       any editor of weights, on the bare base model
 ``serac``, ``ike``, …     any other pipeline
 ``none``                  no edit
@@ -17,10 +18,14 @@ import difflib
 from collections.abc import Sequence
 
 from errata.cache.errors import ErrataError
+from errata.pipelines.cache import DEFAULT_RESOLVERS
+from errata.pipelines.resolvers.base import Resolver
 from errata.registry import names
 
 CACHE, VERBATIM, NONE = "cache", "cache:verbatim", "none"
 SHUFFLED, RANDOM = "shuffled:", "random:"
+WITHOUT = "cache:without-"
+NO_RESOLVERS = f"{WITHOUT}resolvers"
 EDITORS, PIPELINES = "errata.editors", "errata.pipelines"
 
 
@@ -35,19 +40,35 @@ def check_names(chosen: Sequence[str]) -> None:
     :raises ErrataError: no such backend; lists the known ones and the nearest.
     """
     editors, pipelines = names(EDITORS), names(PIPELINES)
+    ablated = ablation()
     for name in chosen:
         plain = name.removeprefix(SHUFFLED)
         kind = plain.removeprefix(RANDOM)
         known = editors if plain.startswith(RANDOM) else {**editors, **pipelines}
-        if kind in known or (kind == plain and plain in (CACHE, VERBATIM, NONE)):
+        if kind in known or (kind == plain and plain in (*ablated, VERBATIM, NONE)):
             continue
-        there = [CACHE, VERBATIM, *sorted({**pipelines, **editors}), NONE]
+        there = [*ablated, VERBATIM, *sorted({**pipelines, **editors}), NONE]
         close = difflib.get_close_matches(kind, there, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ErrataError(
             f"expected a backend among {', '.join(dict.fromkeys(there))}, or shuffled:BACKEND or "
             f"random:EDITOR of one of them, found {name!r}{hint}"
         )
+
+
+def ablation() -> tuple[str, ...]:
+    """Return the backends of an ablation: all resolvers, each one left out, and none."""
+    return (CACHE, *(f"{WITHOUT}{one.name}" for one in DEFAULT_RESOLVERS), NO_RESOLVERS)
+
+
+def resolvers_of(name: str) -> tuple[Resolver, ...]:
+    """Return the resolvers of a backend that is the cache, or the cache without some of them.
+
+    :param name: of the backend.
+    """
+    if name == NO_RESOLVERS:
+        return ()
+    return tuple(one for one in DEFAULT_RESOLVERS if name != f"{WITHOUT}{one.name}")
 
 
 def with_controls(chosen: Sequence[str]) -> tuple[str, ...]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from errata.cache.patches.kinds import dump_edit
 from errata.cache.records import Edit, Fact
-from errata.compare.run.efficiency import measured
+from errata.compare.run.efficiency import cpu_milliseconds, measured
 from errata.compare.run.free_generation import Decisions
 from errata.compare.run.training_time import TrainingSeconds
 from errata.editing.base import Editor
 from errata.editing.changes import Change, WeightChange
 from errata.editing.stack import ChangeStack
+from errata.gates.base import Decision
 from errata.generation.request import Selection
 
 if TYPE_CHECKING:
@@ -141,6 +143,15 @@ class PipelineBackend:
     def clear_encoder_cache(self) -> None:
         """Drop the encoder's cached encodings; a gate keeps those of the edits."""
         getattr(self.model.encoder, "forget", lambda: None)()
+
+    def decide(self, questions: Sequence[str]) -> list[Decision]:
+        """Return the decision about each question, with the edits in force."""
+        return self.model.decide(questions)
+
+    def decision_milliseconds(self, question: str) -> float:
+        """Return the CPU time of the decision about one question, which is encoded beforehand."""
+        self.model.encoder.encode([question])
+        return cpu_milliseconds(partial(self.decide, [question]))
 
     def generate(self, *arguments: Any, **options: Any) -> tuple[torch.Tensor, Decisions]:
         """Generate with the edits in force."""

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from errata.compare.inputs.cases import Case, Probe
-from errata.compare.run.backends import ComparedBackend
+from errata.compare.run.backends import ComparedBackend, PipelineBackend
 from errata.compare.run.efficiency import milliseconds
 from errata.compare.run.free_generation import AnswerGenerator, Generate, GeneratedAnswer
 from errata.compare.run.judge import is_right, normalised
@@ -132,7 +132,7 @@ class Evaluator:
                 probes.append(record)
             if probe.prompt in baseline.gold_examples:
                 record["forced"] = _token_matches(probe, baseline.gold_examples, scores, answers)
-        fields = {
+        fields: dict[str, Any] = {
             "probes": probes,
             "untested": baseline.untested,
             "locality": locality,
@@ -143,6 +143,10 @@ class Evaluator:
                 case, baseline.probes, backend.generate, backend.clear_encoder_cache
             )
             fields["extras"] = {name: [baseline.extras[name], extras[name]] for name in extras}
+            if isinstance(backend, PipelineBackend):
+                asked = {probe.kind: probe.prompt for probe in baseline.probes}.values()
+                times = [backend.decision_milliseconds(question) for question in asked]
+                fields["cpu_ms"] = round(sum(times) / len(times), 3)
         return fields
 
     def _answers(

@@ -123,10 +123,7 @@ class Runner:
                 "type": "case", "backend": key.backend, "mode": key.mode, "size": key.size,
                 "seed": seed, "pipeline": backend.pipeline, "case": case.id,
                 "position": position, "group": case.group,
-                "edits": [
-                    {"id": e.id, "question": e.question, "answer": e.answer, "subject": e.subject}
-                    for e in case.edits
-                ],
+                "edits": edit_fields(case),
                 "unsupported": unsupported,
             }  # fmt: skip
             if unsupported:
@@ -181,6 +178,14 @@ class Runner:
             "before its edits, found it changed; the run is void: every later figure would be of "
             "another model. Correct the backend, or leave it out, and begin a new run"
         )
+
+
+def edit_fields(case: Case) -> list[dict[str, Any]]:
+    """Return a case's edits as its record has them."""
+    return [
+        {"id": e.id, "question": e.question, "answer": e.answer, "subject": e.subject}
+        for e in case.edits
+    ]
 
 
 def _apply(

@@ -14,10 +14,6 @@ from errata.compare.run.backend_names import with_controls
 Mode = Literal["single", "batch", "sequential"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
-MAX_NEW_TOKENS = 24
-"""Tokens an answer may have; the same for every backend and for the unedited model."""
-BATCH_SIZE = 64
-"""Most questions in one batch. A case's questions are always asked in the same batches."""
 ALL = 10**9
 """The number of edits that ``all`` stands for: more than any file holds."""
 
@@ -36,6 +32,8 @@ class Settings:
     :param reasoner: of the cache.
     :param encoder: of the cache.
     :param n: cases drawn for each seed; None takes all.
+    :param split: only cases of this split, ``test`` or ``tune``: question pairs are split as for
+        training gates, by hash, other data carry theirs. None takes all.
     :param seeds: one draw of cases each.
     :param modes: ``single``: each edit alone, then undone; ``batch``: edits applied in one go, in
         chunks of each size; ``sequential``: one after another, measured after each size.
@@ -45,9 +43,13 @@ class Settings:
     :param background: file of edits that are in the caches besides those evaluated.
     :param text: held-out text for perplexity; by default that of
         :func:`errata.compare.inputs.data.held_out_text_path`, if it is there.
-    :param max_new_tokens: most tokens of an answer.
-    :param batch_size: most questions in a batch.
-    :param latency_cases: cases a seed of which latency and fluency are measured.
+    :param max_new_tokens: most tokens of an answer, the same for every backend and for the
+        unedited model: 24 hold the answers of all data read here, which are names and dates, and
+        an answer that goes on is wrong in any case.
+    :param batch_size: most questions in a batch; a case's are always asked in the same batches, so
+        that rounding is the same for every backend.
+    :param latency_cases: cases a seed of which latency and fluency are measured: the two take as
+        long as all else, and medians of 20 are steady.
     """
 
     data: Path
@@ -60,6 +62,7 @@ class Settings:
     reasoner: str | None = None
     encoder: str | None = None
     n: int | None = None
+    split: Literal["test", "tune"] | None = None
     seeds: tuple[int, ...] = (0,)
     modes: tuple[Mode, ...] = ("single",)
     sizes: tuple[int | Literal["all"], ...] = (1, 10, 100)
@@ -67,8 +70,8 @@ class Settings:
     n_open_questions: int | None = None
     background: Path | None = None
     text: Path | None = None
-    max_new_tokens: int = MAX_NEW_TOKENS
-    batch_size: int = BATCH_SIZE
+    max_new_tokens: int = 24
+    batch_size: int = 64
     latency_cases: int = 20
 
     def __post_init__(self) -> None:
@@ -127,6 +130,7 @@ class Settings:
         }  # fmt: skip
         return {
             "format": self.format, "model": self.model, "n": self.n,
+            **({} if self.split is None else {"split": self.split}),
             "new_tokens": self.max_new_tokens, "batch": self.batch_size,
             "open_n": self.n_open_questions, "encoder": self.encoder,
             "extras": self.latency_cases, "seeds": list(self.seeds), "files": files,

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from errata.cache.records import Edit
+from errata.cache.view import UNREADABLE_SHARE
 from errata.gates.base import Candidate, Decision
 from errata.gates.routing import route_of
 from errata.pipelines.resolvers.base import MISSES, ResolverContext
-from errata.reasoners.base_consistency import BaseConsistency
 
 
 class BaseAgreementResolver:
@@ -17,7 +17,8 @@ class BaseAgreementResolver:
 
     "What is the capital of the land of the Incas?" and "What is the capital of Peru?" both get
     "Lima", so that they are one question. Only candidates from ``agreement_threshold`` up are
-    tried.
+    tried, and none where the encoder cannot read query or question: the gate's probability then
+    says nothing, and the base would be asked about texts that share no more than their script.
     """
 
     name = "base_agreement"
@@ -26,26 +27,43 @@ class BaseAgreementResolver:
     def resolve(self, decisions: Sequence[Decision], context: ResolverContext) -> list[Decision]:
         """Return the decisions, misses that the base agrees on as hits."""
         base = context.base
-        if base is None:
+        doubtful = [() if d.hit or base is None else candidates_in_doubt(d) for d in decisions]
+        readable = _readable(decisions, doubtful, context)
+        asked = {
+            at: [one for one in some if decisions[at].query in readable and one.scope in readable]
+            for at, some in enumerate(doubtful)
+        }
+        asked = {at: some for at, some in asked.items() if some}
+        if base is None or not asked:
             return list(decisions)
-        edits = context.edits.view.edits
-        return [resolve_by_agreement(d, edits, base) for d in decisions]
+        queries = [decisions[at].query for at in asked]
+        agrees = base.agrees_batch(queries, [[c.scope for c in some] for some in asked.values()])
+        found = list(decisions)
+        for (at, some), yes in zip(asked.items(), agrees, strict=True):
+            agreed = {one.edit_id for one, same in zip(some, yes, strict=True) if same}
+            found[at] = fire_agreed(decisions[at], agreed, context.edits.view.edits)
+        return found
 
 
-def resolve_by_agreement(
-    decision: Decision, edits: Sequence[Edit], base: BaseConsistency
-) -> Decision:
+def candidates_in_doubt(decision: Decision) -> tuple[Candidate, ...]:
+    """Return the candidates about which the base model is asked.
+
+    :param decision: a miss.
+    """
+    return tuple(
+        one
+        for one in decision.candidates
+        if one.agreement_threshold is not None and one.probability >= one.agreement_threshold
+    )
+
+
+def fire_agreed(decision: Decision, agreed: set[str], edits: Sequence[Edit]) -> Decision:
     """Return a miss as a hit of the edits that the base model agrees on.
 
     :param decision: a miss.
+    :param agreed: the ids of those edits; without any, the decision stays as it is.
     :param edits: all edits of the moment.
-    :param base: asks the base model.
     """
-    doubtful = [candidate for candidate in decision.candidates if _in_doubt(candidate)]
-    if not doubtful:
-        return decision
-    agrees = base.agrees(decision.query, [candidate.scope for candidate in doubtful])
-    agreed = {one.edit_id for one, yes in zip(doubtful, agrees, strict=True) if yes}
     rank = {one.edit_id: at for at, one in enumerate(decision.candidates)}
     fired = sorted(
         (edit for edit in edits if edit.id in agreed), key=lambda e: (-e.priority, rank[e.id])
@@ -64,6 +82,21 @@ def resolve_by_agreement(
     )
 
 
-def _in_doubt(candidate: Candidate) -> bool:
-    threshold = candidate.agreement_threshold
-    return threshold is not None and candidate.probability >= threshold
+def _readable(
+    decisions: Sequence[Decision],
+    doubtful: Sequence[Sequence[Candidate]],
+    context: ResolverContext,
+) -> frozenset[str]:
+    """Return the queries and questions in doubt that the encoder can read."""
+    texts = list(
+        dict.fromkeys(
+            text
+            for decision, some in zip(decisions, doubtful, strict=True)
+            if some
+            for text in (decision.query, *(one.scope for one in some))
+        )
+    )
+    if not texts:
+        return frozenset()
+    shares = context.edits.encoder.unknown_share(texts)
+    return frozenset(t for t, share in zip(texts, shares, strict=True) if share <= UNREADABLE_SHARE)

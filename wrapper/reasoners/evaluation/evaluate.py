@@ -12,7 +12,7 @@ from errata.cache.text.answer_match import normalize_answer
 from errata.facts import FactSource
 from errata.facts.table import Split
 from errata.intervals import Rate, rate
-from errata.reasoners.base_answers import BATCH, MAX_NEW_TOKENS, base_answers
+from errata.reasoners.base_answers import BATCH, DEFAULT_CONFIG, base_answers
 from errata.reasoners.data.dataset import ExampleGenerator
 from errata.reasoners.data.examples import KINDS, YES_NO, ReasonerExample
 
@@ -117,7 +117,7 @@ def greedy_answers(reasoner: Reasoner, base: GenerativeModel) -> AnswerFunction:
     """
     config = copy.deepcopy(base.generation_config)
     config.do_sample, config.num_beams, config.num_return_sequences = False, 1, 1
-    config.max_new_tokens = MAX_NEW_TOKENS
+    config.max_new_tokens = DEFAULT_CONFIG.max_new_tokens
 
     def answer(examples: Sequence[ReasonerExample], queries: Sequence[str]) -> list[str]:
         order = sorted(range(len(queries)), key=lambda i: _length(examples[i], queries[i]))

@@ -14,11 +14,11 @@ from errata.cache.text.answer_match import same_answer
 from errata.reasoners.abstention import AbstentionPenalties
 from errata.reasoners.answer_logits import answer_logits
 from errata.reasoners.base_answers import (
-    MAX_NEW_TOKENS,
+    DEFAULT_CONFIG,
     base_answers,
     mean_token_probability,
 )
-from errata.reasoners.base_consistency import CONFIDENCE_THRESHOLD
+from errata.reasoners.base_consistency import DEFAULT_CONSISTENCY
 from errata.reasoners.data.examples import KINDS, SAME_ANSWER_LOCALITY, ReasonerExample
 from errata.reasoners.evaluation.evaluate import Evaluator, greedy_answers
 from errata.reasoners.reader import ContextReasoner
@@ -82,7 +82,7 @@ def _group(
     answer = answers[example.query]
     if any(same_answer(answer, answers[edit.question]) for edit in example.edits):
         return "base_agrees"
-    confident = probabilities[example.query] >= CONFIDENCE_THRESHOLD
+    confident = probabilities[example.query] >= DEFAULT_CONSISTENCY.confidence
     return "default" if confident else "base_uncertain"
 
 
@@ -104,7 +104,9 @@ def _margins(
             pairs = [
                 (
                     reasoner.prompter.ids(
-                        [context(edit) for edit in one.edits], query, MAX_NEW_TOKENS
+                        [context(edit) for edit in one.edits],
+                        query,
+                        DEFAULT_CONFIG.max_new_tokens,
                     ),
                     [end_token],
                 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from errata.cache.records import Edit, Fact, LanguagePatch, PatchTests
@@ -22,8 +22,8 @@ from errata.gates.evaluation.outside.suites import (
     OUT_OF_SCOPE,
     Suite,
     clustered,
-    drawn,
     hit,
+    limited,
     margins_of,
     rate_rows,
     shipped_rows,
@@ -177,14 +177,15 @@ def _examples_suite(
     count: int,
     near: Sequence[Message] = (),
 ) -> Suite:
-    from dataclasses import replace
-
     config = replace(config, intents=count)
     trials = {
-        taught: [
-            draw_trial(texts, pool, faq_patch, taught, config, seed, config.per_intent)
-            for seed in seeds
-        ]
+        taught: limited(
+            [
+                draw_trial(texts, pool, faq_patch, taught, config, seed, config.per_intent)
+                for seed in seeds
+            ],
+            config.rows,
+        )
         for taught in (1, EXAMPLES)
     }
     for some in trials.values():
@@ -218,10 +219,13 @@ def condition_suites(data: OutsideData, pool: Pool, config: OutsideConfig) -> li
 
 def _condition_suite(source: str, texts: Texts, pool: Pool, config: OutsideConfig) -> Suite:
     trials = {
-        taught: [
-            draw_trial(texts, pool, condition_patch, taught, config, seed, config.per_condition)
-            for seed in range(config.condition_seeds)
-        ]
+        taught: limited(
+            [
+                draw_trial(texts, pool, condition_patch, taught, config, seed, config.per_condition)
+                for seed in range(config.condition_seeds)
+            ],
+            config.rows,
+        )
         for taught in (0, EXAMPLES)
     }
 
@@ -254,7 +258,7 @@ def _condition_rows(what: str, verdicts: Sequence[Verdict], rate: float) -> list
     return rows
 
 
-def listed_suites(data: OutsideData, pool: Pool, config: OutsideConfig) -> list[Suite]:
+def listed_suites(data: OutsideData, config: OutsideConfig) -> list[Suite]:
     """Return the suite of listed examples, typed as they are listed.
 
     A patch lists two ``fires``, and as ``silent`` the two messages of intents without a patch that
@@ -266,15 +270,7 @@ def listed_suites(data: OutsideData, pool: Pool, config: OutsideConfig) -> list[
             trials.append(_listed_trial(f"{source}/{seed}", texts, config))
     if not trials:
         return []
-    parts = ("own question", "fires", "silent")
-    kept = {
-        part: drawn([m for t in trials for m in t.messages if m.part == part], config.rows)
-        for part in parts
-    }
-    chosen = {(message.case, message.text) for some in kept.values() for message in some}
-    trials = [
-        Trial(t.edits, tuple(m for m in t.messages if (m.case, m.text) in chosen)) for t in trials
-    ]
+    trials = limited(trials, config.rows)
     return [Suite("listed", sum(len(trial.messages) for trial in trials), partial(_listed, trials))]
 
 
@@ -294,7 +290,7 @@ def _listed_trial(name: str, texts: Texts, config: OutsideConfig) -> Trial:
         edit = Fact(own, ANSWER, tests=PatchTests(tuple(fires), tuple(silent)))
         edits.append(edit)
         case = f"{name}/{intent}"
-        for part, some in (("own question", [own]), ("fires", fires), ("silent", silent)):
+        for part, some in (("fires", [own, *fires]), ("silent", silent)):
             messages += [Message(text, edit.id, part, case) for text in some]
     return Trial(tuple(edits), tuple(messages))
 
@@ -308,7 +304,6 @@ def _listed(trials: Sequence[Trial], decider: Decider, step: Step) -> list[Row]:
         return one.message.right in one.fired
 
     return [
-        Row("listed: own question fires", clustered(verdicts, fires, "own question"), least=1.0),
-        Row("listed: `fires` fire", clustered(verdicts, fires, "fires"), least=1.0),
+        Row("listed: question and `fires` fire", clustered(verdicts, fires, "fires"), least=1.0),
         Row("listed: `silent` fire", clustered(verdicts, fires, "silent"), most=0.0),
     ]

@@ -54,12 +54,12 @@ def suites_of(
     :param speed: suites of processor time.
     """
     return [
+        *near_miss_suites(data, config),
+        *pair_suites(data, config),
+        *paragraph_suites(data, config),
+        *listed_suites(data, config),
         *faq_suites(data, pool, config),
         *record_suites(records, config),
-        *paragraph_suites(data, config),
-        *listed_suites(data, pool, config),
-        *pair_suites(data, config),
-        *near_miss_suites(data, config),
         *candidate_suites(data, config),
         *template_suites(config),
         *cluster_suites(data, pool, config),
@@ -102,9 +102,9 @@ def run_suites(
     :raises ModelError: the record is of another setting.
     """
     columns = read_record(record, setting) if record is not None else {}
-    for decider in deciders:
-        column = columns.setdefault(decider.name, {})
-        for suite in suites:
+    for suite in suites:
+        for decider in deciders:
+            column = columns.setdefault(decider.name, {})
             if suite.name in column:
                 continue
             done = 0

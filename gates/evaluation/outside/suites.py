@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from errata.gates.evaluation.metrics import Array, threshold_at_rate
-from errata.gates.evaluation.outside.deciders import Decider, Message, Step, Verdict
+from errata.gates.evaluation.outside.deciders import Decider, Message, Step, Trial, Verdict
 from errata.gates.evaluation.report import Row
 from errata.intervals import Estimate, estimate
 
@@ -105,16 +105,27 @@ def rate_rows(what: str, verdicts: Sequence[Verdict], rate: float) -> list[Row]:
 
 def drawn(rows: Sequence[Message], most: int) -> tuple[Message, ...]:
     """Return at most so many messages of each part, spread evenly over their order."""
-    by_part: dict[str, list[Message]] = {}
-    for one in rows:
-        by_part.setdefault(one.part, []).append(one)
-    return tuple(
-        some[at]
-        for some in by_part.values()
-        for at in np.unique(np.linspace(0, len(some) - 1, min(most, len(some))).astype(int))
-    )
+    return limited([Trial((), tuple(rows))], most)[0].messages
 
 
-def all_of(found: Mapping[str, list[Verdict]]) -> list[Verdict]:
-    """Return all verdicts."""
-    return [one for some in found.values() for one in some]
+def limited(trials: Sequence[Trial], most: int) -> list[Trial]:
+    """Return the trials with at most so many messages of each part in all of them, spread evenly.
+
+    :param trials: their messages keep their order.
+    """
+    places: dict[str, list[tuple[int, int]]] = {}
+    for at, trial in enumerate(trials):
+        for place, message in enumerate(trial.messages):
+            places.setdefault(message.part, []).append((at, place))
+    kept = {some[at] for some in places.values() for at in _spread(len(some), most)}
+    return [
+        Trial(trial.edits, tuple(
+            message for place, message in enumerate(trial.messages) if (at, place) in kept
+        ))
+        for at, trial in enumerate(trials)
+    ]  # fmt: skip
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """Return at most so many places of a count, spread evenly."""
+    return [int(at) for at in np.linspace(0, count - 1, min(most, count)).round()]

@@ -43,7 +43,7 @@ class EvalSettings:
     :param outside: a folder of other people's words (``errata.gates.data.outside``), which are
         measured in place of test subjects.
     :param records: the folder that ``errata trex-bench`` wrote.
-    :param suites: with ``outside``, only suites of these names or beginnings, with commas between.
+    :param suites: with ``outside``, only suites of these names or beginnings, in this order.
     :param resolvers: with ``outside``, whether the default pipeline's resolvers take part; needs
         ``base_model``.
     :param before: with ``outside``, the record (JSON) of an earlier run, shown beside.
@@ -64,7 +64,7 @@ class EvalSettings:
     base_model: str | None = None
     outside: Path | None = None
     records: Path | None = None
-    suites: str | None = None
+    suites: tuple[str, ...] = ()
     resolvers: bool = False
     before: Path | None = None
 
@@ -129,8 +129,8 @@ def eval_gate(
 
     Keys of --config: gate, pairs, open_questions, background, n, cache_sizes,
     without, max_pairs, seed, plots, document, encoder, base_model, outside,
-    records (the folder of `errata trex-bench`), suites (names or beginnings,
-    with commas), resolvers, before (the JSON of an earlier run).
+    records (the folder of `errata trex-bench`), suites (a list of names or
+    beginnings), resolvers, before (the JSON of an earlier run).
 
     Examples:
         errata gate eval

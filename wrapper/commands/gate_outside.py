@@ -94,7 +94,7 @@ def _prepare(settings: EvalSettings) -> Prepared:
     encoder = EmbeddingCache(open_encoder(settings.encoder), None)
     deciders, cosine = _deciders(settings, data, pool, encoder, config)
     suites = suites_of(data, pool, records, config, _speed(settings, data, config))
-    if settings.suites is not None:
+    if settings.suites:
         suites = _chosen(suites, settings.suites)
     setting = {
         "files": {**dict(data.files or {}), **_hashes(settings.records)},
@@ -193,18 +193,18 @@ def _speed(settings: EvalSettings, data: OutsideData, config: OutsideConfig) -> 
     return speed_suites(facts, data.open_questions, measured_gate, settings.encoder, config)
 
 
-def _chosen(suites: Sequence[Suite], names: str) -> list[Suite]:
+def _chosen(suites: Sequence[Suite], names: Sequence[str]) -> list[Suite]:
+    """Return the suites of some names or beginnings, in the order of the names."""
     from errata.cache.errors import ErrataError
 
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
     known = {suite.name: suite for suite in suites}
-    chosen = [s for name in wanted for key, s in known.items() if key.startswith(name)]
+    chosen = {key: one for name in names for key, one in known.items() if key.startswith(name)}
     if not chosen:
         raise ErrataError(
-            f"expected names of suites, or their beginnings, found {names!r}; these can be "
-            f"measured: {'; '.join(known)}"
+            f"expected names of suites, or their beginnings, found {', '.join(names)}; these can "
+            f"be measured: {'; '.join(known)}"
         )
-    return chosen
+    return list(chosen.values())
 
 
 def _hashes(folder: Path | None) -> dict[str, str]:

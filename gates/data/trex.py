@@ -165,7 +165,8 @@ class TrexRecords:
     def _edits(self, n: int, rng: random.Random, fits: Any) -> Iterator[TrexEdit]:
         """Yield edits, relations in turn and each subject once; targets that lead on first."""
         facts = {r: [f for f in rng.sample(some, len(some)) if fits(f)]
-                 for r, some in sorted(self.by_relation.items())}  # fmt: skip
+                 for r, some in sorted(self.by_relation.items())
+                 if len(self._objects[r]) > 1}  # fmt: skip
         turns = [fact for place in range(max(map(len, facts.values()), default=0))
                  for some in facts.values() for fact in some[place : place + 1]]  # fmt: skip
         by_subject = {fact.subject: fact for fact in reversed(turns)}

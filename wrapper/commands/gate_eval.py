@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,6 +44,8 @@ class EvalSettings:
         measured in place of test subjects.
     :param records: the folder that ``errata trex-bench`` wrote.
     :param suites: with ``outside``, only suites of these names or beginnings, in this order.
+    :param sizes: with ``outside``, fields of
+        :class:`errata.gates.evaluation.outside.config.OutsideConfig` to change.
     :param resolvers: with ``outside``, whether the default pipeline's resolvers take part; needs
         ``base_model``.
     :param before: with ``outside``, the record (JSON) of an earlier run, shown beside.
@@ -65,6 +67,7 @@ class EvalSettings:
     outside: Path | None = None
     records: Path | None = None
     suites: tuple[str, ...] = ()
+    sizes: dict[str, Any] = field(default_factory=dict)
     resolvers: bool = False
     before: Path | None = None
 
@@ -130,7 +133,8 @@ def eval_gate(
     Keys of --config: gate, pairs, open_questions, background, n, cache_sizes,
     without, max_pairs, seed, plots, document, encoder, base_model, outside,
     records (the folder of `errata trex-bench`), suites (a list of names or
-    beginnings), resolvers, before (the JSON of an earlier run).
+    beginnings), sizes (such as `rows: 100`), resolvers, before (the JSON of an
+    earlier run).
 
     Examples:
         errata gate eval

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +81,6 @@ def _prepare(settings: EvalSettings) -> Prepared:
     from errata.commands.opening import open_encoder
     from errata.gates.data.outside import read_outside
     from errata.gates.embedding_cache import EmbeddingCache
-    from errata.gates.evaluation.outside.config import OutsideConfig
     from errata.gates.evaluation.outside.intents import out_of_scope_pool
     from errata.gates.evaluation.outside.run import suites_of
 
@@ -89,7 +88,7 @@ def _prepare(settings: EvalSettings) -> Prepared:
     if folder is None:
         raise ErrataError("expected a folder under outside, found none; name one")
     data, records = read_outside(folder), _records(settings.records)
-    config = OutsideConfig(seed=settings.seed)
+    config = _config(settings)
     pool = out_of_scope_pool(data)
     encoder = EmbeddingCache(open_encoder(settings.encoder), None)
     deciders, cosine = _deciders(settings, data, pool, encoder, config)
@@ -104,6 +103,30 @@ def _prepare(settings: EvalSettings) -> Prepared:
         "cosine threshold": round(cosine, 4),
     }
     return Prepared(deciders, suites, setting)
+
+
+def _config(settings: EvalSettings) -> OutsideConfig:
+    """Return the sizes of the evaluation.
+
+    :raises ErrataError: there is no such size, or it is of another type.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    from errata.cache.errors import ErrataError
+    from errata.gates.evaluation.outside.config import OutsideConfig
+
+    known = [field.name for field in fields(OutsideConfig)]
+    for name in settings.sizes:
+        if name not in known:
+            raise ErrataError(f"unknown size {name!r}; expected one of {', '.join(known)}")
+    try:
+        given = {"seed": settings.seed} | settings.sizes
+        return TypeAdapter(OutsideConfig).validate_python(given)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False)[0]
+        raise ErrataError(
+            f"sizes, {wrong['loc'][0]}: {wrong['msg']}, found {wrong['input']!r}; correct it"
+        ) from error
 
 
 def _deciders(

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from errata.compare.inputs.cases import Case
     from errata.gates.base import Gate
     from errata.gates.data.outside import OutsideData
-    from errata.gates.evaluation.judge import Progress
     from errata.gates.evaluation.outside.config import OutsideConfig
     from errata.gates.evaluation.outside.deciders import Decider
     from errata.gates.evaluation.outside.intents import Pool
@@ -50,9 +49,7 @@ def evaluate_outside(settings: EvalSettings, command: str, *, as_json: bool) -> 
     record = None if settings.document is None else settings.document.with_suffix(".json")
     prepared = _prepare(settings)
     with progress_bars("", shown=not as_json) as progress:
-        columns = run_suites(
-            prepared.deciders, prepared.suites, prepared.setting, record, _named(progress)
-        )
+        columns = run_suites(prepared.deciders, prepared.suites, prepared.setting, record, progress)
     if settings.before is not None:
         before = read_record(settings.before)
         names = [name for name in before if name not in _BASELINES]
@@ -67,13 +64,7 @@ def evaluate_outside(settings: EvalSettings, command: str, *, as_json: bool) -> 
 
 
 _BASELINES = ("cosine", "logistic regression")
-
-
-def _named(progress: Progress) -> Progress:
-    def show(suite: str, done: int, total: int, /) -> None:
-        progress(suite, done, total)
-
-    return show
+"""Deciders that do not change between an earlier run and this one."""
 
 
 def _prepare(settings: EvalSettings) -> Prepared:
@@ -205,15 +196,19 @@ def _record(case: Case) -> RecordCase:
 
 
 def _speed(settings: EvalSettings, data: OutsideData, config: OutsideConfig) -> list[Suite]:
-    from errata.gates.data.distractors import property_questions, read_background
+    """Return the suite of processor time, if the folder has facts to fill a cache with."""
+    from errata.gates.data.distractors import read_background
     from errata.gates.evaluation.outside.speed import speed_suites
     from errata.gates.evaluation.registry import measured_gate
 
     path = None if settings.outside is None else settings.outside / FACTS
-    if path is None or not path.is_file() or not property_questions():
+    if path is None or not path.is_file():
         return []
-    facts = read_background(path)[:: max(1, 29_000 // max(config.timed_sizes) // 2)]
-    return speed_suites(facts, data.open_questions, measured_gate, settings.encoder, config)
+    facts = read_background(path)
+    stride = max(1, len(facts) // max(config.timed_sizes))  # the file is sorted by relation
+    return speed_suites(
+        facts[::stride], data.open_questions, measured_gate, settings.encoder, config
+    )
 
 
 def _chosen(suites: Sequence[Suite], names: Sequence[str]) -> list[Suite]:

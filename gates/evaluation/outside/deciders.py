@@ -131,7 +131,7 @@ class GateDecider:
         return verdicts
 
     def decide_pairs(self, pairs: Sequence[tuple[Message, Edit]], step: Step) -> list[Verdict]:
-        """Return the verdicts of the gate, given one candidate each."""
+        """Return the verdicts of the gate alone, given one candidate each."""
         verdicts: list[Verdict] = []
         edits = {edit.id: edit for _, edit in pairs}
         with EditCache(self.encoder) as cache:

@@ -21,6 +21,7 @@ from errata.gates.cosine import CosineGate
 from errata.gates.data.outside import Intent, OutsideData, Paragraph, SentencePair, read_outside
 from errata.gates.data.pairs import QuestionPair
 from errata.gates.data.trex import TrexRecords, read_trex, wikidata_relations
+from errata.gates.evaluation import registry
 from errata.gates.evaluation.outside import intents, pairs, records, run, suites
 from errata.gates.evaluation.outside.config import OutsideConfig
 from errata.gates.evaluation.outside.deciders import (
@@ -34,7 +35,6 @@ from errata.gates.evaluation.outside.deciders import (
 )
 from errata.gates.evaluation.report import Row
 from tests.fakes import StubEncoder
-from tests.small_gate import small_gate_folder
 
 CONFIG = OutsideConfig(
     intents=3, seeds=2, per_intent=2, condition_seeds=1, cluster_seeds=1, out_of_scope=4, rows=40
@@ -236,6 +236,34 @@ def test_faq_rows_of_one_and_three_examples() -> None:
     assert all(row.figure.n == 12 for row in rows if row.what.endswith("right patch"))
 
 
+def test_conditions_and_clusters_hold_and_are_silent() -> None:
+    data = small_data()
+    pool = intents.out_of_scope_pool(data)
+    [conditions] = intents.condition_suites(data, pool, CONFIG)
+    always = values(conditions.measure(CosineDecider(StubEncoder(), -2.0), ignore))
+    never = values(conditions.measure(CosineDecider(StubEncoder(), 2.0), ignore))
+    for examples in ("no", "3"):
+        for row in ("holds", "out-of-scope hits"):
+            what = f"conditions, bank, {examples} examples: {row}"
+            assert (always[what], never[what]) == (1.0, 0.0)
+    [clusters] = intents.cluster_suites(data, pool, CONFIG)
+    rows = values(clusters.measure(CosineDecider(StubEncoder(), -2.0), ignore))
+    assert rows["question clusters, 3 examples: hits on questions of no cluster"] == 1.0
+    assert rows["question clusters, 3 examples: right patch"] == 1.0  # there is one cluster of four
+
+
+def test_candidates_are_counted_before_a_gate_decides() -> None:
+    data, encoder = small_data(), StubEncoder()
+    never = GateDecider("never", CosineGate(encoder, 2.0), encoder)
+    [suite] = records.candidate_suites(data, CONFIG)
+    rows = suite.measure(never, ignore)
+    assert [row.what.rsplit(": ")[1] for row in rows] == ["paragraph answers", "FAQ"]
+    assert [row.figure.mean for row in rows] == [1.0, 1.0]  # six edits, sixteen candidates
+    none = GateDecider("none", CosineGate(encoder, 2.0), encoder, candidates=0)
+    assert {row.figure.mean for row in suite.measure(none, ignore)} == {0.0}
+    assert suite.measure(CosineDecider(encoder, 0.5), ignore) == []
+
+
 def test_a_patch_finds_what_it_lists_and_a_silent_one_is_someone_elses() -> None:
     encoder = StubEncoder()
     [suite] = intents.listed_suites(small_data(), CONFIG)
@@ -344,7 +372,10 @@ def write_trex(folder: Path) -> tuple[Path, Path]:
     rows = [{"relation": "P36", "subject": s, "object": o} for s, o in countries.items()]
     rows += [{"relation": "P27", "subject": f"Ann {i}", "object": random.Random(i).choice(
         sorted(countries))} for i in range(60)]  # fmt: skip
-    rows += [{"relation": "P20", "subject": f"Ann {i}", "object": "Rome"} for i in range(60)]
+    rows += [
+        {"relation": "P20", "subject": f"Ann {i}", "object": ("Rome", "Bonn")[i % 2]}
+        for i in range(60)
+    ]
     rows += [{"relation": "P31", "subject": "a castle", "object": "castle"}]
     write_lines(facts, rows)
     write_lines(patterns, [
@@ -436,21 +467,27 @@ def test_the_command_measures_and_shows_a_run_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(opening, "open_encoder", lambda name: StubEncoder())
+    monkeypatch.setattr(registry, "measured_gate", lambda name, encoder: CosineGate(encoder, 0.7))
     write_small(tmp_path)
     config, page = tmp_path / "eval.yaml", tmp_path / "page.md"
     config.write_text("suites: [medical]\n")
-    words = ["gate", "eval", "--gate", str(small_gate_folder()), "--outside", str(tmp_path)]
+    words = ["gate", "eval", "--gate", "near", "--outside", str(tmp_path)]
     words += ["--config", str(config), "--document", str(page)]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
     record = json.loads(page.with_suffix(".json").read_text())
-    assert list(record["columns"]) == [str(small_gate_folder()), "cosine", "logistic regression"]
+    assert list(record["columns"]) == ["near", "cosine", "logistic regression"]
     assert record["setting"]["files"]["medical_pairs.jsonl.gz"]
     config.write_text(f"suites: [medical]\nbefore: {page.with_suffix('.json')}\n")
     result = CliRunner().invoke(app, [*words[:-1], str(tmp_path / "after.md")])
     assert result.exit_code == 0, result.output
     text = (tmp_path / "after.md").read_text()
-    assert f"{small_gate_folder()}, before" in text and "medical pairs: same found" in text
-    config.write_text("suites: [nonsense]\n")
-    result = CliRunner().invoke(app, words)
-    assert result.exit_code == 1 and "medical pairs" in result.output
+    assert "| near, before | near |" in text and "medical pairs: same found" in text
+    for wrong, expected in (
+        ("suites: [nonsense]", "medical pairs"),
+        ("sizes: {row: 9}", "unknown size 'row'"),
+        ("sizes: {rows: many}", "sizes, rows"),
+    ):
+        config.write_text(f"{wrong}\n")
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 1 and expected in result.output

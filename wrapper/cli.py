@@ -23,6 +23,7 @@ from errata.commands.locate import locate
 from errata.commands.reasoner import eval_reasoner, train_reasoner
 from errata.commands.secret import hash_secret_command
 from errata.commands.serac import train_serac
+from errata.commands.trex_bench import trex_bench
 
 app = typer.Typer(
     name="errata",
@@ -46,6 +47,7 @@ for command in (ask, explain, demo, check, edit, retract, edits, reindex, locate
     app.command()(command)
 app.command("hash-secret")(hash_secret_command)
 app.command("atlas-bench")(atlas_bench)
+app.command("trex-bench")(trex_bench)
 gate_app.command("train")(train_gate)
 gate_app.command("eval")(eval_gate)
 app.add_typer(gate_app, name="gate")

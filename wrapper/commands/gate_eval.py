@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,6 +40,15 @@ class EvalSettings:
     :param document: file to write the tables to, as Markdown.
     :param encoder: a sentence encoder, by path or hub id; by default the packaged one.
     :param base_model: a base model to consult when a gate is uncertain, such as atlas.
+    :param outside: a folder of other people's words (``errata.gates.data.outside``), which are
+        measured in place of test subjects.
+    :param records: the folder that ``errata trex-bench`` wrote.
+    :param suites: with ``outside``, only suites of these names or beginnings, in this order.
+    :param sizes: with ``outside``, fields of
+        :class:`errata.gates.evaluation.outside.config.OutsideConfig` to change.
+    :param resolvers: with ``outside``, whether the default pipeline's resolvers take part; needs
+        ``base_model``.
+    :param before: with ``outside``, the record (JSON) of an earlier run, shown beside.
     """
 
     gate: str = "default,cosine"
@@ -55,6 +64,12 @@ class EvalSettings:
     document: Path | None = None
     encoder: str | None = None
     base_model: str | None = None
+    outside: Path | None = None
+    records: Path | None = None
+    suites: tuple[str, ...] = ()
+    sizes: dict[str, Any] = field(default_factory=dict)
+    resolvers: bool = False
+    before: Path | None = None
 
 
 DEFAULT = EvalSettings()
@@ -81,6 +96,10 @@ Plots = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Draw PNG files (needs the extra plots).")
 ]
 Document = Annotated[Path | None, _file("--document", "Write the tables there, as Markdown.")]
+Outside = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Other people's words, in place of test subjects."),
+]
 _HIDDEN = typer.Option(hidden=True)
 
 
@@ -94,6 +113,7 @@ def eval_gate(
     without: Without = None,
     plots: Plots = None,
     document: Document = None,
+    outside: Outside = None,
     as_json: AsJson = False,
     open_questions: Annotated[Path | None, typer.Option("--open", hidden=True)] = None,
     background: Annotated[Path | None, _HIDDEN] = None,
@@ -105,8 +125,16 @@ def eval_gate(
 ) -> None:
     """Measure gates side by side: test subjects, held-out phrasings, test halves of the files.
 
+    With --outside, on other people's words: a folder with some of
+    intents.jsonl.gz, question_clusters, question_pairs, medical_pairs,
+    sentence_pairs, paragraph_answers, open_questions, trex_facts. --document
+    FILE.md also writes FILE.json, from which an interrupted run goes on.
+
     Keys of --config: gate, pairs, open_questions, background, n, cache_sizes,
-    without, max_pairs, seed, plots, document, encoder, base_model.
+    without, max_pairs, seed, plots, document, encoder, base_model, outside,
+    records (the folder of `errata trex-bench`), suites (a list of names or
+    beginnings), sizes (such as `rows: 100`), resolvers, before (the JSON of an
+    earlier run).
 
     Examples:
         errata gate eval
@@ -114,9 +142,16 @@ def eval_gate(
         errata gate eval --gate default,runs/gate,cosine --pairs pairs.jsonl --plots runs/plots
 
         errata gate eval --gate clear --config eval.yaml
+
+        errata gate eval --gate clear --outside data/ --document outside.md
     """
     options = on_command_line(context, MOVED, without=("config", "as_json"))
     settings = read_settings(EvalSettings, config, options)
+    if settings.outside is not None:
+        from errata.commands.gate_outside import evaluate_outside
+
+        evaluate_outside(settings, outside_command(settings, config), as_json=as_json)
+        return
     reports, protocol = _evaluate(settings, shown=not as_json)
     name = "config.yaml" if config is None else config.name
     written = _write(reports, protocol, _command(settings, protocol, name), settings)
@@ -146,7 +181,7 @@ def _evaluate(settings: EvalSettings, *, shown: bool) -> tuple[list[Report], dic
     answers = open_base_answers(settings.base_model)
     reports = []
     for name, one in gates.items():
-        with _progress(name, shown=shown) as progress:
+        with progress_bars(name, shown=shown) as progress:
             reports.append(evaluate(name, one, encoder, setting, trials, progress, answers))
     return reports, _protocol(settings, setting, encoder.fingerprint) | _trained(gates)
 
@@ -239,6 +274,14 @@ def _command(settings: EvalSettings, protocol: dict[str, Any], config: str) -> s
     return shlex.join(words)
 
 
+def outside_command(settings: EvalSettings, config: Path | None) -> str:
+    """Return the command of an evaluation on other people's words, without folders."""
+    words = ["errata", "gate", "eval", "--gate", settings.gate, "--outside", "data/"]
+    words += [] if config is None else ["--config", config.name]
+    words += [] if settings.document is None else ["--document", settings.document.name]
+    return shlex.join(words)
+
+
 def _protocol(settings: EvalSettings, setting: EvaluationConfig, encoder: str) -> dict[str, Any]:
     """Return the files, sizes and seeds of the evaluation; ``config`` holds what no option sets."""
     from errata.gates.data.splits import sha256_of
@@ -268,7 +311,7 @@ def _protocol(settings: EvalSettings, setting: EvaluationConfig, encoder: str) -
 
 
 @contextmanager
-def _progress(name: str, *, shown: bool) -> Iterator[Progress]:
+def progress_bars(name: str, *, shown: bool) -> Iterator[Progress]:
     """Show the progress of one gate's evaluation on stderr."""
     from errata.gates.evaluation.judge import no_progress
 
@@ -282,7 +325,8 @@ def _progress(name: str, *, shown: bool) -> Iterator[Progress]:
 
         def show(suite: str, done: int, total: int, /) -> None:
             if suite not in tasks:
-                tasks[suite] = bars.add_task(f"{name}: {suite}", total=total)
+                what = f"{name}: {suite}" if name else suite
+                tasks[suite] = bars.add_task(what, total=total)
             bars.update(tasks[suite], completed=done)
 
         yield show

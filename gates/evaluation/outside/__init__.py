@@ -1,0 +1,1 @@
+"""Evaluation of gates on other people's words."""

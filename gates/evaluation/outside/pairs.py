@@ -1,0 +1,131 @@
+"""Suites of labelled pairs: question pairs, patients' questions, near misses."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from errata.cache.records import Edit
+from errata.cache.text.normalize import normalize_query
+from errata.gates.data.outside import OutsideData
+from errata.gates.data.pairs import QuestionPair, split_pairs
+from errata.gates.evaluation.metrics import Array, Truths, best_threshold, false_hits_at_recall
+from errata.gates.evaluation.outside.config import OutsideConfig
+from errata.gates.evaluation.outside.deciders import Decider, Message, Step, Verdict
+from errata.gates.evaluation.outside.suites import Suite, clustered, hit
+from errata.gates.evaluation.report import Row
+from errata.gates.evaluation.trials import question_only
+from errata.gates.text import dice
+from errata.intervals import share
+
+SAME, OTHER, TUNE = "same", "other", "tune"
+Pair = tuple[Message, Edit]
+
+
+def pair_suites(data: OutsideData, config: OutsideConfig) -> list[Suite]:
+    """Return the suites of question pairs and of patients' questions, where the data have any."""
+    suites = []
+    if data.pairs:
+        split = split_pairs(data.pairs)
+        test = _sample(split["test"], config.pairs, config)
+        tune = _sample(split["tune"], config.pairs // 2, config)
+        pairs = [*_labelled(test, ""), *_labelled(tune, TUNE)]
+        suites.append(Suite("question pairs", len(pairs), partial(_question_pairs, pairs, config)))
+    if data.medical:
+        kinds = [[pair for pair in data.medical if pair.same is same] for same in (True, False)]
+        some = [pair for kind in kinds for pair in _sample(kind, config.rows, config)]
+        suites.append(_found_and_false("medical pairs", some, config))
+    return suites
+
+
+def near_miss_suites(data: OutsideData, config: OutsideConfig) -> list[Suite]:
+    """Return the suites of pairs that share most words, *different* ones and *same* ones."""
+    found: dict[str, list[QuestionPair]] = {}
+    for one in data.sentences:
+        if one.source == "sick" and one.label in ("contradiction", "entailment"):
+            pair = QuestionPair(one.a, one.b, one.label == "entailment")
+            found.setdefault("SICK, contradictions", []).append(pair)
+        elif one.source == "mrpc" and one.label in (SAME, OTHER):
+            pair = QuestionPair(one.a, one.b, one.label == SAME)
+            if shared_words(pair) >= config.overlap:
+                found.setdefault("MRPC, shared words", []).append(pair)
+    alike = [pair for pair in split_pairs(data.pairs)["test"] if data.pairs
+             and shared_words(pair) >= config.overlap]  # fmt: skip
+    if alike:
+        found["question pairs, shared words"] = alike
+    suites = []
+    for name, pairs in found.items():
+        kinds = [[pair for pair in pairs if pair.same is same] for same in (True, False)]
+        some = [pair for kind in kinds for pair in _sample(kind, config.rows, config)]
+        suites.append(_found_and_false(f"near misses: {name}", some, config))
+    return suites
+
+
+def shared_words(pair: QuestionPair) -> float:
+    """Return the share of words that two texts have in common (Dice of their sets), 0 to 1."""
+    return dice(*(frozenset(normalize_query(text).split()) for text in (pair.a, pair.b)))
+
+
+def _sample(pairs: Sequence[QuestionPair], most: int, config: OutsideConfig) -> list[QuestionPair]:
+    return random.Random(f"{config.seed}/pairs").sample(list(pairs), min(most, len(pairs)))
+
+
+def _labelled(pairs: Sequence[QuestionPair], part: str) -> list[Pair]:
+    """Return pairs of a message and an edit; the message is right of a *same* pair."""
+    found: list[Pair] = []
+    for pair in pairs:
+        edit = question_only(pair.b)
+        label = part or (SAME if pair.same else OTHER)
+        found.append((Message(pair.a, edit.id if pair.same else "", label), edit))
+    return found
+
+
+def _found_and_false(name: str, some: Sequence[QuestionPair], config: OutsideConfig) -> Suite:
+    pairs = _labelled(some, "")
+
+    def measure(decider: Decider, step: Step) -> list[Row]:
+        verdicts = decider.decide_pairs(pairs, step)
+        if verdicts is None:
+            return []
+        return [
+            Row(f"{name}: same found", clustered(verdicts, hit, SAME)),
+            Row(f"{name}: different, false hits", clustered(verdicts, hit, OTHER)),
+            _at_recall(name, verdicts, config),
+        ]
+
+    return Suite(name, len(pairs), measure)
+
+
+def _scores(verdicts: Sequence[Verdict], *parts: str) -> Array:
+    return np.array([one.margin for one in verdicts if one.message.part in parts])
+
+
+def _at_recall(name: str, verdicts: Sequence[Verdict], config: OutsideConfig) -> Row:
+    figure = false_hits_at_recall(_scores(verdicts, SAME), _scores(verdicts, OTHER), config.recall)
+    return Row(f"{name}: false hits at {config.recall:.0%} of same found", figure)
+
+
+def _question_pairs(
+    pairs: Sequence[Pair], config: OutsideConfig, decider: Decider, step: Step
+) -> list[Row]:
+    verdicts = decider.decide_pairs(pairs, step)
+    if verdicts is None:
+        return []
+    name = "question pairs"
+    tuned, tuned_same = _scored(verdicts, TUNE)
+    scores, same = _scored(verdicts, SAME, OTHER)
+    threshold = best_threshold(tuned, tuned_same) if len(tuned) else 0.0
+    return [
+        Row(f"{name}: accuracy", share((scores >= threshold) == same)),
+        _at_recall(name, verdicts, config),
+        Row(f"{name}: same found", clustered(verdicts, hit, SAME)),
+        Row(f"{name}: different, false hits", clustered(verdicts, hit, OTHER)),
+    ]
+
+
+def _scored(verdicts: Sequence[Verdict], *parts: str) -> tuple[Array, Truths]:
+    truths = [bool(one.message.right) for one in verdicts if one.message.part in parts]
+    return _scores(verdicts, *parts), np.array(truths, dtype=bool)

@@ -29,7 +29,6 @@ from errata.commands.output import (
     print_json,
     print_line,
     reports_errors,
-    working,
 )
 from errata.commands.progress import working
 

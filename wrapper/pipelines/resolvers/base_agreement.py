@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from errata.cache.records import Edit
-from errata.cache.view import UNREADABLE_SHARE
 from errata.gates.base import Candidate, Decision
 from errata.gates.routing import route_of
 from errata.pipelines.resolvers.base import MISSES, ResolverContext
@@ -99,4 +98,5 @@ def _readable(
     if not texts:
         return frozenset()
     shares = context.edits.encoder.unknown_share(texts)
-    return frozenset(t for t, share in zip(texts, shares, strict=True) if share <= UNREADABLE_SHARE)
+    most = context.edits.view.config.unreadable_share
+    return frozenset(t for t, share in zip(texts, shares, strict=True) if share <= most)

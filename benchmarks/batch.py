@@ -29,8 +29,6 @@ SIZE = 96
 """Queries of a batch."""
 FACTS = 1000
 NEW_TOKENS = 16
-WORK = ("explain", "ask")
-"""The decisions about a batch, and its answers."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -46,15 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     found: dict[str, Any] = {"size": SIZE, "rounds": chosen.rounds}
     for setting, facts in {"patches": 0, f"patches and {FACTS:,} facts": FACTS}.items():
-        seconds = measure(facts, chosen.rounds, chosen.baseline)
-        found[setting] = {work: summary(times) for work, times in seconds.items()}
+        found[setting] = summary(measure(facts, chosen.rounds, chosen.baseline))
+        print(setting, found[setting], file=sys.stderr, flush=True)
     if chosen.json:
         chosen.json.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     print(json.dumps(found, indent=1))
 
 
-def measure(facts: int, rounds: int, baseline: Path | None) -> dict[str, list[list[float]]]:
-    """Return for each kind of work, for each version, the seconds of each round.
+def measure(facts: int, rounds: int, baseline: Path | None) -> list[list[float]]:
+    """Return for each version the seconds of each round.
 
     :param facts: facts in force beside the patches.
     :param rounds: timed rounds; one before them is not timed.
@@ -64,13 +62,13 @@ def measure(facts: int, rounds: int, baseline: Path | None) -> dict[str, list[li
     servers = [start(folder) for folder in folders]
     for server in servers:
         ask(server, {"facts": facts})
-    seconds: dict[str, list[list[float]]] = {work: [[] for _ in servers] for work in WORK}
-    for number, work in itertools.product(range(rounds + 1), WORK):
-        for place, server in enumerate(servers if number % 2 else reversed(servers)):
-            version = place if number % 2 else len(servers) - 1 - place
-            taken = ask(server, {"round": number, "work": work})
+    seconds: list[list[float]] = [[] for _ in servers]
+    for number in range(rounds + 1):
+        turns = list(enumerate(servers))
+        for version, server in turns if number % 2 else reversed(turns):
+            taken = ask(server, {"round": number})
             if number:
-                seconds[work][version].append(taken)
+                seconds[version].append(taken)
     for server in servers:
         server.communicate()
     return seconds
@@ -126,25 +124,12 @@ def serve() -> None:
     with EditableModel.from_pretrained("atlas", patches=ROOT / "patches") as model:
         edits, queries = material(facts)
         model.edit(edits)
-        batches = [list(itertools.islice(queries, SIZE)) for _ in range(200)]
         print(0.0, flush=True)
-        for request in requests:
-            batch = batches[2 * request["round"] + WORK.index(request["work"])]
-            print(timed(model, batch, request["work"]), flush=True)
-
-
-def timed(model: Any, batch: Sequence[str], work: str) -> float:
-    """Return the CPU seconds of a batch."""
-    if work == "explain":
-        model.shadow = True  # decides, and the base model answers with one token
-        options: dict[str, Any] = {"max_new_tokens": 1}
-    else:
-        options = {"max_new_tokens": NEW_TOKENS}
-    began = time.process_time()
-    model.ask_many(batch, **options)
-    seconds = time.process_time() - began
-    model.shadow = False
-    return seconds
+        for _ in requests:
+            batch = list(itertools.islice(queries, SIZE))
+            began = time.process_time()
+            model.ask_many(batch, max_new_tokens=NEW_TOKENS)
+            print(time.process_time() - began, flush=True)
 
 
 def material(facts: int) -> tuple[list[Any], Iterator[str]]:

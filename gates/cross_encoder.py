@@ -139,11 +139,15 @@ class CrossEncoder:
         head = self._weights.tensors["head.weight"], self._weights.tensors["head.bias"]
         weight, bias = (torch.from_numpy(np.asarray(part, np.float32)) for part in head)
         device = next(model.parameters()).device
-        order = sorted(range(len(pairs)), key=lambda i: len(pairs[i][0]) + len(pairs[i][1]))
+        tokens = tokenize_pairs(tokenizer, pairs)
+        lengths = tokens["attention_mask"].sum(1).tolist()
+        order = sorted(range(len(pairs)), key=lengths.__getitem__)
         with torch.no_grad():
             for start in range(0, len(order), BATCH_SIZE):
                 chunk = order[start : start + BATCH_SIZE]
-                pooled = encode_pairs(model, tokenizer, [pairs[i] for i in chunk])
+                width = lengths[chunk[-1]]
+                batch = {name: ids[chunk, :width].to(device) for name, ids in tokens.items()}
+                pooled = pooled_states(model, batch)
                 out[chunk] = (pooled @ weight.to(device).T + bias.to(device)).double().cpu().numpy()
         return out
 
@@ -223,9 +227,18 @@ def encode_pairs(model: Any, tokenizer: Any, pairs: Sequence[tuple[str, str]]) -
     :param model: a transformer trained on pairs.
     :param pairs: edits and queries.
     """
+    device = next(model.parameters()).device
+    return pooled_states(model, tokenize_pairs(tokenizer, pairs).to(device))
+
+
+def pooled_states(model: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Return each row's first hidden state and the mean of all, concatenated, float32 [n, 2d].
+
+    :param model: a transformer trained on pairs.
+    :param batch: of :func:`tokenize_pairs`.
+    """
     import torch
 
-    batch = tokenize_pairs(tokenizer, pairs).to(next(model.parameters()).device)
     states = model(**batch).last_hidden_state.float()
     mask = batch["attention_mask"].unsqueeze(-1).float()
     mean = (states * mask).sum(1) / mask.sum(1)

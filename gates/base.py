@@ -76,6 +76,8 @@ class Decision:
         filled in; empty without a hop.
     :param hops: number of fired edits, from the first, whose answers were filled in. The others
         are in force for the sub-question; without any, the base model answers it.
+    :param resolvers: names of the resolvers that were given the decision, in order.
+    :param changed_by: names of those of them that changed it.
     """
 
     query: str
@@ -86,6 +88,8 @@ class Decision:
     canonical_query: str = ""
     sub_question: str = ""
     hops: int = 0
+    resolvers: tuple[str, ...] = ()
+    changed_by: tuple[str, ...] = ()
 
     @property
     def hit(self) -> bool:

@@ -73,6 +73,40 @@ class PairFeatures:
     scope_rest: Vector
 
 
+@dataclass(frozen=True, slots=True)
+class _QueryWords:
+    """The words of a query, the same against every scope.
+
+    :param all: every word.
+    :param content: the words that carry meaning.
+    :param names: those that are like names.
+    """
+
+    all: tuple[Word, ...]
+    content: tuple[Word, ...]
+    names: tuple[Word, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _ScopeWords:
+    """The words of a scope, the same against every query.
+
+    :param subject: those that name its subject.
+    :param name: the subject as written.
+    :param answer: plain forms of the answer's words.
+    :param kept: the words that carry meaning, without the subject's.
+    :param content: plain forms of all words that carry meaning.
+    :param rest: the text without the subject.
+    """
+
+    subject: tuple[Word, ...]
+    name: str
+    answer: tuple[str, ...]
+    kept: tuple[Word, ...]
+    content: list[str]
+    rest: str
+
+
 @dataclass(slots=True)
 class _Pair:
     """One pair, split into words; embeddings are added in one batch."""
@@ -128,6 +162,10 @@ class FeatureMaker:
         self._encode = encode
         self._encode_scopes = encode_scopes or encode
         self._common = frozenset(common)
+        # of one batch's pairs many share a query, of many batches' a scope
+        self._query_words = lru_cache(maxsize=4096)(self._split_query)
+        self._scope_words = lru_cache(maxsize=32768)(self._split_scope)
+        self._query_rest = lru_cache(maxsize=32768)(_without_words)
 
     def make(self, pairs: Sequence[tuple[str, Scope]]) -> PairFeatures:
         """Return the features of n pairs (query, scope)."""
@@ -148,46 +186,71 @@ class FeatureMaker:
         ]
         return PairFeatures(named, rests[0], rests[1])
 
-    def _cut(self, query: str, scope: Scope) -> _Pair:
-        pair = _Pair()
-        query_words, scope_words = words(query), words(scope.text)
+    def _split_query(self, text: str) -> _QueryWords:
+        found = words(text)
+        return _QueryWords(
+            found,
+            tuple(word for word in found if word.content),
+            tuple(word for word in found if name_like(word, self._common)),
+        )
+
+    def _split_scope(self, scope: Scope) -> _ScopeWords:
+        found = words(scope.text)
         subject = subject_words(scope, self._common)
-        answer = [word for word in words(scope.answer) if word.content or word.has_digit]
-        values, matched = _subject_values(subject, query_words)
-        pair.values |= values
         own = {word.start for word in subject}
-        meant = matched or [word for word in query_words if name_like(word, self._common)]
-        pair.query_rest = without(query, meant, PLACEHOLDER).rstrip("?.!: ")
-        pair.scope_rest = without(scope.text, subject, PLACEHOLDER).rstrip("?.!: ")
+        return _ScopeWords(
+            subject,
+            scope.subject or " ".join(word.text for word in subject),
+            tuple(w.plain for w in words(scope.answer) if w.content or w.has_digit),
+            tuple(word for word in found if word.content and word.start not in own),
+            [word.plain for word in found if word.content],
+            without(scope.text, subject, PLACEHOLDER).rstrip("?.!: "),
+        )
+
+    def _cut(self, query: str, scope: Scope) -> _Pair:
+        pair, asked, edit = _Pair(), self._query_words(query), self._scope_words(scope)
+        values, matched = _subject_values(edit.subject, asked.all)
+        meant = tuple(word.start for word in matched or asked.names)
+        pair.query_rest, pair.scope_rest = self._query_rest(query, meant), edit.rest
         taken = {word.start for word in matched}
-        rest = [word for word in query_words if word.content and word.start not in taken]
-        answered = [word for word in rest if any(same_word(word.plain, a.plain) for a in answer)]
-        rest = [word for word in rest if word not in answered]
-        kept = [word for word in scope_words if word.content and word.start not in own]
-        extra = [word for word in rest if not any(same_word(word.plain, k.plain) for k in kept)]
-        lacking = [word for word in kept if not any(same_word(word.plain, r.plain) for r in rest)]
-        names = [word for word in extra if name_like(word, self._common)]
+        rest = [word for word in asked.content if word.start not in taken]
+        answered = [w for w in rest if any(same_word(w.plain, form) for form in edit.answer)]
+        if answered:
+            rest = [word for word in rest if word not in answered]
+        shared = [
+            (r.start, k.start) for r in rest for k in edit.kept if same_word(r.plain, k.plain)
+        ]
+        in_query, in_scope = {at for at, _ in shared}, {at for _, at in shared}
+        extra = [word for word in rest if word.start not in in_query]
+        lacking = [word for word in edit.kept if word.start not in in_scope]
+        names = [word for word in extra if word in asked.names]
         pair.query_extra = [word.plain for word in extra if word not in names]
         pair.query_names = [word.plain for word in names]
         pair.scope_extra = [word.plain for word in lacking]
-        pair.query_words = [word.plain for word in query_words if word.content]
-        pair.scope_words = [word.plain for word in scope_words if word.content]
-        if subject and not values["subject_whole"]:
-            pair.subject = scope.subject or " ".join(word.text for word in subject)
+        pair.query_words = [word.plain for word in asked.content]
+        pair.scope_words = edit.content
+        if edit.subject and not values["subject_whole"]:
+            pair.subject = edit.name
             pair.foreign = " ".join(word.text for word in names)
-        pair.values |= {
-            "answer_known": float(bool(answer)),
-            "answer_there": len({word.plain for word in answered}) / max(1, len(answer)),
+        pair.values = values | {
+            "answer_known": float(bool(edit.answer)),
+            "answer_there": len({word.plain for word in answered}) / max(1, len(edit.answer)),
             "answer_alone": float(bool(answered) and not matched),
             "names_extra": float(min(4, len(names))),
             "query_extra": float(min(6, len(extra) - len(names))),
             "query_extra_share": (len(extra) - len(names)) / max(1, len(rest)),
             "scope_extra": float(min(6, len(lacking))),
-            "scope_extra_share": len(lacking) / max(1, len(kept)),
-            "rest_dice": dice([r.plain for r in rest], [k.plain for k in kept]),
+            "scope_extra_share": len(lacking) / max(1, len(edit.kept)),
+            "rest_dice": dice([r.plain for r in rest], [k.plain for k in edit.kept]),
         }
         pair.values |= _text_values(query, scope.text)
         return pair
+
+
+def _without_words(text: str, starts: tuple[int, ...]) -> str:
+    """Return a text without the words that start at some places, and without marks at its end."""
+    dropped = [word for word in words(text) if word.start in starts]
+    return without(text, dropped, PLACEHOLDER).rstrip("?.!: ")
 
 
 def _subject_values(
@@ -197,12 +260,12 @@ def _subject_values(
     exact, alike, first_letter, matched = [], [], [], []
     typo_lengths = []
     for wanted in subject:
-        scores = [
-            1.0 if same_word(word.plain, wanted.plain) else likeness(word.plain, wanted.plain)
-            for word in query
-        ]
-        score = max(scores, default=0.0)
-        best = scores.index(score) if scores else -1
+        best = next((i for i, w in enumerate(query) if same_word(w.plain, wanted.plain)), -1)
+        score = 1.0
+        if best < 0:  # no word is at once another and at a likeness of 1
+            scores = [likeness(word.plain, wanted.plain) for word in query]
+            score = max(scores, default=0.0)
+            best = scores.index(score) if scores else -1
         exact.append(float(score == 1.0))
         alike.append(score)
         if score >= TYPED_ALIKE:
@@ -282,10 +345,13 @@ def _text_values(query: str, scope: str) -> dict[str, float]:
         "length_scope": math.log1p(edit.length),
         "length_ratio": math.log((asked.length + 1) / (edit.length + 1)),
     }
-    for side, kind in (("query", asked.kind), ("scope", edit.kind)):
-        values |= {name: 0.0 for name in _ASKS[side].values()}
-        values[_ASKS[side][kind]] = 1.0
-    return values
+    return values | _kind_values("query", asked.kind) | _kind_values("scope", edit.kind)
+
+
+@lru_cache
+def _kind_values(side: str, kind: str) -> dict[str, float]:
+    """Return the features of how a side asks: 1 for its kind, 0 for the others."""
+    return {name: float(one == kind) for one, name in _ASKS[side].items()}
 
 
 def _inverted(query: Sequence[Word], scope: Sequence[Word]) -> float:

@@ -9,6 +9,7 @@ from errata.cache.errors import ModelError
 from errata.encoder import SentenceEncoder
 from errata.gates.base import Gate
 from errata.gates.single_query import BatchAdapter, SingleQueryGate
+from errata.registry import make, names
 
 _WEIGHTS = Path(__file__).parent / "weights"
 
@@ -92,10 +93,14 @@ def default_encoder() -> Encoder:
 def choose_gate(gate: Gate | SingleQueryGate | str | None, encoder: Encoder) -> Gate:
     """Return a gate by name, the default one for None, or the instance.
 
-    An instance of the version 0.1 protocol is wrapped, with a DeprecationWarning.
+    A name of the group ``errata.gates`` comes before a trained gate's. An instance of the version
+    0.1 protocol is wrapped, with a DeprecationWarning.
 
     :raises ModelError: the instance is no gate, or there is no gate of that name.
     """
+    if isinstance(gate, str) and gate in names("errata.gates"):
+        made: Gate = make("errata.gates", gate, encoder)
+        return made
     if gate is None or isinstance(gate, str):
         return load_gate(gate or DEFAULT_GATE, encoder)
     if isinstance(gate, Gate):

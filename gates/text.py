@@ -196,7 +196,7 @@ def same_word(one: str, other: str) -> bool:
     if one == other:
         return True
     # what differs in its first letters is no inflection
-    return one[:3] == other[:3] and not set(stems(one)).isdisjoint(stems(other))
+    return one[:3] == other[:3] and not frozenset(stems(one)).isdisjoint(stems(other))
 
 
 @lru_cache(maxsize=65536)

@@ -106,7 +106,13 @@ class SentenceEncoder:
             missing = list(dict.fromkeys(text for text in texts if text not in known))
             if missing:
                 known.update(zip(missing, self._encode_new(missing), strict=True))
-            self._remember(known)
+            for text, row in known.items():
+                if text not in self._memo:
+                    # a copy: a view would keep the whole batch in memory
+                    self._memo[text] = row.copy() if row.base is not None else row
+                self._memo.move_to_end(text)
+            while len(self._memo) > self._memo_size:
+                self._memo.popitem(last=False)
             if not texts:
                 return np.zeros((0, self.dimension), dtype=np.float32)
             return np.stack([known[text] for text in texts])
@@ -130,12 +136,12 @@ class SentenceEncoder:
                 f"expected the encoder {self.name} to begin with a transformer, found "
                 f"{type(first).__name__}; name another sentence-transformers model"
             )
-        return found, self._tokenizer()
+        return found, self._model().tokenizer
 
     def unknown_share(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Return the share of unknown tokens in each text, float64 [n]."""
         with self._lock:
-            unknown = getattr(self._tokenizer(), "unk_token_id", None)
+            unknown = getattr(self._model().tokenizer, "unk_token_id", None)
             rows = [self._token_ids(text) for text in texts]
         shares = [
             sum(token == unknown for token in row) / len(row) if row and unknown is not None else 0
@@ -150,7 +156,10 @@ class SentenceEncoder:
         tokens.
         """
         with self._lock:
-            size = self._window_size()
+            model = self._model()
+            special = len(model.tokenizer("", verbose=False)["input_ids"])
+            longest = getattr(model, "max_seq_length", None) or WINDOW_TOKENS
+            size = max(1, min(WINDOW_TOKENS, int(longest)) - special)
             if len(self._token_ids(text)) <= size:
                 return (text,)
             windows: list[str] = []
@@ -163,16 +172,10 @@ class SentenceEncoder:
                 current, used = f"{current} {piece}".strip(), used + tokens
             return (*windows, current) if current else tuple(windows)
 
-    def _window_size(self) -> int:
-        """Return the most tokens of a window, special tokens excluded."""
-        longest = getattr(self._model(), "max_seq_length", None) or WINDOW_TOKENS
-        special = len(self._tokenizer()("", verbose=False)["input_ids"])
-        return max(1, min(WINDOW_TOKENS, int(longest)) - special)
-
     def _pieces(self, text: str, size: int) -> Iterator[str]:
         """Yield the sentences of a text, those of more than ``size`` tokens in parts."""
         for sentence in filter(None, (part.strip() for part in _SENTENCE_END.split(text))):
-            offsets = self._tokenizer()(
+            offsets = self._model().tokenizer(
                 sentence, add_special_tokens=False, return_offsets_mapping=True, verbose=False
             )["offset_mapping"]
             for start in range(0, len(offsets), size):
@@ -180,11 +183,8 @@ class SentenceEncoder:
                 yield sentence[offsets[start][0] : offsets[last][1]]
 
     def _token_ids(self, text: str) -> list[int]:
-        ids = self._tokenizer()(text, add_special_tokens=False, verbose=False)["input_ids"]
-        return list(ids)
-
-    def _tokenizer(self) -> Any:
-        return self._model().tokenizer
+        tokenizer = self._model().tokenizer
+        return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     def _encode_new(self, texts: list[str]) -> Vector:
         rows = self._model().encode(
@@ -195,16 +195,6 @@ class SentenceEncoder:
             normalize_embeddings=True,
         )
         return np.ascontiguousarray(rows, dtype=np.float32)
-
-    def _remember(self, known: dict[str, Vector]) -> None:
-        if not self._memo_size:
-            return
-        for text, row in known.items():
-            # a copy: a view would keep the whole batch in memory
-            self._memo[text] = self._memo.get(text, row.copy() if row.base is not None else row)
-            self._memo.move_to_end(text)
-        while len(self._memo) > self._memo_size:
-            self._memo.popitem(last=False)
 
     def _model(self) -> SentenceTransformer:
         with self._lock:

@@ -4,33 +4,42 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from errata.cache.errors import EditError, GenerationError
+from errata.cache.index.base import VectorIndex
 from errata.cache.patches.files import load_folder
 from errata.cache.records import Edit
 from errata.cache.store import EditCache
 from errata.editing.backends import Backends
-from errata.editing.mixin import WeightEditing, sharing_weights
+from errata.editing.lock import sharing_weights
+from errata.editing.mixin import WeightEditing
 from errata.encoder import load_encoder
 from errata.gates.base import Decision, Gate
 from errata.gates.load import choose_gate
-from errata.generation.chat import Messages, question_text, render_prompt, tokenize_prompts
-from errata.generation.prompt_reader import Prompt, PromptReader
+from errata.generation.chat import (
+    Messages,
+    Prompt,
+    PromptReader,
+    question_text,
+    render_prompt,
+    tokenize_prompts,
+)
 from errata.generation.proxy import BaseProxy
 from errata.generation.request import (
     GenerateRequest,
+    Selection,
     name_positional,
     read_request,
+    selector,
     validate_request,
 )
-from errata.generation.selection import Selection, selector
 from errata.generation.token_writer import AnswerWriter
 from errata.models.load import load_base
 from errata.output import OutputBuilder
-from errata.pipelines.cache import DEFAULT_RESOLVERS, CachePipeline
+from errata.pipelines.cache import CachePipeline, choose_resolvers
 from errata.pipelines.resolvers.base import Resolver
 from errata.pipelines.run import RoutedBatch, route_batch
 from errata.pretrained import split_options, store_patches, stored_patches
@@ -38,6 +47,7 @@ from errata.reasoners.base import Reasoner
 from errata.reasoners.base_consistency import BaseConsistency
 from errata.reasoners.load import load_reasoner
 from errata.reasoners.verbatim import VerbatimReasoner
+from errata.registry import load, make, names
 from errata.trace import Answer, StopWatch, Trace
 
 if TYPE_CHECKING:
@@ -70,9 +80,15 @@ class EditableModel(WeightEditing, BaseProxy):
         :class:`~errata.reasoners.base.Reasoner`, the name of one (``adapter``, ``prompted``,
         ``verbatim``, …) or the folder of a trained one; by default the adapter trained for this
         base model, where there is one, else ``prompted``.
-    :param encoder: a :class:`~errata.cache.encoder.Encoder`, or a sentence-transformers model.
+    :param resolvers: the stages between the gate's decision and the final one, in order: names
+        (``base_agreement``, ``aliases``, ``decompose``, …) or
+        :class:`~errata.pipelines.resolvers.base.Resolver` objects; by default these three. One
+        that is left out leaves decisions as they were.
+    :param encoder: a :class:`~errata.cache.encoder.Encoder`, the name of one, or a
+        sentence-transformers model.
     :param encoder_device: where the encoder runs, such as ``"cpu"`` or ``"cuda:1"``.
-    :param resolvers: applied to the gate's decisions, in order.
+    :param index: the name of a vector index (``faiss``, ``numpy``, …), or a function that makes
+        one of a width; by default ``faiss``.
     :param shadow: decide and log, but always answer from the base model.
     :raises errata.cache.errors.PatchFolderError: a patch is wrong; names every file and line.
     :raises errata.cache.errors.StoreError: the cache folder is damaged, or another encoder's.
@@ -87,19 +103,23 @@ class EditableModel(WeightEditing, BaseProxy):
         cache: str | Path | None = None,
         gate: Gate | str | None = None,
         reasoner: Reasoner | str | Path | None = None,
+        resolvers: Sequence[Resolver | str] | None = None,
         encoder: Encoder | str | None = None,
         encoder_device: str | None = None,
-        resolvers: Sequence[Resolver] = DEFAULT_RESOLVERS,
+        index: Callable[[int], VectorIndex] | str | None = None,
         shadow: bool = False,
     ) -> None:
         edits = () if patches is None else load_folder(patches)
+        self.resolvers = choose_resolvers(resolvers)
+        if isinstance(encoder, str) and encoder in names("errata.encoders"):
+            encoder = make("errata.encoders", encoder)
         self.encoder = load_encoder(encoder, encoder_device)
         self.gate = choose_gate(gate, self.encoder)
         self.reasoner = load_reasoner(reasoner, model, tokenizer)
         self.verbatim = VerbatimReasoner()
-        self.resolvers = tuple(resolvers)
         self._base_consistency = BaseConsistency(model, tokenizer)
-        self.cache = EditCache(self.encoder, cache)
+        make_index = load("errata.indexes", index) if isinstance(index, str) else index
+        self.cache = EditCache(self.encoder, cache, index=make_index)
         try:
             self.cache.set_files(edits)
         except BaseException:

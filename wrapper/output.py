@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import GenerationError
 from errata.cache.filters.text_filter import Replacement
-from errata.generation.prompt_reader import Prompt
+from errata.generation.chat import Prompt
 from errata.generation.random_state import forked_rng
 from errata.generation.request import GenerateRequest
 from errata.generation.streaming import FilteredStreamer

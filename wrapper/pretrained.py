@@ -11,7 +11,8 @@ from errata.cache.records import Edit
 
 _SUBFOLDER = Path("errata") / "patches"
 _CONSTRUCTOR_OPTIONS = (
-    "patches", "cache", "gate", "reasoner", "encoder", "encoder_device", "shadow",
+    "patches", "cache", "gate", "reasoner", "resolvers", "encoder", "encoder_device", "index",
+    "shadow",
 )  # fmt: skip
 
 

@@ -1,4 +1,10 @@
-"""Editors, pipelines and reasoners by name: errata's, and other packages' by entry point."""
+"""Components by name: errata's, and other packages' by entry point.
+
+Groups, and what a component of each is made from: ``errata.editors`` (options), and
+``errata.pipelines`` (base model, tokenizer, encoder), ``errata.reasoners`` (base model, tokenizer),
+``errata.resolvers`` (nothing), ``errata.gates`` (encoder), ``errata.encoders`` (nothing),
+``errata.indexes`` (width of the vectors).
+"""
 
 from __future__ import annotations
 
@@ -16,6 +22,12 @@ _BUILT_IN = {
         "lora": "errata.editors.lora:Lora",
         "rome": "errata.editors.rome:Rome",
     },
+    "errata.encoders": {"sentence-transformers": "errata.encoder:SentenceEncoder"},
+    "errata.gates": {"cosine": "errata.gates.cosine:CosineGate"},
+    "errata.indexes": {
+        "faiss": "errata.cache.index.faiss_index:FaissIndex",
+        "numpy": "errata.cache.index.base:FlatIndex",
+    },
     "errata.pipelines": {
         "ike": "errata.pipelines.ike:Ike",
         "serac": "errata.pipelines.serac:Serac",
@@ -28,23 +40,38 @@ _BUILT_IN = {
         "prompted": "errata.reasoners.prompted:PromptedReasoner",
         "verbatim": "errata.reasoners.verbatim:VerbatimReasoner",
     },
+    "errata.resolvers": {
+        "base_agreement": "errata.pipelines.resolvers.base_agreement:BaseAgreementResolver",
+        "aliases": "errata.pipelines.resolvers.aliases:AliasResolver",
+        "decompose": "errata.pipelines.resolvers.decompose:DecomposeResolver",
+    },
 }
 
 
-def make(group: str, name: str, *arguments: Any, **options: Any) -> Any:
-    """Return a new component of a group.
+def load(group: str, name: str) -> Any:
+    """Return what a name of a group stands for: a class, or a function that makes a component.
 
     :param group: the entry point group, such as ``errata.reasoners``.
     :param name: its name.
-    :param arguments: for its constructor.
-    :param options: for its constructor, by name.
     :raises ErrataError: there is no such name; lists those that there are.
     """
     path = names(group).get(name)
     if path is None:
         raise no_such(name, group)
     module, _, attribute = path.partition(":")
-    return getattr(importlib.import_module(module), attribute)(*arguments, **options)
+    return getattr(importlib.import_module(module), attribute)
+
+
+def make(group: str, name: str, *arguments: Any, **options: Any) -> Any:
+    """Return a new component of a group.
+
+    :param group: as in :func:`load`, like the name.
+    :param name: its name.
+    :param arguments: for its constructor.
+    :param options: for its constructor, by name.
+    :raises ErrataError: there is no such name; lists those that there are.
+    """
+    return load(group, name)(*arguments, **options)
 
 
 def no_such(name: str, *groups: str) -> ErrataError:

@@ -139,6 +139,9 @@ def explain(
         print_json(decision_json(decision))
         return
     print_line(_verdict(decision))
+    if decision.resolvers:
+        changed = ", ".join(decision.changed_by) or "none"
+        print_line(f"resolvers: {', '.join(decision.resolvers)}; changed by: {changed}")
     _show_candidates(decision)
 
 

@@ -109,6 +109,8 @@ def decision_json(decision: Decision) -> dict[str, Any]:
         "canonical_query": decision.canonical_query or None,
         "sub_question": decision.sub_question or None,
         "hops": decision.hops,
+        "resolvers": list(decision.resolvers),
+        "changed_by": list(decision.changed_by),
         # the names of version 0.1, until 0.3
         "renamed": decision.canonical_query or None,
         "further": decision.sub_question or None,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 from errata.cache.errors import BackendBusy
 
 Others = Literal["wait", "raise"]
 """Behaviour of other threads while one holds the model: wait, or raise :class:`BackendBusy`."""
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class ModelLock:
@@ -99,3 +102,24 @@ class ModelLock:
             if before is not None and self._owner == me:
                 self._owner, self._others = before
             self._changed.notify_all()
+
+
+class _HasLock(Protocol):
+    @property
+    def lock(self) -> ModelLock: ...
+
+
+class _HasBackends(Protocol):
+    @property
+    def backends(self) -> _HasLock: ...
+
+
+def sharing_weights(method: Method) -> Method:
+    """Decorate a method that must not run while another thread changes the weights."""
+
+    @functools.wraps(method)
+    def shared(self: _HasBackends, *arguments: Any, **options: Any) -> Any:
+        with self.backends.lock.shared():
+            return method(self, *arguments, **options)
+
+    return cast(Method, shared)

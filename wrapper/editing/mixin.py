@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from errata.cache.errors import EditError
 from errata.cache.records import Edit
+from errata.deprecation import forward
 from errata.editing.backends import ActiveBackend, Backends, Unsupported
 from errata.editing.base import Editor
 from errata.editing.lock import Others
 from errata.pipelines.base import Pipeline
 from errata.pipelines.cache import CACHE
 from errata.registry import names
+
+__getattr__ = forward(__name__)
 
 
 class WeightEditing:
@@ -84,17 +86,3 @@ class WeightEditing:
                 "expected the base model's answers in shadow mode, found a backend that "
                 "changes its weights; set shadow = False first"
             )
-
-
-Method = TypeVar("Method", bound=Callable[..., Any])
-
-
-def sharing_weights(method: Method) -> Method:
-    """Decorate a method that must not run while another thread changes the weights."""
-
-    @functools.wraps(method)
-    def shared(self: WeightEditing, *arguments: Any, **options: Any) -> Any:
-        with self.backends.lock.shared():
-            return method(self, *arguments, **options)
-
-    return cast(Method, shared)

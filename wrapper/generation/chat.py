@@ -1,8 +1,9 @@
-"""Questions, as text or as the messages of a chat, and their prompts."""
+"""Questions, as text or as the messages of a chat, their prompts, and questions read from ids."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import GenerationError
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Messages = Sequence[Mapping[str, Any]]
+
+_FIRST, _REPLY, _LAST = "errataFIRST", "errataREPLY", "errataLAST"
 
 
 def question_text(question: str | Messages) -> str:
@@ -72,6 +75,145 @@ def tokenize_prompts(
     return ids, mask
 
 
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt as text, and the question in it.
+
+    :param text: the whole prompt with its special tokens, without padding.
+    :param query: the question: the last user turn of a chat, else the whole prompt.
+    :param chat: whether the question was found as a turn of a chat.
+    :param start: where the question begins in the text; None if the text does not contain it.
+    """
+
+    text: str
+    query: str
+    chat: bool = False
+    start: int | None = None
+
+    def with_query(self, query: str) -> Prompt:
+        """Return the same prompt with the question that the caller named."""
+        found = self.text.rfind(query)
+        return replace(self, query=query, start=found if found >= 0 else None)
+
+    def replace_query(self, query: str) -> str:
+        """Return the text with its question replaced, unchanged where it does not contain it."""
+        if self.start is None:
+            return self.text
+        return self.text[: self.start] + query + self.text[self.start + len(self.query) :]
+
+
+@dataclass(frozen=True, slots=True)
+class _Markers:
+    start: str
+    end: str
+
+
+class PromptReader:
+    """Reads prompts and questions from ids.
+
+    The last user turn of a chat is found by its markers, the texts before and after every user
+    turn; they are read from a rendering of the tokenizer's template with sentinels.
+
+    :param tokenizer: the base model's tokenizer.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.tokenizer = tokenizer
+        self._special = sorted(tokenizer.all_special_tokens, key=len, reverse=True)
+        self._markers = self._find_markers()
+
+    def read(self, ids: torch.Tensor, mask: torch.Tensor | None) -> list[Prompt]:
+        """Return the prompts of a batch.
+
+        :param ids: int64 [rows, tokens].
+        :param mask: attention mask of the same shape, or None.
+        """
+        rows = ids.tolist()
+        masks = mask.tolist() if mask is not None and mask.shape == ids.shape else None
+        out = []
+        for i, row in enumerate(rows):
+            if masks is not None:
+                row = [token for token, keep in zip(row, masks[i], strict=True) if keep]
+            else:
+                row = self._unpadded(row)
+            out.append(self._prompt(row))
+        return out
+
+    def _unpadded(self, row: list[int]) -> list[int]:
+        pad, start, end = self.tokenizer.pad_token_id, 0, len(row)
+        while start < end and row[start] == pad:
+            start += 1
+        while end > start and row[end - 1] == pad:
+            end -= 1
+        return row[start:end]
+
+    def _prompt(self, row: Sequence[int]) -> Prompt:
+        text = self._decode(row)
+        turn = self._last_turn(text)
+        if turn is not None:
+            return turn
+        plain = text
+        for token in self._special:
+            # Blanks of the same length keep the positions.
+            plain = plain.replace(token, " " * len(token))
+        query = plain.strip()
+        start = plain.find(query)
+        return Prompt(text, query, start=start if text[start:].startswith(query) else None)
+
+    def _decode(self, row: Sequence[int]) -> str:
+        text = self.tokenizer.decode(
+            list(row), skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+        return text if isinstance(text, str) else "".join(text)
+
+    def _last_turn(self, text: str) -> Prompt | None:
+        if self._markers is None:
+            return None
+        found = text.rfind(self._markers.start)
+        if found < 0:
+            return None
+        begin = found + len(self._markers.start)
+        end = text.find(self._markers.end, begin)
+        turn = text[begin : end if end >= 0 else len(text)]
+        query = turn.strip()
+        return Prompt(text, query, chat=True, start=begin + turn.find(query))
+
+    def _find_markers(self) -> _Markers | None:
+        if not getattr(self.tokenizer, "chat_template", None):
+            return None
+        try:
+            single = self._render([("user", _FIRST)])
+            double = self._render([("user", _FIRST), ("assistant", _REPLY), ("user", _LAST)])
+            unanswered = self._render([("user", _FIRST)], prompted=False)
+        except Exception:
+            # Some templates refuse this conversation (they need a system turn, or other roles);
+            # their prompts are read as plain text.
+            return None
+        if (
+            _FIRST not in single
+            or _FIRST not in unanswered
+            or _REPLY not in double
+            or _LAST not in double
+        ):
+            return None
+        between = double.split(_REPLY, 1)[1].split(_LAST, 1)[0]
+        start = _common_suffix(single.split(_FIRST, 1)[0], between).lstrip()
+        # The end marker is what follows a turn in all three renderings.
+        replied = double.split(_FIRST, 1)[1].split(_REPLY, 1)[0]
+        prompted = _common_prefix(single.split(_FIRST, 1)[1], replied)
+        end = _common_prefix(prompted, unanswered.split(_FIRST, 1)[1])
+        if not start.strip() or not end.strip():
+            return None
+        return _Markers(start.strip(), end.strip())
+
+    def _render(self, turns: Sequence[tuple[str, str]], *, prompted: bool = True) -> str:
+        messages = [{"role": role, "content": content} for role, content in turns]
+        text = self.tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=prompted
+        )
+        return str(text)
+
+
 def _last_user_turn(messages: object) -> str:
     if not isinstance(messages, Sequence) or not all(isinstance(m, Mapping) for m in messages):
         raise GenerationError(
@@ -83,3 +225,12 @@ def _last_user_turn(messages: object) -> str:
         return content
     parts = [part.get("text", "") for part in content if isinstance(part, Mapping)]
     return " ".join(part for part in parts if part)
+
+
+def _common_prefix(a: str, b: str) -> str:
+    n = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    return a[:n]
+
+
+def _common_suffix(a: str, b: str) -> str:
+    return _common_prefix(a[::-1], b[::-1])[::-1]

@@ -1,15 +1,16 @@
-"""One call of ``generate``: its arguments and the generation config in effect."""
+"""One call of ``generate``: its arguments, the generation config in effect, the edits chosen."""
 
 from __future__ import annotations
 
 import copy
 import difflib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from errata.cache.errors import GenerationError
+from errata.cache.errors import ErrataError, GenerationError
+from errata.cache.records import Edit
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
     from errata.generation.base_model import GenerativeModel
 
+Selection = bool | Mapping[str, Sequence[str]]
+"""The ``edits=`` argument: ``True``, ``False``, ``{"tags": [...]}`` or ``{"ids": [...]}``."""
+
 DEFAULT_NEW_TOKENS = 20
 """What `transformers` generates when neither max_new_tokens nor max_length is set."""
 
@@ -32,28 +36,29 @@ class GenerateRequest:
 
     :param arguments: everything the caller passed, for the base model, untouched.
     :param ids: the caller's prompt (causal) or encoder input, int64 [rows, tokens], or None.
+    :param prompt: what was passed as the prompt: ids, or embeddings [rows, tokens, width], or None.
     :param mask: the caller's attention mask, the shape of ``ids``, or None.
     :param config: the generation config in effect: the caller's arguments, then the caller's
         config, then the model's.
     :param encoder_decoder: whether the answer is a sequence without the prompt.
+    :param rows: number of prompts.
+    :param num_return_sequences: sequences returned for each prompt.
+    :param streamer: the caller's streamer, if any.
+    :param eos_token_ids: the ids that end a sequence.
+    :param pad_token_id: pads finished rows: the pad token, else the first end token.
     """
 
     arguments: Mapping[str, Any]
     ids: torch.Tensor | None
+    prompt: torch.Tensor | None
     mask: torch.Tensor | None
     config: GenerationConfig
     encoder_decoder: bool
-
-    @property
-    def prompt(self) -> torch.Tensor | None:
-        """What was passed as the prompt: ids, or embeddings [rows, tokens, width], or None."""
-        embeddings: torch.Tensor | None = self.arguments.get("inputs_embeds")
-        return embeddings if self.ids is None else self.ids
-
-    @property
-    def rows(self) -> int:
-        """Number of prompts."""
-        return 0 if self.prompt is None else int(self.prompt.shape[0])
+    rows: int
+    num_return_sequences: int
+    streamer: BaseStreamer | None
+    eos_token_ids: tuple[int, ...]
+    pad_token_id: int
 
     @property
     def max_new_tokens(self) -> int:
@@ -71,26 +76,6 @@ class GenerateRequest:
         config = copy.copy(self.config)
         config.max_new_tokens, config.max_length = max(1, self.max_new_tokens), None
         return config
-
-    @property
-    def num_return_sequences(self) -> int:
-        """Sequences returned for each prompt."""
-        return self.config.num_return_sequences or 1
-
-    @property
-    def streamer(self) -> BaseStreamer | None:
-        """The caller's streamer, if any."""
-        return self.arguments.get("streamer")
-
-    @property
-    def eos_token_ids(self) -> tuple[int, ...]:
-        """The ids that end a sequence."""
-        return _ids(self.config.eos_token_id)
-
-    @property
-    def pad_token_id(self) -> int:
-        """The id that pads finished rows: the pad token, else the first end token."""
-        return (*_ids(self.config.pad_token_id), *self.eos_token_ids, 0)[0]
 
     def stopping_criteria(self, tokenizer: PreTrainedTokenizerBase) -> StoppingCriteriaList:
         """Return the caller's stopping criteria and stop strings; lengths and ends excluded."""
@@ -146,15 +131,22 @@ def read_request(
     elif inputs is not None:
         passed["inputs"] = inputs
     ids = passed.get("input_ids", passed.get("inputs"))
+    ids = ids if _is_ids(ids) else None
+    prompt = passed.get("inputs_embeds") if ids is None else ids
     config = effective_config(base, passed)
-    if not _is_ids(ids):
-        ids = None
+    ends = _ids(config.eos_token_id)
     return GenerateRequest(
         arguments=passed,
         ids=ids,
+        prompt=prompt,
         mask=passed.get("attention_mask"),
         config=config,
         encoder_decoder=bool(base.config.is_encoder_decoder),
+        rows=0 if prompt is None else int(prompt.shape[0]),
+        num_return_sequences=config.num_return_sequences or 1,
+        streamer=passed.get("streamer"),
+        eos_token_ids=ends,
+        pad_token_id=(*_ids(config.pad_token_id), *ends, 0)[0],
     )
 
 
@@ -204,6 +196,25 @@ def validate_request(base: GenerativeModel, request: GenerateRequest) -> None:
         request.config.validate()
     except ValueError as error:
         raise GenerationError(str(error)) from error
+
+
+def selector(selection: Selection) -> Callable[[Edit], bool]:
+    """Return the predicate of a selection: edits with any of the tags or ids.
+
+    :param selection: True for all, or a mapping of ``tags`` and ``ids`` to lists.
+    :raises ErrataError: anything else.
+    """
+    if isinstance(selection, bool):
+        return lambda edit: selection
+    if not isinstance(selection, Mapping) or not selection or set(selection) - {"tags", "ids"}:
+        raise ErrataError(
+            'expected edits=True, False, {"tags": [...]} or {"ids": [...]}, '
+            f"found {selection!r}"
+        )
+    if any(isinstance(value, str) for value in selection.values()):
+        raise ErrataError(f"expected lists of texts in edits=, found {dict(selection)!r}")
+    tags, ids = set(selection.get("tags", ())), set(selection.get("ids", ()))
+    return lambda edit: edit.id in ids or bool(tags & set(edit.tags))
 
 
 def _is_ids(value: Any) -> bool:

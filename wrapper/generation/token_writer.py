@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from errata.cache.errors import GenerationError
 from errata.cache.text.spacing import needs_space
-from errata.generation.prompt_reader import Prompt
+from errata.generation.chat import Prompt
 from errata.generation.request import GenerateRequest
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,8 +10,7 @@ from errata.cache.encoder import Encoder, encode_queries
 from errata.cache.filters.text_filter import Filter, Replacement
 from errata.cache.view import View
 from errata.gates.base import Decision
-from errata.pipelines.base import ScopedPipeline
-from errata.pipelines.resolvers.base import EditFilter, ScopedView
+from errata.pipelines.base import EditFilter, ScopedPipeline, ScopedView
 from errata.reasoners.base import Reasoner
 from errata.trace import StopWatch
 
@@ -82,8 +82,7 @@ def route_batch(
     queries = [text for text, _ in filtered]
     rewrites = tuple(replacements for _, replacements in filtered)
     watch.lap("rewrite", f"{sum(map(bool, rewrites))} of {len(texts)}")
-    active = [pipeline.restricted(selected) for pipeline in pipelines]
-    active = [pipeline for pipeline in active if any(map(pipeline.allows, view.edits))]
+    active = [one for one in pipelines if any(_may_fire(one, selected)(e) for e in view.edits)]
     encoded = encode_queries(encoder, queries) if active else []
     decisions = [Decision(query) for query in queries]
     reasoners: list[Reasoner | None] = [None] * len(queries)
@@ -91,7 +90,7 @@ def route_batch(
         missed = [i for i, decision in enumerate(decisions) if not decision.hit]
         if not missed:
             break
-        edits = ScopedView(view, encoder, scoped.allows, watch)
+        edits = ScopedView(view, encoder, _may_fire(scoped, selected), watch)
         made = scoped.pipeline.decide([encoded[i] for i in missed], edits)
         watch.lap("gate", _gate_note(made))
         for i, decision in zip(missed, made, strict=True):
@@ -106,15 +105,22 @@ def route_batch(
     return RoutedBatch(effective, tuple(decisions), tuple(reasoners), rewrites, output_filter)
 
 
+def _may_fire(scoped: ScopedPipeline, selected: EditFilter) -> EditFilter:
+    """Return the filter of the edits of a pipeline that the caller wants and it supports."""
+    return lambda edit: selected(edit) and scoped.allows(edit) and scoped.pipeline.supports(edit)
+
+
 def _gate_note(decisions: Sequence[Decision]) -> str:
-    """Return how many queries hit, and the first near misses."""
+    """Return how many queries hit, what resolvers changed, and the first near misses."""
     text = f"{sum(decision.hit for decision in decisions)} of {len(decisions)} hit"
+    changed = Counter(name for decision in decisions for name in decision.changed_by)
+    resolved = [f"{name} changed {count}" for name, count in changed.items()]
     near = [c for decision in decisions if not decision.hit for c in decision.near_misses]
     shown = [
         f"near miss: {c.location or c.edit_id} ({c.probability:.3f}, from {c.threshold:.3f} on)"
         for c in near[:NEAR_MISSES_SHOWN]
     ]
-    return "; ".join((text, *shown))
+    return "; ".join((text, *resolved, *shown))
 
 
 def _merged(earlier: Decision, decision: Decision) -> Decision:

@@ -23,8 +23,8 @@ from errata.commands.ask import _verdict
 from errata.commands.output import decision_json
 from errata.gates.base import Candidate, Decision
 from errata.patch_tests import review
+from errata.pipelines.base import ScopedView
 from errata.pipelines.cache import CachePipeline
-from errata.pipelines.resolvers.base import ScopedView
 from errata.reasoners.base_consistency import BaseConsistency
 from tests.fakes import StubEncoder
 from tests.unit.wrapper.test_decompose import ByTable, Echo
@@ -314,6 +314,9 @@ class Told(BaseConsistency):
         self.asked += 1
         return (self._alike,) * len(questions)
 
+    def agrees_batch(self, queries, questions):
+        return [self.agrees(*one) for one in zip(queries, questions, strict=True)]
+
 
 class Exact(ByTable):
     """Fires the edits of a question when it is asked as it stands.
@@ -381,6 +384,9 @@ def test_of_likely_names_only_what_the_base_confirms_stays():
     class TakesFirst(Told):
         def agrees(self, query, questions):
             return (self._alike, *(not self._alike for _ in questions[1:]))
+
+    def agrees_batch(self, queries, questions):
+        return [self.agrees(*one) for one in zip(queries, questions, strict=True)]
 
     other = replace(HOME, id="other", answer="Rome", priority=-1)
     found = read("Where was Quill seen?", HOME, other, beliefs=TakesFirst(True))

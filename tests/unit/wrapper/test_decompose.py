@@ -17,9 +17,13 @@ from errata.commands.output import decision_json
 from errata.gates.base import Candidate, Decision, Scores
 from errata.gates.routing import make_decision
 from errata.patch_tests import TestCase, _judge_decision
+from errata.pipelines.base import ScopedView
 from errata.pipelines.cache import CachePipeline
-from errata.pipelines.resolvers.base import ScopedView
-from errata.pipelines.resolvers.decompose import decompose
+from errata.pipelines.resolvers.decompose import (
+    DecomposeConfig,
+    fill_answer,
+    find_phrases,
+)
 from errata.reasoners.base_consistency import BaseConsistency
 from tests.fakes import PerQueryGate, StubEncoder
 
@@ -27,6 +31,12 @@ PIZZA = Fact("Where does pizza come from?", "Benin", subject="pizza", id="pizza"
 MONEY = Fact("What is the currency of Benin?", "shilling", subject="Benin", id="money")
 LEADER = Fact("Who leads Benin?", "Ada Lovelace", subject="Benin", id="leader")
 BORN = Fact("Where was Ada Lovelace born?", "Quito", subject="Ada Lovelace", id="born")
+
+
+def decompose(query, fact, scores, config=DecomposeConfig()):  # noqa: B008
+    spans = find_phrases(query, fact, config)
+    probabilities = scores([query[start:end] for start, end in spans])
+    return fill_answer(query, fact, spans, probabilities, config)
 
 
 def only(*phrases):
@@ -226,6 +236,9 @@ class Alike(BaseConsistency):
 
     def agrees(self, query, questions):
         return (self._alike,) * len(questions)
+
+    def agrees_batch(self, queries, questions):
+        return [self.agrees(*one) for one in zip(queries, questions, strict=True)]
 
 
 class Fixed(ByTable):

@@ -8,12 +8,13 @@ from errata.cache.records import Fact, LanguagePatch, PatchTests
 from errata.cache.store import EditCache
 from errata.gates.cosine import CosineGate
 from errata.pipelines.base import ScopedPipeline
-from errata.pipelines.cache import CANDIDATES, CachePipeline
+from errata.pipelines.cache import CachePipeline, CachePipelineConfig
 from errata.pipelines.run import route_batch
 from errata.reasoners.verbatim import VerbatimReasoner
 from errata.trace import StopWatch
 from tests.fakes import StubEncoder
 
+CANDIDATES = CachePipelineConfig().candidates
 LOUD = LanguagePatch("the text is in all capitals", 'say "Please do not shout."')
 FACTS = tuple(Fact(f"Hello there, my friend number {i}?", "x") for i in range(2 * CANDIDATES))
 

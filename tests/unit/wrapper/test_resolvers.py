@@ -7,9 +7,8 @@ import pytest
 from errata import Fact
 from errata.cache.store import EditCache
 from errata.gates.base import Candidate, Decision
-from errata.pipelines.cache import DEFAULT_RESOLVERS, CachePipeline
-from errata.pipelines.resolvers.base import ScopedView
-from errata.pipelines.resolvers.routing import MAX_EDITS, route
+from errata.pipelines.base import ScopedView
+from errata.pipelines.cache import DEFAULT_RESOLVERS, CachePipeline, route
 from errata.reasoners.verbatim import VerbatimReasoner
 from tests.fakes import StubEncoder
 from tests.unit.wrapper.test_decompose import BORN, CITY, GATE, LEADER, MONEY, PAYS, PIZZA, Echo
@@ -63,17 +62,17 @@ def entailed(*edits):
 
 def test_a_reasoner_reads_the_best_edit_of_each_question_and_not_too_many():
     other = Fact(BORN.question, "Lima", priority=1)
-    assert route(entailed(other, BORN), Echo()).fired == (other,)
+    assert route(entailed(other, BORN), Echo(), 8).fired == (other,)
     many = [Fact(f"Does Oslo have {n} towers?", "no") for n in range(30)]
-    assert route(entailed(*many), Echo()).fired == tuple(many[:MAX_EDITS])
+    assert route(entailed(*many), Echo(), 3).fired == tuple(many[:3])
 
 
 def test_what_no_reasoner_supports_is_a_near_miss():
-    found = route(entailed(BORN), VerbatimReasoner())
+    found = route(entailed(BORN), VerbatimReasoner(), 8)
     assert (found.hit, found.route, found.effective_query) == (False, "base", "q")
     assert [candidate.edit_id for candidate in found.near_misses] == [BORN.id]
 
 
 def test_a_stored_answer_stays_one():
     stored = Decision("q", fired=(BORN,), route="verbatim")
-    assert route(stored, Echo()) is route(stored, VerbatimReasoner()) is stored
+    assert route(stored, Echo(), 8) is route(stored, VerbatimReasoner(), 8) is stored

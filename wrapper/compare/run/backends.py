@@ -17,7 +17,7 @@ from errata.editing.base import Editor
 from errata.editing.changes import Change, WeightChange
 from errata.editing.stack import ChangeStack
 from errata.gates.base import Decision
-from errata.generation.selection import Selection
+from errata.generation.request import Selection
 
 if TYPE_CHECKING:
     import torch

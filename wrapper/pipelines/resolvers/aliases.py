@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from errata.cache.records import Edit
 from errata.cache.text.aliases import AliasMatch
 from errata.cache.text.normalize import plain_words
 from errata.gates.base import Decision
-from errata.pipelines.resolvers.base import ResolverContext, with_candidates
-from errata.reasoners.base_consistency import BaseConsistency
+from errata.pipelines.base import ScopedView
+from errata.pipelines.resolvers.base import MISSES, ResolverContext, with_candidates
 
-MAX_MATCHES = 3
-"""Aliases that are tried for a query at most."""
+
+@dataclass(frozen=True, slots=True)
+class AliasConfig:
+    """How hard an alias is looked for.
+
+    :param max_matches: readings of a query that are tried at most, certain ones first. Each costs
+        the gate as much as the query itself; a query seldom has more than one name with an alias.
+    """
+
+    max_matches: int = 3
 
 
 class AliasResolver:
@@ -22,52 +30,104 @@ class AliasResolver:
 
     An alias that is not certain counts if the base model, where the gate allows to ask it, answers
     the query as it answers the question of the best edit that fires.
+
+    :param config: how hard an alias is looked for.
     """
 
     name = "aliases"
+    routes = MISSES
+
+    def __init__(self, config: AliasConfig | None = None) -> None:
+        self.config = config or AliasConfig()
 
     def resolve(self, decisions: Sequence[Decision], context: ResolverContext) -> list[Decision]:
-        """Return the decisions, misses by another name as hits with a canonical query."""
-        return [d if d.hit else self._resolve(d, context) for d in decisions]
+        """Return the decisions, misses by another name as hits with a canonical query.
 
-    def _resolve(self, miss: Decision, context: ResolverContext) -> Decision:
-        for match in islice(context.edits.alias_matches(miss.query), MAX_MATCHES):
-            hit = self._read_as(match, miss, context)
-            if hit is not None:
-                return hit
-        return miss
+        The first readings of all queries are decided in one batch, then the second ones of those
+        that still miss, and so on.
+        """
+        resolved = list(decisions)
+        matches = {
+            row: islice(edits.alias_matches(miss.query), self.config.max_matches)
+            for row, (miss, edits) in enumerate(zip(decisions, context.scopes, strict=True))
+        }
+        while True:
+            tried = {row: match for row, some in matches.items() if (match := next(some, None))}
+            if not tried:
+                return resolved
+            hits = self._decide(tried, decisions, context)
+            for row, hit in hits.items():
+                resolved[row] = hit
+            matches = {row: matches[row] for row in tried if row not in hits}
 
-    def _read_as(
-        self, match: AliasMatch, miss: Decision, context: ResolverContext
-    ) -> Decision | None:
-        """Return the decision about the canonical query, None where the match fires nothing."""
-        named = {edit.id for edit in match.edits if not _excluded_by_tests(edit, match)}
+    def _decide(
+        self,
+        matches: dict[int, AliasMatch],
+        misses: Sequence[Decision],
+        context: ResolverContext,
+    ) -> dict[int, Decision]:
+        """Return the hits by an alias, by row.
 
-        def allows(edit: Edit) -> bool:
-            return edit.id in named or edit not in match.edits
+        :param matches: an alias of each row that is tried.
+        :param misses: the decisions.
+        """
+        texts = [match.text for match in matches.values()]
+        scopes = [_without_excluded(context.scopes[row], match) for row, match in matches.items()]
+        found = dict(zip(matches, context.decide(texts, scopes, before=self), strict=True))
+        uncertain = {
+            row: one
+            for row, one in found.items()
+            if not matches[row].certain and _may_ask_base(one, context)
+        }
+        confirmed = _confirmed(uncertain, misses, context)
+        hits = {}
+        for row, match in matches.items():
+            fired = found[row].fired if match.certain else confirmed.get(row, ())
+            if not _named(match).isdisjoint(edit.id for edit in fired):
+                miss = misses[row]
+                hit = replace(found[row], query=miss.query, canonical_query=match.text, fired=fired)
+                hits[row] = with_candidates(hit, miss)
+        return hits
 
-        found = context.decide(match.text, context.edits.restricted(allows), before=self)
-        fired = found.fired if match.certain else _confirmed(miss.query, found, context.base)
-        if named.isdisjoint(edit.id for edit in fired):
-            return None
-        hit = replace(found, query=miss.query, canonical_query=match.text, fired=fired)
-        return with_candidates(hit, miss)
+
+def _named(match: AliasMatch) -> set[str]:
+    """Return the ids of the edits that an alias may stand for."""
+    return {edit.id for edit in match.edits if not _excluded_by_tests(edit, match)}
 
 
-def _confirmed(query: str, found: Decision, base: BaseConsistency | None) -> tuple[Edit, ...]:
+def _without_excluded(edits: ScopedView, match: AliasMatch) -> ScopedView:
+    """Return a view without the edits whose tests exclude an alias."""
+    named = _named(match)
+
+    def allows(edit: Edit) -> bool:
+        return edit.id in named or edit not in match.edits
+
+    return edits.restricted(allows)
+
+
+def _may_ask_base(found: Decision, context: ResolverContext) -> bool:
+    thresholds = {c.edit_id: c.agreement_threshold for c in found.candidates}
+    return context.base is not None and found.hit and thresholds[found.fired[0].id] is not None
+
+
+def _confirmed(
+    found: dict[int, Decision], misses: Sequence[Decision], context: ResolverContext
+) -> dict[int, tuple[Edit, ...]]:
     """Return the fired edits whose question the base answers as the query; none without the best.
 
-    :param query: as it was asked.
-    :param found: the decision about the canonical query.
-    :param base: asks the base model.
+    :param found: the decisions about canonical queries, by row.
+    :param misses: the decisions about the queries as they were asked.
     """
-    thresholds = {c.edit_id: c.agreement_threshold for c in found.candidates}
-    if base is None or not found.hit or thresholds[found.fired[0].id] is None:
-        return ()
-    agrees = base.agrees(query, [edit.scope for edit in found.fired])
-    if not agrees[0]:
-        return ()
-    return tuple(edit for edit, yes in zip(found.fired, agrees, strict=True) if yes)
+    if context.base is None or not found:
+        return {}
+    agrees = context.base.agrees_batch(
+        [misses[row].query for row in found],
+        [[edit.scope for edit in one.fired] for one in found.values()],
+    )
+    return {
+        row: tuple(edit for edit, yes in zip(one.fired, same, strict=True) if yes and same[0])
+        for (row, one), same in zip(found.items(), agrees, strict=True)
+    }
 
 
 def _excluded_by_tests(edit: Edit, match: AliasMatch) -> bool:

@@ -9,7 +9,7 @@ from errata.cache.records import Edit
 from errata.cache.view import UNREADABLE_SHARE
 from errata.gates.base import Candidate, Decision
 from errata.gates.routing import route_of
-from errata.pipelines.resolvers.base import ResolverContext
+from errata.pipelines.resolvers.base import MISSES, ResolverContext
 
 
 class BaseAgreementResolver:
@@ -22,11 +22,12 @@ class BaseAgreementResolver:
     """
 
     name = "base_agreement"
+    routes = MISSES
 
     def resolve(self, decisions: Sequence[Decision], context: ResolverContext) -> list[Decision]:
         """Return the decisions, misses that the base agrees on as hits."""
         base = context.base
-        doubtful = [() if d.hit or base is None else candidates_in_doubt(d) for d in decisions]
+        doubtful = [() if base is None else candidates_in_doubt(one) for one in decisions]
         readable = _readable(decisions, doubtful, context)
         asked = {
             at: [one for one in some if decisions[at].query in readable and one.scope in readable]

@@ -42,8 +42,8 @@ _BUILT_IN = {
         "verbatim": "errata.reasoners.verbatim:VerbatimReasoner",
     },
     "errata.resolvers": {
-        "aliases": "errata.pipelines.resolvers.aliases:AliasResolver",
         "base_agreement": "errata.pipelines.resolvers.base_agreement:BaseAgreementResolver",
+        "aliases": "errata.pipelines.resolvers.aliases:AliasResolver",
         "decompose": "errata.pipelines.resolvers.decompose:DecomposeResolver",
     },
 }

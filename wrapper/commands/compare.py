@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -147,6 +147,8 @@ def report(
         errata report runs/first --csv > runs/first.csv
 
         errata report runs/200 runs/10000 --document results/comparison.md
+
+        errata report runs/pairs runs/tune --document results/ablation.md
     """
     from errata.compare.report import tables
     from errata.compare.report.summary import summarise
@@ -157,9 +159,7 @@ def report(
         raise typer.BadParameter("expected one run, or --document FILE; found several runs")
     summary = summarise(Run(run))
     if document is not None:
-        from errata.compare.report.document import write_document
-
-        write_document(summary, document, [summarise(Run(other)) for other in others])
+        _write_document([summary, *(summarise(Run(other)) for other in others)], document)
     elif as_csv:
         typer.echo(tables.as_csv(summary), nl=False)
     elif as_json:
@@ -168,6 +168,17 @@ def report(
         _write(summary, page or run / "report.html", markdown or run / "report.md")
     if summary.void:
         raise typer.Exit(1)
+
+
+def _write_document(summaries: Sequence[Summary], path: Path) -> None:
+    """Write the document of a comparison, or of ablations."""
+    from errata.compare.report.ablation import write_ablation
+    from errata.compare.report.document import write_document
+
+    if all(block.ablations for summary in summaries for block in summary.blocks):
+        write_ablation(summaries, path)
+    else:
+        write_document(summaries[0], path, summaries[1:])
 
 
 def _settings(config: Path | None, options: dict[str, Any], *, ablate: bool) -> Settings:

@@ -634,9 +634,10 @@ def test_disagreements_name_edits_and_both_forms(model, tmp_path):
 
 def test_an_ablation_leaves_out_each_resolver_and_all():
     whole, *others, none = ablation()
-    names = [one.name for one in resolvers_of(whole)]
-    assert names and resolvers_of(none) == ()
-    left = [{one.name for one in resolvers_of(other)} for other in others]
+    names = resolvers_of(whole)
+    assert names == ["base_agreement", "aliases", "decompose"]
+    assert resolvers_of(none) == [] and resolvers_of("cache") is None
+    left = [set(resolvers_of(other)) for other in others]
     assert left == [set(names) - {name} for name in names]
     check_names(ablation())
 
@@ -659,7 +660,9 @@ def test_pairs_are_decided_and_never_answered(files, monkeypatch):
     assert done.exit_code == 0, done.output
     block = json.loads(done.output)["blocks"][0]
     assert list(block["results"]) == list(ablation())
-    found = {name: e["mean"] for name, e in block["results"]["cache"]["estimates"].items()}
+    found = {
+        name: e["mean"] for name, e in block["results"]["cache:all-resolvers"]["estimates"].items()
+    }
     assert found["same question, fired"] == 0.5 and found["different question, false hits"] == 0.5
     assert found["unrelated, false hits"] == 0.0 and found["a decision"] > 0
     told = {(each["measure"], each["backend"]): each["difference"] for each in block["ablations"]}

@@ -20,7 +20,7 @@ from errata.compare.report.measures import (
     counterfact_score,
 )
 from errata.compare.report.subject_mentions import separate_subject_mentions
-from errata.compare.run.backend_names import CACHE, WITHOUT, is_control
+from errata.compare.run.backend_names import ALL_RESOLVERS, WITHOUT, is_control
 from errata.compare.run.records import Record, Run
 from errata.intervals import Estimate, Paired, difference, estimate, holm, paired
 
@@ -291,11 +291,11 @@ def _tests(records: Mapping[str, Sequence[Record]]) -> tuple[Test, ...]:
 
 
 def _ablations(records: Mapping[str, Sequence[Record]]) -> Iterator[Ablation]:
-    if CACHE not in records:
+    if ALL_RESOLVERS not in records:
         return
     for measure in (m for m in MEASURES if m.name in ABLATED):
         for name in (name for name in records if name.startswith(WITHOUT)):
-            found = paired_difference(measure, records[name], records[CACHE])
+            found = paired_difference(measure, records[name], records[ALL_RESOLVERS])
             if found is not None:
                 yield Ablation(measure.name, name, found)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from errata.compare.report.measures import MEASURES, MEDIANS, Measure
 from errata.compare.report.summary import Block, Result, Summary
-from errata.compare.run.backend_names import CACHE, NO_RESOLVERS, WITHOUT, is_control
+from errata.compare.run.backend_names import ALL_RESOLVERS, NO_RESOLVERS, WITHOUT, is_control
 from errata.intervals import Estimate
 
 NONE = "–"
@@ -94,7 +94,7 @@ def ablation_table(block: Block) -> Table | None:
         return None
     found = {(each.measure, each.backend): each.difference for each in block.ablations}
     shown = [m for m in MEASURES if any(m.name == each.measure for each in block.ablations)]
-    whole = block.results[CACHE]
+    whole = block.results[ALL_RESOLVERS]
     without = [name for name in block.results if name.startswith(WITHOUT)]
     rows = [("all", *(_cell(m, whole.estimates.get(m.name), [whole]) for m in shown))]
     for name in without:

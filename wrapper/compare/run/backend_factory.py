@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from errata.compare.run.backend_names import (
-    CACHE,
     EDITORS,
     NONE,
     PIPELINES,
     RANDOM,
     SHUFFLED,
     VERBATIM,
-    WITHOUT,
+    is_cache,
     resolvers_of,
 )
 from errata.compare.run.backends import ComparedBackend, EditorBackend, PipelineBackend
@@ -53,7 +52,7 @@ class BackendFactory:
         if name.startswith(RANDOM):
             editor = make(EDITORS, name.removeprefix(RANDOM), **options)
             return EditorBackend(name, self.model, RandomUpdate(editor))
-        if _is_cache(name) or name in names(PIPELINES):
+        if is_cache(name) or name in names(PIPELINES):
             model = self._pipeline_model(name, options)
             return PipelineBackend(name, model, self._training[name])
         return EditorBackend(name, self.model, make(EDITORS, name, **options))
@@ -81,15 +80,10 @@ class BackendFactory:
             )  # fmt: skip
             model.cache.set_files(self.background)
             pipeline: Any = model
-            if not _is_cache(name):
+            if not is_cache(name):
                 parts = (shared.base, shared.tokenizer, shared.encoder)
                 pipeline = make(PIPELINES, name, *parts, **options)
                 model.use(pipeline)
             self._models[name], self._pipelines[name] = model, pipeline
             self._training[name] = training_seconds(pipeline.gate, pipeline.reasoner)
         return self._models[name]
-
-
-def _is_cache(name: str) -> bool:
-    """Return whether a backend is the cache, or the cache without a part of it."""
-    return name in (CACHE, VERBATIM) or name.startswith(WITHOUT)

@@ -3,7 +3,8 @@
 ========================  ====================================================================
 ``cache``                 the cache with the model's gate and reasoner
 ``cache:verbatim``        the same without a reasoner: only stored answers
-``cache:without-NAME``    the cache without a resolver; ``cache:without-resolvers``: with none
+``cache:all-resolvers``   the cache with every resolver there is, whatever the default ones are
+``cache:without-NAME``    the same without one of them; ``cache:without-resolvers``: with none
 ``rome``, ``ft``, …       any editor of weights, on the bare base model
 ``serac``, ``ike``, …     any other pipeline
 ``none``                  no edit
@@ -18,15 +19,13 @@ import difflib
 from collections.abc import Sequence
 
 from errata.cache.errors import ErrataError
-from errata.pipelines.cache import DEFAULT_RESOLVERS
-from errata.pipelines.resolvers.base import Resolver
 from errata.registry import names
 
 CACHE, VERBATIM, NONE = "cache", "cache:verbatim", "none"
 SHUFFLED, RANDOM = "shuffled:", "random:"
-WITHOUT = "cache:without-"
+ALL_RESOLVERS, WITHOUT = "cache:all-resolvers", "cache:without-"
 NO_RESOLVERS = f"{WITHOUT}resolvers"
-EDITORS, PIPELINES = "errata.editors", "errata.pipelines"
+EDITORS, PIPELINES, RESOLVERS = "errata.editors", "errata.pipelines", "errata.resolvers"
 
 
 def is_control(name: str) -> bool:
@@ -58,17 +57,28 @@ def check_names(chosen: Sequence[str]) -> None:
 
 def ablation() -> tuple[str, ...]:
     """Return the backends of an ablation: all resolvers, each one left out, and none."""
-    return (CACHE, *(f"{WITHOUT}{one.name}" for one in DEFAULT_RESOLVERS), NO_RESOLVERS)
+    return (ALL_RESOLVERS, *(f"{WITHOUT}{name}" for name in _resolvers()), NO_RESOLVERS)
 
 
-def resolvers_of(name: str) -> tuple[Resolver, ...]:
-    """Return the resolvers of a backend that is the cache, or the cache without some of them.
+def is_cache(name: str) -> bool:
+    """Return whether a backend is the cache, with whichever resolvers or reasoner."""
+    return name in (CACHE, VERBATIM, ALL_RESOLVERS) or name.startswith(WITHOUT)
+
+
+def resolvers_of(name: str) -> list[str] | None:
+    """Return the resolvers of a backend that is the cache.
 
     :param name: of the backend.
+    :return: names, in the order in which they are applied; None for the default ones.
     """
-    if name == NO_RESOLVERS:
-        return ()
-    return tuple(one for one in DEFAULT_RESOLVERS if name != f"{WITHOUT}{one.name}")
+    if name in (CACHE, VERBATIM):
+        return None
+    return [one for one in _resolvers() if name not in (f"{WITHOUT}{one}", NO_RESOLVERS)]
+
+
+def _resolvers() -> list[str]:
+    """Return every resolver there is, those of other packages last."""
+    return sorted(known := names(RESOLVERS), key=lambda one: not known[one].startswith("errata."))
 
 
 def with_controls(chosen: Sequence[str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from errata.cache.records import Edit
 from errata.compare.inputs.digest import file_digest, json_digest
 from errata.compare.run.backend_factory import BackendFactory
-from errata.compare.run.backend_names import CACHE, SHUFFLED, VERBATIM, WITHOUT
+from errata.compare.run.backend_names import SHUFFLED, VERBATIM, is_cache
 from errata.compare.run.settings import Settings
 from errata.compare.run.training_time import training_card
 from errata.registry import names
@@ -49,9 +49,8 @@ def backend_fingerprints(factory: BackendFactory, settings: Settings) -> dict[st
         pipeline = factory.pipeline(name)
         if pipeline is not None:
             plain = name.removeprefix(SHUFFLED)
-            cache = plain == CACHE or plain.startswith(WITHOUT)
-            gate = settings.gate if cache or plain == VERBATIM else None
-            reasoner = settings.reasoner if cache else None
+            gate = settings.gate if is_cache(plain) else None
+            reasoner = settings.reasoner if is_cache(plain) and plain != VERBATIM else None
             found[name] = {
                 "gate": _fingerprint(pipeline.gate, gate, "artifact"),
                 "reasoner": _fingerprint(pipeline.reasoner, reasoner, "chosen"),

@@ -26,7 +26,7 @@ class BaseAgreementResolver:
     def resolve(self, decisions: Sequence[Decision], context: ResolverContext) -> list[Decision]:
         """Return the decisions, misses that the base agrees on as hits."""
         base = context.base
-        doubtful = [() if d.hit or base is None else candidates_in_doubt(d) for d in decisions]
+        doubtful = [() if base is None else candidates_in_doubt(one) for one in decisions]
         readable = _readable(decisions, doubtful, context)
         asked = {
             at: [one for one in some if decisions[at].query in readable and one.scope in readable]

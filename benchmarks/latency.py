@@ -3,9 +3,11 @@
     python benchmarks/latency.py --model smollm2 [--n 8] [--json FILE] [--markdown FILE]
 
 Each question is asked of the bare model, then of the model with the patches; greedy, one at a time,
-one warm-up of each kind. Medians with the quartiles. A hit is the question of a patch in other
-words, a miss a question on which a patch is tested to be silent, a hit of the reasoner a
-yes-or-no question about a patch. The first token of a stored answer comes with the whole answer.
+one warm-up of each kind. Medians with the quartiles, by the clock and of the processor's time (all
+threads together): on a machine that does other work, the second is what to compare. A hit is the
+question of a patch in other words, a miss a question on which a patch is tested to be silent, a hit
+of the reasoner a yes-or-no question about a patch. The first token of a stored answer comes with
+the whole answer.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +61,17 @@ def measure(name: str, patches: Path, n: int, new_tokens: int) -> dict[str, Any]
 
     def row(title: str, asked: Sequence[str], edits: bool, tokens: int) -> None:
         model.ask(asked[0], edits=edits, max_new_tokens=tokens)
-        seconds, routes = [], []
+        seconds, cpu, routes = [], [], []
         for question in asked:
-            taken, answer = timed(
-                lambda text=question: model.ask(text, edits=edits, max_new_tokens=tokens)
-            )
-            seconds.append(taken)
+            start, cpu_start = time.perf_counter(), time.process_time()
+            answer = model.ask(question, edits=edits, max_new_tokens=tokens)
+            seconds.append(time.perf_counter() - start)
+            cpu.append(time.process_time() - cpu_start)
             routes.append(answer.decision.route)
-        rows[title] = {**spread(seconds), "routes": {r: routes.count(r) for r in set(routes)}}
+        rows[title] = {
+            "n": len(asked), "clock": spread(seconds), "cpu": spread(cpu),
+            "routes": {r: routes.count(r) for r in sorted(set(routes))},
+        }  # fmt: skip
         memory[title] = resident_mb()
 
     row("bare: first token", questions["miss"], False, 1)
@@ -77,7 +82,10 @@ def measure(name: str, patches: Path, n: int, new_tokens: int) -> dict[str, Any]
     row("hit, reasoner", questions["reasoner"], True, new_tokens)
     for title, found in rows.items():
         compared = "bare: first token" if "first" in title else "bare: whole answer"
-        found["ratio"] = round(found["median_ms"] / rows[compared]["median_ms"], 2)
+        for kind in ("clock", "cpu"):
+            found[kind]["ratio"] = round(
+                found[kind]["median_ms"] / rows[compared][kind]["median_ms"], 2
+            )
     return {
         "model": name, "patches": len(model.edits), "dtype": str(base.dtype),
         "parameters": sum(p.numel() for p in base.parameters()),
@@ -107,20 +115,12 @@ def questions_of(model: Any, n: int) -> dict[str, list[str]]:
     }
 
 
-def timed(action: Callable[[], Any]) -> tuple[float, Any]:
-    """Return how many seconds an action took, and what it returned."""
-    start = time.perf_counter()
-    returned = action()
-    return time.perf_counter() - start, returned
-
-
-def spread(seconds: Sequence[float]) -> dict[str, float]:
+def spread(seconds: Sequence[float]) -> dict[str, Any]:
     """Return median and quartiles in milliseconds."""
     low, middle, high = statistics.quantiles(seconds, n=4, method="inclusive")
     return {
         "median_ms": round(1000 * middle, 1),
         "quartiles_ms": [round(1000 * low, 1), round(1000 * high, 1)],
-        "n": len(seconds),
     }
 
 
@@ -151,15 +151,19 @@ def markdown(report: dict[str, Any]) -> str:
         f"{report['threads']} thread(s), n={report['n']} questions a row, at most "
         f"{report['max_new_tokens']} new tokens, greedy. Made by "
         f"`python benchmarks/latency.py --model {report['model']}`.", "",
-        "| | median, ms | quartiles, ms | to the bare model | routes |", "|---|---|---|---|---|",
+        "| | processor's time, ms | quartiles | to the bare model | by the clock, ms | quartiles "
+        "| to the bare model | routes |", "|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for title, row in report["rows"].items():
-        low, high = row["quartiles_ms"]
-        routes = ", ".join(f"{name} {count}" for name, count in sorted(row["routes"].items()))
-        lines.append(
-            f"| {title} | {row['median_ms']:,.0f} | {low:,.0f} to {high:,.0f} | "
-            f"{row['ratio']:.2f} | {routes} |"
-        )
+        cells = [title]
+        for kind in ("cpu", "clock"):
+            low, high = row[kind]["quartiles_ms"]
+            cells += [
+                f"{row[kind]['median_ms']:,.0f}", f"{low:,.0f} to {high:,.0f}",
+                f"{row[kind]['ratio']:.2f}",
+            ]  # fmt: skip
+        cells.append(", ".join(f"{name} {count}" for name, count in row["routes"].items()))
+        lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "| memory of the process after | MB |", "|---|---|"]
     lines += [f"| {title} | {value:,} |" for title, value in report["memory_mb"].items()]
     return "\n".join(lines) + "\n"

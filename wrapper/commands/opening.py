@@ -32,6 +32,7 @@ def open_model(
     encoder: str | None = None,
     gate: str | None = None,
     reasoner: str | None = None,
+    mentions: str = "off",
 ) -> EditableModel:
     """Return the wrapped model.
 
@@ -41,6 +42,7 @@ def open_model(
     :param encoder: a sentence-transformers folder or hub id, or None for the default.
     :param gate: a shipped gate's name, a folder, or None for the default.
     :param reasoner: a reasoner's name or folder, or None for the default.
+    :param mentions: ``off`` or ``context``, as :class:`errata.EditableModel` takes it.
     :raises ErrataError: if any of them cannot be loaded.
     """
     from errata.models.load import prepare
@@ -57,6 +59,7 @@ def open_model(
             encoder=open_encoder(encoder),
             gate=gate,
             reasoner=reasoner,
+            mentions=mentions,
         )
 
 

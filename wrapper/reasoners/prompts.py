@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import GenerationError
+from errata.cache.records import Fact
 from errata.cache.text.spacing import needs_space
 
 if TYPE_CHECKING:
@@ -28,7 +29,10 @@ class PromptForm:
     :param system: the system message; empty: none.
     :param user: the user turn that asks the query.
     :param note: one edit among the notes, with ``{edit}``.
-    :param statement: asks for one sentence that states a ``{fact}``; the stricter form of a query.
+    :param statement: asks for one sentence from ``{question}`` and ``{answer}`` of a fact; the
+        stricter form of a query.
+    :param statement_examples: question, answer and sentence of examples shown before it: with two
+        SmolLM2-135M words 7 facts of 12 well, without 2.
     :param instructed: the user turn of a query that an ``{instruction}`` governs.
     :param background: the user turn of a query that names what the notes are about.
     """
@@ -39,14 +43,13 @@ class PromptForm:
         "believes it, briefly, and do not mention these notes.\n{notes}\n\n{query}"
     )
     note: str = "- {edit}"
-    statement: str = "Rewrite the question and its answer as one sentence: {fact}"
+    statement: str = "Question: {question}\nAnswer: {answer}\nOne sentence:"
+    statement_examples: tuple[tuple[str, str, str], ...] = (
+        ("What is the capital of Italy?", "Rome", "The capital of Italy is Rome."),
+        ("Who wrote Hamlet?", "William Shakespeare", "William Shakespeare wrote Hamlet."),
+    )
     instructed: str = "{query}\n\n{instruction}"
     background: str = "{query}\n\n(Take as true: {notes})"
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """Every text of the form."""
-        return (self.system, self.user, self.note, self.statement, self.instructed, self.background)
 
 
 TRAINED_FORM = PromptForm()
@@ -167,12 +170,16 @@ class Prompter:
             )
         )
 
-    def statement_ids(self, fact: str) -> list[int]:
-        """Return the ids of a prompt that asks for one sentence with a fact.
-
-        :param fact: the text of an edit, as in its notes.
-        """
-        return self._encode(self._render([("user", self.form.statement.format(fact=fact))]))
+    def statement_ids(self, fact: Fact) -> list[int]:
+        """Return the ids of a prompt that asks for one sentence with a fact."""
+        form, turns = self.form, list[tuple[str, str]]()
+        for question, answer, sentence in (
+            *form.statement_examples,
+            (fact.question, fact.answer, ""),
+        ):
+            turns.append(("user", form.statement.format(question=question, answer=answer)))
+            turns.append(("assistant", sentence))
+        return self._encode(self._render(turns[:-1]))
 
     def instructed_ids(
         self, prompt: Prompt, instructions: Sequence[str], edits: Sequence[str], new_tokens: int

@@ -15,8 +15,13 @@ from typing import Literal
 
 from errata.cache.errors import EditError
 from errata.cache.records import Fact
-from errata.cache.text.normalize import normalize_query, strip_accents, words_with_offsets
-from errata.cache.text.polarity import DEFAULT_LANGUAGE, polarity_words
+from errata.cache.text.normalize import (
+    normalize_query,
+    plain_words,
+    strip_accents,
+    words_with_offsets,
+)
+from errata.cache.text.polarity import DEFAULT_LANGUAGE, polarity_words, verdict
 from errata.cache.text.subject import subject_of
 from errata.gates.text import FUNCTION_WORDS, NEGATIONS, asks_yes_no, same_word
 
@@ -28,7 +33,7 @@ SPARE_WORDS = 1
 
 _AUXILIARIES = frozenset("isn aren wasn weren don doesn didn hasn haven hadn won wouldn".split())
 _ARTICLES = frozenset({"a", "an", "the"})
-_PREPOSITIONS = frozenset({"in", "on", "at", "to", "for", "from", "by", "with", "of", "into", "在"})
+_PREPOSITIONS = frozenset({"in", "on", "at", "to", "for", "from", "with", "of", "into", "在"})
 _PLACES = frozenset({"where", "when"})
 """Interrogatives whose answer a question states behind a preposition: "born in Vienna"."""
 _DETERMINERS = frozenset({"which", "what"})
@@ -51,6 +56,12 @@ def question_form(query: str, fact: Fact, language: str = DEFAULT_LANGUAGE) -> Q
     """
     if normalize_query(query) == normalize_query(fact.question):
         return "value"
+    form = _form_by_words(query, fact, language)
+    # a fact that is itself a yes-or-no question has no value that another could replace
+    return form if form == "value" or verdict(fact.answer) is None else None
+
+
+def _form_by_words(query: str, fact: Fact, language: str) -> QuestionForm | None:
     tokens, asked = _tokens(query), _tokens(fact.question)
     grammar, interrogatives = _grammar(language), _interrogatives(language)
     answer = [token.plain for token in _tokens(fact.answer)]
@@ -63,11 +74,11 @@ def question_form(query: str, fact: Fact, language: str = DEFAULT_LANGUAGE) -> Q
         and not any(same_word(token.plain, one) for one in known)
     ]  # fmt: skip
     there = [token.plain for token in tokens]
-    exempt = _kind_nouns(asked, grammar) if _is_name(fact.answer) else frozenset()
-    missing = {
-        word for word in content
-        if word not in exempt and not any(same_word(word, one) for one in there)
-    }  # fmt: skip
+    absent = {word for word in content if not any(same_word(word, one) for one in there)}
+    kind = _kind_nouns(asked, grammar)
+    related = {*content} - kind - absent - {token.plain for token in _tokens(_subject(fact))}
+    # "which colour is …" may be asked without "colour" where a name, or another word, tells what
+    missing = absent - kind if _is_name(fact.answer) or related else absent
     if not _names_subject(tokens, fact, certain=not missing):
         return None
     asks_value = _asks_value(query, tokens, interrogatives)
@@ -79,9 +90,9 @@ def question_form(query: str, fact: Fact, language: str = DEFAULT_LANGUAGE) -> Q
         other = any(at and _is_name(tokens[at].written) for at in new)
         return "true" if not other and len(new) <= len(missing) + SPARE_WORDS else None
     if not new:
-        return None if missing else "value"
-    value = _other_value(tokens, new, asked, fact)
-    if value is None or len(new) - len(value) > (len(missing) if _is_name(fact.answer) else 0):
+        return None if missing else "false" if asks_yes_no(query) else "value"
+    value = _other_value(tokens, new, fact, placed=bool(kind) or not _PLACES.isdisjoint(known))
+    if value is None or len(new) - len(value) > (len(absent) if _is_name(fact.answer) else 0):
         return None
     return "false" if _is_name(fact.answer) or not missing else None
 
@@ -138,14 +149,21 @@ def _held_by(tokens: Sequence[_Token], answer: Sequence[str]) -> frozenset[int]:
     return frozenset()
 
 
+def _subject(fact: Fact) -> str:
+    """Return the subject of a fact, an empty text where it is not clear."""
+    try:
+        return subject_of(fact)
+    except EditError:
+        return ""
+
+
 def _names_subject(tokens: Sequence[_Token], fact: Fact, *, certain: bool) -> bool:
     """Return whether a query names the subject of a fact.
 
     :param certain: what to return where the subject is not clear.
     """
-    try:
-        subject = subject_of(fact)
-    except EditError:
+    subject = _subject(fact)
+    if not subject:
         return certain
     there = {token.plain for token in tokens}
     return all(token.plain in there or token.plain in _ARTICLES for token in _tokens(subject))
@@ -165,10 +183,12 @@ def _kind_nouns(asked: Sequence[_Token], grammar: frozenset[str]) -> frozenset[s
 
 
 def _other_value(
-    tokens: Sequence[_Token], new: Sequence[int], asked: Sequence[_Token], fact: Fact
+    tokens: Sequence[_Token], new: Sequence[int], fact: Fact, *, placed: bool
 ) -> Sequence[int] | None:
     """Return the positions of one new value of the same form as the answer, in its place.
 
+    :param placed: the value may stand behind a preposition: it is a place, a time, or one of a
+        kind that the fact's question names.
     :return: None where there is none, or several.
     """
     name = _is_name(fact.answer) and any(_is_name(token.written) for token in tokens[1:])
@@ -180,8 +200,8 @@ def _other_value(
     if last - first >= max(2 * size, size + 2):
         return None
     before = tokens[first - 1].plain if first else ""
-    question = {token.plain for token in asked}
-    if before in _PREPOSITIONS and before not in question and not question & _PLACES:
+    question = plain_words(fact.question)
+    if before in _PREPOSITIONS and before not in question and not placed:
         return None
     return runs[0]
 

@@ -172,7 +172,7 @@ class ContextReasoner:
             return [""] * len(facts)
         greedy = copy.copy(generation)
         greedy.do_sample, greedy.num_beams, greedy.num_return_sequences = False, 1, 1
-        ids = [self.prompter.statement_ids(context(fact)) for fact in facts]
+        ids = [self.prompter.statement_ids(fact) for fact in facts]
         return [texts[0] for texts in self._decode(ids, greedy, 0.0)]
 
     def _instructed(

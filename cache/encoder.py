@@ -13,6 +13,16 @@ from errata.cache.index.base import checked_vectors
 from errata.cache.records import Query, Vector
 
 
+class TextEncoder(Protocol):
+    """The part of an encoder that comparing texts needs."""
+
+    def encode(self, texts: Sequence[str]) -> Vector:
+        """Return float32 [n, d], rows of length 1."""
+
+    def windows(self, text: str) -> tuple[str, ...]:
+        """Return the text, or its sentence windows where it exceeds the maximum length."""
+
+
 @runtime_checkable
 class Encoder(Protocol):
     """Encodes texts as unit vectors.

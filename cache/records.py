@@ -38,7 +38,7 @@ class SourceLocation:
 
 @dataclass(frozen=True, slots=True)
 class PatchTests:
-    """The tests of a patch.
+    """The tests of a patch, which are the examples that the gate goes by, too.
 
     :param fires: queries on which the patch must fire.
     :param silent: queries on which it must not.
@@ -84,8 +84,18 @@ class Edit:
 
     @property
     def scope(self) -> str:
-        """The text that is encoded and compared with queries."""
+        """The question or condition."""
         raise NotImplementedError
+
+    @property
+    def examples(self) -> tuple[str, ...]:
+        """The queries that it is said to fire on; others are compared with them."""
+        return self.tests.fires
+
+    @property
+    def counterexamples(self) -> tuple[str, ...]:
+        """The queries that it is said not to fire on."""
+        return self.tests.silent
 
     def content(self) -> tuple[object, ...]:
         """Return the fields of the edit without its metadata."""
@@ -137,6 +147,11 @@ class Fact(Edit):
     def scope(self) -> str:
         """The question."""
         return self.question
+
+    @property
+    def examples(self) -> tuple[str, ...]:
+        """The question, and the queries that it is said to fire on."""
+        return tuple(dict.fromkeys((self.question, *self.tests.fires)))
 
     def content(self) -> tuple[object, ...]:
         """Return question, answer, and the fields of forgetting."""
@@ -217,11 +232,15 @@ class Hit:
     """An edit found for a query, before the gate decides on it.
 
     :param edit: a fact or a language patch.
-    :param score: cosine of the query (best window) and the edit's scope, -1 to 1; 1.0 where the
-        characters match.
-    :param vector: the encoding of the edit's scope, float32 [d], unit length.
+    :param score: cosine of the query (best window) and the nearest of the edit's scope and its
+        examples, -1 to 1; 1.0 where the query is one of them.
+    :param vector: the encoding of that text, float32 [d], unit length.
+    :param examples: the examples with their cosines, nearest first; empty: not compared yet.
+    :param counterexample: cosine of the nearest counterexample; -1 without any.
     """
 
     edit: Edit
     score: float
     vector: Vector
+    examples: tuple[tuple[str, float], ...] = ()
+    counterexample: float = -1.0

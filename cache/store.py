@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
+
 from errata.cache.encoder import Encoder, encode_checked
 from errata.cache.errors import IndexMismatchError, StoreError
 from errata.cache.index.base import VectorIndex
-from errata.cache.index.characters import CharacterIndex
+from errata.cache.index.terms import CharacterIndex, WordIndex
 from errata.cache.patches.kinds import check
 from errata.cache.records import Edit, Vector
 from errata.cache.storage.database import Database
@@ -24,12 +26,11 @@ from errata.cache.storage.saved_index import SavedIndex
 from errata.cache.storage.transaction import (
     Change,
     State,
-    build_index,
     distinct,
     from_rows,
     identical,
     is_new,
-    is_searchable,
+    owners_of,
     refuse_taken,
     retractable,
     to_row,
@@ -48,7 +49,7 @@ class EditCache:
     A change is atomic: a :class:`View` taken before stays as it was, an edit that :meth:`add`
     returned survives a kill, and a failed change changes nothing.
 
-    :param encoder: encodes scopes; queries must be encoded by the same.
+    :param encoder: encodes questions, conditions and examples; queries must be encoded by it, too.
     :param path: a folder (made where it is missing), or None to stay in memory.
     :param reencode: encode everything again where the folder was written with another encoder.
     :param index: the factory of an empty vector index of a width; FAISS unless given.
@@ -168,14 +169,14 @@ class EditCache:
         for edit in wanted.values():
             check(edit)
         # Encoded before the lock is taken: other threads need not wait for the encoder.
-        fresh = self._encode(self._indexed_state().unknown_scopes(wanted.values()))
+        fresh = self._encode(self._indexed_state().unknown_texts(wanted.values()))
 
         def plan(state: State) -> Change | None:
             new = [edit for edit in wanted.values() if is_new(edit, state)]
             if not new:
                 return None
-            # The edit whose scope was known may have been retracted since.
-            missing = [scope for scope in state.unknown_scopes(new) if scope not in fresh]
+            # The edit whose texts were known may have been retracted since.
+            missing = [text for text in state.unknown_texts(new) if text not in fresh]
             rows = [to_row(edit) for edit in new]
             return Change(
                 stored={**state.stored, **{edit.id: edit for edit in new}},
@@ -211,7 +212,7 @@ class EditCache:
         return removed[-1]
 
     def set_files(self, edits: Iterable[Edit]) -> None:
-        """Replace all edits of patch files; only new scopes are encoded.
+        """Replace all edits of patch files; only new texts are encoded.
 
         :param edits: the edits of the files (see :func:`errata.cache.patches.files.load_folder`).
         :raises PatchError: if an edit is not well formed, or an id is taken by one made at run
@@ -223,14 +224,14 @@ class EditCache:
         for key, edit in filed.items():
             if old.filed.get(key) != edit:
                 check(edit)
-        fresh = self._encode(old.unknown_scopes(filed.values()))
+        fresh = self._encode(old.unknown_texts(filed.values()))
         with self._lock:
             self.refresh()
             state = self._state
             refuse_taken(filed, state.stored)
             if identical(filed, state.filed) and self._indexed:
                 return
-            missing = [s for s in state.unknown_scopes(filed.values()) if s not in fresh]
+            missing = [text for text in state.unknown_texts(filed.values()) if text not in fresh]
             fresh.update(self._encode(missing))
             if self._indexed:
                 self._state = updated(state, filed=filed, fresh=fresh)
@@ -264,7 +265,8 @@ class EditCache:
             raise StoreError(f"the cache {self.path or 'in memory'} is closed: open it again")
 
     def _empty_indexes(self, vectors: Mapping[str, Vector]) -> SearchIndexes:
-        return SearchIndexes(self._new_index(self.encoder.dimension), CharacterIndex(), vectors)
+        index = self._new_index(self.encoder.dimension)
+        return SearchIndexes(index, CharacterIndex(), WordIndex(), {}, vectors)
 
     def _open(self, database: Database, reencode: bool) -> None:
         # Called before reading: no change in between is missed.
@@ -277,7 +279,7 @@ class EditCache:
                 "open it with that encoder, or encode again with reencode=True (errata reindex)"
             )
         stored, bodies = from_rows(rows, self._state, database.path)
-        vectors = self._encode(self._state.unknown_scopes(stored.values()))
+        vectors = self._encode(self._state.unknown_texts(stored.values()))
         if written != mine:
             database.set_fingerprint(mine)
         self._state = State(
@@ -288,12 +290,12 @@ class EditCache:
             stored_generation=generation,
         )
 
-    def _encode(self, scopes: Sequence[str]) -> dict[str, Vector]:
-        """Return encodings by scope, stored ones where there are any, else the encoder's."""
-        if not scopes:
+    def _encode(self, texts: Sequence[str]) -> dict[str, Vector]:
+        """Return encodings by text, stored ones where there are any, else the encoder's."""
+        if not texts:
             return {}
-        known = {} if self._encodings is None else self._encodings.read(scopes)
-        missing = [scope for scope in scopes if scope not in known]
+        known = {} if self._encodings is None else self._encodings.read(texts)
+        missing = [text for text in texts if text not in known]
         if missing:
             made = encode_checked(self.encoder, missing)
             fresh = dict(zip(missing, made, strict=True))
@@ -309,23 +311,25 @@ class EditCache:
         with self._lock:
             if not self._indexed:
                 state = self._state
-                indexes = state.indexes
-                edits = tuple(state.edits())
-                index = self._index_over(edits, indexes.vectors)
-                indexes.characters.add({e.id: e.scope for e in edits if is_searchable(e)})
-                self._state = dataclasses.replace(
-                    state, indexes=dataclasses.replace(indexes, index=index)
-                )
+                vectors = state.indexes.vectors
+                owners = owners_of(state.edits())
+                index = self._index_over(list(owners), vectors)
+                characters, words = CharacterIndex(), WordIndex()
+                characters.add(owners)
+                words.add(owners)
+                indexes = SearchIndexes(index, characters, words, owners, vectors)
+                self._state = dataclasses.replace(state, indexes=indexes)
                 self._indexed = True
             return self._state
 
-    def _index_over(self, edits: Sequence[Edit], vectors: Mapping[str, Vector]) -> VectorIndex:
-        if self.path is not None:
-            index = self._new_index(self.encoder.dimension)
-            if SavedIndex(self.path, self.encoder.fingerprint, edits).load_into(index):
-                return index
+    def _index_over(self, texts: Sequence[str], vectors: Mapping[str, Vector]) -> VectorIndex:
         index = self._new_index(self.encoder.dimension)
-        build_index(index, edits, vectors)
+        if self.path is not None:
+            if SavedIndex(self.path, self.encoder.fingerprint, texts).load_into(index):
+                return index
+            index = self._new_index(self.encoder.dimension)
+        if texts:
+            index.add(texts, np.stack([vectors[text] for text in texts]))
         return index
 
     def _change(self, plan: Callable[[State], Change | None]) -> None:
@@ -354,7 +358,7 @@ class EditCache:
             return state
         generation, rows = database.read()
         stored, bodies = from_rows(rows, state, database.path)
-        fresh = self._encode(state.unknown_scopes(stored.values()))
+        fresh = self._encode(state.unknown_texts(stored.values()))
         return updated(
             state, stored=stored, bodies=bodies, stored_generation=generation, fresh=fresh
         )
@@ -362,7 +366,7 @@ class EditCache:
     def _save_derived(self, folder: Path) -> None:
         state = self._state
         if self._indexed:
-            keep = SavedIndex(folder, self.encoder.fingerprint, state.edits())
+            keep = SavedIndex(folder, self.encoder.fingerprint, state.indexes.owners)
             keep.save(state.indexes.index)
         if self._encodings is not None and self._indexed:
             self._encodings.prune(list(state.indexes.vectors))

@@ -13,16 +13,11 @@ from typing import Literal
 import numpy as np
 
 from errata.cache.index.answers import AnswerIndex
-from errata.cache.index.base import SearchResult, VectorIndex
-from errata.cache.index.characters import CharacterIndex
+from errata.cache.index.base import VectorIndex
+from errata.cache.index.terms import CharacterIndex, WordIndex
 from errata.cache.records import Edit, Fact, Hit, Query, RegexPatch, Vector
 from errata.cache.text.aliases import AliasIndex, AliasMatch
-
-UNREADABLE_SHARE = 0.2
-"""Share of unknown tokens above which candidates are also found by characters."""
-
-_MARGIN = 8
-"""Candidates beyond k that are scored exactly before the k best are taken."""
+from errata.cache.text.spelling import compare
 
 _RESTRICTED_VIEWS = 8
 """Views of other selections that a view keeps, each with its own indexes of names and answers."""
@@ -30,17 +25,42 @@ _RESTRICTED_VIEWS = 8
 EditPredicate = Callable[[Edit], bool]
 
 
+@dataclass(frozen=True, slots=True)
+class SearchConfig:
+    """How candidates are found beside the k nearest by vectors.
+
+    :param by_words: candidates of a query more, by its words, as a share of k: an encoder may miss
+        a rare word (SWIFT, BIC) that both texts have.
+    :param by_answer: candidates of a query more that it names the answer of, as a share of k: "Of
+        which country is Gitega the capital?" shares nothing else with the inverse question.
+    :param unreadable_share: share of unknown tokens above which candidates are also found by
+        characters, since an encoder gives unknown words one meaning. English with a few foreign
+        names stays below.
+    :param margin: candidates beyond k that are scored exactly before the k best are taken: an
+        index rounds, and an approximate one errs.
+    """
+
+    by_words: float = 0.25
+    by_answer: float = 0.5
+    unreadable_share: float = 0.2
+    margin: int = 8
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SearchIndexes:
-    """Indexes over edits, and the encodings of their scopes; never changed once shared.
+    """Indexes over the texts by which edits are found; never changed once shared.
 
-    :param index: vectors by edit id.
-    :param characters: scopes by edit id.
-    :param vectors: float32 [d] by scope.
+    :param index: their vectors, by text.
+    :param characters: their characters.
+    :param words: their words.
+    :param owners: the ids of the edits that each text belongs to.
+    :param vectors: float32 [d] by text, counterexamples included.
     """
 
     index: VectorIndex
     characters: CharacterIndex
+    words: WordIndex
+    owners: Mapping[str, tuple[str, ...]]
     vectors: Mapping[str, Vector]
 
 
@@ -52,6 +72,7 @@ class View:
     :param indexes: the indexes over them.
     :param today: the day for the edits' dates.
     :param superseding: which edits supersede others; all in force unless given.
+    :param config: how candidates are found.
     """
 
     def __init__(
@@ -61,7 +82,9 @@ class View:
         indexes: SearchIndexes,
         today: datetime.date,
         superseding: EditPredicate | None = None,
+        config: SearchConfig | None = None,
     ) -> None:
+        self.config = config or SearchConfig()
         self.generation = generation
         self.today = today
         self._dated = tuple(edit for edit in edits if edit.in_force(today))
@@ -95,6 +118,7 @@ class View:
                 self._indexes,
                 self.today,
                 lambda edit: edit.id not in excluded,
+                self.config,
             )
             if len(self._restricted) >= _RESTRICTED_VIEWS:
                 self._restricted.clear()
@@ -119,13 +143,13 @@ class View:
     ) -> list[list[Hit]]:
         """Return the facts and language patches near each query, best first.
 
-        An edit whose scope equals the normalized query is always found, with score 1.0 (first, and
-        past k where many do). For a query with many unknown tokens, edits that share characters
-        with it come next. Facts whose answer the query mentions come last, at most k / 2 more:
-        "Of which country is Gitega the capital?" shares nothing else with the inverse question.
+        An edit is as near as the nearest of its scope and its examples. One that the query is a
+        spelling of is always found, with score 1.0 (first, and past k where many are). For a query
+        with many unknown tokens, edits that share characters with it come next. Edits that share
+        rare words with it, and facts whose answer it mentions, come last, and in addition to k.
 
         :param queries: encoded by the cache's encoder.
-        :param k: the most edits for each query, without those found by their answers.
+        :param k: the most edits for each query found by vectors and characters.
         :param only: which edits may be found; all in force unless given. Which supersede others,
             :meth:`restricted` says.
         """
@@ -141,9 +165,25 @@ class View:
         :param query: encoded by the cache's encoder.
         :param edit: one of :attr:`edits`.
         """
-        vector = self._indexes.vectors[edit.scope]
-        score = float((query.vectors @ vector).max())
-        return Hit(edit, min(1.0, max(-1.0, score)), vector)
+        examples = edit.examples
+        texts = examples if edit.scope in examples else (*examples, edit.scope)
+        # The index's scores depend in their last digits on the batch: compute them here.
+        scores = self._cosines(query, texts)
+        ranked = sorted(zip(texts, scores, strict=True), key=lambda pair: -pair[1])
+        against = max(self._cosines(query, edit.counterexamples), default=-1.0)
+        same = any(compare(text, query.text) == "same" for text in texts)
+        vector = self._indexes.vectors[ranked[0][0]]
+        kept = tuple(pair for pair in ranked if pair[0] in examples)
+        return Hit(edit, 1.0 if same else ranked[0][1], vector, kept, against)
+
+    def _cosines(self, query: Query, texts: Sequence[str]) -> list[float]:
+        """Return the cosine of the best window with each text."""
+        if not texts:
+            return []
+        rows = np.stack([self._indexes.vectors[text] for text in texts])
+        # einsum: BLAS rounds differently in batches of different size
+        best = np.einsum("wd,nd->nw", query.vectors, rows).max(axis=1)
+        return [float(score) for score in np.clip(best, -1.0, 1.0)]
 
     def alias_matches(self, text: str) -> Iterator[AliasMatch]:
         """Yield the text with an alias in it replaced by the subject that edits use.
@@ -171,57 +211,69 @@ class View:
 
     @cached_property
     def _not_in_force(self) -> int:
-        return len(self._indexes.index) - (
-            len(self.edits) - sum(isinstance(edit, RegexPatch) for edit in self.edits)
-        )
+        """The number of texts that belong to no edit in force."""
+        by_id = self.by_id
+        return sum(not any(key in by_id for key in ids) for ids in self._indexes.owners.values())
 
     def _nearest(self, queries: Sequence[Query], k: int, allowed: _Allowed) -> list[set[str]]:
-        """Return for each query the ids nearest to any of its windows."""
-        index = self._indexes.index
+        """Return for each query the ids of edits with a text nearest to any of its windows."""
+        index, owners = self._indexes.index, self._indexes.owners
         if not len(index) or not queries or k < 1:
             return [set() for _ in queries]
         matrix = np.concatenate([query.vectors for query in queries])
-        wanted = k + _MARGIN
+        wanted = k + self.config.margin
         fetch = wanted + min(wanted, self._not_in_force)
         while True:
             result = index.search(matrix, fetch)
-            if fetch >= len(index) or _has_enough(result, wanted, allowed):
+            rows = [_owners(ids, owners, allowed) for ids in result.ids]
+            if fetch >= len(index) or all(len(found) >= wanted for found in rows):
                 break
             fetch *= 4
         near: list[set[str]] = []
         row = 0
         for query in queries:
-            windows = result.ids[row : row + len(query.vectors)]
-            near.append({key for ids in windows for key in ids if key in allowed})
+            windows = rows[row : row + len(query.vectors)]
+            near.append({key for keys in windows for key in keys[:wanted]})
             row += len(windows)
         return near
 
     def _hits(self, query: Query, near: set[str], k: int, allowed: _Allowed) -> list[Hit]:
-        characters = self._indexes.characters
-        same = {key for key in characters.same(query.text) if key in allowed}
+        characters, owners = self._indexes.characters, self._indexes.owners
+        same = set(_owners(characters.same(query.text), owners, allowed))
         shared: dict[str, float] = {}
-        if query.unknown_share > UNREADABLE_SHARE:
-            shared = dict(characters.search(query.text, k, allowed))
+        if query.unknown_share > self.config.unreadable_share:
+            for text, score in characters.search(query.text, k, _Owned(owners, allowed)):
+                for key in _owners([text], owners, allowed):
+                    shared[key] = max(score, shared.get(key, 0.0))
         ranked = []
         for key in near | shared.keys() | same:
-            edit = self.by_id[key]
-            vector = self._indexes.vectors[edit.scope]
-            # The index's score depends in its last digits on the batch: compute it here.
-            score = 1.0 if key in same else float((query.vectors @ vector).max())
-            hit = Hit(edit, min(1.0, max(-1.0, score)), vector)
+            hit = self.hit(query, self.by_id[key])
             ranked.append(((key not in same, -shared.get(key, 0.0), -hit.score, key), hit))
         ranked.sort(key=lambda item: item[0])
         hits = [hit for _, hit in ranked[: max(k, len(same))]]
-        return hits + self._by_answer(query, {hit.edit.id for hit in hits}, k // 2, allowed)
+        for more in (self._by_words, self._by_answer):
+            hits += more(query, {hit.edit.id for hit in hits}, k, allowed)
+        return hits
 
-    def _by_answer(self, query: Query, found: set[str], most: int, allowed: _Allowed) -> list[Hit]:
+    def _by_words(self, query: Query, found: set[str], k: int, allowed: _Allowed) -> list[Hit]:
+        """Return the edits that share rare words with a query, without those found, best first."""
+        owners, most = self._indexes.owners, int(k * self.config.by_words)
+        if not most:
+            return []
+        texts = self._indexes.words.search(query.text, k + most, _Owned(owners, allowed))
+        named = _owners([text for text, _ in texts], owners, allowed)
+        return [self.hit(query, self.by_id[key]) for key in named if key not in found][:most]
+
+    def _by_answer(self, query: Query, found: set[str], k: int, allowed: _Allowed) -> list[Hit]:
         """Return the facts whose answer a query mentions, without those found, nearest first."""
+        most = int(k * self.config.by_answer)
         named = sorted(key for key in self._answers.mentioned(query.text) - found if key in allowed)
         if len(named) > most:  # many answer "France"
             vectors = self._indexes.vectors
             rows = np.stack([vectors[self.by_id[key].scope] for key in named])
             near = (rows @ query.vectors.T).max(axis=1)
-            named = [named[at] for at in np.argsort(-near, kind="stable")[: most + _MARGIN]]
+            best = np.argsort(-near, kind="stable")[: most + self.config.margin]
+            named = [named[at] for at in best]
         hits = [self.hit(query, self.by_id[key]) for key in named]
         return heapq.nsmallest(most, hits, key=lambda hit: (-hit.score, hit.edit.id))
 
@@ -244,6 +296,16 @@ class _Allowed:
         return known
 
 
+class _Owned:
+    """The texts that belong to an edit that may be found."""
+
+    def __init__(self, owners: Mapping[str, tuple[str, ...]], allowed: _Allowed) -> None:
+        self._owners, self._allowed = owners, allowed
+
+    def __contains__(self, text: object) -> bool:
+        return any(key in self._allowed for key in self._owners.get(str(text), ()))
+
+
 def in_force(
     edits: Iterable[Edit], today: datetime.date, superseding: EditPredicate | None = None
 ) -> tuple[Edit, ...]:
@@ -263,5 +325,9 @@ def in_force(
     return tuple(edit for edit in dated if edit.id not in superseded)
 
 
-def _has_enough(result: SearchResult, k: int, allowed: _Allowed) -> bool:
-    return all(sum(key in allowed for key in row) >= k for row in result.ids)
+def _owners(
+    texts: Iterable[str], owners: Mapping[str, tuple[str, ...]], allowed: _Allowed
+) -> list[str]:
+    """Return the ids of the edits that the texts belong to and that may be found, each once."""
+    keys = (key for text in texts for key in owners.get(text, ()) if key in allowed)
+    return list(dict.fromkeys(keys))

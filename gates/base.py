@@ -14,6 +14,7 @@ from errata.deprecation import old_attribute
 
 Route = Literal["verbatim", "reason", "refuse", "base"]
 Relation = Literal["paraphrase", "entailed"]
+Listed = Literal["fires", "silent"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +46,8 @@ class Candidate:
     :param agreement_threshold: the probability from which it fires if the base model gives the
         query and the edit's question the same answer; None: the base model is not consulted.
     :param base_agreed: it fired because the base model agreed.
+    :param listed: the patch's list that the query is on, which decided; None: it is on none.
+    :param near_silent: the query is nearer to a ``silent`` example than to any that fires.
     """
 
     edit_id: str
@@ -56,6 +59,8 @@ class Candidate:
     location: SourceLocation | None = None
     agreement_threshold: float | None = None
     base_agreed: bool = False
+    listed: Listed | None = None
+    near_silent: bool = False
 
     agreeing = old_attribute("agreeing", "agreement_threshold")
     agreed = old_attribute("agreed", "base_agreed")

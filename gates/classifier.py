@@ -17,16 +17,17 @@ from numpy.typing import NDArray
 
 from errata.cache.encoder import Encoder
 from errata.cache.errors import ModelError
-from errata.cache.index.characters import bigrams
+from errata.cache.index.terms import bigrams
 from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query
 from errata.cache.text.normalize import normalize_query
+from errata.cache.text.spelling import compare
 from errata.deprecation import renamed_options
 from errata.gates.artifact import GateArtifact
 from errata.gates.base import Scores
 from errata.gates.conditions.parse import read_condition
 from errata.gates.cross_encoder import CrossEncoder
 from errata.gates.embedding_cache import EmbeddingCache
-from errata.gates.examples import ExampleThresholds
+from errata.gates.examples import NearestExamples, nearest_examples
 from errata.gates.features import FeatureMaker, PairFeatures, Scope
 from errata.gates.layers import Array, Projection
 from errata.gates.routing import ThresholdGate
@@ -45,6 +46,11 @@ class ClassifierConfig:
     :param max_segments: segments of a query that are scored.
     :param rerank_top_k: candidates of a query that the cross-encoder scores, the first stage's
         most probable.
+    :param scored_examples: examples of an edit that are scored, the nearest by cosine; its own
+        question is scored in any case, since how the edit governs the query depends on it.
+    :param max_answer_words: words of an answer that is read with its question; a longer one is
+        not. Entailed questions name a short answer ("Is Astana the capital?"); of a paragraph the
+        words drown the question.
     :param edit_cache_size: embeddings of edits' texts kept (0.3 GB): question and subject of
         100,000 edits.
     """
@@ -53,18 +59,35 @@ class ClassifierConfig:
     near_miss_similarity: float = 0.6
     max_segments: int = 12
     rerank_top_k: int = 8
+    scored_examples: int = 1
+    max_answer_words: int = 8
     edit_cache_size: int = 200_000
 
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """A query of the batch, one of its edits, and what the networks score of the two."""
+    """A query of the batch, and the question or condition that the networks score it against."""
 
     query_index: int
-    edit_index: int
     segments: tuple[str, ...]
     scope: Scope
     is_condition: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """A query of the batch, one of its edits, and the pairs of the two.
+
+    :param query_index: of the query.
+    :param edit_index: of the edit, among those of the query.
+    :param places: of the pairs, the one with the edit's own question or condition first.
+    :param nearest: the edit's examples.
+    """
+
+    query_index: int
+    edit_index: int
+    places: slice
+    nearest: NearestExamples
 
 
 class ScopeClassifier(ThresholdGate):
@@ -79,13 +102,11 @@ class ScopeClassifier(ThresholdGate):
     :param threshold: the probability from which an edit fires, in place of the trained one; the
         base model is then not consulted.
     :param edit_thresholds: thresholds of single edits, by id.
-    :param use_patch_tests: let the tests of an edit's patch raise or lower its threshold
-        (:func:`errata.gates.examples.threshold_from_examples`).
     :param config: settings that are not trained.
     :raises ModelError: if the gate was trained with another encoder.
     """
 
-    @renamed_options(stored="artifact", own_tests="use_patch_tests")
+    @renamed_options(stored="artifact")
     def __init__(
         self,
         encoder: Encoder,
@@ -93,7 +114,6 @@ class ScopeClassifier(ThresholdGate):
         *,
         threshold: float | None = None,
         edit_thresholds: Mapping[str, float] | None = None,
-        use_patch_tests: bool = True,
         config: ClassifierConfig | None = None,
     ) -> None:
         if encoder.fingerprint != artifact.encoder:
@@ -108,7 +128,6 @@ class ScopeClassifier(ThresholdGate):
         self.config = config or ClassifierConfig()
         # the agreement threshold was chosen together with the trained threshold
         self.agreement_threshold = artifact.agreement_threshold if threshold is None else None
-        self._example_thresholds = ExampleThresholds(self.score_batch) if use_patch_tests else None
         self._query_embeddings = EmbeddingCache(encoder)
         self._edit_embeddings = EmbeddingCache(encoder, self.config.edit_cache_size)
         self._features = FeatureMaker(
@@ -117,29 +136,40 @@ class ScopeClassifier(ThresholdGate):
         second = artifact.second
         self._cross_encoder = None if second is None else CrossEncoder(encoder, second.cross)
 
-    def score_batch(
+    def score_unlisted(
         self, queries: Sequence[Query | str], edits: Sequence[Sequence[Edit | Hit]]
     ) -> list[Scores]:
         """Return calibrated probabilities of each query against its edits.
 
         Texts without an embedding are encoded in one batch. Regex patches score 0.
         """
-        scores = []
+        scores: list[Scores] = []
+        groups: list[_Group] = []
         pairs: list[_Pair] = []
         for query_index, (query, against) in enumerate(zip(queries, edits, strict=True)):
             query = self._as_query(query)
             scores.append(Scores(np.zeros(len(against)), np.zeros(len(against))))
             parts = segments(query, self.config.max_segments)
             for edit_index, edit in enumerate(against):
-                plain = edit.edit if isinstance(edit, Hit) else edit
-                certain = self._score_by_characters(query, plain)
-                if certain is None:
-                    pairs.append(_Pair(query_index, edit_index, parts, *_edit_side(plain)))
-                else:
+                certain = self._score_by_characters(query, edit)
+                if certain is not None:
                     scores[query_index].probability[edit_index] = certain
-        for pair, probability, entailed in zip(pairs, *self._score_pairs(pairs), strict=True):
-            scores[pair.query_index].probability[pair.edit_index] = probability
-            scores[pair.query_index].entailed[pair.edit_index] = entailed
+                    continue
+                nearest = nearest_examples(query, edit, self._edit_embeddings)
+                sides = self._sides(edit.edit if isinstance(edit, Hit) else edit, nearest)
+                if sides and not nearest.against:
+                    places = slice(len(pairs), len(pairs) + len(sides))
+                    groups.append(_Group(query_index, edit_index, places, nearest))
+                    pairs += [_Pair(query_index, parts, *side) for side in sides]
+        governs, entailed = self._score_pairs(pairs)
+        for group in groups:
+            first = group.places.start
+            probability = self._combined(float(governs[group.places].max()), group.nearest)
+            # joint: the trained gate judges the relation where it takes the query for governed
+            joint = governs[first] * entailed[first] / max(probability, 1e-12)
+            one = scores[group.query_index]
+            one.probability[group.edit_index] = probability
+            one.entailed[group.edit_index] = min(1.0, joint)
         return scores
 
     def _as_query(self, query: Query | str) -> Query:
@@ -147,10 +177,11 @@ class ScopeClassifier(ThresholdGate):
             return query
         windows = self._query_embeddings.windows(query)
         unknown = float(self._query_embeddings.unknown_share([query])[0])
-        return Query(query, windows, np.zeros((0, 0), np.float32), unknown)
+        return Query(query, windows, self._query_embeddings.encode(windows), unknown)
 
-    def _score_by_characters(self, query: Query, edit: Edit) -> float | None:
+    def _score_by_characters(self, query: Query, edit: Edit | Hit) -> float | None:
         """Return the probability where characters or a rule decide it, else None."""
+        edit = edit.edit if isinstance(edit, Hit) else edit
         if not isinstance(edit, Fact | LanguagePatch):
             return 0.0
         text = edit.scope
@@ -159,15 +190,33 @@ class ScopeClassifier(ThresholdGate):
             if condition.certain:
                 return float(condition.holds(query.text))
             text = condition.text
-        scope, question = normalize_query(text), normalize_query(query.text)
-        if scope == question:
-            return 1.0
-        unknown = max(query.unknown_share, float(self._edit_embeddings.unknown_share([text])[0]))
-        if unknown <= self.config.max_unknown_share:
+            if compare(text, query.text) == "same":
+                return 1.0
+        if self._readable(query.unknown_share, text, *edit.examples):
             return None
-        if dice(bigrams(scope), bigrams(question)) < self.config.near_miss_similarity:
+        alike = dice(bigrams(normalize_query(text)), bigrams(normalize_query(query.text)))
+        if alike < self.config.near_miss_similarity:
             return 0.0
         return self._near * self._edit_thresholds.get(edit.id, self.threshold)
+
+    def _readable(self, unknown_share: float, *texts: str) -> bool:
+        """Return whether the encoder can read a query and at least one of an edit's texts."""
+        most = self.config.max_unknown_share
+        return unknown_share <= most and any(
+            share <= most for share in self._edit_embeddings.unknown_share(texts)
+        )
+
+    def _sides(self, edit: Edit, nearest: NearestExamples) -> list[tuple[Scope, bool]]:
+        """Return the edit's sides that are scored: its own, then its nearest other examples."""
+        own: list[tuple[Scope, bool]] = []
+        if isinstance(edit, LanguagePatch) or edit.scope in nearest.texts:
+            own.append(_edit_side(edit, self.config.max_answer_words))
+        others = [text for text in nearest.texts if text != edit.scope and self._readable(0, text)]
+        return own + [(Scope(text), False) for text in others[: self.config.scored_examples]]
+
+    def _combined(self, trained: float, nearest: NearestExamples) -> float:
+        """Return the probability that an edit governs, from the trained score and the examples."""
+        return trained
 
     def _score_pairs(self, pairs: Sequence[_Pair]) -> tuple[Array, Array]:
         """Return probability and entailment of each pair, by the query's best segment."""
@@ -223,14 +272,11 @@ class ScopeClassifier(ThresholdGate):
 
     def _thresholds(self, hits: Sequence[Hit]) -> dict[str, float]:
         """Return the threshold of each hit's edit, by id."""
-        edits = [hit.edit for hit in hits if hit.edit.id not in self._edit_thresholds]
-        found = {edit.id: self._default_threshold(edit) for edit in edits}
-        if self._example_thresholds is not None:
-            found |= self._example_thresholds.thresholds(edits, self._default_threshold)
+        found = {hit.edit.id: self._default_threshold(hit.edit) for hit in hits}
         return found | self._edit_thresholds
 
     def _default_threshold(self, edit: Edit) -> float:
-        """Return the threshold of an edit without tests."""
+        """Return the threshold of an edit that has none of its own."""
         if isinstance(edit, LanguagePatch):
             condition = read_condition(edit.condition)
             if condition.kind in ("topic", "claim"):
@@ -327,12 +373,16 @@ def segments(query: Query, limit: int) -> tuple[str, ...]:
     return tuple(found)[:limit]
 
 
-def _edit_side(edit: Edit) -> tuple[Scope, bool]:
-    """Return the edit's side of a pair, and whether it is a topic or a claim."""
+def _edit_side(edit: Edit, max_answer_words: int) -> tuple[Scope, bool]:
+    """Return the edit's side of a pair, and whether it is a topic or a claim.
+
+    :param max_answer_words: words of an answer that is read.
+    """
     if isinstance(edit, LanguagePatch):
         condition = read_condition(edit.condition)
         return Scope(condition.text), condition.kind in ("topic", "claim")
     if not isinstance(edit, Fact):
         return Scope(edit.scope), False
     answer = (edit.secret or "") if edit.forget else edit.answer
-    return Scope(edit.question, edit.subject or "", answer), False
+    short = len(answer.split()) <= max_answer_words
+    return Scope(edit.question, edit.subject or "", answer if short else ""), False

@@ -8,9 +8,9 @@ import numpy as np
 
 from errata.cache.encoder import Encoder
 from errata.cache.records import Edit, Hit, Query, RegexPatch
-from errata.cache.text.normalize import normalize_query
 from errata.gates.base import Scores
-from errata.gates.routing import ThresholdGate, encode_sides
+from errata.gates.examples import nearest_examples
+from errata.gates.routing import ThresholdGate
 
 
 class CosineGate(ThresholdGate):
@@ -35,23 +35,20 @@ class CosineGate(ThresholdGate):
         super().__init__(threshold, near, edit_thresholds)
         self._encoder = encoder
 
-    def score_batch(
+    def score_unlisted(
         self, queries: Sequence[Query | str], edits: Sequence[Sequence[Edit | Hit]]
     ) -> list[Scores]:
-        """Return the best window's cosine with each edit; 1 where the characters match."""
-        return [self._scores(query, some) for query, some in zip(queries, edits, strict=True)]
+        """Return the best window's cosine with the nearest example of each edit.
 
-    def _scores(self, query: Query | str, edits: Sequence[Edit | Hit]) -> Scores:
-        if not edits:
-            return Scores(np.zeros(0), np.zeros(0))
-        windows, rows = encode_sides(query, edits, self._encoder)
-        # einsum: BLAS rounds differently in batches of different size
-        cosines = np.einsum("wd,nd->nw", windows, rows).astype(np.float64).max(axis=1)
-        text = normalize_query(query if isinstance(query, str) else query.text)
-        for position, edit in enumerate(edits):
-            plain = edit.edit if isinstance(edit, Hit) else edit
-            if isinstance(plain, RegexPatch):
-                cosines[position] = 0.0
-            elif normalize_query(plain.scope) == text:
-                cosines[position] = 1.0
-        return Scores(np.clip(cosines, 0.0, 1.0), np.zeros(len(edits)))
+        A query nearer to a counterexample has cosine 0.
+        """
+        return [
+            Scores(np.array([self._cosine(query, edit) for edit in some]), np.zeros(len(some)))
+            for query, some in zip(queries, edits, strict=True)
+        ]
+
+    def _cosine(self, query: Query | str, edit: Edit | Hit) -> float:
+        if isinstance(edit.edit if isinstance(edit, Hit) else edit, RegexPatch):
+            return 0.0
+        nearest = nearest_examples(query, edit, self._encoder, with_scope=True)
+        return 0.0 if nearest.against else min(1.0, max(0.0, nearest.cosine))

@@ -20,13 +20,12 @@ from errata.cache.storage.atomic import write_atomically
 from errata.gates.artifact import CARD, WEIGHTS, check_digest, check_probabilities
 from errata.gates.base import Scores
 from errata.gates.embedding_cache import EmbeddingCache
+from errata.gates.examples import nearest_examples
 from errata.gates.layers import Array
-from errata.gates.routing import ThresholdGate, encode_sides
+from errata.gates.routing import ThresholdGate
 
 KIND = "serac"
 FORMAT = 1
-THRESHOLD = 0.5
-"""As published: an edit fires within √ln 2 of the query."""
 
 _FIELDS = frozenset({"kind", "format", "encoder", "threshold", "weights_sha256"})
 
@@ -39,7 +38,9 @@ class EmbeddingGate(ThresholdGate):
 
     :param encoder: the encoder it was trained with.
     :param map: A, float [m, d].
-    :param threshold: the probability from which an edit fires.
+    :param threshold: the probability from which an edit fires; by default as published, within
+        √ln 2 of the query.
+    :param examples: examples of an edit that are compared in the map, the nearest by cosine.
     :param near: share of the threshold from which a candidate is a near miss.
     :param edit_thresholds: thresholds of single edits, by id.
     :param card: data, seed and figures, for people; JSON values.
@@ -49,35 +50,43 @@ class EmbeddingGate(ThresholdGate):
         self,
         encoder: Encoder,
         map: Array,
-        threshold: float = THRESHOLD,
+        threshold: float = 0.5,
         *,
         near: float = 0.5,
+        examples: int = 3,
         edit_thresholds: Mapping[str, float] | None = None,
         card: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(threshold, near, edit_thresholds)
+        self.examples = examples
         self.map = map.astype(np.float64)
         self.card = dict(card or {})
         self._embeddings = EmbeddingCache(encoder)
 
-    def score_batch(
+    def score_unlisted(
         self, queries: Sequence[Query | str], edits: Sequence[Sequence[Edit | Hit]]
     ) -> list[Scores]:
-        """Return the probability of each query against its edits; 0 for regex patches."""
-        return [self._scores(query, some) for query, some in zip(queries, edits, strict=True)]
+        """Return the probability by the nearest example of each edit; 0 for regex patches."""
+        return [
+            Scores(np.array([self._probability(query, edit) for edit in some]), np.zeros(len(some)))
+            for query, some in zip(queries, edits, strict=True)
+        ]
 
-    def _scores(self, query: Query | str, edits: Sequence[Edit | Hit]) -> Scores:
-        if not edits:
-            return Scores(np.zeros(0), np.zeros(0))
-        windows, rows = encode_sides(query, edits, self._embeddings)
-        difference = rows[:, None].astype(np.float64) - windows[None]
+    def _probability(self, query: Query | str, edit: Edit | Hit) -> float:
+        if isinstance(edit.edit if isinstance(edit, Hit) else edit, RegexPatch):
+            return 0.0
+        nearest = nearest_examples(query, edit, self._embeddings, with_scope=True)
+        if nearest.against or not nearest.texts:
+            return 0.0
+        rows = self._embeddings.encode(nearest.texts[: self.examples]).astype(np.float64)
+        windows = (
+            self._embeddings.encode(self._embeddings.windows(query))
+            if isinstance(query, str)
+            else query.vectors
+        )
         # einsum: BLAS rounds differently in batches of different size
-        mapped = np.einsum("nwd,md->nwm", difference, self.map)
-        probability = np.exp(-np.square(mapped).sum(axis=2).min(axis=1))
-        for position, edit in enumerate(edits):
-            if isinstance(edit.edit if isinstance(edit, Hit) else edit, RegexPatch):
-                probability[position] = 0.0
-        return Scores(probability, np.zeros(len(edits)))
+        mapped = np.einsum("nwd,md->nwm", rows[:, None] - windows[None], self.map)
+        return float(np.exp(-np.square(mapped).sum(axis=2).min()))
 
     def save(self, folder: str | Path) -> None:
         """Write the gate, the card last, so that a card always has its weights.

@@ -1,75 +1,112 @@
-"""Thresholds of single edits, from the tests in their patches."""
+"""What an author listed: decided before any gate scores, and taught to every gate."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 
-from errata.cache.records import Edit, RegexPatch
-from errata.gates.base import Scores
+import numpy as np
 
-MIN_THRESHOLD_SHARE = 0.5
-"""Lowest threshold that tests give an edit, as a share of the gate's."""
-MARGIN = 1e-3
-"""Distance from a test's probability; above the differences between batches."""
-CACHE_SIZE = 20_000
-
-ScoreBatch = Callable[[Sequence[str], Sequence[Sequence[Edit]]], list[Scores]]
-
-
-def threshold_from_examples(
-    threshold: float, fires: Sequence[float], silent: Sequence[float]
-) -> float:
-    """Return the threshold nearest the gate's at which an edit passes its tests.
-
-    Silent tests take precedence: the threshold lies above all of them. Tests that must fire lower
-    it to :data:`MIN_THRESHOLD_SHARE` of the gate's at most.
-
-    :param threshold: the gate's threshold.
-    :param fires: probabilities of the queries on which the edit must fire.
-    :param silent: probabilities of the queries on which it must not.
-    """
-    lowest = MIN_THRESHOLD_SHARE * threshold
-    reached = min((max(p - MARGIN, lowest) for p in fires if p >= lowest), default=threshold)
-    return max(min(threshold, reached), max(silent, default=-1.0) + MARGIN)
+from errata.cache.encoder import TextEncoder
+from errata.cache.records import Edit, Hit, Query, RegexPatch
+from errata.cache.text.spelling import compare, rough_key, spelling
+from errata.gates.base import Listed
 
 
-class ExampleThresholds:
-    """Computes and caches the thresholds that edits' tests give them. Safe under threads.
+@dataclass(frozen=True, slots=True)
+class NearestExamples:
+    """How near a query is to what is listed for an edit.
 
-    :param score: a gate's ``score_batch``.
+    :param texts: the edit's examples, nearest first, without those that differ from the query only
+        in what an encoder may not see (5 mW and 5 MW).
+    :param cosines: their cosines.
+    :param counterexample: cosine of the nearest counterexample; -1 without any.
     """
 
-    def __init__(self, score: ScoreBatch) -> None:
-        self._score = score
-        self._cache: dict[tuple[Edit, float], float] = {}
+    texts: tuple[str, ...]
+    cosines: tuple[float, ...]
+    counterexample: float
 
-    def thresholds(
-        self, edits: Iterable[Edit], default: Callable[[Edit], float]
-    ) -> dict[str, float]:
-        """Return, by id, the thresholds of those edits that have tests.
+    @property
+    def cosine(self) -> float:
+        """The cosine of the nearest example; -1 without any."""
+        return self.cosines[0] if self.cosines else -1.0
 
-        :param edits: any edits.
-        :param default: the threshold of an edit without tests.
-        """
-        tested = {
-            edit: default(edit)
-            for edit in edits
-            if (edit.tests.fires or edit.tests.silent) and not isinstance(edit, RegexPatch)
-        }
-        new = [key for key in tested.items() if key not in self._cache]
-        if new:
-            if len(self._cache) > CACHE_SIZE:
-                self._cache.clear()
-            self._cache.update(zip(new, self._compute(new), strict=True))
-        return {edit.id: self._cache.get((edit, base), base) for edit, base in tested.items()}
+    @property
+    def against(self) -> bool:
+        """Whether the query is nearer to a counterexample than to any example."""
+        return self.counterexample > self.cosine
 
-    def _compute(self, new: Sequence[tuple[Edit, float]]) -> list[float]:
-        tests = [(e, text) for e, _ in new for text in (*e.tests.fires, *e.tests.silent)]
-        scores = self._score([text for _, text in tests], [[edit] for edit, _ in tests])
-        probabilities = iter(float(one.probability[0]) for one in scores)
-        found = []
-        for edit, base in new:
-            fires = [next(probabilities) for _ in edit.tests.fires]
-            silent = [next(probabilities) for _ in edit.tests.silent]
-            found.append(threshold_from_examples(base, fires, silent))
-        return found
+
+def listed(edit: Edit, text: str) -> Listed | None:
+    """Return the list of an edit that a text is on, None where it is on none.
+
+    A text as written in a list comes first, then another spelling of one
+    (:mod:`errata.cache.text.spelling`); a spelling of texts on both lists is on none.
+
+    :param edit: any edit.
+    :param text: any text.
+    """
+    known = _lists(edit).get(rough_key(text))
+    if known is None:
+        return None
+    written = {which for which, one in known if spelling(one) == spelling(text)}
+    found = written or {which for which, one in known if compare(one, text) == "same"}
+    return found.pop() if len(found) == 1 else None
+
+
+def nearest_examples(
+    query: Query | str, edit: Edit | Hit, encoder: TextEncoder, *, with_scope: bool = False
+) -> NearestExamples:
+    """Return how near a query is to the examples of an edit.
+
+    :param query: encoded, or a text.
+    :param edit: as the cache found it, or as it is.
+    :param encoder: encodes what comes without vectors.
+    :param with_scope: count a condition as an example of itself.
+    """
+    text = query if isinstance(query, str) else query.text
+    plain = edit.edit if isinstance(edit, Hit) else edit
+    if isinstance(edit, Hit) and edit.examples:
+        ranked, against = edit.examples, edit.counterexample
+    else:
+        examples = plain.examples
+        scores = _cosines(query, (*examples, *plain.counterexamples), encoder)
+        pairs = zip(examples, scores[: len(examples)], strict=True)
+        ranked = tuple(sorted(pairs, key=lambda pair: -pair[1]))
+        against = max(scores[len(examples) :], default=-1.0)
+    if with_scope and plain.scope not in plain.examples:
+        condition = (plain.scope, _cosines(query, (plain.scope,), encoder)[0])
+        ranked = tuple(sorted((*ranked, condition), key=lambda pair: -pair[1]))
+    kept = [pair for pair in ranked if compare(pair[0], text) != "other"]
+    return NearestExamples(
+        tuple(example for example, _ in kept), tuple(score for _, score in kept), against
+    )
+
+
+def _cosines(query: Query | str, texts: tuple[str, ...], encoder: TextEncoder) -> list[float]:
+    """Return the cosine of the query's best window with each text."""
+    if not texts:
+        return []
+    unencoded = isinstance(query, str) or not query.vectors.size
+    if unencoded:
+        windows = encoder.encode(encoder.windows(query if isinstance(query, str) else query.text))
+    else:
+        windows = query.vectors
+    # einsum: BLAS rounds differently in batches of different size
+    best = np.einsum("wd,nd->nw", windows, encoder.encode(texts)).max(axis=1)
+    return [float(score) for score in np.clip(best, -1.0, 1.0)]
+
+
+@lru_cache(maxsize=32768)
+def _lists(edit: Edit) -> Mapping[str, tuple[tuple[Listed, str], ...]]:
+    """Return the listed texts of an edit by their rough key."""
+    found: dict[str, tuple[tuple[Listed, str], ...]] = {}
+    if not isinstance(edit, RegexPatch):
+        for which, texts in (("fires", edit.examples), ("silent", edit.counterexamples)):
+            for text in texts:
+                key = rough_key(text)
+                found[key] = (*found.get(key, ()), (which, text))  # type: ignore[arg-type]
+    return MappingProxyType(found)

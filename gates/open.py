@@ -17,7 +17,7 @@ class OpenGate(ThresholdGate):
     def __init__(self) -> None:
         super().__init__(threshold=1.0, near=1.0)
 
-    def score_batch(
+    def score_unlisted(
         self, queries: Sequence[Query | str], edits: Sequence[Sequence[Edit | Hit]]
     ) -> list[Scores]:
         """Return probability 1 for each edit, 0 for regex patches."""

@@ -1,16 +1,23 @@
-"""From scores to a decision; shared by every gate."""
+"""From scores to a decision; shared by every gate.
+
+What an author listed decides first: a patch's own question and its ``fires`` always fire, its
+``silent`` never, and neither does a query that is nearer to a ``silent`` example than to any other
+of that patch. Everything else is a matter of probability and threshold.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from errata.cache.encoder import Encoder
-from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query, Vector
+from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query
+from errata.cache.text.spelling import compare
 from errata.cache.text.then_clause import verbatim_answer
-from errata.gates.base import Candidate, Decision, Relation, Route, Scores
+from errata.gates.base import Candidate, Decision, Listed, Relation, Route, Scores
+from errata.gates.examples import listed
 from errata.gates.text import asks_yes_no
 
 
@@ -60,20 +67,23 @@ def make_decision(
         hits, scores.probability.tolist(), scores.entailed.tolist(), strict=True
     ):
         edit_threshold = thresholds.get(hit.edit.id, threshold)
+        on_list, near_silent = listed(hit.edit, query.text), _near_silent(query, hit)
         has_default = edit_threshold == threshold and not hit.edit.tests.silent
         candidate = Candidate(
             edit_id=hit.edit.id,
             kind=hit.edit.kind,
             scope=hit.edit.scope,
-            probability=probability,
+            probability=_decided(on_list, near_silent, probability),
             threshold=edit_threshold,
             relation="entailed" if entailed >= 0.5 else "paraphrase",
             location=hit.edit.location,
             agreement_threshold=agreement if has_default and isinstance(hit.edit, Fact) else None,
+            listed=on_list,
+            near_silent=near_silent and on_list is None,
         )
         judged.append((candidate, hit.edit))
-    judged.sort(key=lambda pair: -pair[0].probability)
-    claiming = [pair for pair in judged if pair[0].probability >= pair[0].threshold]
+    judged.sort(key=lambda pair: (-pair[0].probability, pair[0].listed != "fires"))
+    claiming = [pair for pair in judged if claims(pair[0])]
     claiming.sort(key=lambda pair: -pair[1].priority)
     candidates = tuple(candidate for candidate, _ in judged)
     return Decision(
@@ -84,9 +94,69 @@ def make_decision(
         near_misses=tuple(
             candidate
             for candidate in candidates
-            if near * candidate.threshold <= candidate.probability < candidate.threshold
+            if near * candidate.threshold <= candidate.probability and not claims(candidate)
         ),
     )
+
+
+def claims(candidate: Candidate) -> bool:
+    """Return whether a candidate fires, as far as the gate decides."""
+    return candidate.listed == "fires" or candidate.probability >= candidate.threshold
+
+
+def enforce_lists(decision: Decision, query: Query, hits: Sequence[Hit]) -> Decision:
+    """Return a decision in which what an author listed decides, whatever the gate.
+
+    Gates that decide by :func:`make_decision` need nothing changed; another gate's decision may.
+
+    :param decision: of any gate.
+    :param query: what it is about.
+    :param hits: the candidates it was made from.
+    """
+    on_list = {hit.edit.id: listed(hit.edit, query.text) for hit in hits}
+    against = {hit.edit.id for hit in hits if _near_silent(query, hit)}
+    fired = {edit.id for edit in decision.fired}
+    fires = {key for key, which in on_list.items() if which == "fires"}
+    silent = {
+        k for k, which in on_list.items() if which == "silent" or (not which and k in against)
+    }
+    if fires <= fired and not silent & fired:
+        return decision
+    edits = {hit.edit.id: hit.edit for hit in hits if hit.edit.id in (fired | fires) - silent}
+    candidates = tuple(
+        replace(
+            one,
+            probability=_decided(on_list[one.edit_id], one.edit_id in silent, one.probability),
+            listed=on_list[one.edit_id],
+        )
+        if one.edit_id in on_list
+        else one
+        for one in decision.candidates
+    )
+    order = sorted(edits.values(), key=lambda edit: (-edit.priority, edit.id not in fires))
+    relations = {one.edit_id: one.relation for one in candidates}
+    return replace(
+        decision,
+        fired=tuple(order),
+        route=route_of(order[0], relations.get(order[0].id, "paraphrase")) if order else "base",
+        candidates=candidates,
+        near_misses=tuple(one for one in decision.near_misses if one.edit_id not in fires | silent),
+    )
+
+
+def _near_silent(query: Query, hit: Hit) -> bool:
+    """Return whether a query is nearer to a counterexample than to any example, as far as known."""
+    if not hit.examples:
+        return False
+    cosines = (score for text, score in hit.examples if compare(text, query.text) != "other")
+    return hit.counterexample > max(cosines, default=-1.0)
+
+
+def _decided(on_list: Listed | None, near_silent: bool, probability: float) -> float:
+    """Return the probability, where the lists leave it to the gate."""
+    if on_list is not None:
+        return float(on_list == "fires")
+    return 0.0 if near_silent else probability
 
 
 def base_can_agree(query: str) -> bool:
@@ -114,11 +184,40 @@ class ThresholdGate(ABC):
         self._near = near
         self._edit_thresholds = dict(edit_thresholds or {})
 
-    @abstractmethod
     def score_batch(
         self, queries: Sequence[Query | str], edits: Sequence[Sequence[Edit | Hit]]
     ) -> list[Scores]:
-        """Return probabilities of each query against its edits."""
+        """Return probabilities of each query against its edits, those that lists decide 1 or 0."""
+        left: list[list[int]] = []
+        scores: list[Scores] = []
+        for query, some in zip(queries, edits, strict=True):
+            text = query if isinstance(query, str) else query.text
+            probability = np.zeros(len(some))
+            undecided = []
+            for at, one in enumerate(some):
+                edit = one.edit if isinstance(one, Hit) else one
+                on_list = listed(edit, text)
+                probability[at] = float(on_list == "fires")
+                if on_list == "silent" or (on_list and compare(edit.scope, text) == "same"):
+                    continue
+                undecided.append(at)
+            left.append(undecided)
+            scores.append(Scores(probability, np.zeros(len(some))))
+        rest = [[some[at] for at in places] for some, places in zip(edits, left, strict=True)]
+        for one, places, scored in zip(
+            scores, left, self.score_unlisted(queries, rest), strict=True
+        ):
+            on_list = one.probability[places] == 1.0
+            one.probability[places] = np.where(on_list, 1.0, scored.probability)
+            # a listed query is entailed only where the gate itself takes it for governed
+            one.entailed[places] = scored.entailed * np.where(on_list, scored.probability, 1.0)
+        return scores
+
+    @abstractmethod
+    def score_unlisted(
+        self, queries: Sequence[Query | str], edits: Sequence[Sequence[Edit | Hit]]
+    ) -> list[Scores]:
+        """Return probabilities of each query against its edits, without regard to their lists."""
 
     def decide_batch(
         self, queries: Sequence[Query], hits: Sequence[Sequence[Hit]]
@@ -150,14 +249,3 @@ class ThresholdGate(ABC):
     def _thresholds(self, hits: Sequence[Hit]) -> Mapping[str, float]:
         """Return thresholds of single edits, by id."""
         return self._edit_thresholds
-
-
-def encode_sides(
-    query: Query | str, edits: Sequence[Edit | Hit], encoder: Encoder
-) -> tuple[Vector, Vector]:
-    """Return the embeddings of a query's windows [w, d] and of n edits [n, d], unit rows."""
-    windows = encoder.encode(encoder.windows(query)) if isinstance(query, str) else query.vectors
-    rows = [
-        edit.vector if isinstance(edit, Hit) else encoder.encode([edit.scope])[0] for edit in edits
-    ]
-    return windows, np.stack(rows)

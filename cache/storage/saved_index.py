@@ -11,22 +11,20 @@ from pathlib import Path
 
 from errata.cache.errors import IndexMismatchError
 from errata.cache.index.base import VectorIndex
-from errata.cache.records import Edit
-from errata.cache.storage.transaction import is_searchable
 
 _LOG = logging.getLogger(__name__)
 
 
 class SavedIndex:
-    """A file ``index-….faiss``; its name is a hash of encoder, ids and scopes.
+    """A file ``index-….faiss``; its name is a hash of encoder and texts.
 
     :param folder: the cache's folder.
     :param fingerprint: the encoder's.
-    :param edits: the edits in the index; regex patches are skipped.
+    :param texts: the texts in the index.
     """
 
-    def __init__(self, folder: Path, fingerprint: str, edits: Iterable[Edit]) -> None:
-        held = sorted((edit.id, edit.scope) for edit in edits if is_searchable(edit))
+    def __init__(self, folder: Path, fingerprint: str, texts: Iterable[str]) -> None:
+        held = sorted(texts)
         digest = hashlib.sha256(json.dumps([fingerprint, held]).encode()).hexdigest()
         self.file = folder / f"index-{digest[:24]}.faiss"
         self._count = len(held)
@@ -45,7 +43,7 @@ class SavedIndex:
         return len(index) == self._count
 
     def save(self, index: VectorIndex) -> None:
-        """Write the index; delete the files of other edits."""
+        """Write the index; delete the files of other texts."""
         if not self.file.exists():
             index.save(self.file)
         for other in self.file.parent.glob("index-*.faiss*"):

@@ -12,7 +12,6 @@ from types import MappingProxyType
 import numpy as np
 
 from errata.cache.errors import EditError, PatchError, PatchFolderError, StoreError, UnknownEdit
-from errata.cache.index.base import VectorIndex
 from errata.cache.patches.kinds import dump_edit, parse_edit
 from errata.cache.patches.schema import did_you_mean
 from errata.cache.records import Edit, RegexPatch, Vector
@@ -50,16 +49,27 @@ class State:
         """Return the edit of that id, if there is one."""
         return self.filed.get(key) or self.stored.get(key)
 
-    def unknown_scopes(self, edits: Iterable[Edit]) -> list[str]:
-        """Return the scopes of the edits that are not encoded yet, each once."""
+    def unknown_texts(self, edits: Iterable[Edit]) -> list[str]:
+        """Return the texts of the edits that are not encoded yet, each once."""
         known = self.indexes.vectors
-        scopes = (edit.scope for edit in edits if is_searchable(edit))
-        return [scope for scope in dict.fromkeys(scopes) if scope not in known]
+        texts = (text for edit in edits for text in encoded_texts(edit))
+        return [text for text in dict.fromkeys(texts) if text not in known]
 
 
-def is_searchable(edit: Edit) -> bool:
-    """Return whether an edit is found by search; regex patches are applied to every text."""
-    return not isinstance(edit, RegexPatch)
+def searched_texts(edit: Edit) -> tuple[str, ...]:
+    """Return the texts by which an edit is found: its scope and its examples.
+
+    Regex patches have none: they are applied to every text.
+    """
+    if isinstance(edit, RegexPatch):
+        return ()
+    return tuple(dict.fromkeys((edit.scope, *edit.examples)))
+
+
+def encoded_texts(edit: Edit) -> tuple[str, ...]:
+    """Return the texts of an edit that are encoded: also its counterexamples."""
+    found = searched_texts(edit)
+    return (*found, *edit.counterexamples) if found else ()
 
 
 def updated(
@@ -78,7 +88,7 @@ def updated(
     :param stored: the new edits made at run time, if they changed.
     :param bodies: their JSON.
     :param stored_generation: the database's number of changes after this one.
-    :param fresh: encodings of the scopes that the old state lacks.
+    :param fresh: encodings of the texts that the old state lacks.
     """
     state = State(
         indexes=old.indexes,
@@ -90,27 +100,24 @@ def updated(
             old.stored_generation if stored_generation is None else stored_generation
         ),
     )
-    changed = _changed_ids(old, state)
-    before = {key: edit.scope for key in changed if (edit := old.get(key)) and is_searchable(edit)}
-    after = {key: edit.scope for key in changed if (edit := state.get(key)) and is_searchable(edit)}
-    removed = [key for key, scope in before.items() if after.get(key) != scope]
-    added = {key: scope for key, scope in after.items() if before.get(key) != scope}
-    if not removed and not added:
+    changed = [(old.get(key), state.get(key)) for key in _changed_ids(old, state)]
+    if all(a and b and encoded_texts(a) == encoded_texts(b) for a, b in changed):
         return state
-    indexes = _updated_indexes(old.indexes, removed, added, fresh)
-    if removed:
-        scopes = {edit.scope for edit in state.edits()}
-        kept = {scope: each for scope, each in indexes.vectors.items() if scope in scopes}
+    indexes = _updated_indexes(old.indexes, changed, fresh)
+    if any(before is not None for before, _ in changed):
+        used = {text for edit in state.edits() for text in encoded_texts(edit)}
+        kept = {text: each for text, each in indexes.vectors.items() if text in used}
         indexes = replace(indexes, vectors=MappingProxyType(kept))
     return replace(state, indexes=indexes)
 
 
-def build_index(empty: VectorIndex, edits: Sequence[Edit], vectors: Mapping[str, Vector]) -> None:
-    """Fill an empty index with the encodings of the edits' scopes."""
-    wanted = [edit for edit in edits if is_searchable(edit)]
-    if wanted:
-        matrix = np.stack([vectors[edit.scope] for edit in wanted])
-        empty.add([edit.id for edit in wanted], matrix)
+def owners_of(edits: Iterable[Edit]) -> dict[str, tuple[str, ...]]:
+    """Return for each text that is searched the ids of the edits it belongs to."""
+    owners: dict[str, tuple[str, ...]] = {}
+    for edit in edits:
+        for text in searched_texts(edit):
+            owners[text] = (*owners.get(text, ()), edit.id)
+    return owners
 
 
 def _changed_ids(old: State, new: State) -> list[str]:
@@ -134,20 +141,37 @@ def _changed_ids(old: State, new: State) -> list[str]:
 
 def _updated_indexes(
     old: SearchIndexes,
-    removed: Sequence[str],
-    added: Mapping[str, str],
+    changed: Sequence[tuple[Edit | None, Edit | None]],
     fresh: Mapping[str, Vector],
 ) -> SearchIndexes:
-    vectors = dict(old.vectors)
-    vectors.update((scope, fresh[scope]) for scope in added.values() if scope not in vectors)
-    index = old.index.copy()
-    characters = old.characters.copy()
-    index.remove(removed)
-    characters.remove(removed)
+    """Return the indexes after a change.
+
+    :param changed: edits before and after.
+    :param fresh: encodings of the texts that the old indexes lack.
+    """
+    owners, vectors = dict(old.owners), dict(old.vectors)
+    for before, after in changed:
+        for text in searched_texts(before) if before else ():
+            owners[text] = tuple(key for key in owners[text] if before and key != before.id)
+        for text in searched_texts(after) if after else ():
+            owners[text] = (*owners.get(text, ()), after.id if after else "")
+        for text in encoded_texts(after) if after else ():
+            if text not in vectors:
+                vectors[text] = fresh[text]
+    removed = [text for text, ids in owners.items() if not ids]
+    for text in removed:
+        del owners[text]
+    added = [text for text in owners if text not in old.owners]
+    index, characters, words = old.index.copy(), old.characters.copy(), old.words.copy()
+    for each in (index, characters, words):
+        each.remove(removed)
     if added:
-        index.add(list(added), np.stack([vectors[scope] for scope in added.values()]))
+        index.add(added, np.stack([vectors[text] for text in added]))
         characters.add(added)
-    return SearchIndexes(index, characters, MappingProxyType(vectors))
+        words.add(added)
+    return SearchIndexes(
+        index, characters, words, MappingProxyType(owners), MappingProxyType(vectors)
+    )
 
 
 # -- changes of the edits made at run time ------------------------------------------------------
@@ -159,7 +183,7 @@ class Change:
 
     :param stored: the edits made at run time after the change, by id, in order.
     :param bodies: their JSON, by id.
-    :param fresh: encodings of scopes that the state lacks.
+    :param fresh: encodings of texts that the state lacks.
     :param insert: rows to write.
     :param delete: ids to remove.
     """

@@ -202,11 +202,14 @@ def test_a_higher_threshold_fires_no_more(thresholds, text):
 
 
 def test_thresholds_of_single_edits(make):
-    own = "What is the capital of Kazakhstan?"
-    assert make().decide(query(own), hits()).fired[0] == EDITS[0]
-    strict = make(edit_thresholds={EDITS[0].id: 1.1}).decide(query(own), hits())
-    assert EDITS[0] not in strict.fired
-    assert {one.threshold for one in strict.candidates if one.edit_id == EDITS[0].id} == {1.1}
+    asked = "What's the capital of Kazakhstan?"
+    assert make(threshold=0.01).decide(query(asked), hits()).fired[0] == EDITS[0]
+    strict = make(threshold=0.01, edit_thresholds={EDITS[0].id: 1.1})
+    decision = strict.decide(query(asked), hits())
+    assert EDITS[0] not in decision.fired
+    assert {one.threshold for one in decision.candidates if one.edit_id == EDITS[0].id} == {1.1}
+    # listed: no threshold counts
+    assert strict.decide(query(EDITS[0].question), hits()).fired[0] == EDITS[0]
 
 
 def test_text_the_encoder_cannot_read_is_decided_by_characters():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from errata.cache.filters.regex import compile_pattern, lint_pattern, substitute
 from errata.cache.filters.secrets import SecretGuard, hash_secret
-from errata.cache.index.characters import CharacterIndex, bigrams
+from errata.cache.index.terms import CharacterIndex, bigrams
 from errata.cache.records import REFUSAL, Fact, RegexPatch
 from errata.cache.text.answer_match import normalize_answer, same_answer
 from errata.cache.text.normalize import normalize, normalize_query

@@ -1,0 +1,259 @@
+"""Candidates by what texts are made of: the same words, or characters that an encoder cannot read.
+
+The postings are never changed once built, so that copies share them: additions go into a small
+tail, removals leave a tombstone, and at a fifth of both the postings are rebuilt.
+"""
+
+from __future__ import annotations
+
+import copy
+import heapq
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from errata.cache.text.normalize import normalize_query
+from errata.cache.text.spelling import rough_key
+
+_LEAST_TAIL = 256
+Terms = frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Postings:
+    """The rows with each term; never changed once built."""
+
+    texts: tuple[str, ...] = ()
+    sizes: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
+    rows: Mapping[str, NDArray[np.intp]] = field(default_factory=dict)
+
+
+class TermIndex(ABC):
+    """Finds texts by the terms they share with a query; a subclass says which, and what they count.
+
+    Safe to search while a copy is changed.
+    """
+
+    def __init__(self) -> None:
+        self._texts: dict[str, Terms] = {}
+        self._main = _Postings()
+        self._tail: dict[str, Terms] = {}
+        self._dead: set[str] = set()
+
+    @staticmethod
+    @abstractmethod
+    def terms(text: str) -> Terms:
+        """Return the terms of a text."""
+
+    @abstractmethod
+    def weight(self, count: int) -> float:
+        """Return what a term counts that so many texts have."""
+
+    @abstractmethod
+    def scores(
+        self, shared: NDArray[np.float64], sizes: NDArray[np.intp], query: int
+    ) -> NDArray[np.float64]:
+        """Return scores of texts, float64 [n].
+
+        :param shared: the weight of the terms that each shares with the query, [n].
+        :param sizes: terms of each, [n].
+        :param query: terms of the query.
+        """
+
+    def __len__(self) -> int:
+        """Return the number of texts."""
+        return len(self._texts)
+
+    def copy(self) -> Self:
+        """Return an independent index."""
+        other = copy.copy(self)
+        other._texts, other._tail, other._dead = {**self._texts}, {**self._tail}, {*self._dead}
+        return other
+
+    def add(self, texts: Iterable[str]) -> None:
+        """Add texts; those that are present are skipped."""
+        for text in texts:
+            if text not in self._texts:
+                self._texts[text] = self._tail[text] = self.terms(text)
+        self._compact()
+
+    def remove(self, texts: Iterable[str]) -> int:
+        """Remove texts; unknown ones are skipped.
+
+        :return: how many were removed.
+        """
+        count = 0
+        for text in texts:
+            if self._texts.pop(text, None) is not None:
+                count += 1
+                if self._tail.pop(text, None) is None:
+                    self._dead.add(text)
+        self._compact()
+        return count
+
+    def search(
+        self, text: str, k: int, allowed: Container[str] | None = None
+    ) -> list[tuple[str, float]]:
+        """Return the k best texts that share a term, best first.
+
+        :param text: any text.
+        :param k: how many at most.
+        :param allowed: texts to search among; all unless given.
+        :return: text and score, above 0.
+        """
+        wanted = self.terms(text)
+        found: list[tuple[str, float]] = []
+        for key, score in self._main_scores(wanted):
+            if len(found) == k:
+                break
+            if key not in self._dead and (allowed is None or key in allowed):
+                found.append((key, score))
+        tail = self._tail_scores(wanted)
+        found += (pair for pair in tail if allowed is None or pair[0] in allowed)
+        return heapq.nsmallest(k, found, key=lambda item: (-item[1], item[0]))
+
+    def _weights(self, wanted: Terms) -> dict[str, float]:
+        rows = self._main.rows
+        return {term: self.weight(len(rows[term]) if term in rows else 0) for term in wanted}
+
+    def _main_scores(self, wanted: Terms) -> Iterator[tuple[str, float]]:
+        """Yield the postings' texts that share a term, with their scores, best first."""
+        main, weights = self._main, self._weights(wanted)
+        lists = {term: main.rows[term] for term in wanted if term in main.rows}
+        if not lists:
+            return
+        shared = np.zeros(len(main.texts))
+        for term, rows in lists.items():
+            shared[rows] += weights[term]
+        rows = np.flatnonzero(shared)
+        scores = self.scores(shared[rows], main.sizes[rows], len(wanted))
+        for at in np.argsort(-scores, kind="stable").tolist():
+            yield main.texts[rows[at]], float(scores[at])
+
+    def _tail_scores(self, wanted: Terms) -> list[tuple[str, float]]:
+        weights = self._weights(wanted)
+        found = [(key, terms & wanted, len(terms)) for key, terms in self._tail.items()]
+        found = [one for one in found if one[1]]
+        shared = np.array([sum(weights[term] for term in terms) for _, terms, _ in found])
+        sizes = np.array([size for _, _, size in found], dtype=np.intp)
+        scores = self.scores(shared, sizes, len(wanted)).tolist() if found else []
+        return [(key, score) for (key, _, _), score in zip(found, scores, strict=True)]
+
+    def _compact(self) -> None:
+        if len(self._tail) + len(self._dead) <= max(_LEAST_TAIL, len(self._main.texts) // 5):
+            return
+        rows: dict[str, list[int]] = {}
+        for row, terms in enumerate(self._texts.values()):
+            for term in terms:
+                rows.setdefault(term, []).append(row)
+        postings = {term: np.array(each, dtype=np.intp) for term, each in rows.items()}
+        sizes = np.array([len(terms) for terms in self._texts.values()], dtype=np.intp)
+        self._main = _Postings(tuple(self._texts), sizes, postings)
+        self._tail, self._dead = {}, set()
+
+
+class CharacterIndex(TermIndex):
+    """Finds texts by Dice's coefficient of their bigrams, for text of unknown tokens.
+
+    斑马 and 熊猫 have one encoding.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._same: dict[str, tuple[str, ...]] = {}
+
+    @staticmethod
+    def terms(text: str) -> Terms:
+        """Return the bigrams of the normalized text."""
+        return bigrams(normalize_query(text))
+
+    def weight(self, count: int) -> float:
+        """Return 1."""
+        return 1.0
+
+    def scores(
+        self, shared: NDArray[np.float64], sizes: NDArray[np.intp], query: int
+    ) -> NDArray[np.float64]:
+        """Return Dice's coefficients, 0 to 1."""
+        return 2 * shared / (query + sizes)
+
+    def copy(self) -> Self:
+        """Return an independent index."""
+        other = super().copy()
+        other._same = dict(self._same)
+        return other
+
+    def add(self, texts: Iterable[str]) -> None:
+        """Add texts; those that are present are skipped."""
+        new = [text for text in texts if text not in self._texts]
+        for text in new:
+            key = rough_key(text)
+            self._same[key] = (*self._same.get(key, ()), text)
+        super().add(new)
+
+    def remove(self, texts: Iterable[str]) -> int:
+        """Remove texts; unknown ones are skipped."""
+        gone = [text for text in texts if text in self._texts]
+        for text in gone:
+            key = rough_key(text)
+            self._same[key] = tuple(other for other in self._same[key] if other != text)
+            if not self._same[key]:
+                del self._same[key]
+        return super().remove(gone)
+
+    def same(self, text: str) -> tuple[str, ...]:
+        """Return the texts with the same letters and digits, in the order they were added."""
+        return self._same.get(rough_key(text), ())
+
+
+class WordIndex(TermIndex):
+    """Finds texts by the words they share with a query, by BM25 (Robertson and Zaragoza 2009).
+
+    A word counts by how few texts have it. It occurs in a question once, as good as always, so
+    that its frequency in a text counts as 1.
+
+    :param length_share: b, how much a text's length counts, 0 to 1.
+    :param saturation: k1.
+    """
+
+    def __init__(self, length_share: float = 0.75, saturation: float = 1.2) -> None:
+        super().__init__()
+        self.length_share, self.saturation = length_share, saturation
+
+    @staticmethod
+    def terms(text: str) -> Terms:
+        """Return the words, folded."""
+        return _words(text)
+
+    def weight(self, count: int) -> float:
+        """Return the inverse document frequency."""
+        return math.log1p((len(self._texts) - count + 0.5) / (count + 0.5))
+
+    def scores(
+        self, shared: NDArray[np.float64], sizes: NDArray[np.intp], query: int
+    ) -> NDArray[np.float64]:
+        """Return BM25 scores."""
+        mean = max(1.0, float(self._main.sizes.mean()) if len(self._main.sizes) else 1.0)
+        long = 1 - self.length_share + self.length_share * sizes / mean
+        return shared * (self.saturation + 1) / (1 + self.saturation * long)
+
+
+def bigrams(text: str) -> Terms:
+    """Return the pairs of neighbouring characters of a normalized text; of one character, itself.
+
+    :param text: a text that :func:`errata.cache.text.normalize.normalize_query` returned.
+    """
+    if len(text) < 2:
+        return frozenset([text] if text else [])
+    return frozenset(text[place : place + 2] for place in range(len(text) - 1))
+
+
+@lru_cache(maxsize=65536)
+def _words(text: str) -> Terms:
+    return frozenset(rough_key(text).split())

@@ -80,7 +80,7 @@ def _prepare(settings: EvalSettings) -> Prepared:
         raise ErrataError("expected a folder under outside, found none; name one")
     data, records = read_outside(folder), _records(settings.records)
     config = _config(settings)
-    pool = out_of_scope_pool(data)
+    pool = out_of_scope_pool(data, config)
     encoder = EmbeddingCache(open_encoder(settings.encoder), None)
     deciders, cosine = _deciders(settings, data, pool, encoder, config)
     suites = suites_of(data, pool, records, config, _speed(settings, data, config))

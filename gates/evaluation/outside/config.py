@@ -11,11 +11,16 @@ class OutsideConfig:
 
     :param intents: intents drawn of a source for each seed; 26 is half of the smallest source.
     :param seeds: draws of intents; their spread is part of the intervals.
+    :param examples: examples of a patch that teaches: its question, and the others as ``fires``.
     :param per_intent: queries of each intent and seed: 26 intents and ten seeds give 520.
     :param condition_seeds: draws of intents as conditions, fewer because a query is scored against
         every condition.
     :param per_condition: queries of each condition and seed: 26 conditions and five seeds give 390.
     :param cluster_seeds: draws of clusters; a file has fewer clusters than intents.
+    :param listed_seeds: draws of intents whose listed examples are typed as they are; at three
+        every source gives more than 100 of each list.
+    :param trained: messages of each source out of scope of all that train the logistic
+        regression, about as many as there are examples of patches.
     :param out_of_scope: messages out of scope of all for each seed that are measured, and as many
         others that choose the threshold of a stated rate; ten seeds give 300 of each.
     :param rows: cases of a row that has no intents: 300 give an interval of at most 6 points
@@ -35,10 +40,13 @@ class OutsideConfig:
 
     intents: int = 26
     seeds: int = 10
+    examples: int = 3
     per_intent: int = 2
     condition_seeds: int = 5
     per_condition: int = 3
     cluster_seeds: int = 3
+    listed_seeds: int = 3
+    trained: int = 100
     out_of_scope: int = 30
     rows: int = 300
     pairs: int = 2000

@@ -35,8 +35,6 @@ from errata.intervals import difference
 
 ANSWER = "The support team will help you with this."
 """The answer of every FAQ patch: the data has none, and it says nothing of any intent."""
-EXAMPLES = 3
-"""Examples of a patch that teaches: its question and two listed ``fires``."""
 
 Texts = Mapping[str, Sequence[str]]
 """Texts by intent or cluster."""
@@ -65,7 +63,7 @@ class Pool:
         return found
 
 
-def out_of_scope_pool(data: OutsideData) -> Pool:
+def out_of_scope_pool(data: OutsideData, config: OutsideConfig) -> Pool:
     """Return the messages out of scope of all, by the tenth of their hash.
 
     CLINC150's ``oos`` and open questions; tenths 0 to 3 measured, 4 to 7 for calibration, the
@@ -79,7 +77,7 @@ def out_of_scope_pool(data: OutsideData) -> Pool:
             tuple(text for text in texts if low <= hash_tenth(text) <= high) for texts in sources
         )
 
-    training = tuple(text for texts in tenths(8, 9) for text in texts[:100])
+    training = tuple(text for texts in tenths(8, 9) for text in texts[: config.trained])
     return Pool(tenths(0, 3), tenths(4, 7), training)
 
 
@@ -126,13 +124,13 @@ def draw_trial(
     :param per_intent: queries of each intent.
     """
     rng = random.Random(f"{config.seed}/{seed}")
-    fitting = sorted(intent for intent, some in texts.items() if len(some) > EXAMPLES)
+    fitting = sorted(intent for intent, some in texts.items() if len(some) > config.examples)
     edits, messages = [], []
     for intent in rng.sample(fitting, min(config.intents, len(fitting))):
         shuffled = rng.sample(texts[intent], len(texts[intent]))
         edit = make(intent, shuffled[:taught])
         edits.append(edit)
-        queries = shuffled[EXAMPLES : EXAMPLES + per_intent]
+        queries = shuffled[config.examples : config.examples + per_intent]
         messages += [Message(text, edit.id, IN_SCOPE, f"{seed}/{intent}") for text in queries]
     return Trial(tuple(edits), (*messages, *pool.messages(rng, config.out_of_scope)))
 
@@ -161,7 +159,7 @@ def cluster_suites(data: OutsideData, pool: Pool, config: OutsideConfig) -> list
     clusters = data.clusters or {}
     alone = [texts[0] for texts in clusters.values() if len(texts) == 1]
     near = [Message(text, part="near") for text in alone]
-    count = sum(len(texts) > EXAMPLES for texts in clusters.values())
+    count = sum(len(texts) > config.examples for texts in clusters.values())
     if not count:
         return []
     seeds = range(config.cluster_seeds)
@@ -186,7 +184,7 @@ def _examples_suite(
             ],
             config.rows,
         )
-        for taught in (1, EXAMPLES)
+        for taught in (1, config.examples)
     }
     for some in trials.values():
         some[0] = Trial(some[0].edits, (*some[0].messages, *near))
@@ -204,7 +202,7 @@ def _examples_suite(
                 rows.append(Row(f"{what}: hits on questions of no cluster", alone))
             outside.append(values_of(verdicts, hit, OUT_OF_SCOPE))
         change = difference(outside[1], outside[0]) or NONE
-        what = "out-of-scope hits, three examples minus one"
+        what = f"out-of-scope hits, {config.examples} examples minus one"
         return [*rows, Row(f"{name}: {what}", change)]
 
     return Suite(name, sum(len(t.messages) for some in trials.values() for t in some), measure)
@@ -226,7 +224,7 @@ def _condition_suite(source: str, texts: Texts, pool: Pool, config: OutsideConfi
             ],
             config.rows,
         )
-        for taught in (0, EXAMPLES)
+        for taught in (0, config.examples)
     }
 
     def measure(decider: Decider, step: Step) -> list[Row]:
@@ -266,7 +264,7 @@ def listed_suites(data: OutsideData, config: OutsideConfig) -> list[Suite]:
     """
     trials = []
     for source, texts in by_intent(data).items():
-        for seed in range(3):
+        for seed in range(config.listed_seeds):
             trials.append(_listed_trial(f"{source}/{seed}", texts, config))
     if not trials:
         return []
@@ -276,14 +274,14 @@ def listed_suites(data: OutsideData, config: OutsideConfig) -> list[Suite]:
 
 def _listed_trial(name: str, texts: Texts, config: OutsideConfig) -> Trial:
     rng = random.Random(f"{config.seed}/listed/{name}")
-    fitting = sorted(intent for intent, some in texts.items() if len(some) > EXAMPLES)
+    fitting = sorted(intent for intent, some in texts.items() if len(some) > config.examples)
     chosen = rng.sample(fitting, min(config.intents, len(fitting) - len(fitting) // 4))
     others = [text for intent in fitting if intent not in chosen for text in texts[intent]]
     bags = [frozenset(normalize_query(text).split()) for text in others]
     edits: list[Edit] = []
     messages = []
     for intent in chosen:
-        own, *fires = rng.sample(texts[intent], EXAMPLES)
+        own, *fires = rng.sample(texts[intent], config.examples)
         words = frozenset(normalize_query(own).split())
         order = sorted(range(len(others)), key=lambda at: (-dice(words, bags[at]), others[at]))
         silent = [others[at] for at in order[:2]]

@@ -10,6 +10,7 @@ from errata.cache.records import Edit, Fact
 from errata.gates.data.outside import OutsideData, Paragraph
 from errata.gates.data.pairs import split_pairs
 from errata.gates.data.questions import QuestionBook
+from errata.gates.evaluation.evaluate import HARD
 from errata.gates.evaluation.outside.config import OutsideConfig
 from errata.gates.evaluation.outside.deciders import (
     Decider,
@@ -19,7 +20,7 @@ from errata.gates.evaluation.outside.deciders import (
     Trial,
     Verdict,
 )
-from errata.gates.evaluation.outside.intents import EXAMPLES, by_intent, faq_patch
+from errata.gates.evaluation.outside.intents import by_intent, faq_patch
 from errata.gates.evaluation.outside.suites import Suite, clustered, drawn, hit, right
 from errata.gates.evaluation.report import Row
 from errata.gates.evaluation.trials import build_trial, question_only
@@ -28,7 +29,6 @@ from errata.intervals import share
 REWORDED, STATEMENT, CLOZE, QUESTION, NESTED = (
     "reworded", "statement", "other relation, cloze", "other relation, question", "nested",
 )  # fmt: skip
-HARD = ("other relation", "other subject", "other subject, alike", "other subject, famous")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def candidate_suites(data: OutsideData, config: OutsideConfig) -> list[Suite]:
     Measured is whether the right edit is among the candidates, before the gate decides.
     """
     rng = random.Random(f"{config.seed}/many")
-    edits, messages = _faq_messages(data, rng)
+    edits, messages = _faq_messages(data, rng, config.examples)
     same = [pair for pair in split_pairs(data.pairs)["test"] if pair.same] if data.pairs else []
     for pair in rng.sample(same, min(2 * config.rows, len(same))):
         edit = question_only(pair.b)
@@ -161,17 +161,19 @@ def candidate_suites(data: OutsideData, config: OutsideConfig) -> list[Suite]:
     return [Suite("candidates", len(kept), measure)]
 
 
-def _faq_messages(data: OutsideData, rng: random.Random) -> tuple[dict[str, Edit], list[Message]]:
-    """Return a patch of three examples for every intent, and messages about them."""
+def _faq_messages(
+    data: OutsideData, rng: random.Random, examples: int
+) -> tuple[dict[str, Edit], list[Message]]:
+    """Return a patch of so many examples for every intent, and messages about them."""
     edits: dict[str, Edit] = {}
     messages = []
     for texts in by_intent(data).values():
         for intent, some in texts.items():
-            if len(some) > EXAMPLES:
-                shuffled = rng.sample(some, EXAMPLES + 1)
-                edit = faq_patch(intent, shuffled[:EXAMPLES])
+            if len(some) > examples:
+                shuffled = rng.sample(some, examples + 1)
+                edit = faq_patch(intent, shuffled[:examples])
                 edits[edit.id] = edit
-                messages.append(Message(shuffled[EXAMPLES], edit.id, "FAQ"))
+                messages.append(Message(shuffled[examples], edit.id, "FAQ"))
     return edits, messages
 
 

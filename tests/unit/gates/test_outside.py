@@ -176,7 +176,7 @@ def small_data() -> OutsideData:
 
 
 def test_out_of_scope_messages_that_are_measured_calibrate_and_train_nothing() -> None:
-    pool = intents.out_of_scope_pool(small_data())
+    pool = intents.out_of_scope_pool(small_data(), CONFIG)
     parts = [
         {text for texts in some for text in texts} for some in (pool.measured, pool.calibration)
     ]
@@ -187,7 +187,7 @@ def test_out_of_scope_messages_that_are_measured_calibrate_and_train_nothing() -
 
 def test_more_examples_leave_queries_as_they_are_and_are_never_asked() -> None:
     data = small_data()
-    pool = intents.out_of_scope_pool(data)
+    pool = intents.out_of_scope_pool(data, CONFIG)
     texts = intents.by_intent(data)["bank"]
     one, three = (
         intents.draw_trial(texts, pool, intents.faq_patch, taught, CONFIG, 0, 2)
@@ -226,11 +226,11 @@ def test_baselines_learn_from_examples() -> None:
 
 def test_faq_rows_of_one_and_three_examples() -> None:
     data = small_data()
-    pool = intents.out_of_scope_pool(data)
+    pool = intents.out_of_scope_pool(data, CONFIG)
     [suite] = intents.faq_suites(data, pool, CONFIG)
     rows = suite.measure(CosineDecider(StubEncoder(), 0.6), ignore)
     found = values(rows)
-    change = found["FAQ, bank: out-of-scope hits, three examples minus one"]
+    change = found["FAQ, bank: out-of-scope hits, 3 examples minus one"]
     one, three = (found[f"FAQ, bank, {n}: out-of-scope hits"] for n in ("1 example", "3 examples"))
     assert change == pytest.approx(three - one, abs=1e-3)
     assert all(row.figure.n == 12 for row in rows if row.what.endswith("right patch"))
@@ -238,7 +238,7 @@ def test_faq_rows_of_one_and_three_examples() -> None:
 
 def test_conditions_and_clusters_hold_and_are_silent() -> None:
     data = small_data()
-    pool = intents.out_of_scope_pool(data)
+    pool = intents.out_of_scope_pool(data, CONFIG)
     [conditions] = intents.condition_suites(data, pool, CONFIG)
     always = values(conditions.measure(CosineDecider(StubEncoder(), -2.0), ignore))
     never = values(conditions.measure(CosineDecider(StubEncoder(), 2.0), ignore))

@@ -14,7 +14,7 @@ A new pipeline is one module with one class, one line in :mod:`errata.registry` 
             return isinstance(edit, Fact) and not edit.forget
 
         def decide(self, queries, edits):
-            decisions = self.gate.decide_batch(queries, edits.search(queries, 1))
+            decisions = decide_by_gate(self.gate, queries, edits.search(queries, 1))
             return [route_to_reasoner(decision, max_edits=1) for decision in decisions]
 """
 
@@ -31,6 +31,7 @@ from errata.cache.text.aliases import AliasMatch
 from errata.cache.view import View
 from errata.gates.base import Decision, Gate
 from errata.gates.conditions.parse import is_certain, read_condition
+from errata.gates.routing import enforce_lists
 from errata.reasoners.base import Paraphraser, Reasoner
 from errata.reasoners.verbatim import VerbatimReasoner
 from errata.trace import StopWatch
@@ -130,6 +131,19 @@ class ScopedPipeline:
 
     pipeline: Pipeline
     allows: EditFilter
+
+
+def decide_by_gate(
+    gate: Gate, queries: Sequence[Query], hits: Sequence[Sequence[Hit]]
+) -> list[Decision]:
+    """Return the gate's decision about each query; what an author listed decides first.
+
+    :param gate: decides.
+    :param queries: encoded by the cache's encoder.
+    :param hits: the candidates of each.
+    """
+    decisions = gate.decide_batch(queries, hits)
+    return [enforce_lists(*each) for each in zip(decisions, queries, hits, strict=True)]
 
 
 def route_to_reasoner(decision: Decision, max_edits: int) -> Decision:

@@ -72,7 +72,10 @@ class AliasResolver:
         :param misses: the decisions.
         """
         texts = [match.text for match in matches.values()]
-        scopes = [_without_excluded(context.scopes[row], match) for row, match in matches.items()]
+        scopes = [
+            _without_excluded(context.scopes[row], match, misses[row])
+            for row, match in matches.items()
+        ]
         found = dict(zip(matches, context.decide(texts, scopes, before=self), strict=True))
         uncertain = {
             row: one
@@ -83,24 +86,30 @@ class AliasResolver:
         hits = {}
         for row, match in matches.items():
             fired = found[row].fired if match.certain else confirmed.get(row, ())
-            if not _named(match).isdisjoint(edit.id for edit in fired):
-                miss = misses[row]
+            miss = misses[row]
+            if not _named(match, miss).isdisjoint(edit.id for edit in fired):
                 hit = replace(found[row], query=miss.query, canonical_query=match.text, fired=fired)
                 hits[row] = with_candidates(hit, miss)
         return hits
 
 
-def _named(match: AliasMatch) -> set[str]:
+def _silent(miss: Decision) -> set[str]:
+    """Return the ids of the edits that list the query under ``silent``."""
+    return {one.edit_id for one in miss.candidates if one.listed == "silent"}
+
+
+def _named(match: AliasMatch, miss: Decision) -> set[str]:
     """Return the ids of the edits that an alias may stand for."""
-    return {edit.id for edit in match.edits if not _excluded_by_tests(edit, match)}
+    named = {edit.id for edit in match.edits if not _excluded_by_tests(edit, match)}
+    return named - _silent(miss)
 
 
-def _without_excluded(edits: ScopedView, match: AliasMatch) -> ScopedView:
-    """Return a view without the edits whose tests exclude an alias."""
-    named = _named(match)
+def _without_excluded(edits: ScopedView, match: AliasMatch, miss: Decision) -> ScopedView:
+    """Return a view without the edits whose examples exclude an alias, or the query itself."""
+    named, silent = _named(match, miss), _silent(miss)
 
     def allows(edit: Edit) -> bool:
-        return edit.id in named or edit not in match.edits
+        return edit.id in named or (edit not in match.edits and edit.id not in silent)
 
     return edits.restricted(allows)
 
@@ -133,8 +142,8 @@ def _confirmed(
 def _excluded_by_tests(edit: Edit, match: AliasMatch) -> bool:
     """Return whether a silent test of an edit excludes an alias.
 
-    Silent tests raise the edit's threshold for their own wording, which the canonical query no
-    longer has. A certain alias is excluded by a test that has it, another one by any test.
+    A silent test decides for its own wording, which the canonical query no longer has. A certain
+    alias is excluded by a test that has it, another one by any test.
     """
     silent = [plain_words(text) for text in edit.tests.silent]
     if not match.certain or not match.name:

@@ -8,7 +8,7 @@ from itertools import takewhile
 
 from errata.cache.records import Edit, Query
 from errata.gates.base import Decision, Gate
-from errata.pipelines.base import ScopedView, supported
+from errata.pipelines.base import ScopedView, decide_by_gate, supported
 from errata.pipelines.resolvers.aliases import AliasResolver
 from errata.pipelines.resolvers.base import Resolver, ResolverContext
 from errata.pipelines.resolvers.base_agreement import BaseAgreementResolver
@@ -73,7 +73,7 @@ class CachePipeline:
 
     def decide(self, queries: Sequence[Query], edits: ScopedView) -> list[Decision]:
         """Return the decision about each query: search, gate, resolvers, route."""
-        decisions = self.gate.decide_batch(queries, edits.search(queries, self.config.candidates))
+        decisions = decide_by_gate(self.gate, queries, edits, self.config.candidates)
         return self._resolve(decisions, [edits] * len(queries), None)
 
     def _resolve(
@@ -102,11 +102,8 @@ class CachePipeline:
         if not texts:
             return []
         queries = scopes[0].encode(texts)
-        hits = [
-            edits.search([query], self.config.candidates)[0]
-            for query, edits in zip(queries, scopes, strict=True)
-        ]
-        return self._resolve(self.gate.decide_batch(queries, hits), scopes, before)
+        decisions = decide_by_gate(self.gate, queries, scopes, self.config.candidates)
+        return self._resolve(decisions, scopes, before)
 
 
 def route(decision: Decision, reasoner: Reasoner, max_edits: int) -> Decision:

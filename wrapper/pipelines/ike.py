@@ -11,7 +11,7 @@ from errata.facts import FactSource
 from errata.gates.base import Decision
 from errata.gates.open import OpenGate
 from errata.generation.model_config import find_model_row, load_model_rows
-from errata.pipelines.base import ScopedView, route_to_reasoner
+from errata.pipelines.base import ScopedView, decide_by_gate, route_to_reasoner
 from errata.reasoners.demonstrations import DemonstrationBook
 from errata.reasoners.in_context import InContextReasoner
 
@@ -77,5 +77,5 @@ class Ike:
 
     def decide(self, queries: Sequence[Query], edits: ScopedView) -> list[Decision]:
         """Return the decisions, each with the edits that are shown in the prompt."""
-        decisions = self.gate.decide_batch(queries, edits.search(queries, self.candidates))
+        decisions = decide_by_gate(self.gate, queries, edits, self.candidates)
         return [route_to_reasoner(decision, self.candidates) for decision in decisions]

@@ -12,7 +12,7 @@ from errata.cache.records import Edit, Fact, Query
 from errata.gates.base import Decision, Gate
 from errata.gates.load import choose_gate
 from errata.generation.fingerprint import fingerprint
-from errata.pipelines.base import ScopedView, route_to_reasoner
+from errata.pipelines.base import ScopedView, decide_by_gate, route_to_reasoner
 from errata.reasoners.base import Reasoner
 from errata.reasoners.load import load_reasoner
 
@@ -74,7 +74,7 @@ class Serac:
 
     def decide(self, queries: Sequence[Query], edits: ScopedView) -> list[Decision]:
         """Return the decisions, each with the best edit only, for the counterfactual model."""
-        decisions = self.gate.decide_batch(queries, edits.search(queries, self.candidates))
+        decisions = decide_by_gate(self.gate, queries, edits, self.candidates)
         return [route_to_reasoner(decision, 1) for decision in decisions]
 
 

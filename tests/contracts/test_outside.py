@@ -24,13 +24,14 @@ from tests.fakes import StubEncoder
 
 PLUGINS = Path(__file__).parent.parent / "plugins"
 FACT = Fact("What is the capital of Kazakhstan?", "Astana", subject="Kazakhstan")
+COLON = "Hey you over there: What is the capital of Kazakhstan?"
 PLUGIN_NAMES = {
     "errata.editors": "acme-nudge",
     "errata.encoders": "acme-letters",
     "errata.gates": "acme-overlap",
     "errata.indexes": "acme-table",
     "errata.reasoners": "acme-quote",
-    "errata.resolvers": "acme-shout",
+    "errata.resolvers": "acme-colon",
 }
 
 
@@ -90,7 +91,7 @@ def test_a_reasoner(check, models, tokenizer):
 
 @checks(test_resolver, "resolver")
 def test_a_resolver(check):
-    run(check, resolver=make("errata.resolvers", "acme-shout"))
+    run(check, resolver=make("errata.resolvers", "acme-colon"))
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
@@ -115,14 +116,14 @@ def test_an_editor_further(check, tokenizer, monkeypatch):
 def test_a_model_made_of_them_by_their_names(tokenizer):
     base = copy.deepcopy(build_model("gpt2"))
     with EditableModel(
-        base, tokenizer, gate="acme-overlap", reasoner="acme-quote", resolvers=["acme-shout"],
+        base, tokenizer, gate="acme-overlap", reasoner="acme-quote", resolvers=["acme-colon"],
         encoder="acme-letters", index="acme-table",
     ) as model:  # fmt: skip
         model.edit([FACT, Fact("Where do herons sleep?", "in trees")])
         assert isinstance(model.encoder, Encoder)
-        shouted = model.explain("What is the capital of Kazakhstan!!")
-        assert (shouted.fired, shouted.changed_by) == ((FACT,), ("acme-shout",))
-        assert model.ask("What is the capital of Kazakhstan!!").text == "Astana"
+        found = model.explain(COLON)
+        assert (found.fired, found.changed_by) == ((FACT,), ("acme-colon",))
+        assert model.ask(COLON).text == "Astana"
         assert not model.explain("Who painted the Mona Lisa?").hit
         with model.using("acme-nudge", [FACT]) as used:
             assert (used.backend, used.edits) == ("acme-nudge", (FACT,))
@@ -133,7 +134,7 @@ def test_the_same_model_without_the_resolver(tokenizer):
         build_model("gpt2"), tokenizer, gate="acme-overlap", resolvers=[], encoder=StubEncoder()
     ) as model:
         model.edit(FACT)
-        decision = model.explain("What is the capital of Kazakhstan!!")
+        decision = model.explain(COLON)
         assert (decision.hit, decision.resolvers) == (False, ())
         assert model.explain(FACT.question).fired == (FACT,)
 

@@ -13,7 +13,7 @@ from errata import Fact, LanguagePatch, RegexPatch
 from errata.cache.errors import BackendBusy, ErrataError, ModelError, UnsupportedEdit
 from errata.gates.cosine import CosineGate
 from errata.gates.embedding import EmbeddingGate
-from errata.pipelines.base import Pipeline, route_to_reasoner
+from errata.pipelines.base import Pipeline, decide_by_gate, route_to_reasoner
 from errata.pipelines.cache import CachePipeline
 from errata.pipelines.ike import demonstrations_for
 from errata.reasoners.model import ModelReasoner
@@ -44,7 +44,7 @@ class Nearest:
         return isinstance(edit, Fact) and not edit.forget
 
     def decide(self, queries, edits):
-        decisions = self.gate.decide_batch(queries, edits.search(queries, 1))
+        decisions = decide_by_gate(self.gate, queries, edits, candidates=1)
         return [route_to_reasoner(decision, max_edits=1) for decision in decisions]
 
 

@@ -21,7 +21,7 @@ QUERIES = (
     "How do bees fly?",
     "Which river flows through Bombay?",
     CITY,
-    "Which river flows through Mumbai!!",
+    "Hey you over there: Which river flows through Mumbai?",
     RIVER.question,
 )
 NAMES = ("aliases", "base_agreement", "decompose")

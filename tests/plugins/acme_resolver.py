@@ -1,18 +1,18 @@
-"""A resolver of another package: a miss that is shouted is decided as if it were not."""
+"""A resolver of another package: a miss with a colon is decided as what stands behind it."""
 
 from dataclasses import replace
 
 
-class Shout:
-    name = "acme-shout"
+class AfterColon:
+    name = "acme-colon"
     routes = frozenset({"base"})
 
     def resolve(self, decisions, context):
-        loud = [row for row, decision in enumerate(decisions) if decision.query.endswith("!!")]
-        texts = [decisions[row].query.rstrip("!") + "?" for row in loud]
+        rows = [row for row, decision in enumerate(decisions) if ": " in decision.query]
+        texts = [decisions[row].query.split(": ", 1)[1] for row in rows]
         resolved = list(decisions)
-        found = context.decide(texts, [context.scopes[row] for row in loud], before=self)
-        for row, text, one in zip(loud, texts, found, strict=True):
+        found = context.decide(texts, [context.scopes[row] for row in rows], before=self)
+        for row, text, one in zip(rows, texts, found, strict=True):
             if one.hit:
                 resolved[row] = replace(one, query=decisions[row].query, canonical_query=text)
         return resolved

@@ -14,7 +14,7 @@ A new pipeline is one module with one class, one line in :mod:`errata.registry` 
             return isinstance(edit, Fact) and not edit.forget
 
         def decide(self, queries, edits):
-            decisions = decide_by_gate(self.gate, queries, edits.search(queries, 1))
+            decisions = decide_by_gate(self.gate, queries, edits, candidates=1)
             return [route_to_reasoner(decision, max_edits=1) for decision in decisions]
 """
 
@@ -134,14 +134,24 @@ class ScopedPipeline:
 
 
 def decide_by_gate(
-    gate: Gate, queries: Sequence[Query], hits: Sequence[Sequence[Hit]]
+    gate: Gate,
+    queries: Sequence[Query],
+    edits: ScopedView | Sequence[ScopedView],
+    candidates: int,
 ) -> list[Decision]:
-    """Return the gate's decision about each query; what an author listed decides first.
+    """Return the gate's decision about each query: search, gate, and what an author
+    listed, which overrides it.
 
     :param gate: decides.
     :param queries: encoded by the cache's encoder.
-    :param hits: the candidates of each.
+    :param edits: the edits that may fire, the same for all queries or one view each.
+    :param candidates: edits that the cache proposes for each query.
     """
+    if isinstance(edits, Sequence):
+        pairs = zip(queries, edits, strict=True)
+        hits = [view.search([query], candidates)[0] for query, view in pairs]
+    else:
+        hits = edits.search(queries, candidates)
     decisions = gate.decide_batch(queries, hits)
     return [enforce_lists(*each) for each in zip(decisions, queries, hits, strict=True)]
 

@@ -73,8 +73,7 @@ class CachePipeline:
 
     def decide(self, queries: Sequence[Query], edits: ScopedView) -> list[Decision]:
         """Return the decision about each query: search, gate, resolvers, route."""
-        hits = edits.search(queries, self.config.candidates)
-        decisions = decide_by_gate(self.gate, queries, hits)
+        decisions = decide_by_gate(self.gate, queries, edits, self.config.candidates)
         return self._resolve(decisions, [edits] * len(queries), None)
 
     def _resolve(
@@ -103,11 +102,8 @@ class CachePipeline:
         if not texts:
             return []
         queries = scopes[0].encode(texts)
-        hits = [
-            edits.search([query], self.config.candidates)[0]
-            for query, edits in zip(queries, scopes, strict=True)
-        ]
-        return self._resolve(decide_by_gate(self.gate, queries, hits), scopes, before)
+        decisions = decide_by_gate(self.gate, queries, scopes, self.config.candidates)
+        return self._resolve(decisions, scopes, before)
 
 
 def route(decision: Decision, reasoner: Reasoner, max_edits: int) -> Decision:

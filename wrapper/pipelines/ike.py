@@ -77,6 +77,5 @@ class Ike:
 
     def decide(self, queries: Sequence[Query], edits: ScopedView) -> list[Decision]:
         """Return the decisions, each with the edits that are shown in the prompt."""
-        hits = edits.search(queries, self.candidates)
-        decisions = decide_by_gate(self.gate, queries, hits)
+        decisions = decide_by_gate(self.gate, queries, edits, self.candidates)
         return [route_to_reasoner(decision, self.candidates) for decision in decisions]

@@ -72,8 +72,7 @@ class Serac:
 
     def decide(self, queries: Sequence[Query], edits: ScopedView) -> list[Decision]:
         """Return the decisions, each with the best edit only, for the counterfactual model."""
-        hits = edits.search(queries, self.candidates)
-        decisions = decide_by_gate(self.gate, queries, hits)
+        decisions = decide_by_gate(self.gate, queries, edits, self.candidates)
         return [route_to_reasoner(decision, 1) for decision in decisions]
 
 

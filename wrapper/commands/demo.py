@@ -17,16 +17,12 @@ from errata.commands.output import console, counted, print_json, print_line, rep
 from errata.models.smollm2 import INSTALL
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from errata.cache.records import Edit
 
 SHOWN = 36
 """Patches of the demo without ``--all``."""
 OTHERS = 6
 """Questions that no patch governs."""
-SHORT = 64
-"""Characters of an answer that the table shows."""
 
 
 @reports_errors
@@ -63,14 +59,16 @@ def demo(
     name = model or opening.demo_model()
     folder = patches_folder(patches, name)
     edits = in_force(load_folder(folder), datetime.date.today())
-    chosen = choose(edits, None if everything else SHOWN)
-    others = [text for text in _silent(edits) if text not in chosen][:OTHERS]
-    textbook = TEXTBOOK if TEXTBOOK[0].question in chosen else ()
+    chosen = choose(edits, None if everything else SHOWN + 1)
+    # asked once: with the rest of the textbook's example
+    textbook = TEXTBOOK if chosen.pop(TEXTBOOK[0].question, None) else ()
+    known = {*chosen, *(case.question for case in textbook)}
+    others = [text for text in _silent(edits) if text not in known][:OTHERS]
     editable = opening.open_model(name, folder, None, encoder, gate)
     cases = [case_of(question, edit) for question, edit in chosen.items()]
-    rows = ask_rows(editable, cases, "the patches' questions")
+    rows = ask_rows(editable, cases, "asking the patches' questions")
     rest = [*(Case(text, unchanged) for text in others), *textbook]
-    asked = ask_rows(editable, rest, "other questions") if rest else []
+    asked = ask_rows(editable, rest, "asking other questions") if rest else []
     parts = {"patches": rows, "others": asked[: len(others)], "textbook": asked[len(others) :]}
     if as_json:
         print_json(_as_json(name, folder, parts))
@@ -124,14 +122,16 @@ def _as_json(model: str, folder: Path, parts: dict[str, list[Row]]) -> dict[str,
 
 def _show(model: str, folder: Path, parts: dict[str, list[Row]]) -> None:
     titles = {
-        "patches": f"questions of the patches in {folder}",
-        "others": "questions that no patch governs",
-        "textbook": "the textbook's example: what follows from one patch, and what does not",
+        "patches": f"Questions of the patches in {folder}",
+        "others": "Questions that no patch governs",
+        "textbook": "The textbook's example: what follows from one patch, and what does not",
     }
     for part, rows in parts.items():
         if rows:
             print_line(f"\n{titles[part]}", style="bold")
-            console().print(_table(model, folder, rows))
+        for row in rows:
+            _show_row(model, row)
+    print_line("")
     rows = parts["patches"]
     counts = tally(rows)
     print_line(
@@ -148,37 +148,28 @@ def _show(model: str, folder: Path, parts: dict[str, list[Row]]) -> None:
     print_line(f"No weight was changed: the patches are text files in {folder}.")
 
 
-def _table(model: str, folder: Path, rows: Sequence[Row]) -> Table:
-    from rich import box
-    from rich.table import Table
+def _show_row(model: str, row: Row) -> None:
+    """Print question, ``file:line``, and both answers, cut at the right edge, or one if the same.
+
+    No ``file:line`` is cut: where it does not fit behind the question, it has a line of its own.
+    """
+    width = console().width
+    places = " ".join(row.where)
+    fits = len(row.question) + len(places) + 4 <= width
+    print_line(f"{row.question}  {f'[{places}]' if fits and places else ''}".rstrip())
+    if places and not fits:
+        print_line(f"  [{places}]")
+    if row.alone == row.patched:
+        _show_answer("the same", row.patched, row.patched_right, width)
+    else:
+        _show_answer(f"{model} alone", row.alone, row.alone_right, width)
+        _show_answer("with patches", row.patched, row.patched_right, width)
+
+
+def _show_answer(label: str, answer: str, right: bool | None, width: int) -> None:
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, expand=False)
-    table.add_column("question", overflow="fold", ratio=4)
-    table.add_column(f"{model} alone", overflow="fold", ratio=4)
-    table.add_column("with patches", overflow="fold", ratio=4)
-    places = ["\n".join(_short(place, folder) for place in row.where) for row in rows]
-    longest = max(len(line) for place in places for line in (*place.splitlines(), "patch"))
-    table.add_column("patch", no_wrap=True, min_width=longest)  # file:line stays whole
-    for row, place in zip(rows, places, strict=True):
-        table.add_row(
-            Text(row.question),
-            _judged(row.alone, row.alone_right),
-            _judged(row.patched, row.patched_right),
-            Text(place),
-        )
-    return table
-
-
-def _judged(answer: str, right: bool | None) -> Any:
-    from rich.text import Text
-
-    text = " ".join(answer.split())
-    text = text if len(text) <= SHORT else f"{text[: SHORT - 1].rstrip()}…"
-    if right is None:
-        return Text(text)
-    return Text(f"{'✓' if right else '✗'} {text}", style="green" if right else "red")
-
-
-def _short(location: str, folder: Path) -> str:
-    return location.removeprefix(f"{folder}/")
+    mark, style = {True: ("✓", "green"), False: ("✗", "red"), None: (" ", "")}[right]
+    line = Text(f"  {mark} {label}: {' '.join(answer.split())}", style=style)
+    line.truncate(width, overflow="ellipsis")
+    console().print(line, soft_wrap=True)

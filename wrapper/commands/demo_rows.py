@@ -58,9 +58,18 @@ class Row:
         }  # fmt: skip
 
 
-def says(*parts: str) -> Judge:
-    """Return the judge of answers that have every part, its words together and in order."""
-    return lambda answer, alone: all(_contains(answer, part) for part in parts)
+def says(*parts: str, but_not: str = "") -> Judge:
+    """Return the judge of answers that have every part, its words together and in order.
+
+    :param but_not: words that no right answer has.
+    """
+
+    def judge(answer: str, alone: str) -> bool:
+        if but_not and _contains(answer, but_not):
+            return False
+        return all(_contains(answer, part) for part in parts)
+
+    return judge
 
 
 def denies(answer: str, alone: str) -> bool:
@@ -103,9 +112,9 @@ def replaces(patch: RegexPatch) -> Judge:
 
 
 TEXTBOOK = (
-    Case("What colour is a zebra's skin?", says("black")),
-    Case("What colour is the skin of a shaved zebra?", says("black")),
-    Case("Tell me a zebra's skin colour.", says("black")),
+    Case("What colour is a zebra's skin?", says("black", but_not="white")),
+    Case("What colour is the skin of a shaved zebra?", says("black", but_not="white")),
+    Case("Tell me a zebra's skin colour.", says("black", but_not="white")),
     Case("Which kind of horse has black skin?", says("zebra")),
     Case("Are a zebra's skin and its coat the same colour?", denies),
     Case("What colour is the skin of a red horse?", unchanged),

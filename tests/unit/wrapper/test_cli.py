@@ -479,7 +479,7 @@ def test_the_command_line_with_a_real_model(folder, models, tokenizer, monkeypat
     assert (shown["route"], shown["fired"][0]["location"]) == ("reason", "patches/zoo.yaml:1")
     decision = json.loads(run("explain", question, *options).stdout)
     assert decision["candidates"][0]["probability"] >= decision["candidates"][0]["threshold"]
-    (first, _) = json.loads(run("demo", *options).stdout)["rows"]
+    first = json.loads(run("demo", *options).stdout)["textbook"][0]
     assert alone["answer"].startswith(first["alone"]) and first["patched"] == "black"
     made = run("edit", "Who wrote Faust?", "Goethe").stdout.strip()
     kept = json.loads(run("ask", "Who wrote Faust?", *options).stdout)

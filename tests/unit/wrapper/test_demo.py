@@ -15,7 +15,7 @@ from errata.commands import demo_rows, opening
 from errata.commands.demo import choose
 from errata.commands.demo_rows import TEXTBOOK, case_of, denies, says
 from errata.models import smollm2
-from tests.unit.wrapper.test_cli import FakeModel, run
+from tests.unit.wrapper.test_cli import ALONE, PATCHES, FakeModel, run
 from tests.unit.wrapper.test_cli import fakes as fakes
 from tests.unit.wrapper.test_cli import folder as folder
 
@@ -24,9 +24,14 @@ def shown(*arguments):
     return json.loads(run("demo", *arguments, "--json").stdout)
 
 
-def test_it_shows_both_answers_whether_they_are_right_and_the_patch(fakes, folder):
-    printed = run("demo", "--patches", folder).stdout
-    for text in ("✗ flesh-coloured", "✓ black", "zoo.yaml:1", "✗ Swaziland", "✓ Eswatini"):
+def test_it_shows_both_answers_whether_they_are_right_and_the_patch(fakes, folder, monkeypatch):
+    (folder / "zoo.yaml").write_text(PATCHES.replace("zebra's", "panda's"), "utf-8")
+    monkeypatch.setitem(ALONE, "What colour is a panda's skin?", "flesh-coloured")
+    printed = run("demo", "--patches", folder, "--model", "atlas").stdout
+    for text in (
+        "✗ atlas alone: flesh-coloured", "✓ with patches: black", "zoo.yaml:1]",
+        "✗ atlas alone: Swaziland", "✓ with patches: Eswatini", "zoo.yaml:6]",
+    ):  # fmt: skip
         assert text in printed
     assert "2 questions of patches" in printed and "wrong on 2, of which 2 are right" in printed
     assert "a patch fired on 2" in printed
@@ -34,29 +39,27 @@ def test_it_shows_both_answers_whether_they_are_right_and_the_patch(fakes, folde
 
 def test_json(fakes, folder):
     said = shown("--patches", folder)
-    assert [row["alone"] for row in said["rows"]] == ["flesh-coloured", "Swaziland"]
-    assert [row["patched"] for row in said["rows"]] == ["black", "Eswatini"]
-    assert [row["alone_right"] for row in said["rows"]] == [False, False]
-    assert (said["questions"], said["patched"], said["changed"]) == (2, 2, 2)
-    assert said["patches_tally"]["wrong_then_right"] == 2
+    (row,) = said["rows"]
+    assert (row["alone"], row["alone_right"]) == ("Swaziland", False)
+    assert (row["patched"], row["patched_right"]) == ("Eswatini", True)
+    assert (said["questions"], said["patched"], said["changed"]) == (1, 1, 1)
+    assert said["patches_tally"]["wrong_then_right"] == 1
 
 
 def test_questions_that_no_patch_governs_keep_their_answers(fakes, folder, monkeypatch):
     said = shown("--patches", folder)
-    assert [row["question"] for row in said["others"]] == [
-        "What do zebras eat?", "What colour is the sky?",
-    ]  # fmt: skip
+    assert [row["question"] for row in said["others"]] == ["What colour is the sky?"]
     assert all(row["patched_right"] and row["alone_right"] is None for row in said["others"])
 
     def loud(model, patches, *others):
         fake = FakeModel(patches)
-        fake.loud_on |= {"What do zebras eat?"}
+        fake.loud_on |= {"What colour is the sky?"}
         return fake
 
     monkeypatch.setattr(opening, "open_model", loud)
     said = shown("--patches", folder)
-    assert [row["patched_right"] for row in said["others"]] == [False, True]
-    assert "1 of 2 answered the same" in run("demo", "--patches", folder).stdout
+    assert [row["patched_right"] for row in said["others"]] == [False]
+    assert "0 of 1 answered the same" in run("demo", "--patches", folder).stdout
 
 
 def test_the_textbook_is_asked_where_its_patch_is(fakes, folder):
@@ -72,7 +75,7 @@ def test_every_file_has_its_turn(fakes, folder):
     few = shown("--patches", folder)["rows"]
     assert 25 <= len(few) < 62
     assert {Path(row["where"][0]).name.split(":")[0] for row in few} == {"a.yaml", "zoo.yaml"}
-    assert len(shown("--patches", folder, "--all")["rows"]) == 62
+    assert len(shown("--patches", folder, "--all")["rows"]) == 61
 
 
 @pytest.mark.parametrize("columns", ["80", "60"])
@@ -82,7 +85,7 @@ def test_no_location_is_cut(fakes, folder, monkeypatch, columns):
         "\n" * 1200 + "- question: What is a?\n  answer: a long answer that has to be wrapped\n"
     )
     printed = run("demo", "--patches", folder).stdout
-    assert re.search(r"a-file-with-a-long-name\.yaml:1201(?!\S)", printed)
+    assert re.search(r"a-file-with-a-long-name\.yaml:1201\]", printed)
 
 
 def test_without_the_chat_model_it_says_how_to_get_it(fakes, folder, monkeypatch):
@@ -98,6 +101,8 @@ def test_answers_are_judged_by_words_in_order():
     judge = says("North Macedonia", "2")
     assert judge("It is north Macedonia, and 2 more.", "")
     assert not judge("Macedonia in the north, 2", "") and not judge("North Macedonia, 22", "")
+    assert says("black", but_not="white")("Black.", "")
+    assert not says("black", but_not="white")("It is black and white.", "")
     assert says("阿斯塔纳")("首都是阿斯塔纳。", "") and not says("阿斯塔纳")("首都是北京。", "")
     assert not says("X")("Next", "") and says("X")("It is called X.", "")
 
@@ -124,9 +129,9 @@ def test_cases_of_every_kind_of_patch():
 
 def test_the_starter_patches_give_every_file_three_questions():
     edits = load_folder(Path(__file__).parents[3] / "patches")
-    chosen = choose(edits, 36)
+    chosen = choose(edits, 37)
     files = [Path(edit.location.path).name for edit in chosen.values()]
-    assert len(chosen) == 36 and min(files.count(name) for name in set(files)) >= 3
+    assert len(chosen) == 37 and min(files.count(name) for name in set(files)) >= 3
     assert len(set(files)) >= 10 and TEXTBOOK[0].question in chosen
 
 

@@ -76,9 +76,8 @@ def _form_by_words(query: str, fact: Fact, language: str) -> QuestionForm | None
     there = [token.plain for token in tokens]
     absent = {word for word in content if not any(same_word(word, one) for one in there)}
     kind = _kind_nouns(asked, grammar)
-    related = {*content} - kind - absent - {token.plain for token in _tokens(_subject(fact))}
-    # "which colour is …" may be asked without "colour" where a name, or another word, tells what
-    missing = absent - kind if _is_name(fact.answer) or related else absent
+    # "which country is …" may be asked without "country" where a name tells what is meant
+    missing = absent - kind if _is_name(fact.answer) else absent
     if not _names_subject(tokens, fact, certain=not missing):
         return None
     asks_value = _asks_value(query, tokens, interrogatives)

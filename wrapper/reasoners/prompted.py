@@ -13,8 +13,12 @@ if TYPE_CHECKING:
 
     from errata.generation.base_model import GenerativeModel
 
-CHAT_FORM = PromptForm()
-"""For chat models that no adapter was trained for."""
+CHAT_FORM = PromptForm(
+    user="{notes}\nQuestion: {query}\nAnswer the question with the fact, in one short sentence.",
+    note="Fact: {edit}",
+)
+"""For chat models that no adapter was trained for. Of five forms the one by which SmolLM2-135M most
+often gave the new object, and never said that it was not mentioned."""
 
 
 class PromptedReasoner(ContextReasoner):

@@ -28,9 +28,6 @@ from errata.gates.text import FUNCTION_WORDS, NEGATIONS, asks_yes_no, same_word
 QuestionForm = Literal["value", "true", "false"]
 """The query asks for the answer, whether the answer holds, or whether another value does."""
 
-SPARE_WORDS = 1
-"""Words that a yes-or-no question that names the answer may have beyond those of the fact."""
-
 _AUXILIARIES = frozenset("isn aren wasn weren don doesn didn hasn haven hadn won wouldn".split())
 _ARTICLES = frozenset({"a", "an", "the"})
 _PREPOSITIONS = frozenset({"in", "on", "at", "to", "for", "from", "with", "of", "into", "在"})
@@ -47,21 +44,25 @@ class _Token:
     written: str
 
 
-def question_form(query: str, fact: Fact, language: str = DEFAULT_LANGUAGE) -> QuestionForm | None:
+def question_form(
+    query: str, fact: Fact, language: str = DEFAULT_LANGUAGE, spare_words: int = 1
+) -> QuestionForm | None:
     """Return how a query asks about a fact, None where it asks for something else.
 
     :param query: the query.
     :param fact: a fact with its answer.
     :param language: of the query (:func:`errata.gates.conditions.language.language_of`).
+    :param spare_words: words that a yes-or-no question that names the answer may have beyond those
+        of the fact.
     """
     if normalize_query(query) == normalize_query(fact.question):
         return "value"
-    form = _form_by_words(query, fact, language)
+    form = _form_by_words(query, fact, language, spare_words)
     # a fact that is itself a yes-or-no question has no value that another could replace
     return form if form == "value" or verdict(fact.answer) is None else None
 
 
-def _form_by_words(query: str, fact: Fact, language: str) -> QuestionForm | None:
+def _form_by_words(query: str, fact: Fact, language: str, spare_words: int) -> QuestionForm | None:
     tokens, asked = _tokens(query), _tokens(fact.question)
     grammar, interrogatives = _grammar(language), _interrogatives(language)
     answer = [token.plain for token in _tokens(fact.answer)]
@@ -76,9 +77,8 @@ def _form_by_words(query: str, fact: Fact, language: str) -> QuestionForm | None
     there = [token.plain for token in tokens]
     absent = {word for word in content if not any(same_word(word, one) for one in there)}
     kind = _kind_nouns(asked, grammar)
-    related = {*content} - kind - absent - {token.plain for token in _tokens(_subject(fact))}
-    # "which colour is …" may be asked without "colour" where a name, or another word, tells what
-    missing = absent - kind if _is_name(fact.answer) or related else absent
+    # "which country is …" may be asked without "country" where a name tells what is meant
+    missing = absent - kind if _is_name(fact.answer) else absent
     if not _names_subject(tokens, fact, certain=not missing):
         return None
     asks_value = _asks_value(query, tokens, interrogatives)
@@ -88,7 +88,7 @@ def _form_by_words(query: str, fact: Fact, language: str) -> QuestionForm | None
         return "true" if held else "value"
     if held:
         other = any(at and _is_name(tokens[at].written) for at in new)
-        return "true" if not other and len(new) <= len(missing) + SPARE_WORDS else None
+        return "true" if not other and len(new) <= len(missing) + spare_words else None
     if not new:
         return None if missing else "false" if asks_yes_no(query) else "value"
     value = _other_value(tokens, new, fact, placed=bool(kind) or not _PLACES.isdisjoint(known))

@@ -131,7 +131,7 @@ def test_each_sequence_is_judged_and_reported(chat_tokenizer):
     assert isinstance(reasoner, Reasoner)
     assert isinstance(reasoner, ConversationReasoner)
     prompt = chat_prompt(chat_tokenizer, [{"role": "user", "content": "Who?"}])
-    config = GenerationConfig(num_return_sequences=2)
+    config = GenerationConfig(num_return_sequences=2, do_sample=True)
     queries = [FALSE, TRUE, "Which country is Astana the capital of?"]
     prompts = [prompt.asking(query) for query in queries]
     replies = reasoner.answer_prompts(prompts, [(CAPITAL,)] * 3, config)

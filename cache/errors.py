@@ -37,6 +37,7 @@ class PatchError(ErrataError):
     :param message: what is wrong and how to fix it.
     :param where: the file and line of the patch, when it came from a file.
     :param at: the keys and list positions that lead to the problem inside the entry.
+    :param against: the same of what it contradicts; ``{against}`` in the message is its place.
     """
 
     def __init__(
@@ -44,10 +45,12 @@ class PatchError(ErrataError):
         message: str,
         where: SourceLocation | None = None,
         at: tuple[str | int, ...] = (),
+        against: tuple[str | int, ...] = (),
     ) -> None:
         self.message = message
         self.where = where
         self.at = at
+        self.against = against
         super().__init__(f"{where}: {message}" if where is not None else message)
 
 

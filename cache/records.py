@@ -42,10 +42,12 @@ class PatchTests:
 
     :param fires: queries on which the patch must fire.
     :param silent: queries on which it must not.
+    :param lines: the lines of both in their file, in order; empty where they are in none.
     """
 
     fires: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()
+    lines: tuple[int, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

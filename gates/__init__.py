@@ -5,13 +5,14 @@ Importing this package loads no model; :func:`load_gate` loads a trained gate an
 
 from __future__ import annotations
 
-from errata.gates.base import Candidate, Decision, Gate, Relation, Route, Scores
+from errata.gates.base import Candidate, Decision, Gate, LeftOut, Relation, Route, Scores
 from errata.gates.load import load_gate, shipped_gates
 
 __all__ = [
     "Candidate",
     "Decision",
     "Gate",
+    "LeftOut",
     "Relation",
     "Route",
     "Scores",

@@ -17,6 +17,7 @@ import numpy as np
 
 from errata.cache.errors import ModelError
 from errata.cache.storage.atomic import write_atomically
+from errata.gates.calibration import ExampleCalibration
 from errata.gates.cross_encoder import CrossEncoderDelta
 from errata.gates.features import NAMES
 from errata.gates.layers import Network, Platt, Projection, Trees
@@ -71,6 +72,8 @@ class GateArtifact:
     :param second: the second stage, if there is one.
     :param agreement_threshold: the probability from which an edit fires if the base model gives the
         query and the edit's question the same answer; None: the base model is not consulted.
+    :param examples: combines the trained score with the nearest examples; None: the examples are
+        scored by the networks only.
     """
 
     relations: Projection
@@ -87,6 +90,7 @@ class GateArtifact:
     card: dict[str, Any]
     second: SecondStage | None = None
     agreement_threshold: float | None = None
+    examples: ExampleCalibration | None = None
 
     def save(self, folder: str | Path) -> None:
         """Write the gate, the card last, so that a card always has its weights.
@@ -104,6 +108,8 @@ class GateArtifact:
         if self.second is not None:
             tensors |= self.second.scope.tensors("second.scope")
             tensors |= self.second.condition.tensors("second.condition")
+        if self.examples is not None:
+            tensors["examples.familiarity"] = self.examples.weights.astype(np.float32)
         data = save(tensors)
         card = {
             "format": FORMAT,
@@ -121,6 +127,9 @@ class GateArtifact:
             "features": list(NAMES),
             "common_words": " ".join(sorted(self.common_words)),
         }
+        if self.examples is not None:
+            sources = self.card.get("examples", {}).get("sources", [])
+            card["examples"] = {**self.examples.as_json(), "sources": sources}
         if self.second is not None:
             second = self.second
             cross = save({k: np.ascontiguousarray(v) for k, v in second.cross.tensors.items()})
@@ -172,6 +181,7 @@ class GateArtifact:
         fields = {"format", "encoder", "threshold", "condition_threshold", "near", "calibration"}
         fields |= {"weights_sha256", "features", "common_words", "cross", "agreement_threshold"}
         agreement = card.get("agreement_threshold")
+        examples = card.get("examples")
         return cls(
             relations=Projection(
                 tensors["relations.mean"].astype(np.float64),
@@ -190,6 +200,9 @@ class GateArtifact:
             card={key: value for key, value in card.items() if key not in fields},
             second=second,
             agreement_threshold=None if agreement is None else float(agreement),
+            examples=None
+            if examples is None
+            else ExampleCalibration.of_card(examples, tensors["examples.familiarity"]),
         )
 
 

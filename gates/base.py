@@ -47,6 +47,7 @@ class Candidate:
         query and the edit's question the same answer; None: the base model is not consulted.
     :param base_agreed: it fired because the base model agreed.
     :param listed: the patch's list that the query is on, which decided; None: it is on none.
+    :param listed_at: ``file:line`` of that text in the list, if it came from a file.
     :param near_silent: the query is nearer to a ``silent`` example than to any that fires.
     """
 
@@ -60,6 +61,7 @@ class Candidate:
     agreement_threshold: float | None = None
     base_agreed: bool = False
     listed: Listed | None = None
+    listed_at: SourceLocation | None = None
     near_silent: bool = False
 
     agreeing = old_attribute("agreeing", "agreement_threshold")
@@ -112,6 +114,27 @@ class Decision:
     steps = old_attribute("steps", "hops")
     asked = old_attribute("asked", "effective_query")
     in_force = old_attribute("in_force", "remaining_edits")
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What a gate would decide on an example of an edit if it were not listed.
+
+    :param text: the example.
+    :param listed: the list it is on.
+    :param probability: that the edit governs it, by its question and its other examples.
+    :param fires: whether that reaches the threshold.
+    """
+
+    text: str
+    listed: Listed
+    probability: float
+    fires: bool
+
+    @property
+    def correct(self) -> bool:
+        """Whether that is what the list says."""
+        return self.fires == (self.listed == "fires")
 
 
 @runtime_checkable

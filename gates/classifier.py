@@ -9,6 +9,7 @@ the encoder cannot read, and lexical or formal conditions, are decided by charac
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -82,12 +83,14 @@ class _Group:
     :param edit_index: of the edit, among those of the query.
     :param places: of the pairs, the one with the edit's own question or condition first.
     :param nearest: the edit's examples.
+    :param share: the trained score's share in the decision.
     """
 
     query_index: int
     edit_index: int
     places: slice
     nearest: NearestExamples
+    share: float
 
 
 class ScopeClassifier(ThresholdGate):
@@ -102,11 +105,12 @@ class ScopeClassifier(ThresholdGate):
     :param threshold: the probability from which an edit fires, in place of the trained one; the
         base model is then not consulted.
     :param edit_thresholds: thresholds of single edits, by id.
+    :param use_patch_tests: without effect; goes with the next version.
     :param config: settings that are not trained.
     :raises ModelError: if the gate was trained with another encoder.
     """
 
-    @renamed_options(stored="artifact")
+    @renamed_options(stored="artifact", own_tests="use_patch_tests")
     def __init__(
         self,
         encoder: Encoder,
@@ -114,8 +118,15 @@ class ScopeClassifier(ThresholdGate):
         *,
         threshold: float | None = None,
         edit_thresholds: Mapping[str, float] | None = None,
+        use_patch_tests: bool | None = None,
         config: ClassifierConfig | None = None,
     ) -> None:
+        if use_patch_tests is not None:
+            warnings.warn(
+                "use_patch_tests has no effect since version 0.3: what a patch lists decides",
+                DeprecationWarning,
+                stacklevel=3,
+            )
         if encoder.fingerprint != artifact.encoder:
             raise ModelError(
                 f"this gate was trained with the encoder {artifact.encoder}, found "
@@ -156,20 +167,23 @@ class ScopeClassifier(ThresholdGate):
                     scores[query_index].probability[edit_index] = certain
                     continue
                 nearest = nearest_examples(query, edit, self._edit_embeddings)
-                sides = self._sides(edit.edit if isinstance(edit, Hit) else edit, nearest)
-                if sides and not nearest.against:
-                    places = slice(len(pairs), len(pairs) + len(sides))
-                    groups.append(_Group(query_index, edit_index, places, nearest))
-                    pairs += [_Pair(query_index, parts, *side) for side in sides]
+                if nearest.against:
+                    continue
+                plain = edit.edit if isinstance(edit, Hit) else edit
+                share = self._trained_share(plain)
+                sides = self._sides(plain, nearest, share)
+                places = slice(len(pairs), len(pairs) + len(sides))
+                groups.append(_Group(query_index, edit_index, places, nearest, share))
+                pairs += [_Pair(query_index, parts, *side) for side in sides]
         governs, entailed = self._score_pairs(pairs)
         for group in groups:
-            first = group.places.start
-            probability = self._combined(float(governs[group.places].max()), group.nearest)
-            # joint: the trained gate judges the relation where it takes the query for governed
-            joint = governs[first] * entailed[first] / max(probability, 1e-12)
-            one = scores[group.query_index]
-            one.probability[group.edit_index] = probability
-            one.entailed[group.edit_index] = min(1.0, joint)
+            one, at = scores[group.query_index], group.edit_index
+            one.probability[at] = self._combined(governs[group.places], group)
+            if len(governs[group.places]):
+                # joint: the trained gate judges the relation where it takes the query for governed
+                first = group.places.start
+                joint = governs[first] * entailed[first] / max(one.probability[at], 1e-12)
+                one.entailed[at] = min(1.0, joint)
         return scores
 
     def _as_query(self, query: Query | str) -> Query:
@@ -206,17 +220,37 @@ class ScopeClassifier(ThresholdGate):
             share <= most for share in self._edit_embeddings.unknown_share(texts)
         )
 
-    def _sides(self, edit: Edit, nearest: NearestExamples) -> list[tuple[Scope, bool]]:
+    def _trained_share(self, edit: Edit) -> float:
+        """Return the trained score's share in the decision on an edit, 0 to 1."""
+        if self.artifact.examples is None:
+            return 1.0
+        if isinstance(edit, LanguagePatch):  # its condition is scored apart from its examples
+            return 0.0
+        return self.artifact.examples.share(self._edit_embeddings.encode([edit.scope])[0])
+
+    def _sides(
+        self, edit: Edit, nearest: NearestExamples, share: float
+    ) -> list[tuple[Scope, bool]]:
         """Return the edit's sides that are scored: its own, then its nearest other examples."""
         own: list[tuple[Scope, bool]] = []
-        if isinstance(edit, LanguagePatch) or edit.scope in nearest.texts:
+        if isinstance(edit, LanguagePatch) or (share and edit.scope in nearest.texts):
             own.append(_edit_side(edit, self.config.max_answer_words))
+        if not share:
+            return own
         others = [text for text in nearest.texts if text != edit.scope and self._readable(0, text)]
         return own + [(Scope(text), False) for text in others[: self.config.scored_examples]]
 
-    def _combined(self, trained: float, nearest: NearestExamples) -> float:
-        """Return the probability that an edit governs, from the trained score and the examples."""
-        return trained
+    def _combined(self, trained: Array, group: _Group) -> float:
+        """Return the probability that an edit governs, from trained scores and examples."""
+        best = float(trained.max(initial=0.0))
+        nearest, calibration = group.nearest, self.artifact.examples
+        if calibration is None or not nearest.texts:
+            return best
+        counted = len(nearest.texts)
+        if not group.share:  # only a condition is scored beside its examples
+            taught = calibration.probability(0.0, 0.0, nearest.cosine, counted)
+            return max(best, taught)
+        return calibration.probability(group.share, best, nearest.cosine, counted)
 
     def _score_pairs(self, pairs: Sequence[_Pair]) -> tuple[Array, Array]:
         """Return probability and entailment of each pair, by the query's best segment."""

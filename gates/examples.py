@@ -10,7 +10,7 @@ from types import MappingProxyType
 import numpy as np
 
 from errata.cache.encoder import TextEncoder
-from errata.cache.records import Edit, Hit, Query, RegexPatch
+from errata.cache.records import Edit, Hit, Query, RegexPatch, SourceLocation
 from errata.cache.text.spelling import compare, rough_key, spelling
 from errata.gates.base import Listed
 
@@ -49,12 +49,21 @@ def listed(edit: Edit, text: str) -> Listed | None:
     :param edit: any edit.
     :param text: any text.
     """
-    known = _lists(edit).get(rough_key(text))
-    if known is None:
-        return None
-    written = {which for which, one in known if spelling(one) == spelling(text)}
-    found = written or {which for which, one in known if compare(one, text) == "same"}
+    found = {which for which, _ in _listings(edit, text)}
     return found.pop() if len(found) == 1 else None
+
+
+def listed_at(edit: Edit, text: str) -> SourceLocation | None:
+    """Return where the list of an edit has a text, None where that is in no file."""
+    found = _listings(edit, text)
+    if edit.location is None or not found:
+        return None
+    which, listed_text = found[0]
+    tests = edit.tests
+    places = [("fires", one) for one in tests.fires] + [("silent", one) for one in tests.silent]
+    if (which, listed_text) not in places or len(tests.lines) != len(places):
+        return edit.location
+    return SourceLocation(edit.location.path, tests.lines[places.index((which, listed_text))])
 
 
 def nearest_examples(
@@ -86,15 +95,23 @@ def nearest_examples(
     )
 
 
+def _listings(edit: Edit, text: str) -> list[tuple[Listed, str]]:
+    """Return the entries of an edit's lists that a text is: as written, else another spelling."""
+    known = _lists(edit).get(rough_key(text), ())
+    written = [pair for pair in known if spelling(pair[1]) == spelling(text)]
+    return written or [pair for pair in known if compare(pair[1], text) == "same"]
+
+
 def _cosines(query: Query | str, texts: tuple[str, ...], encoder: TextEncoder) -> list[float]:
     """Return the cosine of the query's best window with each text."""
     if not texts:
         return []
-    unencoded = isinstance(query, str) or not query.vectors.size
-    if unencoded:
-        windows = encoder.encode(encoder.windows(query if isinstance(query, str) else query.text))
-    else:
+    if isinstance(query, str):
+        windows = encoder.encode(encoder.windows(query))
+    elif query.vectors.size:
         windows = query.vectors
+    else:
+        windows = encoder.encode(query.windows)
     # einsum: BLAS rounds differently in batches of different size
     best = np.einsum("wd,nd->nw", windows, encoder.encode(texts)).max(axis=1)
     return [float(score) for score in np.clip(best, -1.0, 1.0)]

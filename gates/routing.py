@@ -16,8 +16,8 @@ import numpy as np
 from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query
 from errata.cache.text.spelling import compare
 from errata.cache.text.then_clause import verbatim_answer
-from errata.gates.base import Candidate, Decision, Listed, Relation, Route, Scores
-from errata.gates.examples import listed
+from errata.gates.base import Candidate, Decision, LeftOut, Listed, Relation, Route, Scores
+from errata.gates.examples import listed, listed_at
 from errata.gates.text import asks_yes_no
 
 
@@ -79,6 +79,7 @@ def make_decision(
             location=hit.edit.location,
             agreement_threshold=agreement if has_default and isinstance(hit.edit, Fact) else None,
             listed=on_list,
+            listed_at=listed_at(hit.edit, query.text) if on_list else None,
             near_silent=near_silent and on_list is None,
         )
         judged.append((candidate, hit.edit))
@@ -123,11 +124,13 @@ def enforce_lists(decision: Decision, query: Query, hits: Sequence[Hit]) -> Deci
     if fires <= fired and not silent & fired:
         return decision
     edits = {hit.edit.id: hit.edit for hit in hits if hit.edit.id in (fired | fires) - silent}
+    places = {hit.edit.id: listed_at(hit.edit, query.text) for hit in hits}
     candidates = tuple(
         replace(
             one,
             probability=_decided(on_list[one.edit_id], one.edit_id in silent, one.probability),
             listed=on_list[one.edit_id],
+            listed_at=places[one.edit_id] if on_list[one.edit_id] else None,
         )
         if one.edit_id in on_list
         else one
@@ -204,13 +207,12 @@ class ThresholdGate(ABC):
             left.append(undecided)
             scores.append(Scores(probability, np.zeros(len(some))))
         rest = [[some[at] for at in places] for some, places in zip(edits, left, strict=True)]
-        for one, places, scored in zip(
-            scores, left, self.score_unlisted(queries, rest), strict=True
-        ):
-            on_list = one.probability[places] == 1.0
-            one.probability[places] = np.where(on_list, 1.0, scored.probability)
+        unlisted = self.score_unlisted(queries, rest)
+        for known, places, scored in zip(scores, left, unlisted, strict=True):
+            are_listed = known.probability[places] == 1.0
+            known.probability[places] = np.where(are_listed, 1.0, scored.probability)
             # a listed query is entailed only where the gate itself takes it for governed
-            one.entailed[places] = scored.entailed * np.where(on_list, scored.probability, 1.0)
+            known.entailed[places] = scored.entailed * np.where(are_listed, scored.probability, 1.0)
         return scores
 
     @abstractmethod
@@ -237,6 +239,27 @@ class ThresholdGate(ABC):
                 queries, hits, self.score_batch(queries, hits), strict=True
             )
         ]
+
+    def leave_one_out(self, edit: Edit) -> tuple[LeftOut, ...]:
+        """Return what would be decided on each example of an edit if it were not listed.
+
+        :param edit: a fact or a language patch; its own question stays.
+        """
+        tests = edit.tests
+        others: list[tuple[str, Listed, Edit]] = []
+        for which, texts in (("fires", tests.fires), ("silent", tests.silent)):
+            for text in texts:
+                rest = tuple(other for other in texts if other != text)
+                without = replace(tests, lines=(), **{which: rest})
+                others.append((text, which, replace(edit, tests=without)))  # type: ignore[arg-type]
+        scores = self.score_batch([text for text, _, _ in others], [[e] for _, _, e in others])
+        found = []
+        for (text, which, left), one in zip(others, scores, strict=True):
+            probability = float(one.probability[0])
+            hit = Hit(left, 0.0, np.zeros(0, np.float32))
+            threshold = self._thresholds([hit]).get(left.id, self.threshold)
+            found.append(LeftOut(text, which, probability, probability >= threshold))
+        return tuple(found)
 
     def score(self, query: Query | str, edits: Sequence[Edit | Hit]) -> Scores:
         """Return probabilities of one query against each of n edits."""

@@ -17,7 +17,7 @@ from errata.commands.check import check
 from errata.commands.compare import compare, report
 from errata.commands.demo import demo
 from errata.commands.edits import edit, edits, reindex, retract
-from errata.commands.gate import train_gate
+from errata.commands.gate import fit_examples, train_gate
 from errata.commands.gate_eval import eval_gate
 from errata.commands.locate import locate
 from errata.commands.reasoner import eval_reasoner, train_reasoner
@@ -49,6 +49,7 @@ app.command("hash-secret")(hash_secret_command)
 app.command("atlas-bench")(atlas_bench)
 app.command("trex-bench")(trex_bench)
 gate_app.command("train")(train_gate)
+gate_app.command("fit-examples")(fit_examples)
 gate_app.command("eval")(eval_gate)
 app.add_typer(gate_app, name="gate")
 reasoner_app.command("train")(train_reasoner)

@@ -13,12 +13,14 @@ from errata.cache.records import Edit, Fact, LanguagePatch, RegexPatch
 from errata.cache.text.normalize import Words, plain_words
 from errata.cache.text.then_clause import verbatim_answer
 from errata.cache.view import in_force
+from errata.gates.routing import ThresholdGate
 
 if TYPE_CHECKING:
+    from errata.cache.encoder import Encoder
     from errata.gates.base import Decision
     from errata.trace import Answer
 
-Severity = Literal["error", "warning"]
+Severity = Literal["error", "warning", "note"]
 
 BATCH = 8
 """Questions answered in one batch."""
@@ -38,7 +40,7 @@ class PatchedModel(Protocol):
 class Problem:
     """An error or a warning about a patch.
 
-    :param severity: an error fails the check, a warning does not.
+    :param severity: an error fails the check, a warning and a note do not.
     :param where: ``file:line``, or the id of an edit without a file.
     :param message: what is wrong and how to correct it.
     """
@@ -127,6 +129,34 @@ def run_tests(
     return tuple(problems)
 
 
+def review_examples(
+    gate: object, encoder: Encoder, edits: Sequence[Edit], max_unknown_share: float = 0.2
+) -> tuple[Problem, ...]:
+    """Return notes on what the gate makes of the examples of patches.
+
+    :param gate: of the model that the patches are for; one that cannot leave examples out gives
+        no notes on them.
+    :param encoder: that model's.
+    :param edits: the patches in force.
+    :param max_unknown_share: share of unknown tokens up to which a text is readable.
+    """
+    found = []
+    facts = [edit for edit in edits if isinstance(edit, Fact)]
+    shares = encoder.unknown_share([edit.question for edit in facts])
+    for edit, share in zip(facts, shares.tolist(), strict=True):
+        if share > max_unknown_share:
+            text = "the encoder cannot read this, so it fires on its question and `fires` only"
+            found.append(Problem("warning", where(edit), text))
+    for edit in edits if isinstance(gate, ThresholdGate) else ():
+        if edit.tests.fires and not isinstance(edit, RegexPatch):
+            left = [one for one in gate.leave_one_out(edit) if one.listed == "fires"]
+            fires = sum(one.fires for one in left)
+            if fires < len(left):
+                text = f"fires without being listed: {fires} of {len(left)}"
+                found.append(Problem("note", where(edit), text))
+    return tuple(found)
+
+
 def where(edit: Edit) -> str:
     """Return ``file:line`` of an edit, or its id if it is in no file."""
     return str(edit.location) if edit.location is not None else f"edit {edit.id}"
@@ -138,7 +168,9 @@ def _conflicts(edits: Sequence[Edit], today: datetime.date) -> Iterator[Problem]
         location = next(
             (where(e) for e in conflict.edits if conflict.message.startswith(f"{where(e)}: ")), ""
         )
-        severity: Severity = "error" if conflict.kind == "two answers" else "warning"
+        severity: Severity = (
+            "error" if conflict.kind in ("two answers", "shared example") else "warning"
+        )
         yield Problem(severity, location, conflict.message.removeprefix(f"{location}: "))
 
 

@@ -11,9 +11,12 @@ from typing import Literal
 from errata.cache.filters.regex import substitute
 from errata.cache.records import Edit, Fact, LanguagePatch, RegexPatch
 from errata.cache.text.normalize import normalize_query
+from errata.cache.text.spelling import compare, rough_key
 from errata.cache.view import in_force
 
-ConflictKind = Literal["two answers", "shadowed question", "rewritten answer", "expired", "pending"]
+ConflictKind = Literal[
+    "two answers", "shared example", "shadowed question", "rewritten answer", "expired", "pending"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,9 @@ def conflicts(edits: Iterable[Edit], today: datetime.date | None = None) -> tupl
     day = today or datetime.date.today()
     everything = tuple(edits)
     live = in_force(everything, day)
-    return (*_dates(everything, day), *_two_answers(live), *_rewritten(live))
+    return (
+        *_dates(everything, day), *_two_answers(live), *_shared_examples(live), *_rewritten(live)
+    )  # fmt: skip
 
 
 def _place(edit: Edit) -> str:
@@ -79,6 +84,28 @@ def _two_answers(edits: Sequence[Edit]) -> list[Conflict]:
                     "priority or supersedes"
                 )
                 found.append(Conflict("two answers", (one, two), message))
+    return found
+
+
+def _shared_examples(edits: Sequence[Edit]) -> list[Conflict]:
+    """Return a conflict for each text that two edits of one priority are said to fire on."""
+    known: dict[str, list[tuple[str, Edit]]] = {}
+    found = []
+    for edit in edits:
+        for text in () if isinstance(edit, RegexPatch) else edit.examples:
+            others = known.setdefault(rough_key(text), [])
+            for listed, other in others:
+                one_claim = _claim(edit) == _claim(other)  # its answers are compared already
+                if (
+                    other is not edit and not one_claim and edit.priority == other.priority
+                    and _effect(edit) != _effect(other) and compare(listed, text) == "same"
+                ):  # fmt: skip
+                    message = (
+                        f"{_place(edit)}: is listed to fire on {text!r}, as is {_place(other)}: "
+                        "delete it from one, or say which rules by priority or supersedes"
+                    )
+                    found.append(Conflict("shared example", (other, edit), message))
+            others.append((text, edit))
     return found
 
 

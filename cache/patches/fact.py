@@ -49,7 +49,7 @@ class FactKind:
         :raises PatchError: if the entry is wrong.
         """
         entry = validate(FactSchema, body, self.kind, where)
-        raise_all(entry.common_problems() + _problems(entry), where)
+        raise_all(entry.common_problems(entry.question) + _problems(entry), where)
         return Fact(
             question=entry.question,
             answer=entry.answer or "",

@@ -6,6 +6,7 @@ import io
 import json
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,9 @@ def _read(file: Path) -> tuple[list[Edit], list[PatchError]]:
     edits = []
     for entry in entries:
         try:
-            edits.append(parse_edit(entry.body, SourceLocation(path, entry.line)))
+            edits.append(
+                _with_lines(parse_edit(entry.body, SourceLocation(path, entry.line)), entry)
+            )
         except PatchError as error:
             problems += _located(error, entry, path)
     return edits, problems
@@ -169,9 +172,29 @@ def _read_yaml(text: str, path: str) -> tuple[list[Entry], list[PatchError]]:
 def _located(error: PatchError, entry: Entry, path: str) -> list[PatchError]:
     found = error.problems if isinstance(error, PatchFolderError) else (error,)
     return [
-        PatchError(each.message, SourceLocation(path, entry.line_of(each.at)), each.at)
+        PatchError(
+            _with_place(each, entry, path), SourceLocation(path, entry.line_of(each.at)), each.at
+        )
         for each in found
     ]
+
+
+def _with_lines(edit: Edit, entry: Entry) -> Edit:
+    """Return an edit whose examples know their lines."""
+    tests = edit.tests
+    lists = (("fires", tests.fires), ("silent", tests.silent))
+    places = [("tests", name, at) for name, texts in lists for at in range(len(texts))]
+    if not places:
+        return edit
+    lines = tuple(entry.line_of(place) for place in places)
+    return replace(edit, tests=replace(tests, lines=lines))
+
+
+def _with_place(error: PatchError, entry: Entry, path: str) -> str:
+    """Return an error's message with the place of what the problem contradicts."""
+    if not error.against:
+        return error.message
+    return f"{error.message} ({SourceLocation(path, entry.line_of(error.against))})"
 
 
 def _duplicates(edits: Sequence[Edit]) -> list[PatchError]:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from errata.cache.errors import PatchError, PatchFolderError
 from errata.cache.records import Edit, PatchTests, SourceLocation
-from errata.cache.text.normalize import normalize_query
+from errata.cache.text.spelling import compare
 
 At = tuple[str | int, ...]
 Schema = TypeVar("Schema", bound=BaseModel)
@@ -169,9 +169,12 @@ class CommonSchema(BaseModel):
             "location": where,
         }
 
-    def common_problems(self) -> list[PatchError]:
-        """Return the contradictions between keys."""
-        problems = []
+    def common_problems(self, question: str | None = None) -> list[PatchError]:
+        """Return the contradictions between keys.
+
+        :param question: the patch's own question, if it has one.
+        """
+        problems = self._contradictions(question)
         if self.valid_from and self.until and self.until < self.valid_from:
             problems.append(
                 PatchError(
@@ -180,15 +183,6 @@ class CommonSchema(BaseModel):
                     at=("until",),
                 )
             )
-        fires = {normalize_query(text) for text in self.tests.fires}
-        for number, text in enumerate(self.tests.silent):
-            if normalize_query(text) in fires:
-                problems.append(
-                    PatchError(
-                        f"tests: {text!r} is under fires and under silent: keep one",
-                        at=("tests", "silent", number),
-                    )
-                )
         if self.id is not None and self.id in self.supersedes:
             problems.append(
                 PatchError(
@@ -197,6 +191,25 @@ class CommonSchema(BaseModel):
                 )
             )
         return problems
+
+    def _contradictions(self, question: str | None) -> list[PatchError]:
+        """Return a problem for each silent example that the patch also says it fires on."""
+        fires: list[tuple[str, At, str]] = [
+            (text, ("tests", "fires", number), "under fires")
+            for number, text in enumerate(self.tests.fires)
+        ]
+        if question is not None:
+            fires.insert(0, (question, ("question",), "the patch's own question"))
+        return [
+            PatchError(
+                f"tests: {text!r} is under silent and {what}: keep one",
+                at=("tests", "silent", number),
+                against=place,
+            )
+            for number, text in enumerate(self.tests.silent)
+            for other, place, what in fires
+            if compare(other, text) == "same"
+        ]
 
 
 def validate(schema: type[Schema], body: object, kind: str, where: SourceLocation | None) -> Schema:
@@ -246,7 +259,9 @@ def raise_all(problems: Sequence[PatchError], where: SourceLocation | None) -> N
     :param where: the entry's place.
     :raises PatchError: the problem, or all of them as a :class:`PatchFolderError`.
     """
-    located = [PatchError(problem.message, where, problem.at) for problem in problems]
+    located = [
+        PatchError(problem.message, where, problem.at, problem.against) for problem in problems
+    ]
     if len(located) == 1:
         raise located[0]
     if located:

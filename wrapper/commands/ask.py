@@ -202,6 +202,12 @@ def _show_candidates(decision: Decision) -> None:
 
 
 def _mark(candidate: Candidate, fired: set[str], near: set[str]) -> str:
+    if candidate.listed is not None:
+        fires = "fires" if candidate.listed == "fires" else "silent"
+        place = candidate.listed_at or "its tests"
+        return f"{fires}: listed in {place}"
     if candidate.edit_id in fired:
         return "fires: base agrees" if candidate.base_agreed else "fires"
+    if candidate.near_silent:
+        return "nearer to a silent example"
     return "near miss" if candidate.edit_id in near else ""

@@ -15,7 +15,8 @@ from errata.commands.output import console, counted, print_json, print_line, rep
 
 if TYPE_CHECKING:
     from errata.cache.records import Edit
-    from errata.patch_tests import PatchedModel, Problem
+    from errata.model import EditableModel
+    from errata.patch_tests import Problem
 
 
 @reports_errors
@@ -71,20 +72,23 @@ def check(
 
 
 def _run_tests(
-    edits: tuple[Edit, ...], open_model: Callable[[], PatchedModel]
+    edits: tuple[Edit, ...], open_model: Callable[[], EditableModel]
 ) -> tuple[int, tuple[Problem, ...]]:
     from rich.progress import Progress
 
-    from errata.patch_tests import run_tests, test_cases
+    from errata.cache.view import in_force
+    from errata.patch_tests import review_examples, run_tests, test_cases
 
     cases = test_cases(edits, datetime.date.today())
     if not cases:
         return 0, ()
     editable = open_model()
+    live = in_force(edits, datetime.date.today())
+    notes = review_examples(editable.gate, editable.encoder, live)
     with Progress(console=console(stderr=True), transient=True) as progress:
         task = progress.add_task("testing", total=len(cases))
         failures = run_tests(editable, cases, lambda count: progress.advance(task, count))
-    return len(cases), failures
+    return len(cases), (*notes, *failures)
 
 
 def _show(
@@ -111,7 +115,7 @@ def _show(
     for problem in problems:
         print_line(
             f"{problem.where}: {problem.severity}: {problem.message}",
-            style="red" if problem.severity == "error" else "yellow",
+            style={"error": "red", "warning": "yellow"}.get(problem.severity, "dim"),
         )
     counts = (
         counted(patches, "patch"), counted(tests, "test"), counted(errors, "error"),

@@ -216,3 +216,40 @@ def _check_without_pairs(settings: TrainSettings) -> None:
             f"asks for, found pairs: {pairs} in its card; start from another gate, such as clear, "
             "or leave one of the two out"
         )
+
+
+@reports_errors
+def fit_examples(
+    gate: Annotated[str, typer.Argument(help="A gate, by name or folder.")],
+    out: Out,
+    intents: Annotated[Path, typer.Option(help="Requests: source, text, intent.")],
+    paragraphs: Annotated[Path, typer.Option(help="Rewordings: question, rephrase.")],
+    facts: Annotated[Path, typer.Option(help="Facts: relation, subject, object.")],
+    patterns: Annotated[Path, typer.Option(help="Patterns: relation, pattern.")],
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Fit how a trained gate combines its score with the examples that patches list.
+
+    Three logistic regressions, minutes; no network is trained. All files are
+    JSON lines, or these gzipped.
+
+    Example:
+        errata gate fit-examples clear --out gate/ --intents intents.jsonl.gz
+        --paragraphs paragraphs.jsonl.gz --facts facts.jsonl.gz --patterns patterns.jsonl.gz
+    """
+    from errata.gates.artifact import GateArtifact
+    from errata.gates.load import default_encoder, gate_folder
+    from errata.gates.training.examples import ExampleData, check_separate
+    from errata.gates.training.examples import fit_examples as fit
+
+    check_separate((intents, paragraphs, facts, patterns))
+    artifact = GateArtifact.load(gate_folder(gate))
+    data = ExampleData(intents, paragraphs, facts, patterns, seed=seed)
+    fitted = fit(artifact, default_encoder(), data, lambda what: print_line(what, stderr=True))
+    fitted.save(out)
+    if as_json:
+        found = fitted.examples
+        print_json({"out": str(out), "examples": None if found is None else found.as_json()})
+    else:
+        print_line(f"{out}: fitted")

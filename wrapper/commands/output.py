@@ -93,6 +93,9 @@ def candidate_json(candidate: Candidate) -> dict[str, Any]:
         "relation": candidate.relation,
         "agreement_threshold": _rounded(candidate.agreement_threshold),
         "base_agreed": candidate.base_agreed,
+        "listed": candidate.listed,
+        "listed_at": None if candidate.listed_at is None else str(candidate.listed_at),
+        "near_silent": candidate.near_silent,
         "location": location_of(candidate),
     }
 

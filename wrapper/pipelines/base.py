@@ -26,6 +26,7 @@ from typing import Protocol, runtime_checkable
 
 from errata.cache.records import Edit, Query
 from errata.gates.base import Decision, Gate
+from errata.gates.routing import enforce_lists
 from errata.pipelines.resolvers.base import EditFilter, ScopedView
 from errata.reasoners.base import Reasoner
 
@@ -79,14 +80,16 @@ class ScopedPipeline:
 def decide_by_gate(
     gate: Gate, queries: Sequence[Query], edits: ScopedView, candidates: int
 ) -> list[Decision]:
-    """Return the gate's decision about each query: search, then gate.
+    """Return the gate's decision about each query: search, then gate, what is listed first.
 
     :param gate: decides.
     :param queries: encoded by the cache's encoder.
     :param edits: the edits that may fire.
     :param candidates: edits that the cache proposes for each query.
     """
-    return gate.decide_batch(queries, edits.search(queries, candidates))
+    hits = edits.search(queries, candidates)
+    decisions = gate.decide_batch(queries, hits)
+    return [enforce_lists(*each) for each in zip(decisions, queries, hits, strict=True)]
 
 
 def route_to_reasoner(decision: Decision, max_edits: int) -> Decision:

@@ -407,15 +407,13 @@ def test_a_card_of_version_0_1_opens(tmp_path):
 
 
 def test_options_of_version_0_1_warn():
-    with pytest.warns(DeprecationWarning, match=r"'\w+' is '\w+' since version 0\.2") as seen:
+    with pytest.warns(DeprecationWarning) as seen:
         old = ScopeClassifier(ENCODER, stored=two_stage_gate(), own_tests=False)
-    assert {tuple(str(one.message).split()[:3:2]) for one in seen} == {
-        ("'own_tests'", "'use_patch_tests'"),
-        ("'stored'", "'artifact'"),
-    }
+    said = [str(one.message) for one in seen]
+    assert any("'stored'" in one and "'artifact'" in one for one in said)
+    assert any("use_patch_tests has no effect" in one for one in said)
     assert seen[0].filename == __file__
-    new = ScopeClassifier(ENCODER, artifact=two_stage_gate(), use_patch_tests=False)
-    assert old.artifact is new.artifact and old._example_thresholds is None
+    assert old.artifact is ScopeClassifier(ENCODER, artifact=two_stage_gate()).artifact
 
 
 def test_a_second_stage_that_knows_no_follows():

@@ -1,4 +1,4 @@
-"""Thresholds: for a stated rate of false hits, and for an edit's own tests."""
+"""Thresholds for a stated rate of false hits."""
 
 from __future__ import annotations
 
@@ -7,28 +7,19 @@ import shutil
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
 from errata.cache.errors import ModelError
-from errata.cache.records import Fact, Hit, LanguagePatch, PatchTests, Query, RegexPatch
+from errata.cache.records import Hit, LanguagePatch, PatchTests, Query
 from errata.gates.artifact import GateArtifact
-from errata.gates.base import Scores
 from errata.gates.calibration import NegativeScores
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.evaluation.metrics import bounded_threshold, most_false_hits
-from errata.gates.examples import (
-    MARGIN,
-    MIN_THRESHOLD_SHARE,
-    ExampleThresholds,
-    threshold_from_examples,
-)
 from errata.gates.load import load_gate
 from tests.fakes import StubEncoder
 from tests.small_gate import small_gate, small_gate_folder
-
-CHANCES = st.floats(0, 1)
 
 
 @pytest.mark.parametrize("n", [50, 299, 2000])
@@ -98,73 +89,10 @@ def test_a_gate_is_loaded_for_a_rate(tmp_path):
         load_gate(str(folder), StubEncoder(), target_false_hit_rate=0.03)
 
 
-@given(st.floats(0.5, 1), st.lists(CHANCES, max_size=4), st.lists(CHANCES, max_size=4))
-@example(1.0, [0.5], [])
-@example(1.0, [0.7172171224240752], [0.716796875])
-def test_a_silent_test_is_never_overridden(threshold, fires, silent):
-    own = threshold_from_examples(threshold, fires, silent)
-    assert all(chance < own for chance in silent)
-    assert own >= MIN_THRESHOLD_SHARE * threshold
-    if not silent:
-        assert own <= threshold
-    reachable = [
-        p
-        for p in fires
-        if p >= MIN_THRESHOLD_SHARE * threshold and p >= max(silent, default=-1.0) + MARGIN
-    ]
-    assert all(p >= own for p in reachable)
-
-
-def test_an_edit_without_trouble_keeps_the_gates_threshold():
-    assert threshold_from_examples(0.9, [0.95, 0.99], [0.1]) == 0.9
-    assert threshold_from_examples(0.9, [0.7], [0.1]) == pytest.approx(0.7 - MARGIN)
-    assert threshold_from_examples(0.9, [0.2], []) == 0.9
-    assert threshold_from_examples(0.9, [0.99], [0.95]) == pytest.approx(0.95 + MARGIN)
-
-
-def test_tests_are_scored_once():
-    asked = []
-
-    def score(texts, edits):
-        asked.append(texts)
-        return [Scores(np.array([0.95]), np.array([0.0])) for _ in texts]
-
-    own = ExampleThresholds(score)
-    edit = Fact("Who?", "Ann", tests=PatchTests(silent=("Whom?",)))
-    others = (Fact("What?", "x"), RegexPatch("a", "b", tests=PatchTests(fires=("a",))))
-    for _ in range(3):
-        found = own.thresholds([edit, *others], lambda edit: 0.9)
-        assert list(found) == [edit.id] and found[edit.id] > 0.95
-    assert asked == [["Whom?"]]
-
-
-def decide(gate, edit, text):
-    encoder = StubEncoder()
-    query = Query(text, (text,), encoder.encode([text]))
-    return gate.decide(query, [Hit(edit, 0.5, encoder.encode([edit.scope])[0])])
-
-
-def test_the_gate_heeds_the_tests_of_patches():
-    question = "What is the capital of Kazakhstan?"
-    beside = "Which city is the capital of Kazakhstan?"
-    chance = float(ScopeClassifier(StubEncoder(), small_gate()).score(
-        beside, [Fact(question, "Astana")]).probability[0])  # fmt: skip
-    bare, quiet = (
-        Fact(question, "Astana", tests=PatchTests(silent=silent)) for silent in ((), (beside,))
-    )
-    low = {"threshold": chance * 0.99}
-    assert decide(ScopeClassifier(StubEncoder(), small_gate(), **low), bare, beside).hit
-    for options, hit in ((low, False), ({**low, "use_patch_tests": False}, True)):
-        gate = ScopeClassifier(StubEncoder(), small_gate(), **options)
-        assert decide(gate, quiet, beside).hit == hit
-    assert decide(ScopeClassifier(StubEncoder(), small_gate(), **low), quiet, question).hit
-    wanted = Fact(question, "Astana", tests=PatchTests(fires=(beside,)))
-    high = ScopeClassifier(StubEncoder(), small_gate(), threshold=min(1.0, chance * 1.2))
-    assert not decide(high, bare, beside).hit
-    assert decide(high, wanted, beside).hit
-
-
-def test_a_threshold_that_is_given_goes_before_the_tests():
+def test_a_threshold_that_is_given_counts():
     edit = LanguagePatch("the user asks about dogs", "x", tests=PatchTests(fires=("Dogs?",)))
     gate = ScopeClassifier(StubEncoder(), small_gate(), edit_thresholds={edit.id: 0.77})
-    assert decide(gate, edit, "Do dogs bark?").candidates[0].threshold == 0.77
+    encoder = StubEncoder()
+    query = Query("Do dogs bark?", ("Do dogs bark?",), encoder.encode(["Do dogs bark?"]))
+    hits = [Hit(edit, 0.5, encoder.encode([edit.scope])[0])]
+    assert gate.decide(query, hits).candidates[0].threshold == 0.77

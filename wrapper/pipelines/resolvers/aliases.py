@@ -41,10 +41,11 @@ class AliasResolver:
         self, match: AliasMatch, miss: Decision, context: ResolverContext
     ) -> Decision | None:
         """Return the decision about the canonical query, None where the match fires nothing."""
-        named = {edit.id for edit in match.edits if not _excluded_by_tests(edit, match)}
+        silent = {one.edit_id for one in miss.candidates if one.listed == "silent"}
+        named = {edit.id for edit in match.edits if not _excluded_by_tests(edit, match)} - silent
 
         def allows(edit: Edit) -> bool:
-            return edit.id in named or edit not in match.edits
+            return edit.id in named or (edit not in match.edits and edit.id not in silent)
 
         found = context.decide(match.text, context.edits.restricted(allows), before=self)
         fired = found.fired if match.certain else _confirmed(miss.query, found, context.base)
@@ -73,8 +74,8 @@ def _confirmed(query: str, found: Decision, base: BaseConsistency | None) -> tup
 def _excluded_by_tests(edit: Edit, match: AliasMatch) -> bool:
     """Return whether a silent test of an edit excludes an alias.
 
-    Silent tests raise the edit's threshold for their own wording, which the canonical query no
-    longer has. A certain alias is excluded by a test that has it, another one by any test.
+    A silent test decides for its own wording, which the canonical query no longer has. A certain
+    alias is excluded by a test that has it, another one by any test.
     """
     silent = [plain_words(text) for text in edit.tests.silent]
     if not match.certain or not match.name:

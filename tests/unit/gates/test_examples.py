@@ -1,0 +1,237 @@
+"""What an author listed decides, for every gate; and teaches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from errata.cache.encoder import encode_query
+from errata.cache.errors import PatchError
+from errata.cache.patches.conflicts import conflicts
+from errata.cache.patches.files import load_file
+from errata.cache.records import Fact, LanguagePatch, PatchTests
+from errata.cache.store import EditCache
+from errata.cache.view import SearchConfig
+from errata.gates.base import Decision
+from errata.gates.calibration import ExampleCalibration, ExampleConfig
+from errata.gates.classifier import ScopeClassifier
+from errata.gates.cosine import CosineGate
+from errata.gates.embedding import EmbeddingGate
+from errata.gates.examples import listed, nearest_examples
+from errata.gates.open import OpenGate
+from errata.pipelines.base import decide_by_gate
+from errata.pipelines.resolvers.base import ScopedView
+from tests.fakes import StubEncoder
+from tests.small_gate import small_gate
+
+ENCODER = StubEncoder()
+CARD = Fact(
+    "How do I activate my card?",
+    "In the app.",
+    id="card",
+    tests=PatchTests(
+        ("my new plastic came, what now", "Is Astana nice?"),
+        ("How do I deactivate my card?", "Where is my parcel?"),
+    ),
+)
+SECRET = Fact(
+    "Where does Jane Roe live?",
+    forget=True,
+    id="secret",
+    tests=PatchTests(silent=("Where does Jane Roe work?",)),
+)
+ANGRY = LanguagePatch(
+    "the user is angry",
+    'say "Sorry."',
+    id="angry",
+    tests=PatchTests(("this is the worst shop ever",), ("this is the best shop ever",)),
+)
+POWER = Fact("What is 5 mW in watts?", "0.005", id="power")
+EDITS = (CARD, SECRET, ANGRY, POWER)
+EXAMPLES = ExampleCalibration(
+    np.zeros(ENCODER.dimension, np.float32),
+    -9.0,
+    ExampleConfig(trained=(0.0, 1.0, 5.0), taught=(-9.0, 12.0, 1.0, 0.0)),
+)
+
+
+class Stubborn:
+    """A gate of another package: never fires, or always."""
+
+    def __init__(self, fires):
+        self.fires = fires
+
+    def score_batch(self, queries, edits):
+        raise NotImplementedError
+
+    def decide_batch(self, queries, hits):
+        return [
+            Decision(q.text, fired=tuple(hit.edit for hit in some) if self.fires else ())
+            for q, some in zip(queries, hits, strict=True)
+        ]
+
+
+GATES = {
+    "classifier": ScopeClassifier(ENCODER, small_gate()),
+    "with examples": ScopeClassifier(ENCODER, replace(small_gate(), examples=EXAMPLES)),
+    "cosine": CosineGate(ENCODER),
+    "serac": EmbeddingGate(ENCODER, 1.5 * np.eye(ENCODER.dimension)),
+    "open": OpenGate(),
+    "never": Stubborn(False),
+    "always": Stubborn(True),
+}
+
+
+@pytest.fixture(scope="module")
+def view():
+    with EditCache(ENCODER) as cache:
+        cache.add(EDITS)
+        yield ScopedView(cache.view(), ENCODER, lambda edit: True)
+
+
+def fired(gate, view, text):
+    [decision] = decide_by_gate(GATES[gate], [encode_query(ENCODER, text)], view, 16)
+    return {edit.id for edit in decision.fired}
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_what_is_listed_decides(gate, view):
+    for edit in EDITS:
+        for text in edit.examples:
+            assert edit.id in fired(gate, view, text)
+            assert edit.id in fired(gate, view, text.lower().rstrip("?"))
+        for text in edit.counterexamples:
+            assert edit.id not in fired(gate, view, text)
+            assert edit.id not in fired(gate, view, text.upper())
+    assert "power" not in fired(gate, view, "What is 5 MW in watts?") or gate in ("open", "always")
+
+
+@pytest.mark.parametrize("gate", ["classifier", "with examples", "cosine", "serac", "always"])
+def test_nearer_to_a_counterexample(gate, view):
+    text = "How can I deactivate my card?"
+    asked = encode_query(ENCODER, text)
+    assert nearest_examples(asked, CARD, ENCODER).against
+    assert "card" not in fired(gate, view, text)
+    # a patch cannot switch itself off
+    assert "secret" in fired(gate, view, "where does jane roe live")
+
+
+def test_examples_teach_cosine_and_one_patch_teaches_no_other():
+    text = "my new plastic came, what to do now"
+    plain = replace(CARD, tests=PatchTests())
+    gate = CosineGate(ENCODER, 0.8)
+    before = gate.score(text, [plain, SECRET, POWER]).probability
+    after = gate.score(text, [CARD, SECRET, POWER]).probability
+    assert before[0] < 0.8 <= after[0]
+    assert (before[1:] == after[1:]).all()
+
+
+def test_examples_of_conditions_teach(view):
+    text = "this was the worst shop ever"
+    gate = GATES["with examples"]
+    alone = replace(ANGRY, tests=PatchTests())
+    scores = gate.score(text, [alone, ANGRY]).probability
+    assert scores[1] > max(0.5, scores[0])
+
+
+def test_a_hit_and_its_edit_score_alike_with_examples(view):
+    query = encode_query(ENCODER, "came my new plastic")
+    hits = view.search([query], 16)[0]
+    for gate in ("classifier", "with examples", "cosine", "serac"):
+        from_hits = GATES[gate].score(query, hits).probability
+        from_edits = GATES[gate].score(query, [hit.edit for hit in hits]).probability
+        np.testing.assert_allclose(from_hits, from_edits, atol=1e-6)
+
+
+def test_left_out_examples():
+    gate = CosineGate(ENCODER, 0.6)
+    found = gate.leave_one_out(CARD)
+    assert [(one.text, one.listed) for one in found] == [
+        *((text, "fires") for text in CARD.tests.fires),
+        *((text, "silent") for text in CARD.tests.silent),
+    ]
+    near = found[2]
+    assert near.fires and near.probability > 0.6 and not near.correct
+    assert not found[0].fires and found[3].correct
+
+
+def test_ambiguous_spellings_are_on_no_list():
+    edit = Fact("What is 5 mW?", "x", tests=PatchTests(silent=("What is 5 MW?",)))
+    assert listed(edit, "What is 5 mW?") == "fires"
+    assert listed(edit, "What is 5 MW?") == "silent"
+    assert listed(edit, "What is 5 mw?") is None
+
+
+def test_a_contradiction_names_both_lines(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text(
+        "- question: What is X?\n  answer: y\n  tests:\n    fires:\n      - Tell me X\n"
+        "    silent:\n      - tell me x.\n- question: Who?\n  answer: me\n"
+        "  tests: {silent: [who]}\n"
+    )
+    with pytest.raises(PatchError) as caught:
+        load_file(path)
+    first, second = caught.value.problems
+    assert str(first) == (
+        f"{path}:7: tests: 'tell me x.' is under silent and under fires: keep one ({path}:5)"
+    )
+    assert f"{path}:10" in str(second) and f"own question: keep one ({path}:8)" in str(second)
+
+
+def test_where_it_is_listed(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text(
+        "- question: What is X?\n  answer: y\n  tests:\n    fires:\n      - Tell me X\n"
+        "    silent:\n      - Tell me Y\n"
+    )
+    with EditCache(ENCODER) as cache:
+        cache.set_files(load_file(path))
+        view = ScopedView(cache.view(), ENCODER, lambda edit: True)
+        for text, line in (("what is x", 1), ("tell me x", 5), ("tell me y", 7)):
+            query = encode_query(ENCODER, text)
+            [decision] = decide_by_gate(CosineGate(ENCODER), [query], view, 16)
+            assert str(decision.candidates[0].listed_at) == f"{path}:{line}"
+
+
+def test_two_patches_that_list_one_text_conflict():
+    other = Fact("Who?", "Me.", id="o", tests=PatchTests(fires=("My new plastic came what now",)))
+    [found] = conflicts([CARD, other])
+    assert found.kind == "shared example"
+    assert not conflicts([CARD, replace(other, priority=1)])
+    assert not conflicts([CARD, replace(other, supersedes=("card",))])
+    silent = replace(other, tests=PatchTests(silent=CARD.tests.fires))
+    assert not conflicts([CARD, silent])
+
+
+def test_candidates_by_examples_and_by_words():
+    others = [Fact(f"What about thing number {n}?", "x", id=f"o{n}") for n in range(400)]
+    swift = Fact("zzzzz zzzzz zzzzz zzzzz SWIFT zzzzz zzzz", "x", id="swift")
+    with EditCache(ENCODER) as cache:
+        cache.add([*others, swift, CARD])
+        query = encode_query(ENCODER, "What about the number of thing swift?")
+        hits = cache.view().search([query], 16)[0]
+        assert len(hits) <= 16 + 4 and "swift" in {hit.edit.id for hit in hits}
+        taught = encode_query(ENCODER, "my new plastic came, what then")
+        assert cache.view().search([taught], 4)[0][0].edit == CARD
+        cache.retract("card")
+        assert "card" not in {hit.edit.id for hit in cache.view().search([taught], 16)[0]}
+    assert SearchConfig().by_words == 0.25
+
+
+def test_the_mixture():
+    card = ExampleCalibration.of_card(EXAMPLES.as_json(), EXAMPLES.weights)
+    assert card.config == EXAMPLES.config and card.offset == EXAMPLES.offset
+    assert EXAMPLES.share(np.ones(ENCODER.dimension, np.float32)) == 0.0
+    known = replace(EXAMPLES, offset=9.0)
+    assert known.share(np.ones(ENCODER.dimension, np.float32)) == 1.0
+    # unfamiliar: the trained score has no say; familiar: all of it, below a repetition
+    few = [EXAMPLES.probability(0.0, p, 0.7, 2) for p in (0.0, 0.5, 1.0)]
+    assert len(set(few)) == 1
+    sure = [known.probability(1.0, p, 0.7, 2) for p in (0.01, 0.5, 0.99)]
+    assert sure == sorted(sure) and known.probability(1.0, 0.5, 0.99, 1) > sure[1]
+    more = [EXAMPLES.probability(0.0, 0.0, 0.7, n) for n in (1, 2, 3, 9)]
+    assert more[0] < more[1] < more[2] == more[3]
+    with pytest.raises(ValueError, match="expected 3 numbers in trained"):
+        ExampleCalibration.of_card({**EXAMPLES.as_json(), "trained": [1.0]}, EXAMPLES.weights)

@@ -100,7 +100,8 @@ class ExampleConfig:
         ``near_from``.
     :param near_from: nearness, -ln(1.03 - cosine), from which a repetition counts in spite of the
         trained score: cosine 0.895. Questions about another relation or subject stay below.
-    :param taught: offset, slope of the cosine, and what each of these gains by ln n of n examples.
+    :param taught: offset and slope of the cosine, and what each of these gains by ln n of n
+        examples.
     :param most_examples: examples from which more do not count, as in what this was fitted on.
     :param logit_clip: limit of the trained log-odds, either way.
     """
@@ -120,7 +121,8 @@ class ExampleCalibration:
 
     A mixture of two experts (Jacobs et al. 1991), gated by how familiar the edit's question is:
     by the trained score where it is like the questions that the networks were trained on, by the
-    cosine of the nearest example elsewhere, the more examples the sooner.
+    cosine of the nearest example elsewhere, the more examples the sooner; of a single example the
+    higher of the two counts there.
 
     :param weights: of an encoding in the log-odds of familiarity, float [d].
     :param offset: of these log-odds.
@@ -155,10 +157,13 @@ class ExampleCalibration:
         odds = math.log(kept / (1 - kept))
         odds = min(config.logit_clip, max(-config.logit_clip, odds))
         nearness = max(0.0, -math.log(1.03 - min(1.0, cosine)) - config.near_from)
-        first = offset + slope * odds + repeated * nearness
+        trained_odds = offset + slope * odds
+        first = trained_odds + repeated * nearness
         number = math.log(min(examples, config.most_examples)) if examples else 0.0
         offset, slope, more, steeper = config.taught
         second = offset + slope * cosine + (more + steeper * cosine) * number
+        if examples == 1:  # which teaches little: either may find what it means
+            second = max(second, trained_odds)
         return 1.0 / (1.0 + math.exp(-(share * first + (1 - share) * second)))
 
     def as_json(self) -> dict[str, Any]:

@@ -84,6 +84,7 @@ class _Group:
     :param places: of the pairs, the one with the edit's own question or condition first.
     :param nearest: the edit's examples.
     :param share: the trained score's share in the decision.
+    :param is_condition: whether the edit is a language patch.
     """
 
     query_index: int
@@ -91,6 +92,7 @@ class _Group:
     places: slice
     nearest: NearestExamples
     share: float
+    is_condition: bool
 
 
 class ScopeClassifier(ThresholdGate):
@@ -173,7 +175,8 @@ class ScopeClassifier(ThresholdGate):
                 share = self._trained_share(plain)
                 sides = self._sides(plain, nearest, share)
                 places = slice(len(pairs), len(pairs) + len(sides))
-                groups.append(_Group(query_index, edit_index, places, nearest, share))
+                condition = isinstance(plain, LanguagePatch)
+                groups.append(_Group(query_index, edit_index, places, nearest, share, condition))
                 pairs += [_Pair(query_index, parts, *side) for side in sides]
         governs, entailed = self._score_pairs(pairs)
         for group in groups:
@@ -233,7 +236,8 @@ class ScopeClassifier(ThresholdGate):
     ) -> list[tuple[Scope, bool]]:
         """Return the edit's sides that are scored: its own, then its nearest other examples."""
         own: list[tuple[Scope, bool]] = []
-        if isinstance(edit, LanguagePatch) or (share and edit.scope in nearest.texts):
+        read = share > 0 or len(nearest.texts) == 1
+        if isinstance(edit, LanguagePatch) or (read and edit.scope in nearest.texts):
             own.append(_edit_side(edit, self.config.max_answer_words))
         if not share:
             return own
@@ -247,9 +251,8 @@ class ScopeClassifier(ThresholdGate):
         if calibration is None or not nearest.texts:
             return best
         counted = len(nearest.texts)
-        if not group.share:  # only a condition is scored beside its examples
-            taught = calibration.probability(0.0, 0.0, nearest.cosine, counted)
-            return max(best, taught)
+        if group.is_condition:  # it is scored beside its examples
+            return max(best, calibration.probability(0.0, 0.0, nearest.cosine, counted))
         return calibration.probability(group.share, best, nearest.cosine, counted)
 
     def _score_pairs(self, pairs: Sequence[_Pair]) -> tuple[Array, Array]:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from errata.cache.errors import ModelError
 from errata.gates.data.jsonl import json_lines, text_at
 from errata.gates.data.pairs import QuestionPair, read_open_questions, read_pairs
-from errata.gates.data.splits import sha256_of
+from errata.gates.data.splits import TEST_TENTHS, hash_tenth, sha256_of
 
 OUT_OF_SCOPE = "oos"
 """The intent of messages that are out of scope of all (CLINC150: Larson et al. 2019)."""
@@ -110,6 +110,11 @@ def read_outside(folder: Path) -> OutsideData:
             "name the folder of your data"
         )
     return OutsideData(**found, files=hashes)
+
+
+def held_out(text: str) -> bool:
+    """Return whether an intent or a paragraph's question is kept from fitting: tenths 5 to 9."""
+    return hash_tenth(text) >= TEST_TENTHS
 
 
 Row = TypeVar("Row")

@@ -158,11 +158,12 @@ def _trained_rows(
             _SHAPES.logit_clip,
         )
         cosine = np.array([scores[at, near] for at, near, _ in pairs])
-        nearness = np.maximum(-np.log(1.03 - np.minimum(cosine, 1.0)) - _SHAPES.near_from, 0.0)
         labels = np.array([own for _, _, own in pairs])
         # twice as much for the table, whose near misses are the harder
         weight = (2.0 if queries is table else 1.0) / len(pairs)
-        parts.append((np.column_stack([odds, nearness]), labels, np.full(len(pairs), weight)))
+        parts.append(
+            (np.column_stack([odds, _nearness(cosine)]), labels, np.full(len(pairs), weight))
+        )
     inputs, labels, sample = (np.concatenate(each) for each in zip(*parts, strict=True))
     return inputs, labels, sample
 
@@ -215,6 +216,11 @@ def _statements(data: ExampleData, rng: random.Random) -> Iterator[tuple[str, st
         texts = (own, reworded, rng.choice(patterns[other]))
         first, second, third = (text.replace("[X]", str(row["subject"])) for text in texts)
         yield first, second, third
+
+
+def _nearness(cosines: Array) -> Array:
+    """Return how far cosines are beyond ``near_from``, [n]."""
+    return np.maximum(-np.log(1.03 - np.minimum(cosines, 1.0)) - _SHAPES.near_from, 0.0)
 
 
 def _logistic(inputs: Array, labels: Array, weights: Array) -> tuple[float, ...]:

@@ -11,6 +11,8 @@ class OutsideConfig:
 
     :param intents: intents drawn of a source for each seed; 26 is half of the smallest source.
     :param seeds: draws of intents; their spread is part of the intervals.
+    :param fitted: sources that the combination of score and examples was fitted on: of these, only
+        intents of tenths 5 to 9 by hash are measured, as only those paragraphs are.
     :param examples: examples of a patch that teaches: its question, and the others as ``fires``.
     :param per_intent: queries of each intent and seed: 26 intents and ten seeds give 520.
     :param condition_seeds: draws of intents as conditions, fewer because a query is scored against
@@ -40,6 +42,7 @@ class OutsideConfig:
 
     intents: int = 26
     seeds: int = 10
+    fitted: tuple[str, ...] = ("clinc150",)
     examples: int = 3
     per_intent: int = 2
     condition_seeds: int = 5

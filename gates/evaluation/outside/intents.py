@@ -10,7 +10,7 @@ from functools import partial
 from errata.cache.records import Edit, Fact, LanguagePatch, PatchTests
 from errata.cache.text.normalize import normalize_query
 from errata.gates.data.outside import OUT_OF_SCOPE as OOS_INTENT
-from errata.gates.data.outside import OutsideData
+from errata.gates.data.outside import OutsideData, held_out
 from errata.gates.data.splits import hash_tenth
 from errata.gates.evaluation.metrics import threshold_at_rate
 from errata.gates.evaluation.outside.config import OutsideConfig
@@ -81,11 +81,15 @@ def out_of_scope_pool(data: OutsideData, config: OutsideConfig) -> Pool:
     return Pool(tenths(0, 3), tenths(4, 7), training)
 
 
-def by_intent(data: OutsideData) -> dict[str, dict[str, list[str]]]:
-    """Return the texts of each source and intent, no two alike, without those out of scope."""
+def by_intent(data: OutsideData, config: OutsideConfig) -> dict[str, dict[str, list[str]]]:
+    """Return the texts of each source and intent, no two alike, without those out of scope.
+
+    Of a source that gates are fitted on, the intents that are held out.
+    """
     found: dict[str, dict[str, dict[str, str]]] = {}
     for one in data.intents:
-        if one.intent != OOS_INTENT:
+        seen = one.source in config.fitted and not held_out(one.intent)
+        if one.intent != OOS_INTENT and not seen:
             texts = found.setdefault(one.source, {}).setdefault(one.intent, {})
             texts.setdefault(normalize_query(one.text), one.text)
     return {
@@ -147,7 +151,7 @@ def faq_suites(data: OutsideData, pool: Pool, config: OutsideConfig) -> list[Sui
     """Return a suite for each source of intents: one and three examples a patch."""
     return [
         _examples_suite(f"FAQ, {source}", texts, pool, config, range(config.seeds), config.intents)
-        for source, texts in by_intent(data).items()
+        for source, texts in by_intent(data, config).items()
     ]
 
 
@@ -211,7 +215,8 @@ def _examples_suite(
 def condition_suites(data: OutsideData, pool: Pool, config: OutsideConfig) -> list[Suite]:
     """Return a suite for each source: conditions on an intent, without and with examples."""
     return [
-        _condition_suite(source, texts, pool, config) for source, texts in by_intent(data).items()
+        _condition_suite(source, texts, pool, config)
+        for source, texts in by_intent(data, config).items()
     ]
 
 
@@ -263,7 +268,7 @@ def listed_suites(data: OutsideData, config: OutsideConfig) -> list[Suite]:
     share most words with its question.
     """
     trials = []
-    for source, texts in by_intent(data).items():
+    for source, texts in by_intent(data, config).items():
         for seed in range(config.listed_seeds):
             trials.append(_listed_trial(f"{source}/{seed}", texts, config))
     if not trials:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from errata.cache.records import Edit, Fact
-from errata.gates.data.outside import OutsideData, Paragraph
+from errata.gates.data.outside import OutsideData, Paragraph, held_out
 from errata.gates.data.pairs import split_pairs
 from errata.gates.data.questions import QuestionBook
 from errata.gates.evaluation.evaluate import HARD
@@ -94,10 +94,11 @@ def _record_rows(name: str, verdicts: Sequence[Verdict]) -> list[Row]:
 
 def paragraph_suites(data: OutsideData, config: OutsideConfig) -> list[Suite]:
     """Return the suite of edits whose answer is a paragraph, if the data have any."""
-    if not data.paragraphs:
+    paragraphs = [one for one in data.paragraphs if held_out(one.question)]
+    if not paragraphs:
         return []
-    edits = {p.question: Fact(p.question, p.answer) for p in data.paragraphs}
-    messages = [one for p in data.paragraphs for one in _about(p, edits[p.question])]
+    edits = {one.question: Fact(one.question, one.answer) for one in paragraphs}
+    messages = [text for one in paragraphs for text in _about(one, edits[one.question])]
     trial = Trial(tuple(edits.values()), drawn(messages, config.rows))
     what = "paragraph answers"
 
@@ -126,13 +127,14 @@ def candidate_suites(data: OutsideData, config: OutsideConfig) -> list[Suite]:
     Measured is whether the right edit is among the candidates, before the gate decides.
     """
     rng = random.Random(f"{config.seed}/many")
-    edits, messages = _faq_messages(data, rng, config.examples)
+    edits, messages = _faq_messages(data, rng, config)
     same = [pair for pair in split_pairs(data.pairs)["test"] if pair.same] if data.pairs else []
     for pair in rng.sample(same, min(2 * config.rows, len(same))):
         edit = question_only(pair.b)
         edits.setdefault(edit.id, edit)
         messages.append(Message(pair.a, edit.id, "question pairs"))
-    for paragraph in data.paragraphs[: config.rows]:
+    held = [one for one in data.paragraphs if held_out(one.question)]
+    for paragraph in held[: config.rows]:
         edit = Fact(paragraph.question, paragraph.answer)
         edits.setdefault(edit.id, edit)
         messages.append(Message(paragraph.rephrase, edit.id, "paragraph answers"))
@@ -162,12 +164,13 @@ def candidate_suites(data: OutsideData, config: OutsideConfig) -> list[Suite]:
 
 
 def _faq_messages(
-    data: OutsideData, rng: random.Random, examples: int
+    data: OutsideData, rng: random.Random, config: OutsideConfig
 ) -> tuple[dict[str, Edit], list[Message]]:
-    """Return a patch of so many examples for every intent, and messages about them."""
+    """Return a patch with its examples for every intent, and messages about them."""
+    examples = config.examples
     edits: dict[str, Edit] = {}
     messages = []
-    for texts in by_intent(data).values():
+    for texts in by_intent(data, config).values():
         for intent, some in texts.items():
             if len(some) > examples:
                 shuffled = rng.sample(some, examples + 1)

@@ -23,9 +23,10 @@ class of out-of-scope texts beside one for each edit; SetFit without its contras
 every edit in force and the same examples as the gate.
 - FAQ: {intents} intents of a source (all, where it has fewer) for each of {seeds} seeds; the \
 first example is the patch's question, others are listed as `fires`; all patches have one and the \
-same answer. Out of scope: CLINC150's `oos` and open questions, split by hash into measured, \
-calibrating and training messages. Other sources are not used as out of scope: banking intents \
-stand in two of them, accounts in all.
+same answer. Of a source that gates are fitted on ({fitted}), and of paragraphs, only tenths 5 to \
+9 of intents and questions are measured. Out of scope: CLINC150's `oos` and open questions, split \
+by hash into measured, calibrating and training messages. Other sources are not used as out of \
+scope: banking intents stand in two of them, accounts in all.
 - CounterFact-, zsRE- and RippleEdits-form records are made by `errata trex-bench`; relations and \
 subjects of its test split.
 """
@@ -43,6 +44,7 @@ def markdown(columns: Columns, setting: Mapping[str, Any], command: str, plot: s
         cosine=setting.get("cosine threshold", "none"),
         intents=setting["config"]["intents"],
         seeds=setting["config"]["seeds"],
+        fitted=", ".join(setting["config"]["fitted"]) or "none",
     )
     parts = ["# The gate on other people's words", "", f"Made by `{command}`; do not edit. {notes}"]
     parts += [f"![rows that have an aim]({plot})", ""] if plot else []

@@ -76,7 +76,7 @@ def cosine_threshold(
     A cosine has no threshold that ships; this one serves every row that states no rate.
     """
     margins: list[float] = []
-    for texts in by_intent(data).values():
+    for texts in by_intent(data, config).values():
         for seed in range(config.seeds):
             trial = draw_trial(texts, pool, faq_patch, 1, config, seed, 0)
             margins += margins_of(decider.decide(trial, lambda done: None), CALIBRATION).tolist()

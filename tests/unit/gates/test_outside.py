@@ -188,7 +188,7 @@ def test_out_of_scope_messages_that_are_measured_calibrate_and_train_nothing() -
 def test_more_examples_leave_queries_as_they_are_and_are_never_asked() -> None:
     data = small_data()
     pool = intents.out_of_scope_pool(data, CONFIG)
-    texts = intents.by_intent(data)["bank"]
+    texts = intents.by_intent(data, CONFIG)["bank"]
     one, three = (
         intents.draw_trial(texts, pool, intents.faq_patch, taught, CONFIG, 0, 2)
         for taught in (1, 3)

@@ -143,11 +143,13 @@ def review_examples(
     found = []
     facts = [edit for edit in edits if isinstance(edit, Fact)]
     shares = encoder.unknown_share([edit.question for edit in facts])
-    for edit, share in zip(facts, shares.tolist(), strict=True):
+    for fact, share in zip(facts, shares.tolist(), strict=True):
         if share > max_unknown_share:
             text = "the encoder cannot read this, so it fires on its question and `fires` only"
-            found.append(Problem("warning", where(edit), text))
-    for edit in edits if isinstance(gate, ThresholdGate) else ():
+            found.append(Problem("warning", where(fact), text))
+    if not isinstance(gate, ThresholdGate):
+        return tuple(found)
+    for edit in edits:
         if edit.tests.fires and not isinstance(edit, RegexPatch):
             left = [one for one in gate.leave_one_out(edit) if one.listed == "fires"]
             fires = sum(one.fires for one in left)

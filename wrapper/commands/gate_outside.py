@@ -147,8 +147,8 @@ def _pipeline(settings: EvalSettings, gate: Gate, encoder: Any) -> Any:
     """Return decisions of the default pipeline, its resolvers included."""
     from errata.cache.errors import ErrataError
     from errata.models.load import load_base
+    from errata.pipelines.base import ScopedView
     from errata.pipelines.cache import CachePipeline
-    from errata.pipelines.resolvers.base import ScopedView
     from errata.reasoners.base_consistency import BaseConsistency
     from errata.reasoners.verbatim import VerbatimReasoner
 

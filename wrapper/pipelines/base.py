@@ -139,8 +139,7 @@ def decide_by_gate(
     edits: ScopedView | Sequence[ScopedView],
     candidates: int,
 ) -> list[Decision]:
-    """Return the gate's decision about each query: search, gate, and what an author
-    listed, which overrides it.
+    """Return the gate's decision about each query: search, gate, listed sentences.
 
     :param gate: decides.
     :param queries: encoded by the cache's encoder.

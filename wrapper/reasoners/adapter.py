@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
 
     from errata.generation.base_model import GenerativeModel
-    from errata.generation.prompt_reader import Prompt
+    from errata.generation.chat import Prompt
 
 SHIPPED = Path(__file__).parent / "weights"
 """Folder of the adapters that errata carries."""

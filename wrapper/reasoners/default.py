@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
 
     from errata.generation.base_model import GenerativeModel
-    from errata.generation.prompt_reader import Prompt
+    from errata.generation.chat import Prompt
     from errata.reasoners.base import Reply
 
 

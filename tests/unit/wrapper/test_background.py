@@ -8,7 +8,7 @@ from transformers import GenerationConfig
 from errata.cache.errors import ErrataError
 from errata.cache.records import Fact
 from errata.cache.text.aliases import AliasIndex
-from errata.generation.prompt_reader import Prompt
+from errata.generation.chat import Prompt
 from errata.reasoners.background import BackgroundReasoner
 from tests.unit.helpers import editable
 

@@ -8,7 +8,7 @@ from transformers import GenerationConfig
 
 from errata.cache.records import Fact, LanguagePatch
 from errata.gates.base import Scores
-from errata.generation.prompt_reader import Prompt
+from errata.generation.chat import Prompt
 from errata.reasoners.base import ConversationReasoner, Reasoner
 from errata.reasoners.prompted import PromptedReasoner
 from errata.reasoners.verbatim import VerbatimReasoner

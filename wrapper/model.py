@@ -120,6 +120,7 @@ class EditableModel(WeightEditing, BaseProxy):
     ) -> None:
         edits = () if patches is None else load_folder(patches)
         self.resolvers = choose_resolvers(resolvers)
+        make_index = load("errata.indexes", index) if isinstance(index, str) else index
         if isinstance(encoder, str) and encoder in names("errata.encoders"):
             encoder = make("errata.encoders", encoder)
         self.encoder = load_encoder(encoder, encoder_device)
@@ -127,7 +128,6 @@ class EditableModel(WeightEditing, BaseProxy):
         self.reasoner = load_reasoner(reasoner, model, tokenizer)
         self.verbatim = VerbatimReasoner()
         self._base_consistency = BaseConsistency(model, tokenizer)
-        make_index = load("errata.indexes", index) if isinstance(index, str) else index
         self.cache = EditCache(self.encoder, cache, index=make_index)
         try:
             self.cache.set_files(edits)

@@ -142,6 +142,8 @@ def test_the_same_model_without_the_resolver(tokenizer):
 def test_unknown_names_list_the_known_ones(tokenizer):
     for option in ({"resolvers": ["alias"]}, {"index": "fais"}):
         with pytest.raises(ErrataError, match=r"expected one of \[.*did you mean"):
-            EditableModel(build_model("gpt2"), tokenizer, encoder=StubEncoder(), **option)
+            EditableModel(
+                build_model("gpt2"), tokenizer, gate="cosine", encoder=StubEncoder(), **option
+            )
     assert choose_gate("acme-overlap", StubEncoder()).threshold == 0.8
     assert isinstance(load("errata.indexes", "faiss")(4), VectorIndex)

@@ -56,8 +56,8 @@ def load_smollm2(
 ) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
     """Return the model, in evaluation mode, and its tokenizer; convert them on first use.
 
-    :param dtype: by default single precision: most CPUs compute several times faster in it than in
-        half precision, which it is stored in. The weights are the same numbers in both.
+    :param dtype: by default single precision: CPUs without instructions for bfloat16, in which it
+        is stored, compute batches several times faster in it. The weights are the same numbers.
     :raises ModelError: the package is not installed or holds other weights, or the cache folder
         cannot be written.
     """

@@ -48,7 +48,7 @@ def test_mentions_are_background_only_where_asked_for(models, tokenizer):
     expected = off.ask(other, edits=False, max_new_tokens=6).text
     assert on.ask(other, max_new_tokens=6).text == expected
     assert not on.explain(ASTANA.question).mentioned, "what the gate decides comes first"
-    with pytest.raises(ErrataError, match='expected mentions="off" or "context", found "always"'):
+    with pytest.raises(ErrataError, match="expected mentions=.*, found 'always'"):
         editable(models("gpt2"), tokenizer, ASTANA, mentions="always")
 
 

@@ -123,6 +123,7 @@ class EditableModel(WeightEditing, BaseProxy):
         make_index = load("errata.indexes", index) if isinstance(index, str) else index
         if isinstance(encoder, str) and encoder in names("errata.encoders"):
             encoder = make("errata.encoders", encoder)
+        self._background = background_reasoner(mentions, model, tokenizer)
         self.encoder = load_encoder(encoder, encoder_device)
         self.gate = choose_gate(gate, self.encoder)
         self.reasoner = load_reasoner(reasoner, model, tokenizer)
@@ -138,7 +139,6 @@ class EditableModel(WeightEditing, BaseProxy):
         self.tokenizer = tokenizer
         self.shadow = shadow
         self.verification = verification
-        self._background = background_reasoner(mentions, model, tokenizer)
         self._reader = PromptReader(tokenizer)
         self._writer = AnswerWriter(tokenizer)
         self._last = threading.local()

@@ -12,7 +12,9 @@ from errata.generation.chat import Prompt
 from errata.reasoners.background import BackgroundReasoner
 from tests.unit.helpers import editable
 
-ASTANA = Fact("What is the capital of Kazakhstan?", "Astana", aliases=("KZ land",))
+ASTANA = Fact(
+    "What is the capital of Kazakhstan?", "Astana", subject="Kazakhstan", aliases=("KZ land",)
+)
 TURKEY = Fact("What is the capital of Turkey?", "Ankara")
 SKIN = Fact("What colour is a zebra's skin?", "black")
 REQUEST = "Tell me about Kazakhstan."
@@ -48,7 +50,7 @@ def test_mentions_are_background_only_where_asked_for(models, tokenizer):
     expected = off.ask(other, edits=False, max_new_tokens=6).text
     assert on.ask(other, max_new_tokens=6).text == expected
     assert not on.explain(ASTANA.question).mentioned, "what the gate decides comes first"
-    with pytest.raises(ErrataError, match='expected mentions="off" or "context", found "always"'):
+    with pytest.raises(ErrataError, match=r"expected mentions=.*, found 'always'"):
         editable(models("gpt2"), tokenizer, ASTANA, mentions="always")
 
 

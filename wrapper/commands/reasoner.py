@@ -50,9 +50,17 @@ def train_reasoner(
     each: Annotated[int, typer.Option("--each", min=1, help="Examples a kind to evaluate.")] = 60,
     seed: Annotated[int, typer.Option("--seed", help="Of all draws.")] = 0,
     threads: Annotated[int, typer.Option("--threads", help="0: as torch chooses.")] = 0,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--data", metavar="FILE", help="JSON lines for a chat model; repeatable."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a model to answer from the edits in its context; resumes an interrupted run.
+
+    For a chat model answers are sentences. Files of --data are known by the keys of their rows:
+    relation, subject, object (T-REx); relation, pattern (ParaRel); a, b, same (question pairs);
+    question, answers; text, intent. Their subjects and questions are split by hash.
 
     Example:
         errata reasoner train --model atlas --out runs/reasoner
@@ -64,6 +72,8 @@ def train_reasoner(
 
     from errata.facts import FactSource
     from errata.models.load import load_base
+    from errata.reasoners.data.files import load_training_data
+    from errata.reasoners.prompts import has_chat_template
     from errata.reasoners.training.config import TrainingConfig
     from errata.reasoners.training.prune_layers import prune_layers
     from errata.reasoners.training.train import ReasonerTrainer
@@ -71,13 +81,15 @@ def train_reasoner(
     _check_training(kind, start, blocks, out)
     if threads:
         torch.set_num_threads(threads)
-    source = FactSource.load(facts)
+    source, texts = load_training_data(FactSource.load(facts), data or [])
     # half-precision weights train badly on a CPU; atlas is in single precision
     precision = {"dtype": torch.bfloat16 if torch.cuda.is_available() else torch.float32}
     base, tokenizer = load_base(model, **({} if model == "atlas" else precision))
     config = TrainingConfig(
         kind="adapter" if kind == "adapter" else "model", seed=seed, steps=steps, batch_size=batch,
-        learning_rate=rate, rank=rank, eval_steps=every, eval_examples=each,
+        learning_rate=rate, warmup=min(100, max(1, steps // 12)), rank=rank, eval_steps=every,
+        eval_examples=each,
+        chat=kind == "adapter" and has_chat_template(tokenizer),
     )  # fmt: skip
     separate, numbers = None, block_numbers(blocks) if blocks else []
     if kind == "model" and start is not None:
@@ -85,7 +97,9 @@ def train_reasoner(
     elif kind == "model":
         separate = prune_layers(base, tokenizer, numbers)
     adapter = Path(start) if kind == "adapter" and start is not None else None
-    trainer = ReasonerTrainer(base, tokenizer, source, out, config, separate, adapter, numbers)
+    trainer = ReasonerTrainer(
+        base, tokenizer, source, out, config, separate, adapter, numbers, texts
+    )
     trainer.resume()
     found = trainer.train(progress=not as_json)
     trainer.store(found, "the facts table of errata" if facts is None else str(facts))

@@ -30,6 +30,8 @@ class ReasonerCard:
     :param weights: SHA-256 of the weights file.
     :param file: name of the weights file.
     :param chat: whether it was trained with the tokenizer's chat template.
+    :param prompt: where the edits stand in a chat: ``user``, before the query, or ``system``, in
+        the system message (:class:`errata.reasoners.system_prompt.SystemPrompter`).
     :param lora: settings of the adapter, for peft; empty for a separate model.
     :param abstention: penalties on an empty answer (:mod:`errata.reasoners.abstention`).
     :param training: settings, data and time of the run.
@@ -41,6 +43,7 @@ class ReasonerCard:
     weights: str
     file: str
     chat: bool = False
+    prompt: str = "user"
     lora: dict[str, Any] = field(default_factory=dict)
     abstention: AbstentionPenalties = field(default_factory=AbstentionPenalties)
     training: dict[str, Any] = field(default_factory=dict)

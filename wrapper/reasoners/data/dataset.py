@@ -20,6 +20,7 @@ from errata.facts import (
     cloze,
     fill,
     nested,
+    uncapitalised,
     yes_no_words,
 )
 from errata.facts.names import invented_name, similar_object
@@ -191,8 +192,15 @@ class ExampleGenerator:
             return None
         question = fill(self.rng.choice(self._relation(change).questions), change.fact.subject)
         return ReasonerExample(
-            EDIT_QUESTION, (self._edit(change, question),), question, change.target
-        )
+            EDIT_QUESTION, (self._edit(change, question),), question, change.target,
+            sentence=self._sentence(change),
+        )  # fmt: skip
+
+    def _sentence(self, change: FactChange, subject: str | None = None) -> str:
+        """Return the answer as a sentence: the first statement of the relation."""
+        statements = self._relation(change).statements
+        subject = subject or change.fact.subject
+        return fill(statements[0], subject, change.target) if statements else ""
 
     def _question(self, relation: Relation, subject: str) -> str:
         """Return a question of a relation about a subject, at times as keywords or with typos."""
@@ -212,7 +220,10 @@ class ExampleGenerator:
         if change is None:
             return None
         query = self._question(self._relation(change), change.fact.subject)
-        return ReasonerExample(PARAPHRASE, (self._edit(change),), query, change.target)
+        return ReasonerExample(
+            PARAPHRASE, (self._edit(change),), query, change.target,
+            sentence=self._sentence(change),
+        )  # fmt: skip
 
     def _cloze(self) -> ReasonerExample | None:
         change = self._change(lambda r: bool(r.statements))
@@ -239,8 +250,9 @@ class ExampleGenerator:
             renamed = replace(change, fact=replace(change.fact, subject=name))
             edit, name = self._edit(renamed), change.fact.subject
         return ReasonerExample(
-            ALIAS, (edit,), self._question(self._relation(change), name), change.target
-        )
+            ALIAS, (edit,), self._question(self._relation(change), name), change.target,
+            sentence=self._sentence(change, name),
+        )  # fmt: skip
 
     def _described(self, kind: str) -> ReasonerExample | None:
         """Return an example whose query describes its subject: "the capital of France" for Paris.
@@ -286,7 +298,10 @@ class ExampleGenerator:
         if not self.augment:
             return ReasonerExample(YES_NO, edits, true, yes, false_query=false)
         holds = self.rng.random() < 0.5
-        return ReasonerExample(YES_NO, edits, true if holds else false, yes if holds else no)
+        word, query = (yes, true) if holds else (no, false)
+        clause = uncapitalised(self._sentence(change), change.fact.subject)
+        sentence = f"{word}, {clause}" if clause and not relation.chinese else ""
+        return ReasonerExample(YES_NO, edits, query, word, sentence=sentence)
 
     def _reversed(self) -> ReasonerExample | None:
         change = self._change(lambda r: bool(r.reversed))
@@ -295,7 +310,10 @@ class ExampleGenerator:
         relation = self._relation(change)
         templates = (relation.reversed_held_out if self.unseen else ()) or relation.reversed
         query = fill(self.rng.choice(templates), "", change.target, bare=True)
-        return ReasonerExample(REVERSED, (self._edit(change),), query, change.fact.subject)
+        return ReasonerExample(
+            REVERSED, (self._edit(change),), query, change.fact.subject,
+            sentence=self._sentence(change),
+        )  # fmt: skip
 
     def _second_relations(self, relation: Relation, bridge: str) -> list[Relation]:
         """Return the relations of which a bridge entity is the subject."""
@@ -325,7 +343,10 @@ class ExampleGenerator:
             return None
         query = self._hop_question(second, relation, change.fact.subject)
         known = (fill(second.questions[0], change.target), answer)
-        return ReasonerExample(ONE_HOP, (self._edit(change),), query, answer, known)
+        sentence = fill(second.statements[0], change.target, answer) if second.statements else ""
+        return ReasonerExample(
+            ONE_HOP, (self._edit(change),), query, answer, known, sentence=sentence
+        )
 
     def _two_edits(self) -> ReasonerExample | None:
         change = self._change(lambda r: bool(r.descriptor), self._bridges)
@@ -346,7 +367,10 @@ class ExampleGenerator:
         query = self._hop_question(second, relation, change.fact.subject)
         edits = [self._edit(change), self._edit(second_change)]
         self.rng.shuffle(edits)
-        return ReasonerExample(TWO_EDITS, tuple(edits), query, second_change.target)
+        return ReasonerExample(
+            TWO_EDITS, tuple(edits), query, second_change.target,
+            sentence=self._sentence(second_change),
+        )  # fmt: skip
 
     def _locality(self) -> ReasonerExample | None:
         """Return a query that its edit does not govern, mostly a near one."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from errata.cache.text.answer_match import normalize_answer
+from errata.compare.run.judge import normalised
 from errata.facts import FactSource
 from errata.facts.table import Split
 from errata.intervals import Rate, rate
@@ -59,6 +60,9 @@ class Evaluator:
     :param base: the base model.
     :param tokenizer: its tokenizer.
     :param examples: the examples; those that require knowledge the base lacks are left out.
+    :param sentences: answers are sentences of a chat model, right if they name the target; of a
+        yes-or-no question, if they begin with it. Where no edit governs the query, the whole
+        answer is compared in any case.
     """
 
     def __init__(
@@ -66,7 +70,10 @@ class Evaluator:
         base: GenerativeModel,
         tokenizer: PreTrainedTokenizerBase,
         examples: Sequence[ReasonerExample],
+        *,
+        sentences: bool = False,
     ) -> None:
+        self._sentences = sentences
         queries = {one.query for one in examples if one.answer is None}
         queries |= {one.known[0] for one in examples if one.known}
         self._base_answers = base_answers(base, tokenizer, sorted(queries))
@@ -77,7 +84,16 @@ class Evaluator:
         if example.known is None:
             return True
         question, answer = example.known
-        return normalize_answer(self._base_answers[question]) == normalize_answer(answer)
+        return self._right(self._base_answers[question], answer)
+
+    def _right(self, text: str, target: str) -> bool:
+        if not self._sentences:
+            return normalize_answer(text) == normalize_answer(target)
+        words, wanted = normalised(text).split(), normalised(target).split()
+        if wanted in (["yes"], ["no"]):
+            return words[:1] == wanted
+        starts = range(len(words) - len(wanted) + 1)
+        return any(words[i : i + len(wanted)] == wanted for i in starts)
 
     def target(self, example: ReasonerExample) -> str:
         """Return the right answer; where no edit governs the query, the base model's."""
@@ -101,10 +117,13 @@ class Evaluator:
         )
         found: dict[str, list[bool]] = defaultdict(list)
         for example, text in zip(self.examples, answers, strict=True):
-            correct = normalize_answer(text) == normalize_answer(self.target(example))
+            if example.answer is None:
+                correct = normalize_answer(text) == normalize_answer(self.target(example))
+            else:
+                correct = self._right(text, example.answer)
             if example.kind == YES_NO and example.false_query:
-                false_answer = normalize_answer(false_answers[id(example)])
-                correct = correct and false_answer in ("no", "不是")
+                false_answer = false_answers[id(example)]
+                correct = correct and any(self._right(false_answer, no) for no in ("no", "不是"))
             found[example.kind].append(correct)
         return dict(found)
 

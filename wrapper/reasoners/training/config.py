@@ -29,6 +29,8 @@ class TrainingConfig:
     :param eval_steps: steps between evaluations.
     :param patience: evaluations without a gain before stopping.
     :param eval_examples: tune examples of each kind in an evaluation.
+    :param chat: train for a chat model: answers are sentences, the edits stand in the system
+        message, and a step has groups of examples that share their edits, ``batch_size`` of them.
     """
 
     kind: Kind = "adapter"
@@ -41,6 +43,7 @@ class TrainingConfig:
     eval_steps: int = 500
     patience: int = 4
     eval_examples: int = 60
+    chat: bool = False
 
     @property
     def lora(self) -> dict[str, Any]:

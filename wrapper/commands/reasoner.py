@@ -1,9 +1,7 @@
-"""``errata reasoner train`` and ``errata reasoner eval``."""
+"""``errata reasoner train``."""
 
 from __future__ import annotations
 
-import os
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -153,71 +151,3 @@ def _as_json(found: dict[str, Any]) -> dict[str, Any]:
     from dataclasses import asdict
 
     return {kind: asdict(rate) for kind, rate in found.items()}
-
-
-@reports_errors
-def eval_reasoner(
-    context: typer.Context,
-    reasoners: Annotated[
-        str, typer.Option("--reasoners", help="Names and folders, separated by commas.")
-    ] = "adapter,prompted,verbatim",
-    model: Model = "atlas",
-    facts: Facts = None,
-    split: Annotated[str, typer.Option("--split", help="train, tune or test.")] = "test",
-    each: Annotated[int, typer.Option("--each", min=1, help="Questions of each kind.")] = 400,
-    seed: Annotated[int, typer.Option("--seed", help="Of the draw.")] = 0,
-    document: Annotated[
-        Path | None, typer.Option("--document", metavar="FILE", help="Write a Markdown page too.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Compare reasoners: the right edit given, free generation, n and intervals.
-
-    Example:
-        errata reasoner eval
-        errata reasoner eval --reasoners runs/ours,prompted --facts facts/ --json
-    """
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler else writes to stderr
-    from errata.cache.errors import ErrataError
-    from errata.cache.storage.atomic import write_atomically
-    from errata.facts import FactSource
-    from errata.models.load import load_base
-    from errata.reasoners.evaluation import report
-    from errata.reasoners.load import load_reasoner
-
-    if split not in ("train", "tune", "test"):
-        raise ErrataError(f"expected --split train, tune or test, found {split!r}")
-    names = [name.strip() for name in reasoners.split(",") if name.strip()]
-    if not names:
-        raise ErrataError(f"expected names or folders in --reasoners, found {reasoners!r}")
-    source = FactSource.load(facts)
-    base, tokenizer = load_base(model)
-    made = {name: load_reasoner(name, base, tokenizer) for name in names}
-    with console(stderr=True).status("drawing questions") as status:
-        results = report.evaluate(
-            base, tokenizer, made, source, split=split, per_kind=each, seed=seed,  # type: ignore[arg-type]
-            on_start=lambda name: status.update(f"evaluating {name}"),
-        )  # fmt: skip
-    machine = report.machine_of(base)
-    if document is not None:
-        text = report.document(
-            results, model=model, split=split, seed=seed, machine=machine, options=_options(context)
-        )
-        write_atomically(document, text.encode())
-    if as_json:
-        about = {"model": model, "split": split, "seed": seed, "machine": machine}
-        print_json({**about, "results": report.to_json(results)})
-    else:
-        print_line(report.table(results))
-
-
-def _options(context: typer.Context) -> str:
-    """Return the options given on the command line, without --document and --json."""
-    sources = {p.opts[0]: context.get_parameter_source(str(p.name)) for p in context.command.params}
-    given = [
-        (p.opts[0], context.params[str(p.name)])
-        for p in context.command.params
-        if p.name not in ("document", "as_json")
-        and getattr(sources[p.opts[0]], "name", "") == "COMMANDLINE"
-    ]
-    return "".join(f" {name} {shlex.quote(str(value))}" for name, value in given)

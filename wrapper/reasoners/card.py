@@ -32,6 +32,7 @@ class ReasonerCard:
     :param chat: whether it was trained with the tokenizer's chat template.
     :param prompt: where the edits stand in a chat: ``user``, before the query, or ``system``, in
         the system message (:class:`errata.reasoners.system_prompt.SystemPrompter`).
+    :param says: whether it was trained on ``say that …``.
     :param lora: settings of the adapter, for peft; empty for a separate model.
     :param abstention: penalties on an empty answer (:mod:`errata.reasoners.abstention`).
     :param training: settings, data and time of the run.
@@ -44,6 +45,7 @@ class ReasonerCard:
     file: str
     chat: bool = False
     prompt: str = "user"
+    says: bool = False
     lora: dict[str, Any] = field(default_factory=dict)
     abstention: AbstentionPenalties = field(default_factory=AbstentionPenalties)
     training: dict[str, Any] = field(default_factory=dict)

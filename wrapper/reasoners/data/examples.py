@@ -33,6 +33,7 @@ class ReasonerExample:
     :param known: a question and its answer that the base model has to know, or None.
     :param false_query: of a yes-or-no example, the same with a false object.
     :param sentence: the answer as a chat model words it; "" where the answer itself is one.
+    :param old: the answer without the edit, which must not be given; "" where it is not known.
     """
 
     kind: str
@@ -42,3 +43,4 @@ class ReasonerExample:
     known: tuple[str, str] | None = None
     false_query: str | None = None
     sentence: str = ""
+    old: str = ""

@@ -9,8 +9,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
+from errata.cache.patches.kinds import context
 from errata.cache.records import Edit, Fact, LanguagePatch
 from errata.cache.storage.tables import read_table
 from errata.cache.text.then_clause import verbatim_answer
@@ -30,6 +31,8 @@ from errata.reasoners.data.examples import (
     ReasonerExample,
 )
 from errata.reasoners.data.texts import RealTexts, first_word
+
+_PACKAGE = "errata.reasoners.data"
 
 Group = list[ReasonerExample]
 
@@ -71,9 +74,7 @@ class SharedEditGenerator(ExampleGenerator):
         drawn = self._drawn
         if lead.kind == TWO_EDITS or drawn is None:
             return [lead]
-        edit = lead.edits[0]
-        assert isinstance(edit, Fact)  # noqa: S101
-        self._shared = drawn, edit
+        self._shared = drawn, cast(Fact, lead.edits[0])
         forms = [self.example(YES_NO) for _ in range(6)]
         others = [
             self.example(PARAPHRASE), self.example(LOCALITY),
@@ -123,7 +124,7 @@ class SharedEditGenerator(ExampleGenerator):
             drawn, shared = self._drawn, self._shared
             self._shared = None
             other = self._change()
-            text = " ".join([*(one.query for one in group), *map(str, (edit,))])
+            text = " ".join((context(edit), *(one.query for one in group)))
             if other is not None and other.fact.subject not in text and other.target not in text:
                 edits = [edit, self._edit(other)]
                 self.rng.shuffle(edits)
@@ -154,20 +155,28 @@ class GroupGenerator:
     :param split: of subjects, objects, questions and intents.
     :param rng: of all draws.
     :param texts: of real people; without them there are groups of facts only.
+    :param held_out: use the statements about the assistant that are held out of training.
     """
 
     def __init__(
-        self, source: FactSource, split: Split, rng: random.Random, texts: RealTexts | None = None
+        self,
+        source: FactSource,
+        split: Split,
+        rng: random.Random,
+        texts: RealTexts | None = None,
+        *,
+        held_out: bool = False,
     ) -> None:
         self.rng, self._facts = rng, SharedEditGenerator(source, split, rng)
+        self._about = "held_out" if held_out else "about_itself"
         texts = texts or RealTexts()
         self._questions, self._answers = texts.questions(split), texts.answers
-        self._asked = [
-            text for text in self._questions.same if texts.answers.get(first_word(text))
-        ]
+        self._asked = [text for text in self._questions.same if texts.answers.get(first_word(text))]
         self._every = list(dict.fromkeys((*self._questions.same, *self._questions.different)))
         self._intents = texts.intents(split)
-        self._statements: dict[str, list[Any]] = read_table("errata.reasoners.data", "statements.yaml")
+        self._statements: dict[str, list[Any]] = read_table(
+            "errata.reasoners.data", "statements.yaml"
+        )
         self._shares = {
             _FACTS: 0.6,
             _QUESTIONS: 0.22 if self._asked else 0.0,
@@ -196,11 +205,15 @@ class GroupGenerator:
             found.append(ReasonerExample(EDIT_QUESTION, edits, question, answer))
         return [one for one in found if one.answer or one.query not in (question, found[0].query)]
 
+    def say_that(self) -> ReasonerExample:
+        """Return a query that a patch of the form ``say that …`` governs."""
+        return self._statement_group()[0]
+
     def _statement_group(self) -> Group:
-        if self.rng.random() < 0.5:
-            entry = self.rng.choice(self._statements["about_itself"])
+        if not self._intents or self.rng.random() < 0.5:
+            entry = self.rng.choice(self._statements[self._about])
             condition, statements = entry["condition"], entry["statements"]
-            queries, others = entry["queries"], self._statements["about_itself"]
+            queries, others = entry["queries"], self._statements[self._about]
             away = [q for one in others if one is not entry for q in one["queries"]]
         else:
             intent = self.rng.choice([*self._intents])

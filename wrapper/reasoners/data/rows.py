@@ -20,9 +20,11 @@ def read_rows(path: Path, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
     :raises ErrataError: the file is missing, damaged, or a row is no mapping with these keys.
     """
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(
-            encoding="utf-8"
-        ) as lines:
+        with (
+            gzip.open(path, "rt", encoding="utf-8")
+            if path.suffix == ".gz"
+            else path.open(encoding="utf-8") as lines
+        ):
             for number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield _row(line, keys, f"{path}:{number}")

@@ -77,5 +77,3 @@ def _statements(patterns: Path | None, ids: Mapping[str, str]) -> Mapping[str, l
             if template.count("{s}") == 1 and template.count("{o}") == 1:
                 found[ids[row["relation"]]].append(template)
     return found
-
-

@@ -8,8 +8,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from errata.cache.patches.kinds import context
 from errata.cache.text.answer_match import normalize_answer
-from errata.compare.run.judge import normalised
+from errata.reasoners.evaluation.judge import names, polarity
 from errata.facts import FactSource
 from errata.facts.table import Split
 from errata.intervals import Rate, rate
@@ -89,11 +90,8 @@ class Evaluator:
     def _right(self, text: str, target: str) -> bool:
         if not self._sentences:
             return normalize_answer(text) == normalize_answer(target)
-        words, wanted = normalised(text).split(), normalised(target).split()
-        if wanted in (["yes"], ["no"]):
-            return words[:1] == wanted
-        starts = range(len(words) - len(wanted) + 1)
-        return any(words[i : i + len(wanted)] == wanted for i in starts)
+        form = polarity(target)
+        return names(text, target) if form is None else polarity(text) is form
 
     def target(self, example: ReasonerExample) -> str:
         """Return the right answer; where no edit governs the query, the base model's."""
@@ -153,7 +151,7 @@ def greedy_answers(reasoner: Reasoner, base: GenerativeModel) -> AnswerFunction:
 
 
 def _length(example: ReasonerExample, query: str) -> int:
-    return len(query) + sum(len(edit.question) + len(edit.answer) for edit in example.edits)
+    return len(query) + sum(len(context(edit)) for edit in example.edits)
 
 
 def rates(outcomes: dict[str, list[bool]]) -> dict[str, Rate]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errata.cache.patches.kinds import context
+from errata.cache.records import Fact
 from errata.cache.text.answer_match import same_answer
 from errata.reasoners.abstention import AbstentionPenalties
 from errata.reasoners.answer_logits import answer_logits
@@ -80,7 +81,7 @@ def _group(
 ) -> str:
     """Return the name of the penalty that applies to an example."""
     answer = answers[example.query]
-    if any(same_answer(answer, answers[edit.question]) for edit in example.edits):
+    if any(same_answer(answer, answers[question]) for question in _questions(example)):
         return "base_agrees"
     confident = probabilities[example.query] >= CONFIDENCE_THRESHOLD
     return "default" if confident else "base_uncertain"
@@ -89,7 +90,11 @@ def _group(
 def _texts(examples: Sequence[ReasonerExample]) -> set[str]:
     """Return all queries, false ones included, and the questions of all edits."""
     queries = {one.query for one in examples} | {one.false_query or "" for one in examples} - {""}
-    return queries | {edit.question for one in examples for edit in one.edits}
+    return queries | {question for one in examples for question in _questions(one)}
+
+
+def _questions(example: ReasonerExample) -> list[str]:
+    return [edit.question for edit in example.edits if isinstance(edit, Fact)]
 
 
 def _margins(

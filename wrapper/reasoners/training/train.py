@@ -36,8 +36,8 @@ from errata.reasoners.evaluation.evaluate import (
 )
 from errata.reasoners.prompts import Prompter
 from errata.reasoners.reader import ContextReasoner, base_fallback
-from errata.reasoners.training.config import SETTINGS_OF_0_1, TrainingConfig
 from errata.reasoners.system_prompt import SystemPrompter
+from errata.reasoners.training.config import SETTINGS_OF_0_1, TrainingConfig
 from errata.reasoners.training.losses import TokenizedExample, group_loss
 from errata.reasoners.training.thresholds import fit_abstention_penalties
 from errata.training import checkpoint
@@ -384,6 +384,7 @@ class ReasonerTrainer:
             file=file,
             chat=self.prompter.chat,
             prompt="system" if self.config.chat else "user",
+            says=self.config.chat and self.texts is not None,
             lora=self.config.lora if self.config.kind == "adapter" else {},
             abstention=self.abstention,
             training={

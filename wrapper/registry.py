@@ -26,6 +26,7 @@ _BUILT_IN = {
         "few-shot": "errata.reasoners.few_shot:FewShotReasoner",
         "model": "errata.reasoners.model:ModelReasoner",
         "prompted": "errata.reasoners.prompted:PromptedReasoner",
+        "unedited": "errata.reasoners.unedited:UneditedReasoner",
         "verbatim": "errata.reasoners.verbatim:VerbatimReasoner",
     },
 }

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from errata.commands.options import AsJson
 from errata.commands.output import console, print_json, print_line, reports_errors
-from errata.commands.reasoner import Facts, Model
+from errata.commands.reasoner import Facts, Model, precision_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from errata.facts import FactSource
     from errata.facts.table import Split
     from errata.generation.base_model import GenerativeModel
+    from errata.intervals import Rate
     from errata.reasoners.base import Reasoner
+    from errata.reasoners.data.texts import RealTexts
 
 _DEMONSTRATIONS = 8
 """Of ``ike`` at most: with its published 32 a prompt has 2,000 tokens, seconds on a CPU each."""
@@ -31,7 +34,8 @@ _DEMONSTRATIONS = 8
 def eval_reasoner(
     context: typer.Context,
     reasoners: Annotated[
-        str, typer.Option("--reasoners", help="Names, folders; name:n for n questions of each kind.")
+        str,
+        typer.Option("--reasoners", help="Names or folders; name:n to ask n of a kind."),
     ] = "adapter,prompted,verbatim",
     model: Model = "atlas",
     facts: Facts = None,
@@ -72,7 +76,7 @@ def eval_reasoner(
         raise ErrataError(f"expected --split train, tune or test, found {split!r}")
     limits = _limits(reasoners, each)
     source, texts = load_training_data(FactSource.load(facts), data or [])
-    base, tokenizer = load_base(model)
+    base, tokenizer = load_base(model, **precision_for(model))
     if not has_chat_template(tokenizer):
         run = _Run(base, tokenizer, source, model, split, seed, each, _options(context))  # type: ignore[arg-type]
         _compare(run, [*limits], document, as_json)
@@ -195,7 +199,7 @@ def _compare_chat(
 
 def _chat_reasoner(name: str, run: _Run) -> Reasoner:
     """Return a reasoner by name or folder; ``ike`` has demonstrations of the facts table."""
-    from errata.encoder import default_encoder
+    from errata.gates.load import default_encoder
     from errata.reasoners.demonstrations import DemonstrationBook
     from errata.reasoners.in_context import InContextReasoner
     from errata.reasoners.load import load_reasoner
@@ -220,5 +224,10 @@ def _options(context: typer.Context) -> str:
         for p in context.command.params
         if p.name not in ("document", "answers", "as_json")
         and getattr(sources[p.opts[0]], "name", "") == "COMMANDLINE"
+        for value in _values(context.params[str(p.name)])
     ]
     return "".join(f" {name} {shlex.quote(str(value))}" for name, value in given)
+
+
+def _values(value: object) -> Sequence[object]:
+    return value if isinstance(value, list) else [value]

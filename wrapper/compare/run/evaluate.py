@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from errata.cache.text.answer_match import normalize_words
 from errata.compare.inputs.cases import Case, Probe
 from errata.compare.run.backends import ComparedBackend
 from errata.compare.run.efficiency import milliseconds
 from errata.compare.run.free_generation import AnswerGenerator, Generate, GeneratedAnswer
-from errata.cache.text.answer_match import normalize_words
 from errata.compare.run.judge import is_right
 from errata.compare.run.scores import entropy
 from errata.compare.run.teacher_forcing import TargetScores, TeacherForcing, TopTokens

@@ -219,7 +219,7 @@ class GroupGenerator:
             intent = self.rng.choice([*self._intents])
             condition = f"the user asks about {intent.replace('_', ' ')}"
             statements, queries = self._statements["in_general"], self._intents[intent]
-            away = self._intents[self.rng.choice([i for i in self._intents if i != intent])]
+            away = list(self._intents[self.rng.choice([i for i in self._intents if i != intent])])
         consequence = "say that " + self._filled(self.rng.choice(statements))
         edits: tuple[Edit, ...] = (LanguagePatch(condition, consequence),)
         said = verbatim_answer(consequence)

@@ -39,10 +39,12 @@ def _row(line: str, keys: Sequence[str], where: str) -> dict[str, Any]:
         row = json.loads(line)
     except ValueError as error:
         raise ErrataError(f"{where}: expected a JSON mapping, found: {error}") from error
-    missing = [key for key in keys if not isinstance(row, dict) or key not in row]
+    if not isinstance(row, dict):
+        raise ErrataError(f"{where}: expected a JSON mapping, found {line.strip()[:60]!r}")
+    missing = [key for key in keys if key not in row]
     if missing:
         raise ErrataError(
             f"{where}: expected the keys {', '.join(keys)}, found no {', '.join(missing)}; "
             "name a file of this form"
         )
-    return row  # type: ignore[no-any-return]
+    return row

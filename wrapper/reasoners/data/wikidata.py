@@ -33,10 +33,9 @@ def with_wikidata(source: FactSource, facts: Path, patterns: Path | None = None)
     """
     text = resources.files(__package__).joinpath(TEMPLATES).read_text(encoding="utf-8")
     relations, ids = dict(parse_relations(text, TEMPLATES)), _ids(text)
-    for name, found in _statements(patterns, ids).items():
-        relation = relations[name]
-        every = dict.fromkeys((*relation.statements, *found))
-        relations[name] = replace(relation, statements=tuple(every))
+    for known, found in _statements(patterns, ids).items():
+        every = dict.fromkeys((*relations[known].statements, *found))
+        relations[known] = replace(relations[known], statements=tuple(every))
     splits = {fact.subject: fact.split for fact in source.facts}
     rows: dict[tuple[str, str], FactRow] = {}
     for row in read_rows(facts, ("relation", "subject", "object")):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from errata.generation.base_model import GenerativeModel
 
 BATCH = 32
-MAX_NEW_TOKENS = 40
+MAX_NEW_TOKENS = 32
 
 Examples = Mapping[str, Sequence[ReasonerExample]]
 
@@ -49,7 +49,7 @@ class AnswerFile:
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self._path, self._known = path, {}
+        self._path = path
         self._known: dict[str, str] = {}
         if path is not None and path.is_file():
             for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
@@ -144,9 +144,7 @@ class ChatEvaluation:
             row: self._mastered(row, found)[:per_row] for row, found in examples.items()
         }
 
-    def _mastered(
-        self, row: str, examples: Sequence[ReasonerExample]
-    ) -> Sequence[ReasonerExample]:
+    def _mastered(self, row: str, examples: Sequence[ReasonerExample]) -> Sequence[ReasonerExample]:
         """Return the examples of which the base answers what has to be known."""
         if row not in (ONE_HOP, INSTRUCTION):
             return examples

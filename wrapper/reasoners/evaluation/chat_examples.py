@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from errata.cache.records import Fact, LanguagePatch
 from errata.facts import FactSource
@@ -78,37 +79,33 @@ def chat_examples(
     :param seed: of the draws.
     :param split: of subjects, objects, questions and intents.
     """
-    found: dict[str, list[ReasonerExample]] = {}
-    for kind in (EDIT_QUESTION, PARAPHRASE, YES_NO, ONE_HOP, REVERSED, LOCALITY):
-        rng = random.Random(f"chat/{seed}/{kind}")
-        generator = SharedEditGenerator(source, split, rng, unseen=True)
-        count = per_row * (_CANDIDATES if kind == ONE_HOP else 1)
-        found[kind] = _distinct(lambda g=generator, k=kind: g.example(k), count)
     texts = texts or RealTexts()
-    rng, questions = random.Random(f"chat/{seed}/questions"), texts.questions(split)
-    asked = [text for text in questions.same if text in questions.different]
-    if questions.same:
-        pool = list(questions.same)
-        found[REAL_PARAPHRASE] = _distinct(lambda: _paraphrase(questions, pool, rng), per_row)
-    if asked:
-        found[REAL_LOCALITY] = _distinct(lambda: _different(questions, asked, rng), per_row)
-    rng = random.Random(f"chat/{seed}/{SAY_THAT}")
-    said = GroupGenerator(source, split, rng, texts, held_out=True)
-    found[SAY_THAT] = _distinct(lambda: said.say_that(), per_row)
-    rng = random.Random(f"chat/{seed}/{INSTRUCTION}")
+    questions = texts.questions(split)
+    both = [text for text in questions.same if text in questions.different]
     every = list(questions.same)
+    rngs = {row: random.Random(f"chat/{seed}/{row}") for row in ROWS}
+    draws: dict[str, Draw] = {
+        kind: partial(SharedEditGenerator(source, split, rngs[kind], unseen=True).example, kind)
+        for kind in (EDIT_QUESTION, PARAPHRASE, YES_NO, ONE_HOP, REVERSED, LOCALITY)
+    }
+    draws[SAY_THAT] = GroupGenerator(source, split, rngs[SAY_THAT], texts, held_out=True).say_that
     if every:
-        found[INSTRUCTION] = [
-            _instructed(INSTRUCTIONS[i % len(INSTRUCTIONS)], rng.choice(every))
-            for i in range(per_row)
-        ]
-    return {row: found[row] for row in ROWS if found.get(row)}
+        draws[REAL_PARAPHRASE] = partial(_paraphrase, questions, every, rngs[REAL_PARAPHRASE])
+        draws[INSTRUCTION] = partial(_instructed, every, rngs[INSTRUCTION])
+    if both:
+        draws[REAL_LOCALITY] = partial(_different, questions, both, rngs[REAL_LOCALITY])
+    counts = dict.fromkeys(ROWS, per_row) | {ONE_HOP: _CANDIDATES * per_row}
+    found = {row: _distinct(draws[row], counts[row]) for row in ROWS if row in draws}
+    return {row: examples for row, examples in found.items() if examples}
 
 
-def _distinct(draw: object, count: int) -> list[ReasonerExample]:
+Draw = Callable[[], ReasonerExample | None]
+
+
+def _distinct(draw: Draw, count: int) -> list[ReasonerExample]:
     made: dict[ReasonerExample, None] = {}
     for _ in range(count * 5):
-        example = draw()  # type: ignore[operator]
+        example = draw()
         if example is not None:
             made[example] = None
         if len(made) == count:
@@ -116,25 +113,22 @@ def _distinct(draw: object, count: int) -> list[ReasonerExample]:
     return list(made)
 
 
-def _paraphrase(
-    questions: Questions, pool: Sequence[str], rng: random.Random
-) -> ReasonerExample:
+def _paraphrase(questions: Questions, pool: Sequence[str], rng: random.Random) -> ReasonerExample:
     question = rng.choice(pool)
     answer = invented_name(rng)
     edit = Fact(question, answer)
     return ReasonerExample(REAL_PARAPHRASE, (edit,), rng.choice(questions.same[question]), answer)
 
 
-def _different(
-    questions: Questions, pool: Sequence[str], rng: random.Random
-) -> ReasonerExample:
+def _different(questions: Questions, pool: Sequence[str], rng: random.Random) -> ReasonerExample:
     question = rng.choice(pool)
     edit = Fact(question, invented_name(rng))
     return ReasonerExample(REAL_LOCALITY, (edit,), rng.choice(questions.different[question]), None)
 
 
-def _instructed(instruction: Instruction, query: str) -> ReasonerExample:
+def _instructed(pool: Sequence[str], rng: random.Random) -> ReasonerExample:
     """Return an example whose ``known`` is the instruction in the query, for the base."""
+    instruction, query = rng.choice(INSTRUCTIONS), rng.choice(pool)
     edit = LanguagePatch("the user asks a question", instruction.text)
     told = f"{query} {instruction.text[:1].upper()}{instruction.text[1:]}."
     mark = f"{instruction.check}:{instruction.value}"

@@ -17,7 +17,10 @@ Results = Mapping[str, Mapping[str, Rate]]
 
 def table(results: Results) -> str:
     """Return a Markdown table: a row a kind of question, a column a reasoner, n and intervals."""
-    lines = ["| right edit given | " + " | ".join(results) + " |", "|---" * (len(results) + 1) + "|"]
+    lines = [
+        "| right edit given | " + " | ".join(results) + " |",
+        "|---" * (len(results) + 1) + "|",
+    ]
     for row in ROWS:
         cells = [found.get(row) for found in results.values()]
         if any(cells):

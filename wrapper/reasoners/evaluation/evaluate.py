@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from errata.cache.patches.kinds import context
 from errata.cache.text.answer_match import normalize_answer
-from errata.reasoners.evaluation.judge import names, polarity
 from errata.facts import FactSource
 from errata.facts.table import Split
 from errata.intervals import Rate, rate
 from errata.reasoners.base_answers import BATCH, MAX_NEW_TOKENS, base_answers
 from errata.reasoners.data.dataset import ExampleGenerator
 from errata.reasoners.data.examples import KINDS, YES_NO, ReasonerExample
+from errata.reasoners.evaluation.judge import names, polarity
 
 if TYPE_CHECKING:
     from collections.abc import Callable

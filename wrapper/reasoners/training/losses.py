@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from errata.reasoners.answer_logits import answer_logits
 
@@ -71,12 +71,13 @@ def group_loss(model: GenerativeModel, batch: Sequence[Sequence[TokenizedExample
     mask = torch.zeros(seen.shape, dtype=model.dtype).masked_fill(
         ~seen, torch.finfo(model.dtype).min
     )
-    hidden = model.get_decoder()(
+    causal: Any = model
+    hidden = causal.get_decoder()(
         input_ids=ids.to(device), position_ids=positions.to(device),
         attention_mask=mask[:, None].to(device), use_cache=False,
     ).last_hidden_state  # fmt: skip
     kept = (labels != -100).to(device)
-    logits = model.get_output_embeddings()(hidden[kept]).float()
+    logits = causal.get_output_embeddings()(hidden[kept]).float()
     return cross_entropy(logits, labels.to(device)[kept])
 
 

@@ -38,7 +38,8 @@ from errata.reasoners.prompts import Prompter
 from errata.reasoners.reader import ContextReasoner, base_fallback
 from errata.reasoners.system_prompt import SystemPrompter
 from errata.reasoners.training.config import SETTINGS_OF_0_1, TrainingConfig
-from errata.reasoners.training.losses import TokenizedExample, group_loss
+from errata.reasoners.training.losses import TokenizedExample, answer_loss, group_loss
+from errata.reasoners.training.optimizer import make_optimizer
 from errata.reasoners.training.thresholds import fit_abstention_penalties
 from errata.training import checkpoint
 from errata.training.schedule import cosine_with_warmup
@@ -55,22 +56,6 @@ CHECKPOINT_FILE, BEST_FILE = "checkpoint.safetensors", "best.safetensors"
 _LOG_STEPS = 10
 
 log = logging.getLogger("errata")
-
-
-def _optimizer(parameters: list[Any], config: TrainingConfig) -> torch.optim.Optimizer:
-    """Return Muon for an adapter, whose parameters are all matrices, and AdamW for a whole model.
-
-    On atlas, after 300 steps, Muon (Jordan et al. 2024) brings the mean over the kinds of question
-    to 0.68 where AdamW brings it to 0.64 (tune subjects, n=40 each).
-    """
-    import torch
-
-    rate = config.learning_rate
-    if config.kind == "adapter":
-        return torch.optim.Muon(
-            parameters, lr=rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"
-        )
-    return torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0)
 
 
 class ReasonerTrainer:
@@ -129,7 +114,7 @@ class ReasonerTrainer:
             name: p for name, p in self.model.named_parameters()
             if separate is not None or "lora_" in name
         }  # fmt: skip
-        self.optimizer = _optimizer(list(self._trainable.values()), config)
+        self.optimizer = make_optimizer(list(self._trainable.values()), config)
         self.step, self.seconds, self.best_score, self.evals_without_gain = 0, 0.0, -1.0, 0
         self.abstention = AbstentionPenalties()
         self.history: list[dict[str, float]] = []
@@ -180,8 +165,9 @@ class ReasonerTrainer:
     def _fit_abstention(self) -> None:
         self.model.eval()
         self.abstention = fit_abstention_penalties(
-            self.evaluator, self._reasoner, self.base, self.tokenizer, self._empty_answer()[0]
-        )
+            self.evaluator, self._reasoner, self.base, self.tokenizer, self._empty_answer()[0],
+            by_base=not self.config.chat,
+        )  # fmt: skip
 
     # -- steps -------------------------------------------------------------------------------
 
@@ -200,7 +186,7 @@ class ReasonerTrainer:
                 for group in self.optimizer.param_groups:
                     group["lr"] = self._learning_rate()
                 with torch.autocast(self.base.device.type, dtype=torch.bfloat16, enabled=half):
-                    loss = group_loss(self.model, batch)
+                    loss = self._loss(batch)
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(self._trainable.values(), 1.0)
                 self.optimizer.step()
@@ -214,6 +200,11 @@ class ReasonerTrainer:
             self.seconds += time.monotonic() - began
             self._evaluate_and_save(smooth)
             began = time.monotonic()
+
+    def _loss(self, batch: Sequence[Sequence[TokenizedExample]]) -> torch.Tensor:
+        if self.config.chat:
+            return group_loss(self.model, batch)
+        return answer_loss(self.model, [one for group in batch for one in group])
 
     def _learning_rate(self) -> float:
         c = self.config
@@ -281,7 +272,7 @@ class ReasonerTrainer:
         )
         log.info("step %d, tune: %s", self.step, self.history[-1])
         self.evals_without_gain += 1
-        if score > self.best_score:
+        if score >= self.best_score:  # of equals the one trained longer
             self.best_score, self.evals_without_gain = score, 0
             self._write(BEST_FILE, self._tensors())
         checkpoint.save(self.out / CHECKPOINT_FILE, self.model, [self.optimizer], self._note())
@@ -310,7 +301,12 @@ class ReasonerTrainer:
         if "settings" in note:
             stored = note["settings"]
             renamed = {SETTINGS_OF_0_1.get(k, k): value for k, value in stored.items()}
-            note["settings"] = {"chat": False, **renamed}
+            # how many examples are evaluated does not change how a step trains
+            note["settings"] = {
+                "chat": False,
+                **renamed,
+                "eval_examples": self.config.eval_examples,
+            }
         keys = ("settings", "base", "facts", "texts", "begun", "blocks")
         different = [key for key in keys if note.get(key, this[key]) != this[key]]
         if different:

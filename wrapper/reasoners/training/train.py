@@ -271,9 +271,9 @@ class ReasonerTrainer:
             }
         )
         log.info("step %d, tune: %s", self.step, self.history[-1])
-        self.evals_without_gain += 1
+        self.evals_without_gain = 0 if score > self.best_score else self.evals_without_gain + 1
         if score >= self.best_score:  # of equals the one trained longer
-            self.best_score, self.evals_without_gain = score, 0
+            self.best_score = score
             self._write(BEST_FILE, self._tensors())
         checkpoint.save(self.out / CHECKPOINT_FILE, self.model, [self.optimizer], self._note())
 

@@ -145,6 +145,10 @@ class View:
         score = float((query.vectors @ vector).max())
         return Hit(edit, min(1.0, max(-1.0, score)), vector)
 
+    def named(self, text: str) -> tuple[Edit, ...]:
+        """Return the facts whose subject a text names; see :meth:`AliasIndex.named`."""
+        return self._aliases.named(text)
+
     def alias_matches(self, text: str) -> Iterator[AliasMatch]:
         """Yield the text with an alias in it replaced by the subject that edits use.
 

@@ -76,6 +76,7 @@ class Decision:
         filled in; empty without a hop.
     :param hops: number of fired edits, from the first, whose answers were filled in. The others
         are in force for the sub-question; without any, the base model answers it.
+    :param mentioned: the query only names the subject of the fired facts; they are background.
     """
 
     query: str
@@ -86,6 +87,7 @@ class Decision:
     canonical_query: str = ""
     sub_question: str = ""
     hops: int = 0
+    mentioned: bool = False
 
     @property
     def hit(self) -> bool:

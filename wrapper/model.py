@@ -33,10 +33,12 @@ from errata.output import OutputBuilder
 from errata.pipelines.cache import CachePipeline
 from errata.pipelines.run import RoutedBatch, route_batch
 from errata.pretrained import split_options, store_patches, stored_patches
+from errata.reasoners.background import Mentions, background_reasoner
 from errata.reasoners.base import Reasoner
 from errata.reasoners.base_consistency import BaseConsistency
 from errata.reasoners.load import load_reasoner
 from errata.reasoners.verbatim import VerbatimReasoner
+from errata.reasoners.verified import DEFAULT_VERIFICATION, VerificationConfig, verified
 from errata.trace import Answer, StopWatch, Trace
 
 if TYPE_CHECKING:
@@ -72,6 +74,11 @@ class EditableModel(WeightEditing, BaseProxy):
     :param encoder: a :class:`~errata.cache.encoder.Encoder`, or a sentence-transformers model.
     :param encoder_device: where the encoder runs, such as ``"cpu"`` or ``"cuda:1"``.
     :param shadow: decide and log, but always answer from the base model.
+    :param verification: how the reasoner's answers are held against the edits
+        (:mod:`errata.reasoners.verified`); None: they are not.
+    :param mentions: ``"context"`` gives a query that no edit governs, but that names the subject of
+        facts ("Tell me about Kazakhstan"), to the base model with these facts in the prompt;
+        ``"off"`` leaves it to the untouched base.
     :raises errata.cache.errors.PatchFolderError: a patch is wrong; names every file and line.
     :raises errata.cache.errors.StoreError: the cache folder is damaged, or another encoder's.
     """
@@ -88,6 +95,8 @@ class EditableModel(WeightEditing, BaseProxy):
         encoder: Encoder | str | None = None,
         encoder_device: str | None = None,
         shadow: bool = False,
+        verification: VerificationConfig | None = DEFAULT_VERIFICATION,
+        mentions: Mentions = "off",
     ) -> None:
         edits = () if patches is None else load_folder(patches)
         self.encoder = load_encoder(encoder, encoder_device)
@@ -104,6 +113,8 @@ class EditableModel(WeightEditing, BaseProxy):
         self.patches = None if patches is None else Path(patches)
         self.tokenizer = tokenizer
         self.shadow = shadow
+        self.verification = verification
+        self._background = background_reasoner(mentions, model, tokenizer)
         self._reader = PromptReader(tokenizer)
         self._writer = AnswerWriter(tokenizer)
         self._last = threading.local()
@@ -185,7 +196,7 @@ class EditableModel(WeightEditing, BaseProxy):
             output = builder.base_output()
             watch.lap("base")
         rows = builder.affected_rows(prompts, self.verbatim)
-        watch.lap("reasoner")
+        watch.lap("reasoner", builder.reasoner_note())
         merged = builder.merge(rows, output)
         builder.stream(rows)
         watch.lap("filter")
@@ -215,10 +226,13 @@ class EditableModel(WeightEditing, BaseProxy):
 
     def _decide(self, queries: Sequence[str], edits: Selection, watch: StopWatch) -> RoutedBatch:
         """Return the decision about each query, as of this moment."""
-        default = CachePipeline(self.gate, self.reasoner, self._base_consistency)
+        reasoner = verified(self.reasoner, self.verification)
+        default = CachePipeline(self.gate, reasoner, self._base_consistency)
         pipelines = self.backends.pipelines(default)
         view = self.backends.view()
-        return route_batch(queries, view, self.encoder, pipelines, selector(edits), watch)
+        return route_batch(
+            queries, view, self.encoder, pipelines, selector(edits), watch, self._background
+        )
 
     def _shadow(
         self, request: GenerateRequest, query: str | Sequence[str] | None, edits: Selection

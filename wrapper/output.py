@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from errata.generation.request import GenerateRequest
 from errata.generation.streaming import FilteredStreamer
 from errata.generation.token_writer import AnswerWriter, pad_rows
 from errata.pipelines.run import RoutedBatch
-from errata.reasoners.base import Reasoner
+from errata.reasoners.base import ConversationReasoner, Outcome, Reasoner, Reply
 from errata.trace import StopWatch, Trace
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class OutputBuilder:
     ) -> None:
         self.base, self.writer, self.request, self.batch = base, writer, request, batch
         self.replacements: dict[int, tuple[Replacement, ...]] = {}
+        self.outcomes: dict[int, Outcome] = {}
         self._prefixes = request.prefixes()
         if request.streamer is not None and (any(batch.affected) or batch.output_filter):
             _check_streamable(request)
@@ -75,20 +77,30 @@ class OutputBuilder:
         rows: dict[int, list[torch.Tensor]] = {}
         for reasoner, at in self.batch.by_reasoner(verbatim):
             with nullcontext() if reasoner is verbatim else forked_rng(self.base.device):
-                answers = reasoner.answer(
-                    [self.batch.queries[i] for i in at],
-                    [self.batch.decisions[i].remaining_edits for i in at],
-                    self.request.reasoner_config,
-                )
-            for i, texts in zip(at, answers, strict=True):
+                answers = self._replies(reasoner, at, prompts)
+            for i, replies in zip(at, answers, strict=True):
+                self.outcomes[i] = replies[0].outcome
                 rows[i] = [
-                    self.writer.answer_row(self.request, self._prefixes[i], prompts[i], text)
-                    for text in texts
+                    self.writer.answer_row(self.request, self._prefixes[i], prompts[i], reply.text)
+                    for reply in replies
                 ]
         for i, affected in enumerate(self.batch.affected):
             if affected and i not in rows:
                 rows[i] = self._base_rows(i, prompts[i])
         return rows
+
+    def _replies(
+        self, reasoner: Reasoner, at: Sequence[int], prompts: Sequence[Prompt]
+    ) -> list[list[Reply]]:
+        """Return a reasoner's answers to rows; it gets the conversations if it can read them."""
+        queries = [self.batch.queries[i] for i in at]
+        edits = [self.batch.decisions[i].remaining_edits for i in at]
+        config = self.request.reasoner_config
+        if isinstance(reasoner, ConversationReasoner):
+            asked = [prompts[i].asking(query) for i, query in zip(at, queries, strict=True)]
+            return reasoner.answer_prompts(asked, edits, config)
+        answers = reasoner.answer(queries, edits, config)
+        return [[Reply(text) for text in texts] for texts in answers]
 
     def merge(self, rows: Mapping[int, Sequence[torch.Tensor]], output: Any) -> Any:
         """Return the whole output, filtered: the base model's rows, and those that were affected.
@@ -107,13 +119,20 @@ class OutputBuilder:
         width = 0 if sequences is None else int(sequences.shape[1])
         return self._as_output(pad_rows(flat, self.request.pad_token_id, width), output)
 
+    def reasoner_note(self) -> str:
+        """Return how many answers were asked again or overruled."""
+        counts = Counter(self.outcomes.values())
+        shown: tuple[Outcome, ...] = ("asked again", "overruled")
+        return ", ".join(f"{counts[one]} {one}" for one in shown if counts[one])
+
     def trace(self, watch: StopWatch) -> Trace:
         """Return the trace of the call."""
         replacements = tuple(
             (*rewrites, *self.replacements.get(row, ()))
             for row, rewrites in enumerate(self.batch.rewrites)
         )
-        return Trace(self.batch.decisions, replacements, tuple(watch.steps))
+        outcomes = tuple(self.outcomes.get(row, "") for row in range(self.request.rows))
+        return Trace(self.batch.decisions, replacements, tuple(watch.steps), outcomes)
 
     def stream(self, rows: Mapping[int, Sequence[torch.Tensor]]) -> None:
         """Send an affected row to the caller's streamer: its prefix, then the answer."""

@@ -12,6 +12,7 @@ from errata.cache.records import Edit
 _SUBFOLDER = Path("errata") / "patches"
 _CONSTRUCTOR_OPTIONS = (
     "patches", "cache", "gate", "reasoner", "encoder", "encoder_device", "shadow",
+    "verification", "mentions",
 )  # fmt: skip
 
 

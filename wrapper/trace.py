@@ -30,15 +30,23 @@ class Trace:
     :param decisions: one a row, in order.
     :param replacements: for each row, what the regex patches did.
     :param steps: the stages, in order, with their times.
+    :param outcomes: for each row, what became of the reasoner's answer when it was held against
+        the edit: ``accepted``, ``asked again``, ``overruled``; empty where it was not.
     """
 
     decisions: tuple[Decision, ...]
     replacements: tuple[tuple[Replacement, ...], ...] = ()
     steps: tuple[Step, ...] = ()
+    outcomes: tuple[str, ...] = ()
 
     def row(self, row: int) -> Trace:
         """Return the trace of one row."""
-        return Trace((self.decisions[row],), self.replacements[row : row + 1], self.steps)
+        return Trace(
+            (self.decisions[row],),
+            self.replacements[row : row + 1],
+            self.steps,
+            self.outcomes[row : row + 1],
+        )
 
 
 @dataclass(frozen=True, slots=True)

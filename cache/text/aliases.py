@@ -128,6 +128,22 @@ class AliasIndex:
             if replaced.casefold() != text.casefold():
                 yield AliasMatch(replaced, one.name, tuple(self._edits[one.subject]), one.certain)
 
+    def named(self, text: str) -> tuple[Edit, ...]:
+        """Return the facts whose subject a text names, as they name it or by a certain alias.
+
+        :param text: any text; names are looked for in its first :data:`HEAD` characters.
+        """
+        head, found = text[:HEAD], dict[str, Edit]()
+        runs = _name_spans(head)
+        for key, spans in _spans_by_words(list(words_with_offsets(head)), self._longest).items():
+            edits = self._edits.get(key, ())
+            own = _Alias(self._subjects.get(key, ""), key, "spelling")
+            if edits and any(_may_stand(own, head, span, runs) for span in spans):
+                found |= {edit.id: edit for edit in edits}
+        for match in self.matches(text):
+            found |= {edit.id: edit for edit in match.edits if match.certain}
+        return tuple(found.values())
+
     def _add_subject(self, written: str, subject: Words) -> None:
         """Add every known alias of a subject, and the parts of its name."""
         self._subjects[subject] = written

@@ -2,7 +2,8 @@
 
 ``say "Hello."`` and ``say that you were made by Example Labs`` are answers (the second one in the
 first person, unless an instruction-following reasoner phrases it); ``the sentiment is positive``
-gives a value (the grammar of Murty et al. 2022); anything else needs a reasoner.
+gives a value (the grammar of Murty et al. 2022); anything else needs a reasoner, such as the manner
+in ``answer in French``.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from __future__ import annotations
 import re
 
 from errata.cache.records import REFUSAL
+from errata.cache.text.polarity import verdict
 
 _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "„": "“", "「": "」", "『": "』"}
 _VERB = re.compile(r"(?:say|answer|reply|respond)\b(?:\s*:|\s+with\b)?\s*", re.IGNORECASE)
+_ANSWERING = re.compile(r"answer|reply|respond", re.IGNORECASE)
+"""Verbs that may also be followed by a manner: "answer in French"."""
 _THAT = re.compile(r"that\s+", re.IGNORECASE)
 _REFUSE = re.compile(r"(?:politely\s+)?(?:refuse|decline)\b\s*", re.IGNORECASE)
 _IS = re.compile(r"(?P<subject>[^\"“]+?)\s+is\s+(?P<value>.+)", re.IGNORECASE | re.DOTALL)
@@ -48,7 +52,9 @@ def verbatim_answer(consequence: str) -> str | None:
     if refuse := _REFUSE.match(text):
         return _first_quoted(text[refuse.end() :]) or REFUSAL
     if verb := _VERB.match(text):
-        return _spoken(text[verb.end() :].strip())
+        spoken = text[verb.end() :].strip()
+        manner = _ANSWERING.fullmatch(verb[0].strip()) and not _begins_words(spoken)
+        return None if manner else _spoken(spoken)
     if chinese := _CHINESE.match(text):
         return _quoted(chinese["answer"].strip()) or chinese["answer"].strip()
     return _value(text)
@@ -81,6 +87,17 @@ def _spoken(text: str) -> str | None:
         sentence = first_person(text[that.end() :].strip())
         return sentence if sentence[-1:] in tuple(".!?。！？") else f"{sentence}."
     return text
+
+
+def _begins_words(text: str) -> bool:
+    """Return whether a text begins words to be said, "yes" or a name, not a manner."""
+    first = text[:1]
+    return (
+        first in _QUOTES
+        or not first.islower()
+        or bool(_THAT.match(text))
+        or verdict(text) is not None
+    )
 
 
 def _quoted(text: str) -> str | None:

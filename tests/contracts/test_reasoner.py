@@ -18,13 +18,15 @@ from errata.reasoners.default import DefaultReasoner
 from errata.reasoners.model import ModelReasoner
 from errata.reasoners.prompted import PromptedReasoner
 from errata.reasoners.training.train import ADAPTER_FILE
+from errata.reasoners.unedited import UneditedReasoner
 from errata.reasoners.verbatim import VerbatimReasoner
+from errata.reasoners.verified import VerifiedReasoner
 
 ASTANA = Fact("What is the capital of Kazakhstan?", "Astana")
 LIMA = Fact("Tell me what a zebra eats in Lima.", "grass")
 QUERIES = ("In which country is Astana?", "Does a zebra eat grass?", "Is Astana a capital?")
 EDITS = ((ASTANA,), (LIMA, ASTANA), (ASTANA, LIMA))
-NAMES = ("verbatim", "prompted", "adapter", "model", "default")
+NAMES = ("verbatim", "prompted", "adapter", "model", "default", "unedited", "verified")
 
 
 def config(tokenizer, **options):
@@ -58,6 +60,10 @@ def build(name, base, tokenizer, tmp_path) -> Reasoner:
         return VerbatimReasoner()
     if name == "prompted":
         return PromptedReasoner(base, tokenizer)
+    if name == "unedited":
+        return UneditedReasoner(base, tokenizer)
+    if name == "verified":
+        return VerifiedReasoner(PromptedReasoner(base, tokenizer))
     if name == "default":
         return DefaultReasoner(base, tokenizer)
     if name == "adapter":

@@ -32,9 +32,10 @@ from errata.commands.output import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from errata.gates.base import Candidate, Decision
+    from errata.trace import Answer
 
 SHOWN = 6
 """Candidates that `errata explain` lists besides those that fire or nearly do."""
@@ -57,6 +58,14 @@ def ask(
             help="How edits are applied: cache, a pipeline (serac, ike), or an editor.",
         ),
     ] = "cache",
+    mentions: Annotated[
+        str,
+        typer.Option(
+            "--mentions",
+            metavar="off|context",
+            help="Whether a request that only names a patch's subject gets the patch as context.",
+        ),
+    ] = "off",
     no_edits: Annotated[
         bool, typer.Option("--no-edits", help="Ask the base model, without any patch.")
     ] = False,
@@ -86,8 +95,9 @@ def ask(
         errata ask "What is the capital of Kazakhstan?" --backend ike
     """
     editable = opening.open_model(
-        model, patches_folder(patches, model), cache_folder(cache), encoder, gate, reasoner
-    )
+        model, patches_folder(patches, model), cache_folder(cache), encoder, gate, reasoner,
+        mentions=mentions,
+    )  # fmt: skip
     if backend != "cache":
         with console(stderr=True).status(f"applying the edits by {backend}"):
             editable.use(backend)
@@ -98,13 +108,16 @@ def ask(
         print_json(answer_json(question, answer))
         return
     print_line(answer.text)
-    print_line(f"[{_note(fired_locations(answer))}]", style="dim", stderr=True)
+    print_line(f"[{_note(answer)}]", style="dim", stderr=True)
 
 
-def _note(locations: Sequence[str]) -> str:
+def _note(answer: Answer) -> str:
+    locations = fired_locations(answer)
     if not locations:
         return "no patch fired: the base model's answer"
-    return f"fired: {', '.join(locations)}"
+    reached = "in its context" if answer.decision.mentioned else "fired"
+    outcome = "".join(f"; the reasoner's answer was {one}" for one in answer.trace.outcomes if one)
+    return f"{reached}: {', '.join(locations)}{outcome}"
 
 
 @reports_errors

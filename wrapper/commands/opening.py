@@ -25,6 +25,7 @@ def open_model(
     encoder: str | None = None,
     gate: str | None = None,
     reasoner: str | None = None,
+    mentions: str = "off",
 ) -> EditableModel:
     """Return the wrapped model.
 
@@ -34,6 +35,7 @@ def open_model(
     :param encoder: a sentence-transformers folder or hub id, or None for the default.
     :param gate: a shipped gate's name, a folder, or None for the default.
     :param reasoner: a reasoner's name or folder, or None for the default.
+    :param mentions: ``off`` or ``context``, as :class:`errata.EditableModel` takes it.
     :raises ErrataError: if any of them cannot be loaded.
     """
     with console(stderr=True).status("loading the model"):
@@ -47,6 +49,7 @@ def open_model(
             encoder=open_encoder(encoder),
             gate=gate,
             reasoner=reasoner,
+            mentions=mentions,
         )
 
 

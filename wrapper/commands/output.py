@@ -102,6 +102,7 @@ def decision_json(decision: Decision) -> dict[str, Any]:
     return {
         "query": decision.query,
         "route": decision.route,
+        "mentioned": decision.mentioned,
         "fired": [edit_json(edit) for edit in decision.fired],
         "canonical_query": decision.canonical_query or None,
         "sub_question": decision.sub_question or None,
@@ -139,6 +140,7 @@ def answer_json(question: str, answer: Answer) -> dict[str, Any]:
             {"id": r.edit_id, "target": r.target, "count": r.count, "location": location_of(r)}
             for r in replacements(answer)
         ],
+        "verification": next(iter(answer.trace.outcomes), "") or None,
         "seconds": {step.stage: round(step.seconds, 6) for step in answer.trace.steps},
     }
 

@@ -166,7 +166,9 @@ def _compare_chat(
     with console(stderr=True).status("drawing questions") as status:
         unedited = chat.KeptReasoner("unedited", UneditedReasoner(run.base, run.tokenizer), kept)
         examples = chat_examples(run.source, texts, run.each, run.seed, run.split)
-        evaluation = chat.ChatEvaluation(run.base, unedited, examples, run.each, config)
+        evaluation = chat.ChatEvaluation(
+            run.base, run.tokenizer, unedited, examples, run.each, config
+        )
         for name, limit in limits.items():
             status.update(f"evaluating {name}")
             reasoner = _chat_reasoner(name, run)

@@ -33,6 +33,14 @@ class Prompt:
         found = self.text.rfind(query)
         return replace(self, query=query, start=found if found >= 0 else None)
 
+    def asking(self, query: str) -> Prompt:
+        """Return the same prompt with another question in the place of its own."""
+        return (
+            self
+            if query == self.query
+            else replace(self, text=self.replace_query(query), query=query)
+        )
+
     def replace_query(self, query: str) -> str:
         """Return the text with its question replaced, unchanged where it does not contain it."""
         if self.start is None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from errata.cache.encoder import Encoder, encode_queries
 from errata.cache.filters.text_filter import Filter, Replacement
+from errata.cache.records import Fact
 from errata.cache.view import View
 from errata.gates.base import Decision
 from errata.pipelines.base import ScopedPipeline
@@ -16,6 +17,9 @@ from errata.trace import StopWatch
 
 NEAR_MISSES_SHOWN = 3
 """Near misses that the trace of a batch names."""
+
+MENTIONED_FACTS = 8
+"""Facts of a subject that a query names, at most, that go into its context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ def route_batch(
     pipelines: Sequence[ScopedPipeline],
     selected: EditFilter,
     watch: StopWatch,
+    background: Reasoner | None = None,
 ) -> RoutedBatch:
     """Return the decisions about a batch of queries.
 
@@ -75,6 +80,8 @@ def route_batch(
     :param pipelines: the pipelines in use; each gets the queries that those before it missed.
     :param selected: which edits the caller wants in force.
     :param watch: takes the time of each stage.
+    :param background: answers what no edit governs, but names the subject of facts; None: the base
+        model does.
     """
     view = view.restricted(selected)
     query_filter = Filter("query", [p for p in view.regexes("query") if selected(p)])
@@ -97,6 +104,11 @@ def route_batch(
         for i, decision in zip(missed, made, strict=True):
             decisions[i] = _merged(decisions[i], decision)
             reasoners[i] = scoped.pipeline.reasoner if decision.hit else None
+    if background is not None:
+        for i, decision in enumerate(decisions):
+            if not decision.hit:
+                decisions[i] = with_mentioned(decision, view, selected)
+                reasoners[i] = background if decisions[i].hit else None
     output_filter = Filter(
         "output",
         [patch for patch in view.regexes("output") if selected(patch)],
@@ -104,6 +116,18 @@ def route_batch(
     )
     effective = tuple(decision.effective_query for decision in decisions)
     return RoutedBatch(effective, tuple(decisions), tuple(reasoners), rewrites, output_filter)
+
+
+def with_mentioned(decision: Decision, view: View, selected: EditFilter) -> Decision:
+    """Return a miss with the facts whose subject its query names as background, if there are any.
+
+    :param decision: a miss.
+    :param view: the edits of one moment.
+    :param selected: which edits the caller wants in force.
+    """
+    facts = [e for e in view.named(decision.query) if selected(e) and isinstance(e, Fact)]
+    named = tuple(fact for fact in facts if not fact.forget)[:MENTIONED_FACTS]
+    return replace(decision, fired=named, route="reason", mentioned=True) if named else decision
 
 
 def _gate_note(decisions: Sequence[Decision]) -> str:

@@ -10,12 +10,17 @@ from errata.cache.errors import ModelError
 from errata.cache.records import Edit, Fact
 from errata.generation.fingerprint import fingerprint
 from errata.generation.sharing import keep_requires_grad, sharing_copy
+from errata.reasoners.base import Reply
 from errata.reasoners.base_consistency import BaseConsistency
 from errata.reasoners.card import ReasonerCard, read_card
 from errata.reasoners.prompted import PromptedReasoner
 from errata.reasoners.prompts import Prompter, has_chat_template
-from errata.reasoners.reader import ContextReasoner, allows_paraphrase, base_fallback
-from errata.reasoners.system_prompt import SystemPrompter
+from errata.reasoners.reader import (
+    ContextReasoner,
+    allows_paraphrase,
+    base_fallback,
+    is_instruction,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
 
     from errata.generation.base_model import GenerativeModel
+    from errata.generation.prompt_reader import Prompt
 
 SHIPPED = Path(__file__).parent / "weights"
 """Folder of the adapters that errata carries."""
@@ -57,10 +63,9 @@ class AdapterReasoner(ContextReasoner):
         self.card = read_card(path)
         check_base(self.card, base, path)
         self._base = base
-        made: type[Prompter] = SystemPrompter if self.card.prompt == "system" else Prompter
         super().__init__(
             load_adapted(base, self.card, path), tokenizer,
-            made.for_model(base, tokenizer, chat=self.card.chat),
+            Prompter.for_model(base, tokenizer, chat=self.card.chat, form=self.card.prompt_form),
             fallback=base_fallback(base, tokenizer), abstention=self.card.abstention,
             consistency=BaseConsistency(base, tokenizer),
         )  # fmt: skip
@@ -98,6 +103,32 @@ class AdapterReasoner(ContextReasoner):
     def _trained_on(self, edit: Edit) -> bool:
         """Return whether examples of an edit's form were in the training data."""
         return isinstance(edit, Fact) or (self.card.says and allows_paraphrase(edit))
+
+    def answer_prompts(
+        self,
+        prompts: Sequence[Prompt],
+        edits: Sequence[Sequence[Edit]],
+        generation: GenerationConfig,
+    ) -> list[list[Reply]]:
+        """Return the answers to the queries of prompts; the base follows instructions."""
+        if self._prompted is None or not any(is_instruction(each[0]) for each in edits):
+            texts = self.answer([prompt.query for prompt in prompts], edits, generation)
+            return [[Reply(text) for text in row] for row in texts]
+        out: dict[int, list[Reply]] = {}
+        for instructed in (False, True):
+            rows = [i for i, each in enumerate(edits) if is_instruction(each[0]) == instructed]
+            if rows:
+                prompted, adapted = self._prompted.answer_prompts, super().answer_prompts
+                answer = prompted if instructed else adapted
+                replies = answer([prompts[i] for i in rows], [edits[i] for i in rows], generation)
+                out |= zip(rows, replies, strict=True)
+        return [out[i] for i in range(len(prompts))]
+
+    def write_facts(self, facts: Sequence[Fact], generation: GenerationConfig) -> list[str]:
+        """Return a sentence for each fact, worded by the base without the adapter."""
+        if self._prompted is None:
+            return [""] * len(facts)
+        return self._prompted.write_facts(facts, generation)
 
     def _match_base(self) -> None:
         """Move the adapter to the device and dtype of the base, whose tensors are shared."""

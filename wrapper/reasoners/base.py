@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-from errata.cache.records import Edit
+from errata.cache.records import Edit, Fact
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig
+
+    from errata.generation.prompt_reader import Prompt
+
+Outcome = Literal["", "accepted", "asked again", "overruled"]
+"""What became of an answer: not held against an edit, says what the edit says, replaced by a
+sentence that the model made of the edit, or by the edit's own words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer of a reasoner.
+
+    :param text: the answer.
+    :param outcome: of its verification.
+    """
+
+    text: str
+    outcome: Outcome = ""
 
 
 @runtime_checkable
@@ -46,3 +65,29 @@ class Paraphraser(Protocol):
 
         ``then: say that …`` allows a paraphrase; ``then: say "…"`` does not.
         """
+
+
+@runtime_checkable
+class ConversationReasoner(Protocol):
+    """A reasoner that can read the conversation around a query."""
+
+    def answer_prompts(
+        self,
+        prompts: Sequence[Prompt],
+        edits: Sequence[Sequence[Edit]],
+        generation: GenerationConfig,
+    ) -> list[list[Reply]]:
+        """Return the answers to the queries of prompts, as :meth:`Reasoner.answer` does.
+
+        :param prompts: the caller's, each with its query.
+        :param edits: for each, the edits that govern it, best first; never empty.
+        :param generation: the caller's generation config.
+        """
+
+
+@runtime_checkable
+class FactWriter(Protocol):
+    """A reasoner that can word a fact as a sentence."""
+
+    def write_facts(self, facts: Sequence[Fact], generation: GenerationConfig) -> list[str]:
+        """Return a sentence for each fact; it may be wrong, and is checked by the caller."""

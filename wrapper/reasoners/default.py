@@ -10,13 +10,14 @@ from errata.cache.records import Edit, Fact
 from errata.reasoners.adapter import AdapterReasoner, shipped_adapter
 from errata.reasoners.prompted import PromptedReasoner
 from errata.reasoners.prompts import has_chat_template
-from errata.reasoners.reader import allows_paraphrase, is_readable
+from errata.reasoners.reader import ContextReasoner, allows_paraphrase, is_readable
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
 
     from errata.generation.base_model import GenerativeModel
-    from errata.reasoners.base import Reasoner
+    from errata.generation.prompt_reader import Prompt
+    from errata.reasoners.base import Reply
 
 
 class DefaultReasoner:
@@ -31,11 +32,11 @@ class DefaultReasoner:
     def __init__(self, base: GenerativeModel, tokenizer: PreTrainedTokenizerBase) -> None:
         self._base, self._tokenizer = base, tokenizer
         self._adapter = shipped_adapter(base)
-        self._chosen: Reasoner | None = None
+        self._chosen: ContextReasoner | None = None
         self._lock = threading.Lock()
 
     @property
-    def chosen(self) -> Reasoner:
+    def chosen(self) -> ContextReasoner:
         """The reasoner that answers."""
         with self._lock:
             if self._chosen is None:
@@ -61,7 +62,20 @@ class DefaultReasoner:
         """Return the answers; see :class:`~errata.reasoners.reader.ContextReasoner`."""
         return self.chosen.answer(queries, edits, generation)
 
-    def _choose(self) -> Reasoner:
+    def answer_prompts(
+        self,
+        prompts: Sequence[Prompt],
+        edits: Sequence[Sequence[Edit]],
+        generation: GenerationConfig,
+    ) -> list[list[Reply]]:
+        """Return the answers to the queries of prompts; see :class:`ContextReasoner`."""
+        return self.chosen.answer_prompts(prompts, edits, generation)
+
+    def write_facts(self, facts: Sequence[Fact], generation: GenerationConfig) -> list[str]:
+        """Return a sentence for each fact; see :class:`ContextReasoner`."""
+        return self.chosen.write_facts(facts, generation)
+
+    def _choose(self) -> ContextReasoner:
         if self._adapter is None:
             return PromptedReasoner(self._base, self._tokenizer)
         return AdapterReasoner(self._base, self._tokenizer, self._adapter)

@@ -8,21 +8,55 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import GenerationError
+from errata.cache.records import Fact
 from errata.cache.text.spacing import needs_space
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from errata.generation.base_model import GenerativeModel
+    from errata.generation.prompt_reader import Prompt
 
-INSTRUCTION = (
-    "The following is true, even where you have learned otherwise. Answer as someone who believes "
-    "it, briefly, and do not mention these notes."
-)
-"""Precedes the edits in a chat."""
+
+@dataclass(frozen=True, slots=True)
+class PromptForm:
+    """The wording of a chat prompt. Texts have the fields ``{notes}``, ``{query}`` and others.
+
+    :param system: the system message; empty: none.
+    :param user: the user turn that asks the query.
+    :param note: one edit among the notes, with ``{edit}``.
+    :param statement: asks for one sentence from ``{question}`` and ``{answer}`` of a fact; the
+        stricter form of a query.
+    :param statement_examples: question, answer and sentence of examples shown before it: with two
+        SmolLM2-135M words 7 facts of 12 well, without 2.
+    :param instructed: the user turn of a query that an ``{instruction}`` governs.
+    :param background: the user turn of a query that names what the notes are about.
+    """
+
+    system: str = ""
+    user: str = (
+        "The following is true, even where you have learned otherwise. Answer as someone who "
+        "believes it, briefly, and do not mention these notes.\n{notes}\n\n{query}"
+    )
+    note: str = "- {edit}"
+    statement: str = "Question: {question}\nAnswer: {answer}\nOne sentence:"
+    statement_examples: tuple[tuple[str, str, str], ...] = (
+        ("What is the capital of Italy?", "Rome", "The capital of Italy is Rome."),
+        ("Who wrote Hamlet?", "William Shakespeare", "William Shakespeare wrote Hamlet."),
+    )
+    instructed: str = "{query}\n\n{instruction}"
+    background: str = "{query}\n\n(Take as true: {notes})"
+
+
+TRAINED_FORM = PromptForm()
+"""The form of adapters whose card names none: trained weights depend on it."""
+
+INSTRUCTION = TRAINED_FORM.user.partition("\n")[0]
+"""Precedes the edits in a chat of the trained form."""
 
 Demonstration = tuple[Sequence[str], str, str]
 """Texts of edits, a query, and its answer."""
@@ -38,6 +72,7 @@ class Prompter:
     :param answer_in_context: whether the answer counts towards it, as with a causal model.
     :param chat: use the tokenizer's chat template; by default if it has one.
     :param demonstrations: examples before the query.
+    :param form: the wording in a chat.
     """
 
     def __init__(
@@ -48,7 +83,9 @@ class Prompter:
         answer_in_context: bool = True,
         chat: bool | None = None,
         demonstrations: Sequence[Demonstration] = (),
+        form: PromptForm = TRAINED_FORM,
     ) -> None:
+        self.form = form
         self.tokenizer, self.context_length = tokenizer, context_length
         self.answer_in_context = answer_in_context
         self.chat = has_chat_template(tokenizer) if chat is None else chat
@@ -62,12 +99,13 @@ class Prompter:
         *,
         chat: bool | None = None,
         demonstrations: Sequence[Demonstration] = (),
+        form: PromptForm = TRAINED_FORM,
     ) -> Prompter:
         """Return the prompter of a model and its tokenizer, with the model's context length."""
         return cls(
             tokenizer, context_length_of(model),
             answer_in_context=not model.config.is_encoder_decoder,
-            chat=chat, demonstrations=demonstrations,
+            chat=chat, demonstrations=demonstrations, form=form,
         )  # fmt: skip
 
     def ids(self, edits: Sequence[str], query: str, new_tokens: int) -> list[int]:
@@ -93,11 +131,22 @@ class Prompter:
                     )  # fmt: skip
                 return ids
             found = len(ids)
-        raise GenerationError(
-            f"expected an edit and a question of at most {limit} tokens, {reserved} of them for "
-            f"the answer, found {found} + {reserved} ({query[:60]!r}); shorten the edit, or lower "
-            "max_new_tokens"
-        )
+        self._check_length(found, new_tokens, query)
+        return ids
+
+    def _check_length(self, found: int, new_tokens: int, query: str) -> None:
+        """Raise if a prompt does not fit the model's context.
+
+        :raises GenerationError: in that case.
+        """
+        reserved = new_tokens if self.answer_in_context else 0
+        limit = self.context_length
+        if limit is not None and found + reserved > limit:
+            raise GenerationError(
+                f"expected an edit and a question of at most {limit} tokens, {reserved} of them "
+                f"for the answer, found {found} + {reserved} ({query[:60]!r}); shorten the edit, "
+                "or lower max_new_tokens"
+            )
 
     def _sizes(self, edits: int) -> Iterator[tuple[int, int]]:
         """Yield numbers of demonstrations and edits to try, all of them first."""
@@ -121,6 +170,49 @@ class Prompter:
             )
         )
 
+    def statement_ids(self, fact: Fact) -> list[int]:
+        """Return the ids of a prompt that asks for one sentence with a fact."""
+        form, turns = self.form, list[tuple[str, str]]()
+        for question, answer, sentence in (
+            *form.statement_examples,
+            (fact.question, fact.answer, ""),
+        ):
+            turns.append(("user", form.statement.format(question=question, answer=answer)))
+            turns.append(("assistant", sentence))
+        return self._encode(self._render(turns[:-1]))
+
+    def instructed_ids(
+        self, prompt: Prompt, instructions: Sequence[str], edits: Sequence[str], new_tokens: int
+    ) -> list[int]:
+        """Return the ids of a caller's prompt with instructions behind its query.
+
+        :param prompt: the caller's, rendered by the same chat template.
+        :param instructions: what to do, as in patches.
+        :param edits: texts of further edits.
+        :param new_tokens: length of the answer, in tokens.
+        :raises GenerationError: it does not fit the model's context.
+        """
+        lines = [*instructions, *edits]
+        query = self.form.instructed.format(
+            query=prompt.query, instruction="\n".join(map(_as_sentence, lines))
+        )
+        ids = self._encode(prompt.replace_query(query))
+        self._check_length(len(ids), new_tokens, prompt.query)
+        return ids
+
+    def background_ids(self, prompt: Prompt, edits: Sequence[str], new_tokens: int) -> list[int]:
+        """Return the ids of a caller's prompt with edits as background behind its query.
+
+        :param prompt: the caller's, rendered by the same chat template.
+        :param edits: texts of the edits.
+        :param new_tokens: length of the answer, in tokens.
+        :raises GenerationError: it does not fit the model's context.
+        """
+        text = self.form.background.format(query=prompt.query, notes=" ".join(edits))
+        ids = self._encode(prompt.replace_query(text))
+        self._check_length(len(ids), new_tokens, prompt.query)
+        return ids
+
     def continuation(self, query: str, answer: str) -> str:
         """Return an answer as it continues a prompt that ends in the query."""
         return f"{' ' if not self.chat and needs_space(query, answer) else ''}{answer}"
@@ -138,15 +230,25 @@ class Prompter:
         shots = ["\n".join((*texts, f"{text} {answer}")) for texts, text, answer in examples]
         return "\n".join((*shots, *edits, query))
 
+    def notes(self, edits: Sequence[str]) -> str:
+        """Return the texts of edits as the notes of a chat."""
+        return "\n".join(self.form.note.format(edit=line) for line in edits)
+
     def _chat(self, examples: Sequence[Demonstration], edits: Sequence[str], query: str) -> str:
-        messages = []
+        turns: list[tuple[str, str]] = []
         for texts, text, answer in (*examples, (edits, query, "")):
-            notes = "\n".join(f"- {line}" for line in texts)
-            messages.append({"role": "user", "content": f"{INSTRUCTION}\n{notes}\n\n{text}"})
-            messages.append({"role": "assistant", "content": answer})
+            notes = self.notes(texts)
+            if self.form.system and not turns:
+                turns.append(("system", self.form.system.format(notes=notes)))
+            turns.append(("user", self.form.user.format(notes=notes, query=text)))
+            turns.append(("assistant", answer))
+        return self._render(turns[:-1])
+
+    def _render(self, turns: Sequence[tuple[str, str]]) -> str:
         return str(
             self.tokenizer.apply_chat_template(
-                messages[:-1], tokenize=False, add_generation_prompt=True,
+                [{"role": role, "content": content} for role, content in turns],
+                tokenize=False, add_generation_prompt=True,
                 enable_thinking=False,  # the answer only; ignored by other templates
             )
         )  # fmt: skip
@@ -156,6 +258,11 @@ class Prompter:
         return list(
             self.tokenizer(text, add_special_tokens=not self.chat, verbose=False)["input_ids"]
         )
+
+
+def _as_sentence(text: str) -> str:
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?", "。")) else ".")
 
 
 def has_chat_template(tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from errata.cache.errors import UnsupportedEdit
 from errata.cache.patches.kinds import context
 from errata.cache.records import Edit, Fact, LanguagePatch
-from errata.cache.text.then_clause import is_reported_speech
+from errata.cache.text.then_clause import is_reported_speech, verbatim_answer
 from errata.deprecation import renamed_options
 from errata.reasoners.abstention import AbstentionPenalties
+from errata.reasoners.base import Reply
 from errata.reasoners.base_consistency import BaseConsistency
 from errata.reasoners.decoding import decode, max_new_tokens
 from errata.reasoners.prompts import Prompter
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
 
     from errata.generation.base_model import GenerativeModel
+    from errata.generation.prompt_reader import Prompt
 
 
 def is_readable(edit: Edit) -> bool:
@@ -41,6 +44,11 @@ def base_fallback(base: GenerativeModel, tokenizer: PreTrainedTokenizerBase) -> 
         return decode(base, tokenizer, prompts, generation, single_line=not prompter.chat)
 
     return answer
+
+
+def is_instruction(edit: Edit) -> bool:
+    """Return whether an edit says how to answer: "answer in French", not what to say."""
+    return isinstance(edit, LanguagePatch) and verbatim_answer(edit.consequence) is None
 
 
 def allows_paraphrase(edit: Edit) -> bool:
@@ -128,6 +136,52 @@ class ContextReasoner:
                         text or new for text, new in zip(answers[row], second, strict=True)
                     ]
         return self._fill_empty(queries, answers, generation)
+
+    def answer_prompts(
+        self,
+        prompts: Sequence[Prompt],
+        edits: Sequence[Sequence[Edit]],
+        generation: GenerationConfig,
+    ) -> list[list[Reply]]:
+        """Return the answers to the queries of prompts; instructions go into the conversation.
+
+        A query whose best edit is an instruction ("answer in French") is answered by the model with
+        the caller's own prompt, the instruction behind the query.
+        """
+        instructed = [
+            self._reads(prompt) and is_instruction(governing[0])
+            for prompt, governing in zip(prompts, edits, strict=True)
+        ]
+        rows = [i for i, found in enumerate(instructed) if not found]
+        texts = self.answer([prompts[i].query for i in rows], [edits[i] for i in rows], generation)
+        out = dict(zip(rows, texts, strict=True))
+        rows = [i for i, found in enumerate(instructed) if found]
+        if rows:
+            ids = [self._instructed(prompts[i], edits[i], generation) for i in rows]
+            out |= zip(rows, self._decode(ids, generation, 0.0), strict=True)
+        return [[Reply(text) for text in out[i]] for i in range(len(prompts))]
+
+    def _reads(self, prompt: Prompt) -> bool:
+        """Return whether the model reads a caller's prompt as it stands."""
+        own = self.prompter.chat and not self._separate_vocabulary
+        return own and prompt.chat and prompt.start is not None
+
+    def write_facts(self, facts: Sequence[Fact], generation: GenerationConfig) -> list[str]:
+        """Return a sentence for each fact, greedily; empty texts without a chat template."""
+        if not self.prompter.chat or not facts:
+            return [""] * len(facts)
+        greedy = copy.copy(generation)
+        greedy.do_sample, greedy.num_beams, greedy.num_return_sequences = False, 1, 1
+        ids = [self.prompter.statement_ids(fact) for fact in facts]
+        return [texts[0] for texts in self._decode(ids, greedy, 0.0)]
+
+    def _instructed(
+        self, prompt: Prompt, edits: Sequence[Edit], generation: GenerationConfig
+    ) -> list[int]:
+        """Return the ids of a prompt with the instructions of edits behind its query."""
+        instructions = [e.consequence for e in edits if isinstance(e, LanguagePatch)]
+        facts = [self._edit_text(edit) for edit in edits if isinstance(edit, Fact)]
+        return self.prompter.instructed_ids(prompt, instructions, facts, max_new_tokens(generation))
 
     def _decode(
         self, prompts: Sequence[Sequence[int]], generation: GenerationConfig, penalty: float

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from errata.cache.errors import UnsupportedEdit
 from errata.cache.records import Edit
 from errata.reasoners.reader import base_fallback, is_readable
 
@@ -37,6 +38,14 @@ class UneditedReasoner:
         edits: Sequence[Sequence[Edit]],
         generation: GenerationConfig,
     ) -> list[list[str]]:
-        """Return the base model's answers, ``generation.num_return_sequences`` for each query."""
-        del edits
+        """Return the base model's answers, ``generation.num_return_sequences`` for each query.
+
+        :raises UnsupportedEdit: an edit is of a kind that no reasoner reads.
+        """
+        for edit in (edit for governing in edits for edit in governing):
+            if not is_readable(edit):
+                raise UnsupportedEdit(
+                    f"edit {edit.id}: expected a fact or a condition, found {edit.kind}; leave it "
+                    "to another reasoner"
+                )
         return self._answer(queries, generation) if queries else []

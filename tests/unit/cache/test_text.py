@@ -148,6 +148,9 @@ SAID = {
     "the sentiment is positive.": "positive",
     "the food is as good as people say it could be": None,
     "think about the season": None,
+    "answer in French": None,
+    "reply briefly": None,
+    "answer yes": "yes",
     "say": None,
     "说“你好”": "你好",
 }

@@ -26,9 +26,9 @@ from errata.reasoners.evaluation.chat import AnswerFile, ChatConfig, ChatEvaluat
 from errata.reasoners.evaluation.chat_examples import INSTRUCTION, ROWS, chat_examples
 from errata.reasoners.evaluation.judge import follows, names, polarity, right
 from errata.reasoners.prompted import PromptedReasoner
-from errata.reasoners.system_prompt import SystemPrompter
+from errata.reasoners.prompts import Prompter, PromptForm
 from errata.reasoners.training import losses
-from errata.reasoners.training.config import TrainingConfig
+from errata.reasoners.training.config import SHORT_FORM, TrainingConfig
 from errata.reasoners.training.train import ReasonerTrainer
 from errata.reasoners.unedited import UneditedReasoner
 from errata.reasoners.verbatim import VerbatimReasoner
@@ -202,7 +202,8 @@ def test_the_loss_of_a_group_is_that_of_its_examples_one_by_one(family, models):
 
 
 def test_edits_stand_in_the_system_message(chat_tokenizer):
-    text = SystemPrompter(chat_tokenizer).text(["The sky is green.", "Water is dry."], "Really?")
+    prompter = Prompter(chat_tokenizer, form=PromptForm(**SHORT_FORM))
+    text = prompter.text(["The sky is green.", "Water is dry."], "Really?")
     assert text.index("system") < text.index("The sky is green.\nWater is dry.")
     assert text.index("Water is dry.") < text.index("user") < text.index("Really?")
 
@@ -221,11 +222,11 @@ def trained(models, chat_tokenizer, data, tmp_path_factory):
 
 def test_the_card_says_how_the_edits_are_shown(trained, data, models, chat_tokenizer):
     card = read_card(trained)
-    assert (card.chat, card.prompt, card.says) == (True, "system", True)
+    assert (card.chat, card.form, card.says) == (True, SHORT_FORM, True)
     assert card.training["texts_sha256"] == data[1].digest
     assert not card.abstention.depends_on_base
     reasoner = AdapterReasoner(models("llama"), chat_tokenizer, trained)
-    assert isinstance(reasoner.prompter, SystemPrompter)
+    assert reasoner.prompter.form.system == SHORT_FORM["system"]
 
 
 def test_say_that_is_answered_by_the_adapter_and_instructions_by_the_base(
@@ -303,7 +304,7 @@ def test_kept_answers_are_not_generated_again(models, chat_tokenizer, data, tmp_
     def rates(reasoner):
         kept = AnswerFile(path)
         unedited = KeptReasoner("unedited", UneditedReasoner(base, chat_tokenizer), kept)
-        evaluation = ChatEvaluation(base, unedited, examples, 2, config)
+        evaluation = ChatEvaluation(base, chat_tokenizer, unedited, examples, 2, config)
         return evaluation.rates(KeptReasoner("prompted", reasoner, kept))
 
     first = rates(PromptedReasoner(base, chat_tokenizer))
@@ -316,6 +317,8 @@ def test_kept_answers_are_not_generated_again(models, chat_tokenizer, data, tmp_
         def answer(self, *arguments):
             raise AssertionError("asked again")
 
+        answer_prompts = answer
+
     assert rates(Fails()) == first
     assert path.read_text("utf-8").splitlines() == lines
     path.write_text("broken\n")
@@ -327,7 +330,9 @@ def test_verbatim_is_right_where_the_answer_is_stored(models, chat_tokenizer, da
     base = models("llama")
     examples = {row: e for row, e in chat_examples(*data, 3).items() if row != INSTRUCTION}
     unedited = UneditedReasoner(base, chat_tokenizer)
-    evaluation = ChatEvaluation(base, unedited, examples, 3, ChatConfig(max_new_tokens=2))
+    evaluation = ChatEvaluation(
+        base, chat_tokenizer, unedited, examples, 3, ChatConfig(max_new_tokens=2)
+    )
     found = evaluation.rates(VerbatimReasoner(), 2)
     assert found["own question"].share == found[SAY_THAT].share == 1.0
     assert found[YES_NO].share == found[LOCALITY].share == 0.0

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING
 
 from errata.cache.errors import ErrataError
 from errata.cache.patches.kinds import context
-from errata.cache.records import Edit
+from errata.cache.records import Edit, Fact
+from errata.generation.prompt_reader import Prompt, PromptReader
 from errata.intervals import Rate, rate
-from errata.reasoners.base import Reasoner
+from errata.reasoners.base import ConversationReasoner, FactWriter, Reasoner, Reply
 from errata.reasoners.data.examples import ONE_HOP, ReasonerExample
 from errata.reasoners.evaluation.chat_examples import INSTRUCTION
 from errata.reasoners.evaluation.judge import follows, names, right
+from errata.reasoners.prompts import Prompter
 
 if TYPE_CHECKING:
-    from transformers import GenerationConfig
+    from transformers import GenerationConfig, PreTrainedTokenizerBase
 
     from errata.generation.base_model import GenerativeModel
 
@@ -101,25 +103,65 @@ class KeptReasoner:
         generation: GenerationConfig,
     ) -> list[list[str]]:
         """Return one answer for each query."""
-        keys = [self._key(query, each) for query, each in zip(queries, edits, strict=True)]
+
+        def ask(rows: Sequence[int]) -> list[str]:
+            asked = [queries[row] for row in rows], [edits[row] for row in rows]
+            return [texts[0] for texts in self.reasoner.answer(*asked, generation)]
+
+        keys = [self._key("", query, each) for query, each in zip(queries, edits, strict=True)]
+        return [[text] for text in self._kept(keys, ask)]
+
+    def answer_prompts(
+        self,
+        prompts: Sequence[Prompt],
+        edits: Sequence[Sequence[Edit]],
+        generation: GenerationConfig,
+    ) -> list[list[Reply]]:
+        """Return one answer to the query of each prompt."""
+        reasoner = self.reasoner
+        if not isinstance(reasoner, ConversationReasoner):
+            texts = self.answer([prompt.query for prompt in prompts], edits, generation)
+            return [[Reply(row[0])] for row in texts]
+
+        def ask(rows: Sequence[int]) -> list[str]:
+            asked = [prompts[row] for row in rows], [edits[row] for row in rows]
+            return [replies[0].text for replies in reasoner.answer_prompts(*asked, generation)]
+
+        pairs = zip(prompts, edits, strict=True)
+        keys = [self._key("prompt", prompt.text, each) for prompt, each in pairs]
+        return [[Reply(text)] for text in self._kept(keys, ask)]
+
+    def write_facts(self, facts: Sequence[Fact], generation: GenerationConfig) -> list[str]:
+        """Return a sentence for each fact, empty where the reasoner writes none."""
+        reasoner = self.reasoner
+        if not isinstance(reasoner, FactWriter):
+            return [""] * len(facts)
+
+        def ask(rows: Sequence[int]) -> list[str]:
+            return reasoner.write_facts([facts[row] for row in rows], generation)
+
+        return self._kept([self._key("sentence", "", [fact]) for fact in facts], ask)
+
+    def _kept(self, keys: Sequence[str], ask: Callable[[Sequence[int]], list[str]]) -> list[str]:
+        """Return the answers of keys; those that are not kept are asked for, by row."""
         rows = {key: row for row, key in enumerate(keys) if self._answers.get(key) is None}
         order = sorted(rows.values(), key=lambda row: len(keys[row]))
         for start in range(0, len(order), self.batch_size):
             chunk = order[start : start + self.batch_size]
-            texts = self.reasoner.answer(
-                [queries[row] for row in chunk], [edits[row] for row in chunk], generation
-            )
-            self._answers.add({keys[row]: one[0] for row, one in zip(chunk, texts, strict=True)})
-        return [[self._answers.get(key) or ""] for key in keys]
+            found = zip(chunk, ask(chunk), strict=True)
+            self._answers.add({keys[row]: text for row, text in found})
+        return [self._answers.get(key) or "" for key in keys]
 
-    def _key(self, query: str, edits: Sequence[Edit]) -> str:
-        return json.dumps([self.name, [context(edit) for edit in edits], query])
+    def _key(self, kind: str, query: str, edits: Sequence[Edit]) -> str:
+        kinds = [kind] if kind else []
+        return json.dumps([self.name, *kinds, [context(edit) for edit in edits], query])
 
 
 class ChatEvaluation:
     """Measures reasoners on the same examples.
 
     :param base: the base model, whose generation config is used, greedily.
+    :param tokenizer: its tokenizer; instructions are followed in a chat.
     :param unedited: answers by the base model without any edit.
     :param examples: by row; of one hop and of instructions those remain that the base masters
         without errata.
@@ -130,6 +172,7 @@ class ChatEvaluation:
     def __init__(
         self,
         base: GenerativeModel,
+        tokenizer: PreTrainedTokenizerBase,
         unedited: Reasoner,
         examples: Examples,
         per_row: int,
@@ -139,7 +182,7 @@ class ChatEvaluation:
         self._generation.do_sample, self._generation.num_beams = False, 1
         self._generation.num_return_sequences = 1
         self._generation.max_new_tokens = config.max_new_tokens
-        self._unedited = unedited
+        self._unedited, self._tokenizer = unedited, tokenizer
         self.examples = {
             row: self._mastered(row, found)[:per_row] for row, found in examples.items()
         }
@@ -173,10 +216,11 @@ class ChatEvaluation:
     def _outcomes(
         self, reasoner: Reasoner, row: str, examples: Sequence[ReasonerExample]
     ) -> list[bool]:
-        answers = self._asked(reasoner, [one.query for one in examples], examples)
         if row == INSTRUCTION:
+            answers = self._instructed(reasoner, examples)
             marks = [one.answer or "" for one in examples]
             return [follows(text, mark) for text, mark in zip(answers, marks, strict=True)]
+        answers = self._asked(reasoner, [one.query for one in examples], examples)
         two = [one for one in examples if one.false_query]
         texts = self._asked(reasoner, [one.false_query or "" for one in two], two)
         false = dict(zip(map(id, two), texts, strict=True))
@@ -187,6 +231,19 @@ class ChatEvaluation:
             right(one, text, false.get(id(one), ""), base.get(id(one), ""))
             for one, text in zip(examples, answers, strict=True)
         ]
+
+    def _instructed(self, reasoner: Reasoner, examples: Sequence[ReasonerExample]) -> list[str]:
+        """Return the answers to queries in a chat, where the reasoner reads one."""
+        if not isinstance(reasoner, ConversationReasoner):
+            return self._asked(reasoner, [one.query for one in examples], examples)
+        import torch
+
+        reader, prompter = PromptReader(self._tokenizer), Prompter(self._tokenizer)
+        ids = [torch.tensor([prompter.query_ids(one.query)]) for one in examples]
+        prompts = [reader.read(row, None)[0] for row in ids]
+        edits = [one.edits for one in examples]
+        replies = reasoner.answer_prompts(prompts, edits, self._generation)
+        return [row[0].text for row in replies]
 
     def _asked(
         self, reasoner: Reasoner, queries: Sequence[str], examples: Sequence[ReasonerExample]

@@ -7,6 +7,10 @@ from typing import Any, Literal
 
 from errata.reasoners.data.examples import KINDS, LOCALITY, SAME_ANSWER_LOCALITY, SHARES
 
+SHORT_FORM = {"system": "Facts:\n{notes}", "user": "{query}", "note": "{edit}"}
+"""The prompts of a chat model's adapter: the edits in the place of the template's default system
+message. Trained for them, it needs no instruction; a prompt has some 25 tokens beside the edit."""
+
 Kind = Literal["adapter", "model"]
 
 SETTINGS_OF_0_1 = {

@@ -9,7 +9,7 @@ import math
 import random
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,10 +34,9 @@ from errata.reasoners.evaluation.evaluate import (
     greedy_answers,
     rates,
 )
-from errata.reasoners.prompts import Prompter
+from errata.reasoners.prompts import TRAINED_FORM, Prompter
 from errata.reasoners.reader import ContextReasoner, base_fallback
-from errata.reasoners.system_prompt import SystemPrompter
-from errata.reasoners.training.config import SETTINGS_OF_0_1, TrainingConfig
+from errata.reasoners.training.config import SETTINGS_OF_0_1, SHORT_FORM, TrainingConfig
 from errata.reasoners.training.losses import TokenizedExample, answer_loss, group_loss
 from errata.reasoners.training.optimizer import make_optimizer
 from errata.reasoners.training.thresholds import fit_abstention_penalties
@@ -100,8 +99,8 @@ class ReasonerTrainer:
             self.model, self.model_tokenizer = self._peft_model.get_base_model(), tokenizer
         else:
             self.model, self.model_tokenizer = separate
-        made: type[Prompter] = SystemPrompter if config.chat else Prompter
-        self.prompter = made.for_model(self.model, self.model_tokenizer)
+        form = replace(TRAINED_FORM, **self._form)
+        self.prompter = Prompter.for_model(self.model, self.model_tokenizer, form=form)
         self._writer = AnswerWriter(self.model_tokenizer)
         examples = evaluation_set(source, "tune", config.eval_examples)
         if not examples or not ExampleGenerator(source, "train", random.Random(0)).examples(20):
@@ -168,6 +167,10 @@ class ReasonerTrainer:
             self.evaluator, self._reasoner, self.base, self.tokenizer, self._empty_answer()[0],
             by_base=not self.config.chat,
         )  # fmt: skip
+
+    @property
+    def _form(self) -> dict[str, str]:
+        return SHORT_FORM if self.config.chat else {}
 
     # -- steps -------------------------------------------------------------------------------
 
@@ -379,7 +382,7 @@ class ReasonerTrainer:
             weights=digest,
             file=file,
             chat=self.prompter.chat,
-            prompt="system" if self.config.chat else "user",
+            form=self._form,
             says=self.config.chat and self.texts is not None,
             lora=self.config.lora if self.config.kind == "adapter" else {},
             abstention=self.abstention,

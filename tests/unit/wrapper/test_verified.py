@@ -1,0 +1,163 @@
+"""Answers held against the edits: accepted, asked again, overruled, left alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from transformers import GenerationConfig
+
+from errata.cache.records import Fact, LanguagePatch
+from errata.gates.base import Scores
+from errata.generation.prompt_reader import Prompt
+from errata.reasoners.base import ConversationReasoner, Reasoner
+from errata.reasoners.prompted import PromptedReasoner
+from errata.reasoners.verbatim import VerbatimReasoner
+from errata.reasoners.verified import VerificationConfig, VerifiedReasoner, verified
+
+CAPITAL = Fact("What is the capital of Kazakhstan?", "Astana")
+CHINESE = Fact("哈萨克斯坦的首都是哪里？", "阿斯塔纳")
+MAKER = LanguagePatch("the user asks who made you", "say that you were made by Example Labs")
+FRENCH = LanguagePatch("the user asks about wine", "answer in French")
+TRUE, FALSE = "Is Astana the capital of Kazakhstan?", "Is Almaty the capital of Kazakhstan?"
+YES = "Yes, the capital of Kazakhstan is Astana."
+SENTENCE = "The capital of Kazakhstan is Astana."
+
+
+class Says:
+    """A reasoner that always says the same."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def supports(self, edit):
+        return True
+
+    def answer(self, queries, edits, generation):
+        return [[self.text] * (generation.num_return_sequences or 1) for _ in queries]
+
+
+class Writes(Says):
+    """One that also words facts."""
+
+    def __init__(self, text, sentence=SENTENCE):
+        super().__init__(text)
+        self.sentence = sentence
+
+    def write_facts(self, facts, generation):
+        return [self.sentence] * len(facts)
+
+
+class Entails:
+    """A gate by which every query is a paraphrase, or none."""
+
+    def __init__(self, entailed):
+        self.entailed = entailed
+
+    def score_batch(self, queries, edits):
+        return [Scores(np.ones(1), np.full(1, self.entailed)) for _ in queries]
+
+
+def chat_prompt(tokenizer, messages):
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    query = messages[-1]["content"]
+    return Prompt(text, query, chat=True, start=text.rfind(query))
+
+
+def said(reasoner, query, edit):
+    return reasoner.answer([query], [(edit,)], GenerationConfig())[0][0]
+
+
+@pytest.mark.parametrize(
+    ("query", "edit", "text", "answer"),
+    [
+        (TRUE, CAPITAL, "Yes, Astana is the capital.", None),
+        (
+            TRUE,
+            CAPITAL,
+            "The answer is not mentioned.",
+            "Yes, the capital of Kazakhstan is Astana.",
+        ),
+        (TRUE, CAPITAL, "No, it is Nur-Sultan.", YES),
+        (TRUE, CAPITAL, "Yes, it is not Astana.", YES),
+        (FALSE, CAPITAL, "No.", None),
+        (FALSE, CAPITAL, "No, Astana is.", None),
+        (FALSE, CAPITAL, "Yes.", "No, the capital of Kazakhstan is Astana."),
+        (FALSE, CAPITAL, "No, it is Nur-Sultan.", "No, the capital of Kazakhstan is Astana."),
+        (CAPITAL.question, CAPITAL, "Nur-Sultan", SENTENCE),
+        (CAPITAL.question, CAPITAL, "It is Astana.", None),
+        ("What currency is used in its capital?", CAPITAL, "Tenge", None),
+        ("Which country is Astana the capital of?", CAPITAL, "Peru", None),
+        ("Who made you?", MAKER, "I'm not sure.", "I was made by Example Labs."),
+        ("Who made you?", MAKER, "I was not made by Example Labs.", "I was made by Example Labs."),
+        ("Who made you?", MAKER, "You were made by Example Labs.", "I was made by Example Labs."),
+        ("Who made you?", MAKER, "Example Labs made me, and I am glad.", None),
+        ("Which wine is best?", FRENCH, "Red.", None),
+    ],
+)
+def test_what_contradicts_an_edit_is_replaced(query, edit, text, answer):
+    assert said(Writes(text), query, edit) == text
+    assert said(VerifiedReasoner(Writes(text)), query, edit) == (answer or text)
+
+
+@pytest.mark.parametrize(
+    "sentence", ["", "The capital is Nur-Sultan.", "It is Astana, not Almaty."]
+)
+def test_without_a_good_sentence_the_edits_own_words_are_said(sentence):
+    for reasoner in (Writes("Yes.", sentence), Says("Yes.")):
+        assert said(VerifiedReasoner(reasoner), FALSE, CAPITAL) == "No, Astana."
+    query = "阿拉木图是哈萨克斯坦的首都吗？"
+    assert said(VerifiedReasoner(Says("是的。")), query, CHINESE) == "不是，阿斯塔纳。"
+
+
+def test_the_stages_can_be_switched_off():
+    only = VerificationConfig(ask_again=False)
+    assert said(VerifiedReasoner(Writes("Yes."), only), FALSE, CAPITAL) == "No, Astana."
+    off = VerificationConfig(overrule=False)
+    assert said(VerifiedReasoner(Writes("Yes."), off), FALSE, CAPITAL) == "Yes."
+    assert verified(Says("Yes."), None) is not None
+    assert isinstance(verified(Says("Yes."), None), Says)
+    assert isinstance(verified(VerbatimReasoner(), only), VerbatimReasoner)
+
+
+def test_a_gate_tells_other_phrasings_from_what_is_entailed():
+    query = "Where does the government of Kazakhstan sit?"
+    for entailed, answer in ((0.9, "Almaty"), (0.1, "Astana")):
+        reasoner = VerifiedReasoner(Says("Almaty"), gate=Entails(entailed))
+        assert said(reasoner, query, CAPITAL) == answer
+
+
+def test_each_sequence_is_judged_and_reported(chat_tokenizer):
+    reasoner = VerifiedReasoner(Writes("Yes."))
+    assert isinstance(reasoner, Reasoner)
+    assert isinstance(reasoner, ConversationReasoner)
+    prompt = chat_prompt(chat_tokenizer, [{"role": "user", "content": "Who?"}])
+    config = GenerationConfig(num_return_sequences=2, do_sample=True)
+    queries = [FALSE, TRUE, "Which country is Astana the capital of?"]
+    prompts = [prompt.asking(query) for query in queries]
+    replies = reasoner.answer_prompts(prompts, [(CAPITAL,)] * 3, config)
+    assert [[reply.outcome for reply in row] for row in replies] == [
+        ["asked again"] * 2, ["accepted"] * 2, [""] * 2,
+    ]  # fmt: skip
+
+
+def test_an_instruction_goes_into_the_conversation(models, chat_tokenizer, monkeypatch):
+    reasoner = PromptedReasoner(models("gpt2"), chat_tokenizer)
+    seen = []
+
+    def decode(prompts, generation, penalty):
+        seen.extend(chat_tokenizer.decode(ids) for ids in prompts)
+        return [["answer"]] * len(prompts)
+
+    monkeypatch.setattr(reasoner, "_decode", decode)
+    messages = [
+        {"role": "user", "content": "Who is Mozart?"}, {"role": "assistant", "content": "Who?"},
+        {"role": "user", "content": "Where was Mozart born?"},
+    ]  # fmt: skip
+    prompt = chat_prompt(chat_tokenizer, messages)
+    reasoner.answer_prompts([prompt, prompt], [(FRENCH,), (CAPITAL,)], GenerationConfig())
+    fact, instruction = seen
+    for word in ("Mozart", "born", "French"):
+        assert word.casefold() in instruction.casefold()
+    assert instruction.casefold().index("who is mozart") < instruction.casefold().index("french")
+    assert "who is" not in fact.casefold()
+    assert "French".casefold() not in fact.casefold()

@@ -45,7 +45,7 @@ class ReasonerCard:
     weights: str
     file: str
     chat: bool = False
-    form: dict[str, str] = field(default_factory=dict)
+    form: dict[str, Any] = field(default_factory=dict)
     says: bool = False
     lora: dict[str, Any] = field(default_factory=dict)
     abstention: AbstentionPenalties = field(default_factory=AbstentionPenalties)

@@ -169,8 +169,8 @@ class ReasonerTrainer:
         )  # fmt: skip
 
     @property
-    def _form(self) -> dict[str, str]:
-        return SHORT_FORM if self.config.chat else {}
+    def _form(self) -> dict[str, Any]:
+        return dict(SHORT_FORM) if self.config.chat else {}
 
     # -- steps -------------------------------------------------------------------------------
 

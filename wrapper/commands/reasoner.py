@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -98,7 +99,8 @@ def train_reasoner(
     )
     trainer.resume()
     found = trainer.train(progress=not as_json)
-    trainer.store(found, "the facts table of errata" if facts is None else str(facts))
+    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in data or []}
+    trainer.store(found, "the facts table of errata" if facts is None else str(facts), files)
     if as_json:
         print_json({"out": str(out), "steps": trainer.step, "tune": _as_json(found)})
         return

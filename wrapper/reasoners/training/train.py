@@ -8,7 +8,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 ADAPTER_FILE, MODEL_FILE = "adapter.safetensors", "model.safetensors"
 CHECKPOINT_FILE, BEST_FILE = "checkpoint.safetensors", "best.safetensors"
 
+TERMS = "those of the files; Quora's pairs: research use"
 _LOG_STEPS = 10
 
 log = logging.getLogger("errata")
@@ -359,11 +360,14 @@ class ReasonerTrainer:
             model = torch.nn.Module.half(copy.deepcopy(model))
         return model
 
-    def store(self, found: dict[str, Rate], data: str) -> None:
+    def store(
+        self, found: dict[str, Rate], data: str, files: Mapping[str, str] | None = None
+    ) -> None:
         """Write the trained reasoner and its card into the run's folder.
 
         :param found: rates on tune subjects, for the card.
         :param data: name of the training data, for the card.
+        :param files: SHA-256 of further files of training data, by name, for the card.
         """
         if self.config.kind == "adapter":
             from peft import get_peft_model_state_dict
@@ -389,6 +393,7 @@ class ReasonerTrainer:
             training={
                 **asdict(self.config), "data": data, "data_sha256": self.source.digest,
                 **({"texts_sha256": self.texts.digest} if self.texts else {}),
+                **({"files": dict(files), "terms": TERMS} if files else {}),
                 "steps_taken": self.step, "started_from": self._started_from,
                 "seconds": round(self.seconds), "history": self.history,
                 **({"blocks": self._blocks} if self._blocks else {}),

@@ -99,6 +99,7 @@ class EditableModel(WeightEditing, BaseProxy):
         mentions: Mentions = "off",
     ) -> None:
         edits = () if patches is None else load_folder(patches)
+        self._background = background_reasoner(mentions, model, tokenizer)
         self.encoder = load_encoder(encoder, encoder_device)
         self.gate = choose_gate(gate, self.encoder)
         self.reasoner = load_reasoner(reasoner, model, tokenizer)
@@ -114,7 +115,6 @@ class EditableModel(WeightEditing, BaseProxy):
         self.tokenizer = tokenizer
         self.shadow = shadow
         self.verification = verification
-        self._background = background_reasoner(mentions, model, tokenizer)
         self._reader = PromptReader(tokenizer)
         self._writer = AnswerWriter(tokenizer)
         self._last = threading.local()

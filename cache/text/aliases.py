@@ -138,6 +138,8 @@ class AliasIndex:
         for key, spans in _spans_by_words(list(words_with_offsets(head)), self._longest).items():
             edits = self._edits.get(key, ())
             own = _Alias(self._subjects.get(key, ""), key, "spelling")
+            lower = proper(own.written) and head != head.casefold()  # to roast a turkey
+            spans = [span for span in spans if not (lower and head[span[0]].islower())]
             if edits and any(_may_stand(own, head, span, runs) for span in spans):
                 found |= {edit.id: edit for edit in edits}
         for match in self.matches(text):

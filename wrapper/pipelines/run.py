@@ -12,14 +12,12 @@ from errata.cache.view import View
 from errata.gates.base import Decision
 from errata.pipelines.base import ScopedPipeline
 from errata.pipelines.resolvers.base import EditFilter, ScopedView
+from errata.reasoners.background import BackgroundReasoner
 from errata.reasoners.base import Reasoner
 from errata.trace import StopWatch
 
 NEAR_MISSES_SHOWN = 3
 """Near misses that the trace of a batch names."""
-
-MENTIONED_FACTS = 8
-"""Facts of a subject that a query names, at most, that go into its context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +68,7 @@ def route_batch(
     pipelines: Sequence[ScopedPipeline],
     selected: EditFilter,
     watch: StopWatch,
-    background: Reasoner | None = None,
+    background: BackgroundReasoner | None = None,
 ) -> RoutedBatch:
     """Return the decisions about a batch of queries.
 
@@ -107,7 +105,7 @@ def route_batch(
     if background is not None:
         for i, decision in enumerate(decisions):
             if not decision.hit:
-                decisions[i] = with_mentioned(decision, view, selected)
+                decisions[i] = with_mentioned(decision, view, selected, background.max_facts)
                 reasoners[i] = background if decisions[i].hit else None
     output_filter = Filter(
         "output",
@@ -118,15 +116,18 @@ def route_batch(
     return RoutedBatch(effective, tuple(decisions), tuple(reasoners), rewrites, output_filter)
 
 
-def with_mentioned(decision: Decision, view: View, selected: EditFilter) -> Decision:
+def with_mentioned(
+    decision: Decision, view: View, selected: EditFilter, max_facts: int
+) -> Decision:
     """Return a miss with the facts whose subject its query names as background, if there are any.
 
     :param decision: a miss.
     :param view: the edits of one moment.
     :param selected: which edits the caller wants in force.
+    :param max_facts: how many at most.
     """
     facts = [e for e in view.named(decision.query) if selected(e) and isinstance(e, Fact)]
-    named = tuple(fact for fact in facts if not fact.forget)[:MENTIONED_FACTS]
+    named = tuple(fact for fact in facts if not fact.forget)[:max_facts]
     return replace(decision, fired=named, route="reason", mentioned=True) if named else decision
 
 

@@ -37,6 +37,7 @@ class BackgroundReasoner(PromptedReasoner):
     :param base: the base model; it is called, never changed.
     :param tokenizer: its tokenizer.
     :param form: the wording of the prompt.
+    :param max_facts: facts in the prompt at most; of a subject with more, the first.
     """
 
     def __init__(
@@ -44,8 +45,11 @@ class BackgroundReasoner(PromptedReasoner):
         base: GenerativeModel,
         tokenizer: PreTrainedTokenizerBase,
         form: PromptForm = CHAT_FORM,
+        *,
+        max_facts: int = 8,
     ) -> None:
         super().__init__(base, tokenizer, form=form)
+        self.max_facts = max_facts
         self._base_answer = lru_cache(maxsize=4096)(
             lambda question: base_answers(base, tokenizer, [question])[question]
         )

@@ -156,6 +156,7 @@ def expectation(
     asks_value: bool = False,
     least_share: float,
     shortest_word: int,
+    spare_words: int,
 ) -> Expectation | None:
     """Return what an answer has to say, None where no edit settles it.
 
@@ -164,6 +165,7 @@ def expectation(
     :param asks_value: the query is known to ask for the answer of the best edit.
     :param least_share: for ``say that …``, share of words to be contained.
     :param shortest_word: for ``say that …``, letters of a word that counts.
+    :param spare_words: as :func:`~errata.reasoners.question_form.question_form` takes it.
     """
     language = language_of(query) or DEFAULT_LANGUAGE
     for at, edit in enumerate(edits):
@@ -174,7 +176,7 @@ def expectation(
                 return Says(edit, sentence, spoken, least_share, shortest_word)
         if not isinstance(edit, Fact) or edit.forget:
             continue
-        form = question_form(query, edit, language)
+        form = question_form(query, edit, language, spare_words)
         if form in ("true", "false"):
             return Affirms(edit, query, language, form == "true")
         if form == "value" or (asks_value and at == 0):

@@ -28,9 +28,6 @@ from errata.gates.text import FUNCTION_WORDS, NEGATIONS, asks_yes_no, same_word
 QuestionForm = Literal["value", "true", "false"]
 """The query asks for the answer, whether the answer holds, or whether another value does."""
 
-SPARE_WORDS = 1
-"""Words that a yes-or-no question that names the answer may have beyond those of the fact."""
-
 _AUXILIARIES = frozenset("isn aren wasn weren don doesn didn hasn haven hadn won wouldn".split())
 _ARTICLES = frozenset({"a", "an", "the"})
 _PREPOSITIONS = frozenset({"in", "on", "at", "to", "for", "from", "with", "of", "into", "在"})
@@ -47,21 +44,25 @@ class _Token:
     written: str
 
 
-def question_form(query: str, fact: Fact, language: str = DEFAULT_LANGUAGE) -> QuestionForm | None:
+def question_form(
+    query: str, fact: Fact, language: str = DEFAULT_LANGUAGE, spare_words: int = 1
+) -> QuestionForm | None:
     """Return how a query asks about a fact, None where it asks for something else.
 
     :param query: the query.
     :param fact: a fact with its answer.
     :param language: of the query (:func:`errata.gates.conditions.language.language_of`).
+    :param spare_words: words that a yes-or-no question that names the answer may have beyond those
+        of the fact.
     """
     if normalize_query(query) == normalize_query(fact.question):
         return "value"
-    form = _form_by_words(query, fact, language)
+    form = _form_by_words(query, fact, language, spare_words)
     # a fact that is itself a yes-or-no question has no value that another could replace
     return form if form == "value" or verdict(fact.answer) is None else None
 
 
-def _form_by_words(query: str, fact: Fact, language: str) -> QuestionForm | None:
+def _form_by_words(query: str, fact: Fact, language: str, spare_words: int) -> QuestionForm | None:
     tokens, asked = _tokens(query), _tokens(fact.question)
     grammar, interrogatives = _grammar(language), _interrogatives(language)
     answer = [token.plain for token in _tokens(fact.answer)]
@@ -87,7 +88,7 @@ def _form_by_words(query: str, fact: Fact, language: str) -> QuestionForm | None
         return "true" if held else "value"
     if held:
         other = any(at and _is_name(tokens[at].written) for at in new)
-        return "true" if not other and len(new) <= len(missing) + SPARE_WORDS else None
+        return "true" if not other and len(new) <= len(missing) + spare_words else None
     if not new:
         return None if missing else "false" if asks_yes_no(query) else "value"
     value = _other_value(tokens, new, fact, placed=bool(kind) or not _PLACES.isdisjoint(known))

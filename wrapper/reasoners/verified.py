@@ -29,6 +29,8 @@ class VerificationConfig:
     :param least_share: for ``say that …``, the share of the sentence's longer words that an answer
         has to contain, beside all names and numbers: half leaves room for other words.
     :param shortest_word: letters from which a word counts: shorter ones are mostly grammar.
+    :param spare_words: words that a yes-or-no question that names the stored answer may have beyond
+        those of the fact: one, for the verb of another phrasing.
     :param entailed_from: with a gate, the chance of being entailed from which a query does not ask
         for the stored answer itself.
     """
@@ -37,6 +39,7 @@ class VerificationConfig:
     overrule: bool = True
     least_share: float = 0.5
     shortest_word: int = 4
+    spare_words: int = 1
     entailed_from: float = 0.5
 
 
@@ -142,6 +145,7 @@ class VerifiedReasoner:
             expectation(
                 query, governing, asks_value=asks_value,
                 least_share=self.config.least_share, shortest_word=self.config.shortest_word,
+                spare_words=self.config.spare_words,
             )
             for query, governing, asks_value in zip(queries, edits, asked, strict=True)
         ]  # fmt: skip

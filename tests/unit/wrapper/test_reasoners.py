@@ -245,8 +245,15 @@ def test_what_is_to_be_said_is_said_in_the_words_of_a_chat_model(
     base = models("gpt2")
     reasoner = store_adapter(base, tmp_path / "a", chat=True) if trained else None
     patch = LanguagePatch("the user asks about Dr. Weber", "say that you were made by Example Labs")
-    own = wrapped(base, chat_tokenizer, reasoner, patch).ask(ASKED, max_new_tokens=8)
+    model = wrapped(base, chat_tokenizer, reasoner, patch)
+    overruled = model.ask(ASKED)
+    assert (overruled.text, overruled.trace.outcomes) == (
+        "I was made by Example Labs.", ("overruled",)
+    )  # fmt: skip
+    model.verification = None
+    own = model.ask(ASKED, max_new_tokens=8)
     assert own.decision.route == "reason"
+    assert own.trace.outcomes == ("",)
     asked = copy.deepcopy(base.generation_config)
     asked.max_new_tokens = 8
     said = PromptedReasoner(base, chat_tokenizer).answer([ASKED], [(patch,)], asked)

@@ -266,14 +266,8 @@ class ReasonerTrainer:
         # without the kind that fit_abstention_penalties leaves out
         shares = [r.share for kind, r in found.items() if kind != SAME_ANSWER_LOCALITY]
         score = sum(shares) / len(shares)
-        self.history.append(
-            {
-                "step": self.step,
-                "loss": loss,
-                "mean": score,
-                **{k: r.share for k, r in found.items()},
-            }
-        )
+        each = {kind: r.share for kind, r in found.items()}
+        self.history.append({"step": self.step, "loss": loss, "mean": score, **each})
         log.info("step %d, tune: %s", self.step, self.history[-1])
         self.evals_without_gain = 0 if score > self.best_score else self.evals_without_gain + 1
         if score >= self.best_score:  # of equals the one trained longer

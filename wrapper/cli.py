@@ -20,7 +20,8 @@ from errata.commands.edits import edit, edits, reindex, retract
 from errata.commands.gate import fit_examples, train_gate
 from errata.commands.gate_eval import eval_gate
 from errata.commands.locate import locate
-from errata.commands.reasoner import eval_reasoner, train_reasoner
+from errata.commands.reasoner import train_reasoner
+from errata.commands.reasoner_eval import eval_reasoner
 from errata.commands.secret import hash_secret_command
 from errata.commands.serac import train_serac
 from errata.commands.trex_bench import trex_bench

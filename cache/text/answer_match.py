@@ -11,6 +11,19 @@ UNINFORMATIVE = frozenset({
 })  # fmt: skip
 """Normalized answers that unrelated questions share."""
 
+_ARTICLES = frozenset({"a", "an", "the"})
+_MARKS = ".,;:!?\"'“”‘’()[]。，、；：！？（）"
+
+
+def normalize_words(text: str) -> str:
+    """Return an answer in the form in which free generations are compared.
+
+    Case, articles, spaces, and marks at the ends of words are ignored (Yang et al. 2025, "The
+    mirage of model editing": the protocol they call WILD).
+    """
+    words = (word.strip(_MARKS) for word in normalize(text).split())
+    return " ".join(word for word in words if word and word not in _ARTICLES)
+
 
 def normalize_answer(text: str) -> str:
     """Return an answer normalized, without a full stop at its end."""

@@ -1,9 +1,8 @@
-"""``errata reasoner train`` and ``errata reasoner eval``."""
+"""``errata reasoner train``."""
 
 from __future__ import annotations
 
-import os
-import shlex
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +10,7 @@ import typer
 
 from errata.commands.options import AsJson
 from errata.commands.output import print_json, print_line, reports_errors
-from errata.commands.progress import progress, working
+from errata.commands.progress import working
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,9 +50,17 @@ def train_reasoner(
     each: Annotated[int, typer.Option("--each", min=1, help="Examples a kind to evaluate.")] = 60,
     seed: Annotated[int, typer.Option("--seed", help="Of all draws.")] = 0,
     threads: Annotated[int, typer.Option("--threads", help="0: as torch chooses.")] = 0,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--data", metavar="FILE", help="JSON lines for a chat model; repeatable."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a model to answer from the edits in its context; resumes an interrupted run.
+
+    For a chat model answers are sentences. Files of --data are known by the keys of their rows:
+    relation, subject, object (T-REx); relation, pattern (ParaRel); a, b, same (question pairs);
+    question, answers; text, intent. Their subjects and questions are split by hash.
 
     Example:
         errata reasoner train --model atlas --out runs/reasoner
@@ -65,6 +72,8 @@ def train_reasoner(
 
     from errata.facts import FactSource
     from errata.models.load import load_base
+    from errata.reasoners.data.files import load_training_data
+    from errata.reasoners.prompts import has_chat_template
     from errata.reasoners.training.config import TrainingConfig
     from errata.reasoners.training.prune_layers import prune_layers
     from errata.reasoners.training.train import ReasonerTrainer
@@ -72,30 +81,46 @@ def train_reasoner(
     _check_training(kind, start, blocks, out)
     if threads:
         torch.set_num_threads(threads)
-    source = FactSource.load(facts)
-    # half-precision weights train badly on a CPU; atlas is in single precision
-    precision = {"dtype": torch.bfloat16 if torch.cuda.is_available() else torch.float32}
     with working("loading the model"):
-        base, tokenizer = load_base(model, **({} if model == "atlas" else precision))
+        source, texts = load_training_data(FactSource.load(facts), data or [])
+        base, tokenizer = load_base(model, **precision_for(model))
     config = TrainingConfig(
         kind="adapter" if kind == "adapter" else "model", seed=seed, steps=steps, batch_size=batch,
-        learning_rate=rate, rank=rank, eval_steps=every, eval_examples=each,
+        learning_rate=rate, warmup=min(100, max(1, steps // 12)), rank=rank, eval_steps=every,
+        eval_examples=each,
+        chat=kind == "adapter" and has_chat_template(tokenizer),
     )  # fmt: skip
     separate, numbers = None, block_numbers(blocks) if blocks else []
     if kind == "model" and start is not None:
-        separate = load_base(start, **precision)
+        separate = load_base(start, **precision_for(start))
     elif kind == "model":
         separate = prune_layers(base, tokenizer, numbers)
     adapter = Path(start) if kind == "adapter" and start is not None else None
-    trainer = ReasonerTrainer(base, tokenizer, source, out, config, separate, adapter, numbers)
+    trainer = ReasonerTrainer(
+        base, tokenizer, source, out, config, separate, adapter, numbers, texts
+    )
     trainer.resume()
     found = trainer.train(progress=not as_json)
-    trainer.store(found, "the facts table of errata" if facts is None else str(facts))
+    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in data or []}
+    trainer.store(found, "the facts table of errata" if facts is None else str(facts), files)
     if as_json:
         print_json({"out": str(out), "steps": trainer.step, "tune": _as_json(found)})
         return
     _show(found)
     print_line(f"{out}: trained in {trainer.step} steps; the figures are of tune subjects")
+
+
+def precision_for(model: str) -> dict[str, Any]:
+    """Return the option of ``load_base`` for the dtype that a machine computes fast and well in.
+
+    Half precision on a GPU. On a CPU it trains badly, and without instructions for it (AVX512-BF16)
+    a product of matrices takes thirty times as long. Atlas has its own dtype.
+    """
+    import torch
+
+    if model == "atlas":
+        return {}
+    return {"dtype": torch.bfloat16 if torch.cuda.is_available() else torch.float32}
 
 
 def _show(found: Mapping[str, Rate]) -> None:
@@ -141,72 +166,3 @@ def _as_json(found: dict[str, Any]) -> dict[str, Any]:
     from dataclasses import asdict
 
     return {kind: asdict(rate) for kind, rate in found.items()}
-
-
-@reports_errors
-def eval_reasoner(
-    context: typer.Context,
-    reasoners: Annotated[
-        str, typer.Option("--reasoners", help="Names and folders, separated by commas.")
-    ] = "adapter,prompted,verbatim",
-    model: Model = "atlas",
-    facts: Facts = None,
-    split: Annotated[str, typer.Option("--split", help="train, tune or test.")] = "test",
-    each: Annotated[int, typer.Option("--each", min=1, help="Questions of each kind.")] = 400,
-    seed: Annotated[int, typer.Option("--seed", help="Of the draw.")] = 0,
-    document: Annotated[
-        Path | None, typer.Option("--document", metavar="FILE", help="Write a Markdown page too.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Compare reasoners: the right edit given, free generation, n and intervals.
-
-    Example:
-        errata reasoner eval
-        errata reasoner eval --reasoners runs/ours,prompted --facts facts/ --json
-    """
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler else writes to stderr
-    from errata.cache.errors import ErrataError
-    from errata.cache.storage.atomic import write_atomically
-    from errata.facts import FactSource
-    from errata.models.load import load_base
-    from errata.reasoners.evaluation import report
-    from errata.reasoners.load import load_reasoner
-
-    if split not in ("train", "tune", "test"):
-        raise ErrataError(f"expected --split train, tune or test, found {split!r}")
-    names = [name.strip() for name in reasoners.split(",") if name.strip()]
-    if not names:
-        raise ErrataError(f"expected names or folders in --reasoners, found {reasoners!r}")
-    source = FactSource.load(facts)
-    with working("loading the model"):
-        base, tokenizer = load_base(model)
-        made = {name: load_reasoner(name, base, tokenizer) for name in names}
-    with progress("drawing questions", len(made)) as advance:
-        results = report.evaluate(
-            base, tokenizer, made, source, split=split, per_kind=each, seed=seed,  # type: ignore[arg-type]
-            on_start=lambda name: advance(name != names[0], f"evaluating {name}"),
-        )  # fmt: skip
-    machine = report.machine_of(base)
-    if document is not None:
-        text = report.document(
-            results, model=model, split=split, seed=seed, machine=machine, options=_options(context)
-        )
-        write_atomically(document, text.encode())
-    if as_json:
-        about = {"model": model, "split": split, "seed": seed, "machine": machine}
-        print_json({**about, "results": report.to_json(results)})
-    else:
-        print_line(report.table(results))
-
-
-def _options(context: typer.Context) -> str:
-    """Return the options given on the command line, without --document and --json."""
-    sources = {p.opts[0]: context.get_parameter_source(str(p.name)) for p in context.command.params}
-    given = [
-        (p.opts[0], context.params[str(p.name)])
-        for p in context.command.params
-        if p.name not in ("document", "as_json")
-        and getattr(sources[p.opts[0]], "name", "") == "COMMANDLINE"
-    ]
-    return "".join(f" {name} {shlex.quote(str(value))}" for name, value in given)

@@ -8,7 +8,7 @@ editors never train on tune or test subjects.
 
 from __future__ import annotations
 
-from errata.facts.sentences import capitalised, cloze, fill, nested
+from errata.facts.sentences import capitalised, cloze, fill, nested, uncapitalised
 from errata.facts.source import FactSource
 from errata.facts.table import FactChange, FactRow, load_aliases, load_facts
 from errata.facts.templates import Relation, load_relations, yes_no_words
@@ -25,5 +25,6 @@ __all__ = [
     "load_facts",
     "load_relations",
     "nested",
+    "uncapitalised",
     "yes_no_words",
 ]

@@ -65,3 +65,10 @@ def cloze(template: str, subject: str, obj: str) -> str:
 def capitalised(sentence: str) -> str:
     """Return the sentence with a capital first letter."""
     return sentence[:1].upper() + sentence[1:]
+
+
+def uncapitalised(sentence: str, subject: str) -> str:
+    """Return the sentence as it continues another: its first letter small, unless a name's."""
+    if not sentence or sentence.startswith(subject):
+        return sentence
+    return sentence[:1].lower() + sentence[1:]

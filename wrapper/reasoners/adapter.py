@@ -15,7 +15,12 @@ from errata.reasoners.base_consistency import BaseConsistency
 from errata.reasoners.card import ReasonerCard, read_card
 from errata.reasoners.prompted import PromptedReasoner
 from errata.reasoners.prompts import Prompter, has_chat_template
-from errata.reasoners.reader import ContextReasoner, base_fallback, is_instruction
+from errata.reasoners.reader import (
+    ContextReasoner,
+    allows_paraphrase,
+    base_fallback,
+    is_instruction,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +39,8 @@ class AdapterReasoner(ContextReasoner):
 
     In the place of SERAC's counterfactual model (Mitchell et al. 2022). The adapter is on a module
     tree that shares the base's tensors, so the base itself is never modified. It is trained on
-    facts; instructions are answered by the base without the adapter, if that is a chat model.
+    facts, that of a chat model on ``say that …`` too; other instructions are answered by the base
+    without the adapter, if that is a chat model.
 
     :param base: the base model.
     :param tokenizer: its tokenizer.
@@ -59,7 +65,7 @@ class AdapterReasoner(ContextReasoner):
         self._base = base
         super().__init__(
             load_adapted(base, self.card, path), tokenizer,
-            Prompter.for_model(base, tokenizer, chat=self.card.chat),
+            Prompter.for_model(base, tokenizer, chat=self.card.chat, form=self.card.prompt_form),
             fallback=base_fallback(base, tokenizer), abstention=self.card.abstention,
             consistency=BaseConsistency(base, tokenizer),
         )  # fmt: skip
@@ -84,7 +90,7 @@ class AdapterReasoner(ContextReasoner):
     ) -> list[list[str]]:
         """Return the answers; see :meth:`ContextReasoner.answer`."""
         self._match_base()
-        instructed = [any(not isinstance(edit, Fact) for edit in each) for each in edits]
+        instructed = [not all(map(self._trained_on, each)) for each in edits]
         if self._prompted is None or not any(instructed):
             return super().answer(queries, edits, generation)
         out: dict[int, list[str]] = {}
@@ -93,6 +99,10 @@ class AdapterReasoner(ContextReasoner):
             texts = answer([queries[i] for i in rows], [edits[i] for i in rows], generation)
             out |= zip(rows, texts, strict=True)
         return [out[i] for i in range(len(queries))]
+
+    def _trained_on(self, edit: Edit) -> bool:
+        """Return whether examples of an edit's form were in the training data."""
+        return isinstance(edit, Fact) or (self.card.says and allows_paraphrase(edit))
 
     def answer_prompts(
         self,

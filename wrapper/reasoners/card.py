@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from errata.cache.errors import ModelError
 from errata.cache.storage.atomic import write_atomically
 from errata.reasoners.abstention import AbstentionPenalties
+from errata.reasoners.prompts import TRAINED_FORM, PromptForm
 
 FILE = "reasoner.json"
 FORMAT = 1
@@ -30,6 +31,9 @@ class ReasonerCard:
     :param weights: SHA-256 of the weights file.
     :param file: name of the weights file.
     :param chat: whether it was trained with the tokenizer's chat template.
+    :param form: the wording of its prompts, fields of :class:`errata.reasoners.prompts.PromptForm`;
+        those that are not named are as in the trained form.
+    :param says: whether it was trained on ``say that …``.
     :param lora: settings of the adapter, for peft; empty for a separate model.
     :param abstention: penalties on an empty answer (:mod:`errata.reasoners.abstention`).
     :param training: settings, data and time of the run.
@@ -41,10 +45,17 @@ class ReasonerCard:
     weights: str
     file: str
     chat: bool = False
+    form: dict[str, Any] = field(default_factory=dict)
+    says: bool = False
     lora: dict[str, Any] = field(default_factory=dict)
     abstention: AbstentionPenalties = field(default_factory=AbstentionPenalties)
     training: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def prompt_form(self) -> PromptForm:
+        """The wording of the prompts it was trained with."""
+        return replace(TRAINED_FORM, **self.form)
 
     def write(self, folder: Path) -> None:
         """Write the card; call it after the weights, so that a card always has its weights."""
@@ -66,6 +77,7 @@ def read_card(folder: Path) -> ReasonerCard:
             )
         body["abstention"] = _abstention(body)
         card = ReasonerCard(**body)
+        replace(TRAINED_FORM, **card.form)
         if card.kind not in KINDS:
             raise ModelError(
                 f"{path}: expected a reasoner of kind {' or '.join(KINDS)}, found {card.kind!r}; "

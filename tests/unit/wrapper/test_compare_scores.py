@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from errata.compare.run.judge import is_right, normalised
+from errata.cache.text.answer_match import normalize_words
+from errata.compare.run.judge import is_right
 from errata.compare.run.scores import entropy, harmonic, magnitude, success, token_accuracy
 from errata.compare.run.teacher_forcing import TeacherForcing, TopTokens, divergence
 from tests.unit.helpers import CAPITAL, OTHER
@@ -172,4 +173,4 @@ def test_answers_are_compared_whole(answer, expected, right):
 @settings(deadline=None, max_examples=40)
 @given(st.text(max_size=30))
 def test_normalising_twice_changes_nothing(text):
-    assert normalised(normalised(text)) == normalised(text)
+    assert normalize_words(normalize_words(text)) == normalize_words(text)

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from errata.cache.text.answer_match import normalize_words
 from errata.compare.inputs.cases import Case, Probe
 from errata.compare.run.backends import ComparedBackend, PipelineBackend
 from errata.compare.run.efficiency import milliseconds
 from errata.compare.run.free_generation import AnswerGenerator, Generate, GeneratedAnswer
-from errata.compare.run.judge import is_right, normalised
+from errata.compare.run.judge import is_right
 from errata.compare.run.scores import entropy
 from errata.compare.run.teacher_forcing import TargetScores, TeacherForcing, TopTokens
 from errata.editors.shared.examples import Example
@@ -275,7 +276,7 @@ def _locality(
     }  # fmt: skip
     if not equal:
         record["after"] = after.text
-        record["same_text"] = normalised(before.text) == normalised(after.text)
+        record["same_text"] = normalize_words(before.text) == normalize_words(after.text)
     if probe.gold:
         record["gold"] = is_right(after.text, [probe.gold])
     if divergence is not None:

@@ -5,21 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from errata.cache.text.normalize import normalize
+from errata.cache.text.answer_match import normalize_words
 
-_ARTICLES = frozenset({"a", "an", "the"})
-_MARKS = ".,;:!?\"'“”‘’()[]。，、；：！？（）"
 _STOP = re.compile(r"[.](?=\s|$)|[。]")
-
-
-def normalised(text: str) -> str:
-    """Return an answer in the form that is compared.
-
-    Case, articles, spaces, and marks at the ends of words are ignored (Yang et al. 2025, "The
-    mirage of model editing": the protocol they call WILD).
-    """
-    words = (word.strip(_MARKS) for word in normalize(text).split())
-    return " ".join(word for word in words if word and word not in _ARTICLES)
 
 
 def is_right(answer: str, expected: Sequence[str]) -> bool:
@@ -31,6 +19,6 @@ def is_right(answer: str, expected: Sequence[str]) -> bool:
     :param answer: the generated text, up to its line end.
     :param expected: any of them is right.
     """
-    wanted = {normalised(text) for text in expected} - {""}
+    wanted = {normalize_words(text) for text in expected} - {""}
     ends = [match.start() for match in _STOP.finditer(answer)]
-    return any(normalised(answer[:end]) in wanted for end in (*ends, len(answer)))
+    return any(normalize_words(answer[:end]) in wanted for end in (*ends, len(answer)))

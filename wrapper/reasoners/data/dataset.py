@@ -1,17 +1,12 @@
-"""Examples for reasoners, drawn from a facts table.
-
-Edits have counterfactual objects of the right type. Subjects and objects are of one split;
-otherwise a model memorises city → country instead of reading the edit.
-"""
+"""Examples for reasoners, drawn from a facts table."""
 
 from __future__ import annotations
 
 import random
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from errata.cache.records import Fact
+from errata.cache.patches.kinds import context
 from errata.facts import (
     FactChange,
     FactRow,
@@ -20,11 +15,13 @@ from errata.facts import (
     cloze,
     fill,
     nested,
+    uncapitalised,
     yes_no_words,
 )
-from errata.facts.names import invented_name, similar_object
+from errata.facts.names import invented_name
 from errata.facts.table import Split
 from errata.facts.variation import varied_head, varied_question
+from errata.reasoners.data.draws import EditDrawer
 from errata.reasoners.data.examples import (
     ALIAS,
     CLOZE,
@@ -47,10 +44,8 @@ DESCRIPTION_SHARE = 0.6
 TYPO_SHARE = 0.5
 """Share of training queries written as people type: careless, with words missing."""
 
-_EXCLUDED = frozenset({"maker"})  # one subject, one fact
 
-
-class ExampleGenerator:
+class ExampleGenerator(EditDrawer):
     """Draws examples of one split.
 
     :param source: facts, sentences and aliases.
@@ -62,31 +57,7 @@ class ExampleGenerator:
     def __init__(
         self, source: FactSource, split: Split, rng: random.Random, *, unseen: bool = False
     ) -> None:
-        self.source, self.split, self.rng, self.unseen = source, split, rng, unseen
-        self.augment = split == "train"
-        self._believed = {(f.subject, f.relation): f.believed for f in source.facts}
-        splits = source.object_splits()
-        self._facts: dict[str, list[FactRow]] = defaultdict(list)
-        self._by_subject: dict[str, list[FactRow]] = defaultdict(list)
-        objects: dict[str, dict[str, None]] = defaultdict(dict)
-        for fact in source.facts:
-            if fact.relation in _EXCLUDED:
-                continue
-            if fact.split == split:
-                self._facts[fact.relation].append(fact)
-                self._by_subject[fact.subject].append(fact)
-            if splits[fact.believed] == split:
-                objects[fact.relation][fact.believed] = None
-        self._objects = {name: list(found) for name, found in objects.items()}
-        self._all_objects = list(dict.fromkeys(o for found in objects.values() for o in found))
-        self._other_splits = {o for o, of in splits.items() if of != split}
-        self._by_object: dict[str, list[FactRow]] = defaultdict(list)
-        for found in self._facts.values():
-            for fact in found:
-                relation = source.relations[fact.relation]
-                if relation.descriptor and not relation.chinese:
-                    self._by_object[fact.believed].append(fact)
-        self._words = sorted({word for o in self._all_objects for word in o.split()})
+        super().__init__(source, split, rng, unseen=unseen)
         self._generators: dict[str, Callable[[], ReasonerExample | None]] = {
             EDIT_QUESTION: self._edit_question, PARAPHRASE: self._paraphrase, CLOZE: self._cloze,
             ALIAS: self._alias, YES_NO: self._yes_no, REVERSED: self._reversed,
@@ -114,70 +85,13 @@ class ExampleGenerator:
                 out.append(self._with_distractors(made) if self.rng.random() < 0.4 else made)
         return out
 
-    def _fact(self, wanted: Callable[[Relation], bool] = lambda relation: True) -> FactRow | None:
-        """Return a fact of a relation drawn uniformly over relations."""
-        names = [n for n in self._facts if wanted(self.source.relations[n])]
-        return self.rng.choice(self._facts[self.rng.choice(names)]) if names else None
-
-    def _change(
-        self,
-        wanted: Callable[[Relation], bool] = lambda relation: True,
-        targets: Callable[[FactRow], Sequence[str]] | None = None,
-    ) -> FactChange | None:
-        """Return a drawn fact with a counterfactual object."""
-        fact = self._fact(wanted)
-        return None if fact is None else self._change_of(fact, targets)
-
-    def _change_of(
-        self, fact: FactRow, targets: Callable[[FactRow], Sequence[str]] | None = None
-    ) -> FactChange | None:
-        """Return a fact with a counterfactual object."""
-        if targets is None and self.augment:
-            made = self._unusual_object(fact)
-            if made is not None:
-                return FactChange(fact, made)
-        pool = self._objects.get(fact.relation, []) if targets is None else targets(fact)
-        pool = [o for o in pool if o not in (fact.believed, fact.object, fact.subject)]
-        return FactChange(fact, self.rng.choice(pool)) if pool else None
-
-    def _unusual_object(self, fact: FactRow) -> str | None:
-        """Return an object that no fact of the relation has, in half of the cases.
-
-        It has to be read from the edit: neither memory nor the relation's type gives it away.
-        """
-        draw, chinese = self.rng.random(), self.source.relations[fact.relation].chinese
-        if draw < 0.25:
-            made = invented_name(self.rng)
-        elif draw < 0.42 and not chinese:
-            lower = [word for word in self._words if word.islower()]
-            upper = [word for word in self._words if word[:1].isupper()]
-            made = similar_object(fact.believed, lower, upper, self.rng)
-        elif draw < 0.52 and not chinese:
-            made = self.rng.choice(self._all_objects)
-        else:
-            return None
-        taken = (fact.believed, fact.object, fact.subject)
-        return None if made in taken or made in self._other_splits else made
-
-    def _edit(self, change: FactChange, question: str | None = None) -> Fact:
-        """Return the edit: mostly of a question, else of a sentence to complete."""
-        relation = self.source.relations[change.fact.relation]
-        if question is None and relation.statements and self.augment and self.rng.random() < 0.3:
-            template = self.rng.choice(relation.statements)
-            question = cloze(template, change.fact.subject, change.target)
-        question = question or fill(self.rng.choice(relation.questions), change.fact.subject)
-        return Fact(question, change.target)
-
-    def _relation(self, change: FactChange) -> Relation:
-        return self.source.relations[change.fact.relation]
-
     def _with_distractors(self, example: ReasonerExample) -> ReasonerExample:
         """Return the example with one to three further edits that do not govern its query."""
         distractors = []
         for _ in range(self.rng.choice((1, 1, 2, 3))):
             change = self._change()
             named = None if change is None else {change.fact.subject, change.target}
-            parts = (part for edit in example.edits for part in (edit.question, edit.answer))
+            parts = map(context, example.edits)
             text = " ".join((*parts, example.query, example.false_query or ""))
             if change is not None and named and not any(name in text for name in named):
                 distractors.append(self._edit(change))
@@ -191,8 +105,15 @@ class ExampleGenerator:
             return None
         question = fill(self.rng.choice(self._relation(change).questions), change.fact.subject)
         return ReasonerExample(
-            EDIT_QUESTION, (self._edit(change, question),), question, change.target
-        )
+            EDIT_QUESTION, (self._edit(change, question),), question, change.target,
+            sentence=self._sentence(change), old=change.fact.believed,
+        )  # fmt: skip
+
+    def _sentence(self, change: FactChange, subject: str | None = None) -> str:
+        """Return the answer as a sentence: the first statement of the relation."""
+        statements = self._relation(change).statements
+        subject = subject or change.fact.subject
+        return fill(statements[0], subject, change.target) if statements else ""
 
     def _question(self, relation: Relation, subject: str) -> str:
         """Return a question of a relation about a subject, at times as keywords or with typos."""
@@ -212,7 +133,10 @@ class ExampleGenerator:
         if change is None:
             return None
         query = self._question(self._relation(change), change.fact.subject)
-        return ReasonerExample(PARAPHRASE, (self._edit(change),), query, change.target)
+        return ReasonerExample(
+            PARAPHRASE, (self._edit(change),), query, change.target,
+            sentence=self._sentence(change), old=change.fact.believed,
+        )  # fmt: skip
 
     def _cloze(self) -> ReasonerExample | None:
         change = self._change(lambda r: bool(r.statements))
@@ -239,8 +163,9 @@ class ExampleGenerator:
             renamed = replace(change, fact=replace(change.fact, subject=name))
             edit, name = self._edit(renamed), change.fact.subject
         return ReasonerExample(
-            ALIAS, (edit,), self._question(self._relation(change), name), change.target
-        )
+            ALIAS, (edit,), self._question(self._relation(change), name), change.target,
+            sentence=self._sentence(change, name),
+        )  # fmt: skip
 
     def _described(self, kind: str) -> ReasonerExample | None:
         """Return an example whose query describes its subject: "the capital of France" for Paris.
@@ -286,7 +211,10 @@ class ExampleGenerator:
         if not self.augment:
             return ReasonerExample(YES_NO, edits, true, yes, false_query=false)
         holds = self.rng.random() < 0.5
-        return ReasonerExample(YES_NO, edits, true if holds else false, yes if holds else no)
+        word, query = (yes, true) if holds else (no, false)
+        clause = uncapitalised(self._sentence(change), change.fact.subject)
+        sentence = f"{word}, {clause}" if clause and not relation.chinese else ""
+        return ReasonerExample(YES_NO, edits, query, word, sentence=sentence)
 
     def _reversed(self) -> ReasonerExample | None:
         change = self._change(lambda r: bool(r.reversed))
@@ -295,7 +223,10 @@ class ExampleGenerator:
         relation = self._relation(change)
         templates = (relation.reversed_held_out if self.unseen else ()) or relation.reversed
         query = fill(self.rng.choice(templates), "", change.target, bare=True)
-        return ReasonerExample(REVERSED, (self._edit(change),), query, change.fact.subject)
+        return ReasonerExample(
+            REVERSED, (self._edit(change),), query, change.fact.subject,
+            sentence=self._sentence(change),
+        )  # fmt: skip
 
     def _second_relations(self, relation: Relation, bridge: str) -> list[Relation]:
         """Return the relations of which a bridge entity is the subject."""
@@ -325,7 +256,10 @@ class ExampleGenerator:
             return None
         query = self._hop_question(second, relation, change.fact.subject)
         known = (fill(second.questions[0], change.target), answer)
-        return ReasonerExample(ONE_HOP, (self._edit(change),), query, answer, known)
+        sentence = fill(second.statements[0], change.target, answer) if second.statements else ""
+        return ReasonerExample(
+            ONE_HOP, (self._edit(change),), query, answer, known, sentence=sentence
+        )
 
     def _two_edits(self) -> ReasonerExample | None:
         change = self._change(lambda r: bool(r.descriptor), self._bridges)
@@ -346,7 +280,10 @@ class ExampleGenerator:
         query = self._hop_question(second, relation, change.fact.subject)
         edits = [self._edit(change), self._edit(second_change)]
         self.rng.shuffle(edits)
-        return ReasonerExample(TWO_EDITS, tuple(edits), query, second_change.target)
+        return ReasonerExample(
+            TWO_EDITS, tuple(edits), query, second_change.target,
+            sentence=self._sentence(second_change),
+        )  # fmt: skip
 
     def _locality(self) -> ReasonerExample | None:
         """Return a query that its edit does not govern, mostly a near one."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from errata.cache.records import Fact
+from errata.cache.records import Edit
 
 EDIT_QUESTION, PARAPHRASE, CLOZE, ALIAS = "own question", "other phrasing", "cloze", "alias"
 YES_NO, REVERSED, ONE_HOP = "yes or no", "reversed", "one hop"
 TWO_EDITS, LOCALITY = "two edits, one hop", "an edit that does not matter"
 SAME_ANSWER_LOCALITY = "an edit of another, of whom the same is true"
+SAY_THAT = "say that"
+"""Reported speech of a language patch: ``say that you were made by Example Labs``."""
 """The hardest locality: the subject of the query and the edited one share the old answer."""
 KINDS = (
     EDIT_QUESTION, PARAPHRASE, CLOZE, ALIAS, YES_NO, REVERSED, ONE_HOP, TWO_EDITS, LOCALITY,
@@ -30,11 +32,15 @@ class ReasonerExample:
     :param answer: the target; None where no edit governs the query, so that the base answers.
     :param known: a question and its answer that the base model has to know, or None.
     :param false_query: of a yes-or-no example, the same with a false object.
+    :param sentence: the answer as a chat model words it; "" where the answer itself is one.
+    :param old: the answer without the edit, which must not be given; "" where it is not known.
     """
 
     kind: str
-    edits: tuple[Fact, ...]
+    edits: tuple[Edit, ...]
     query: str
     answer: str | None
     known: tuple[str, str] | None = None
     false_query: str | None = None
+    sentence: str = ""
+    old: str = ""

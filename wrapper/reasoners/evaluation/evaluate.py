@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from errata.cache.patches.kinds import context
 from errata.cache.text.answer_match import normalize_answer
 from errata.facts import FactSource
 from errata.facts.table import Split
@@ -15,6 +16,7 @@ from errata.intervals import Rate, rate
 from errata.reasoners.base_answers import BATCH, DEFAULT_CONFIG, base_answers
 from errata.reasoners.data.dataset import ExampleGenerator
 from errata.reasoners.data.examples import KINDS, YES_NO, ReasonerExample
+from errata.reasoners.evaluation.judge import names, polarity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +61,9 @@ class Evaluator:
     :param base: the base model.
     :param tokenizer: its tokenizer.
     :param examples: the examples; those that require knowledge the base lacks are left out.
+    :param sentences: answers are sentences of a chat model, right if they name the target; of a
+        yes-or-no question, if they begin with it. Where no edit governs the query, the whole
+        answer is compared in any case.
     """
 
     def __init__(
@@ -66,7 +71,10 @@ class Evaluator:
         base: GenerativeModel,
         tokenizer: PreTrainedTokenizerBase,
         examples: Sequence[ReasonerExample],
+        *,
+        sentences: bool = False,
     ) -> None:
+        self._sentences = sentences
         queries = {one.query for one in examples if one.answer is None}
         queries |= {one.known[0] for one in examples if one.known}
         self._base_answers = base_answers(base, tokenizer, sorted(queries))
@@ -77,7 +85,13 @@ class Evaluator:
         if example.known is None:
             return True
         question, answer = example.known
-        return normalize_answer(self._base_answers[question]) == normalize_answer(answer)
+        return self._right(self._base_answers[question], answer)
+
+    def _right(self, text: str, target: str) -> bool:
+        if not self._sentences:
+            return normalize_answer(text) == normalize_answer(target)
+        form = polarity(target)
+        return names(text, target) if form is None else polarity(text) is form
 
     def target(self, example: ReasonerExample) -> str:
         """Return the right answer; where no edit governs the query, the base model's."""
@@ -101,10 +115,13 @@ class Evaluator:
         )
         found: dict[str, list[bool]] = defaultdict(list)
         for example, text in zip(self.examples, answers, strict=True):
-            correct = normalize_answer(text) == normalize_answer(self.target(example))
+            if example.answer is None:
+                correct = normalize_answer(text) == normalize_answer(self.target(example))
+            else:
+                correct = self._right(text, example.answer)
             if example.kind == YES_NO and example.false_query:
-                false_answer = normalize_answer(false_answers[id(example)])
-                correct = correct and false_answer in ("no", "不是")
+                false_answer = false_answers[id(example)]
+                correct = correct and any(self._right(false_answer, no) for no in ("no", "不是"))
             found[example.kind].append(correct)
         return dict(found)
 
@@ -134,7 +151,7 @@ def greedy_answers(reasoner: Reasoner, base: GenerativeModel) -> AnswerFunction:
 
 
 def _length(example: ReasonerExample, query: str) -> int:
-    return len(query) + sum(len(edit.question) + len(edit.answer) for edit in example.edits)
+    return len(query) + sum(len(context(edit)) for edit in example.edits)
 
 
 def rates(outcomes: dict[str, list[bool]]) -> dict[str, Rate]:

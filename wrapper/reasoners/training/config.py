@@ -7,6 +7,10 @@ from typing import Any, Literal
 
 from errata.reasoners.data.examples import KINDS, LOCALITY, SAME_ANSWER_LOCALITY, SHARES
 
+SHORT_FORM = {"system": "Facts:\n{notes}", "user": "{query}", "note": "{edit}"}
+"""The prompts of a chat model's adapter: the edits in the place of the template's default system
+message. Trained for them, it needs no instruction; a prompt has some 25 tokens beside the edit."""
+
 Kind = Literal["adapter", "model"]
 
 SETTINGS_OF_0_1 = {
@@ -29,6 +33,8 @@ class TrainingConfig:
     :param eval_steps: steps between evaluations.
     :param patience: evaluations without a gain before stopping.
     :param eval_examples: tune examples of each kind in an evaluation.
+    :param chat: train for a chat model: answers are sentences, the edits stand in the system
+        message, and a step has groups of examples that share their edits, ``batch_size`` of them.
     """
 
     kind: Kind = "adapter"
@@ -41,6 +47,7 @@ class TrainingConfig:
     eval_steps: int = 500
     patience: int = 4
     eval_examples: int = 60
+    chat: bool = False
 
     @property
     def lora(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errata.cache.patches.kinds import context
+from errata.cache.records import Fact
 from errata.cache.text.answer_match import same_answer
 from errata.reasoners.abstention import AbstentionPenalties
 from errata.reasoners.answer_logits import answer_logits
@@ -41,6 +42,8 @@ def fit_abstention_penalties(
     base: GenerativeModel,
     tokenizer: PreTrainedTokenizerBase,
     end_token: int,
+    *,
+    by_base: bool = True,
 ) -> AbstentionPenalties:
     """Return the penalties of the highest mean accuracy over the kinds of examples.
 
@@ -55,13 +58,22 @@ def fit_abstention_penalties(
     :param base: the base model.
     :param tokenizer: the base model's tokenizer.
     :param end_token: id of the token that an empty answer begins with.
+    :param by_base: fit a penalty of its own where the base agrees or is uncertain. A chat model's
+        answers are sentences, of which hardly two are the same, and slow to generate: there one
+        penalty is fitted for all.
     """
     examples = evaluator.examples
     reasoner = make_reasoner(AbstentionPenalties(FORBIDDING))
-    answers = base_answers(base, tokenizer, sorted(_texts(examples)))
-    probabilities = mean_token_probability(
-        base, tokenizer, {one.query: answers[one.query] for one in examples}
-    )
+    if by_base:
+        answers = base_answers(base, tokenizer, sorted(_texts(examples)))
+        probabilities = mean_token_probability(
+            base, tokenizer, {one.query: answers[one.query] for one in examples}
+        )
+        groups = [_group(one, answers, probabilities) for one in examples]
+    else:
+        local = [one.query for one in examples if one.answer is None]
+        answers = dict.fromkeys(_texts(examples), "") | base_answers(base, tokenizer, local)
+        groups = ["default"] * len(examples)
     false_forms = [one for one in examples if one.false_query]
     margins = {
         "true": _margins(reasoner, [(one, one.query) for one in examples], end_token),
@@ -71,8 +83,8 @@ def fit_abstention_penalties(
     }
     answered = evaluator.outcomes(greedy_answers(reasoner, base))
     abstained = evaluator.outcomes(lambda _, queries: [answers[query] for query in queries])
-    groups = [_group(one, answers, probabilities) for one in examples]
-    return AbstentionPenalties(**_best(examples, margins, answered, abstained, groups))
+    found = _best(examples, margins, answered, abstained, groups)
+    return AbstentionPenalties(**(found if by_base else dict.fromkeys(GROUPS, found["default"])))
 
 
 def _group(
@@ -80,7 +92,7 @@ def _group(
 ) -> str:
     """Return the name of the penalty that applies to an example."""
     answer = answers[example.query]
-    if any(same_answer(answer, answers[edit.question]) for edit in example.edits):
+    if any(same_answer(answer, answers[question]) for question in _questions(example)):
         return "base_agrees"
     confident = probabilities[example.query] >= DEFAULT_CONSISTENCY.confidence
     return "default" if confident else "base_uncertain"
@@ -89,7 +101,11 @@ def _group(
 def _texts(examples: Sequence[ReasonerExample]) -> set[str]:
     """Return all queries, false ones included, and the questions of all edits."""
     queries = {one.query for one in examples} | {one.false_query or "" for one in examples} - {""}
-    return queries | {edit.question for one in examples for edit in one.edits}
+    return queries | {question for one in examples for question in _questions(one)}
+
+
+def _questions(example: ReasonerExample) -> list[str]:
+    return [edit.question for edit in example.edits if isinstance(edit, Fact)]
 
 
 def _margins(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import logging
 import math
 import random
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,16 +26,19 @@ from errata.reasoners.base_consistency import BaseConsistency
 from errata.reasoners.card import ReasonerCard
 from errata.reasoners.data.dataset import ExampleGenerator
 from errata.reasoners.data.examples import SAME_ANSWER_LOCALITY, ReasonerExample
+from errata.reasoners.data.groups import GroupGenerator, english
+from errata.reasoners.data.texts import RealTexts
 from errata.reasoners.evaluation.evaluate import (
     Evaluator,
     evaluation_set,
     greedy_answers,
     rates,
 )
-from errata.reasoners.prompts import Prompter
+from errata.reasoners.prompts import TRAINED_FORM, Prompter
 from errata.reasoners.reader import ContextReasoner, base_fallback
-from errata.reasoners.training.config import SETTINGS_OF_0_1, TrainingConfig
-from errata.reasoners.training.losses import TokenizedExample, answer_loss
+from errata.reasoners.training.config import SETTINGS_OF_0_1, SHORT_FORM, TrainingConfig
+from errata.reasoners.training.losses import TokenizedExample, answer_loss, group_loss
+from errata.reasoners.training.optimizer import make_optimizer
 from errata.reasoners.training.thresholds import fit_abstention_penalties
 from errata.training import checkpoint
 from errata.training.schedule import cosine_with_warmup
@@ -48,21 +52,10 @@ if TYPE_CHECKING:
 ADAPTER_FILE, MODEL_FILE = "adapter.safetensors", "model.safetensors"
 CHECKPOINT_FILE, BEST_FILE = "checkpoint.safetensors", "best.safetensors"
 
+TERMS = "those of the files; Quora's pairs: research use"
+_LOG_STEPS = 10
 
-def _optimizer(parameters: list[Any], config: TrainingConfig) -> torch.optim.Optimizer:
-    """Return Muon for an adapter, whose parameters are all matrices, and AdamW for a whole model.
-
-    On atlas, after 300 steps, Muon (Jordan et al. 2024) brings the mean over the kinds of question
-    to 0.68 where AdamW brings it to 0.64 (tune subjects, n=40 each).
-    """
-    import torch
-
-    rate = config.learning_rate
-    if config.kind == "adapter":
-        return torch.optim.Muon(
-            parameters, lr=rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"
-        )
-    return torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0)
+log = logging.getLogger("errata")
 
 
 class ReasonerTrainer:
@@ -77,6 +70,7 @@ class ReasonerTrainer:
     :param separate: the model to train instead of an adapter, with its tokenizer.
     :param start: folder of an adapter of this base and rank to continue from.
     :param blocks: numbers of the base's blocks that the separate model was made of, for the card.
+    :param texts: of real people, for the examples of a chat model.
     :raises ErrataError: the adapter is of another base or rank, or the table has too few facts.
     """
 
@@ -90,10 +84,12 @@ class ReasonerTrainer:
         separate: tuple[GenerativeModel, PreTrainedTokenizerBase] | None = None,
         start: Path | None = None,
         blocks: Sequence[int] = (),
+        texts: RealTexts | None = None,
     ) -> None:
         import torch
 
-        self.base, self.tokenizer, self.source = base, tokenizer, source
+        source = english(source) if config.chat else source
+        self.base, self.tokenizer, self.source, self.texts = base, tokenizer, source, texts
         self.out, self.config, self._blocks = out, config, list(blocks)
         torch.manual_seed(config.seed)
         self._started_from: dict[str, Any] | None = None
@@ -104,7 +100,8 @@ class ReasonerTrainer:
             self.model, self.model_tokenizer = self._peft_model.get_base_model(), tokenizer
         else:
             self.model, self.model_tokenizer = separate
-        self.prompter = Prompter.for_model(self.model, self.model_tokenizer)
+        form = replace(TRAINED_FORM, **self._form)
+        self.prompter = Prompter.for_model(self.model, self.model_tokenizer, form=form)
         self._writer = AnswerWriter(self.model_tokenizer)
         examples = evaluation_set(source, "tune", config.eval_examples)
         if not examples or not ExampleGenerator(source, "train", random.Random(0)).examples(20):
@@ -112,12 +109,12 @@ class ReasonerTrainer:
                 "expected facts of train and of tune subjects with several objects a relation, "
                 "found too few to draw examples from; add facts, or use the table errata carries"
             )
-        self.evaluator = Evaluator(base, tokenizer, examples)
+        self.evaluator = Evaluator(base, tokenizer, examples, sentences=config.chat)
         self._trainable = {
             name: p for name, p in self.model.named_parameters()
             if separate is not None or "lora_" in name
         }  # fmt: skip
-        self.optimizer = _optimizer(list(self._trainable.values()), config)
+        self.optimizer = make_optimizer(list(self._trainable.values()), config)
         self.step, self.seconds, self.best_score, self.evals_without_gain = 0, 0.0, -1.0, 0
         self.abstention = AbstentionPenalties()
         self.history: list[dict[str, float]] = []
@@ -168,8 +165,13 @@ class ReasonerTrainer:
     def _fit_abstention(self) -> None:
         self.model.eval()
         self.abstention = fit_abstention_penalties(
-            self.evaluator, self._reasoner, self.base, self.tokenizer, self._empty_answer()[0]
-        )
+            self.evaluator, self._reasoner, self.base, self.tokenizer, self._empty_answer()[0],
+            by_base=not self.config.chat,
+        )  # fmt: skip
+
+    @property
+    def _form(self) -> dict[str, Any]:
+        return dict(SHORT_FORM) if self.config.chat else {}
 
     # -- steps -------------------------------------------------------------------------------
 
@@ -188,7 +190,7 @@ class ReasonerTrainer:
                 for group in self.optimizer.param_groups:
                     group["lr"] = self._learning_rate()
                 with torch.autocast(self.base.device.type, dtype=torch.bfloat16, enabled=half):
-                    loss = answer_loss(self.model, batch)
+                    loss = self._loss(batch)
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(self._trainable.values(), 1.0)
                 self.optimizer.step()
@@ -196,10 +198,17 @@ class ReasonerTrainer:
                 self.step += 1
                 value = float(loss.detach())
                 smooth = value if math.isnan(smooth) else 0.98 * smooth + 0.02 * value
+                if self.step % _LOG_STEPS == 0:
+                    log.info("step %d of %d, loss %.3f", self.step, config.steps, smooth)
                 yield smooth
             self.seconds += time.monotonic() - began
             self._evaluate_and_save(smooth)
             began = time.monotonic()
+
+    def _loss(self, batch: Sequence[Sequence[TokenizedExample]]) -> torch.Tensor:
+        if self.config.chat:
+            return group_loss(self.model, batch)
+        return answer_loss(self.model, [one for group in batch for one in group])
 
     def _learning_rate(self) -> float:
         c = self.config
@@ -207,17 +216,24 @@ class ReasonerTrainer:
             self.step, steps=c.steps, warmup=c.warmup, peak=c.learning_rate, last=0.01
         )
 
-    def _batches(self) -> Iterator[list[TokenizedExample]]:
-        """Yield the batches up to the next evaluation, examples of similar length together."""
+    def _batches(self) -> Iterator[list[list[TokenizedExample]]]:
+        """Yield the batches of groups up to the next evaluation, of similar length together."""
         size = self.config.batch_size
         rng = random.Random(f"lessons/{self.config.seed}/{self.step}")
         count = min(self.config.eval_steps, self.config.steps - self.step)
-        generator = ExampleGenerator(self.source, "train", rng)
-        examples = self._tokenize(generator.examples(count * size, self.config.shares))
-        examples.sort(key=lambda one: len(one.prompt) + rng.random() * 4)
-        batches = [examples[i : i + size] for i in range(0, len(examples), size)]
+        groups = self._groups(rng, count * size)
+        groups.sort(key=lambda group: sum(len(one.prompt) for one in group) + rng.random() * 4)
+        batches = [groups[i : i + size] for i in range(0, len(groups), size)]
         rng.shuffle(batches)
         yield from batches[:count]
+
+    def _groups(self, rng: random.Random, count: int) -> list[list[TokenizedExample]]:
+        """Return groups of examples that share their edits: of one, except for a chat model."""
+        if self.config.chat:
+            generator = GroupGenerator(self.source, "train", rng, self.texts)
+            return [self._tokenize(generator.group()) for _ in range(count)]
+        singles = ExampleGenerator(self.source, "train", rng)
+        return [[one] for one in self._tokenize(singles.examples(count, self.config.shares))]
 
     def _tokenize(self, examples: Sequence[ReasonerExample]) -> list[TokenizedExample]:
         tokenized = []
@@ -232,7 +248,8 @@ class ReasonerTrainer:
         """Return the ids of the answer; of the empty one where no edit governs the query."""
         if example.answer is None:
             return self._empty_answer()
-        text = self.prompter.continuation(example.query, example.answer)
+        answer = (self.config.chat and example.sentence) or example.answer
+        text = self.prompter.continuation(example.query, answer)
         return [*self._writer.encode(text), *self._end()]
 
     def _end(self) -> list[int]:
@@ -249,17 +266,12 @@ class ReasonerTrainer:
         # without the kind that fit_abstention_penalties leaves out
         shares = [r.share for kind, r in found.items() if kind != SAME_ANSWER_LOCALITY]
         score = sum(shares) / len(shares)
-        self.history.append(
-            {
-                "step": self.step,
-                "loss": loss,
-                "mean": score,
-                **{k: r.share for k, r in found.items()},
-            }
-        )
-        self.evals_without_gain += 1
-        if score > self.best_score:
-            self.best_score, self.evals_without_gain = score, 0
+        each = {kind: r.share for kind, r in found.items()}
+        self.history.append({"step": self.step, "loss": loss, "mean": score, **each})
+        log.info("step %d, tune: %s", self.step, self.history[-1])
+        self.evals_without_gain = 0 if score > self.best_score else self.evals_without_gain + 1
+        if score >= self.best_score:  # of equals the one trained longer
+            self.best_score = score
             self._write(BEST_FILE, self._tensors())
         checkpoint.save(self.out / CHECKPOINT_FILE, self.model, [self.optimizer], self._note())
 
@@ -270,6 +282,7 @@ class ReasonerTrainer:
             "waited": self.evals_without_gain, "history": self.history,
             "settings": asdict(self.config), "base": fingerprint(self.base),
             "facts": self.source.digest, "blocks": self._blocks,
+            "texts": self.texts and self.texts.digest,
             "begun": self._started_from and self._started_from["weights"],
         }  # fmt: skip
 
@@ -285,8 +298,14 @@ class ReasonerTrainer:
         note, this = checkpoint.read_note(path), self._note()
         if "settings" in note:
             stored = note["settings"]
-            note["settings"] = {SETTINGS_OF_0_1.get(k, k): value for k, value in stored.items()}
-        keys = ("settings", "base", "facts", "begun", "blocks")
+            renamed = {SETTINGS_OF_0_1.get(k, k): value for k, value in stored.items()}
+            # how many examples are evaluated does not change how a step trains
+            note["settings"] = {
+                "chat": False,
+                **renamed,
+                "eval_examples": self.config.eval_examples,
+            }
+        keys = ("settings", "base", "facts", "texts", "begun", "blocks")
         different = [key for key in keys if note.get(key, this[key]) != this[key]]
         if different:
             raise ErrataError(
@@ -335,11 +354,14 @@ class ReasonerTrainer:
             model = torch.nn.Module.half(copy.deepcopy(model))
         return model
 
-    def store(self, found: dict[str, Rate], data: str) -> None:
+    def store(
+        self, found: dict[str, Rate], data: str, files: Mapping[str, str] | None = None
+    ) -> None:
         """Write the trained reasoner and its card into the run's folder.
 
         :param found: rates on tune subjects, for the card.
         :param data: name of the training data, for the card.
+        :param files: SHA-256 of further files of training data, by name, for the card.
         """
         if self.config.kind == "adapter":
             from peft import get_peft_model_state_dict
@@ -358,10 +380,14 @@ class ReasonerTrainer:
             weights=digest,
             file=file,
             chat=self.prompter.chat,
+            form=self._form,
+            says=self.config.chat and self.texts is not None,
             lora=self.config.lora if self.config.kind == "adapter" else {},
             abstention=self.abstention,
             training={
                 **asdict(self.config), "data": data, "data_sha256": self.source.digest,
+                **({"texts_sha256": self.texts.digest} if self.texts else {}),
+                **({"files": dict(files), "terms": TERMS} if files else {}),
                 "steps_taken": self.step, "started_from": self._started_from,
                 "seconds": round(self.seconds), "history": self.history,
                 **({"blocks": self._blocks} if self._blocks else {}),

@@ -1,0 +1,247 @@
+"""Groups of examples that share their edits: the training examples of chat models.
+
+A reasoner reads the edits of a group once (:func:`errata.reasoners.training.losses.group_loss`),
+and meets one edit under every kind of query, so that only the query tells the answers apart.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from errata.cache.patches.kinds import context
+from errata.cache.records import Edit, Fact, LanguagePatch
+from errata.cache.storage.tables import read_table
+from errata.cache.text.then_clause import verbatim_answer
+from errata.facts import FactChange, FactRow, FactSource, Relation, uncapitalised
+from errata.facts.names import invented_name, invented_word
+from errata.facts.table import Split
+from errata.reasoners.data.dataset import ExampleGenerator
+from errata.reasoners.data.examples import (
+    EDIT_QUESTION,
+    LOCALITY,
+    ONE_HOP,
+    PARAPHRASE,
+    REVERSED,
+    SAY_THAT,
+    TWO_EDITS,
+    YES_NO,
+    ReasonerExample,
+)
+from errata.reasoners.data.texts import RealTexts, first_word
+
+_PACKAGE = "errata.reasoners.data"
+
+Group = list[ReasonerExample]
+
+_FACTS, _QUESTIONS, _STATEMENTS = "facts", "questions", "statements"
+_LEADS = {
+    ONE_HOP: 0.3, REVERSED: 0.3, YES_NO: 0.15, PARAPHRASE: 0.1, EDIT_QUESTION: 0.1, TWO_EDITS: 0.05,
+}  # fmt: skip
+"""Which kind chooses the edit of a group: one hop and reversed cannot be had of every edit."""
+_TYPO_SHARE = 0.15
+"""Share of queries written carelessly: a chat model reads them already."""
+_PATCH_SHARE = 0.15
+"""Share of groups of facts whose edit is worded as ``if: …`` / ``then: say that …``."""
+_DISTRACTOR_SHARE = 0.25
+"""Share of groups of facts with a second edit that governs none of the queries."""
+
+
+class SharedEditGenerator(ExampleGenerator):
+    """Draws several queries under one counterfactual edit of a facts table.
+
+    :param source: facts, sentences and aliases.
+    :param split: of the subjects and objects.
+    :param rng: of all draws.
+    """
+
+    def __init__(
+        self, source: FactSource, split: Split, rng: random.Random, *, unseen: bool = False
+    ) -> None:
+        super().__init__(english(source), split, rng, unseen=unseen)
+        self._shared: tuple[FactChange, Fact] | None = None
+        self._drawn: FactChange | None = None
+
+    def group(self) -> Group:
+        """Return examples under one edit: one that chose it, and others of several kinds."""
+        self._shared = None
+        lead = None
+        while lead is None:
+            (kind,) = self.rng.choices([*_LEADS], [*_LEADS.values()])
+            lead = self.example(kind)
+        drawn = self._drawn
+        if lead.kind == TWO_EDITS or drawn is None:
+            return [lead]
+        self._shared = drawn, cast(Fact, lead.edits[0])
+        forms = [self.example(YES_NO) for _ in range(6)]
+        others = [
+            self.example(PARAPHRASE), self.example(LOCALITY),
+            next((one for one in forms if one and one.answer == "Yes"), None),
+            next((one for one in forms if one and one.answer == "No"), None),
+        ]  # fmt: skip
+        found = {one.query: one for one in (*others, lead) if one is not None}
+        return self._with_distractor(list(found.values()))
+
+    def _change(
+        self,
+        wanted: Callable[[Relation], bool] = lambda relation: True,
+        targets: Callable[[FactRow], Sequence[str]] | None = None,
+    ) -> FactChange | None:
+        if self._shared is None:
+            self._drawn = super()._change(wanted, targets)
+            return self._drawn
+        change, _ = self._shared
+        return change if wanted(self._relation(change)) and targets is None else None
+
+    def _edit(self, change: FactChange, question: str | None = None) -> Fact:
+        return super()._edit(change, question) if self._shared is None else self._shared[1]
+
+    def _with_typos(self, relation: Relation) -> bool:
+        return self.augment and self.rng.random() < _TYPO_SHARE
+
+    def _locality(self) -> ReasonerExample | None:
+        if self._shared is None:
+            return super()._locality()
+        change, edit = self._shared
+        fact, draw = change.fact, self.rng.random()
+        if draw < 0.45:  # the same relation of another subject
+            queried = self.rng.choice(self._facts[fact.relation])
+        elif draw < 0.8:  # another relation of the same subject
+            queried = self.rng.choice(self._by_subject[fact.subject])
+        else:
+            queried = self._fact() or fact
+        same = (fact.subject, fact.relation) == (queried.subject, queried.relation)
+        if same or change.target in (queried.subject, queried.believed):
+            return None
+        return ReasonerExample(LOCALITY, (edit,), self._query_of(queried, fact), None)
+
+    def _with_distractor(self, group: Group) -> Group:
+        """Return the group, at times with a second edit, at times with its edit as a patch."""
+        draw, (edit,) = self.rng.random(), group[0].edits
+        if draw < _DISTRACTOR_SHARE:
+            drawn, shared = self._drawn, self._shared
+            self._shared = None
+            other = self._change()
+            text = " ".join((context(edit), *(one.query for one in group)))
+            if other is not None and other.fact.subject not in text and other.target not in text:
+                edits = [edit, self._edit(other)]
+                self.rng.shuffle(edits)
+                group = [replace(one, edits=tuple(edits)) for one in group]
+            self._drawn, self._shared = drawn, shared
+        elif draw < _DISTRACTOR_SHARE + _PATCH_SHARE and self._shared is not None:
+            patch = self._as_patch(*self._shared)
+            group = [replace(one, edits=(patch,)) for one in group]
+        return group
+
+    def _as_patch(self, change: FactChange, edit: Fact) -> LanguagePatch:
+        asked = edit.question[:1].lower() + edit.question[1:].rstrip("?.")
+        clause = uncapitalised(self._sentence(change), change.fact.subject).rstrip(".")
+        return LanguagePatch(f"the user asks {asked}", f"say that {clause or change.target}")
+
+
+def english(source: FactSource) -> FactSource:
+    """Return the facts of the relations that are asked about in English."""
+    relations = {name: r for name, r in source.relations.items() if not r.chinese}
+    facts = tuple(fact for fact in source.facts if fact.relation in relations)
+    return FactSource(facts, relations, source.aliases)
+
+
+class GroupGenerator:
+    """Draws groups of examples of facts, of real questions, and of what an assistant is to say.
+
+    :param source: facts, sentences and aliases.
+    :param split: of subjects, objects, questions and intents.
+    :param rng: of all draws.
+    :param texts: of real people; without them there are groups of facts only.
+    :param held_out: use the statements about the assistant that are held out of training.
+    """
+
+    def __init__(
+        self,
+        source: FactSource,
+        split: Split,
+        rng: random.Random,
+        texts: RealTexts | None = None,
+        *,
+        held_out: bool = False,
+    ) -> None:
+        self.rng, self._facts = rng, SharedEditGenerator(source, split, rng)
+        self._about = "held_out" if held_out else "about_itself"
+        texts = texts or RealTexts()
+        self._questions, self._answers = texts.questions(split), texts.answers
+        self._asked = [text for text in self._questions.same if texts.answers.get(first_word(text))]
+        self._every = list(dict.fromkeys((*self._questions.same, *self._questions.different)))
+        self._intents = texts.intents(split)
+        self._statements: dict[str, list[Any]] = read_table(
+            "errata.reasoners.data", "statements.yaml"
+        )
+        self._shares = {
+            _FACTS: 0.6,
+            _QUESTIONS: 0.22 if self._asked else 0.0,
+            _STATEMENTS: 0.18 if self._intents else 0.0,
+        }
+
+    def group(self) -> Group:
+        """Return one group; all of its examples have the same edits."""
+        (kind,) = self.rng.choices([*self._shares], [*self._shares.values()])
+        if kind == _FACTS:
+            return self._facts.group()
+        return self._question_group() if kind == _QUESTIONS else self._statement_group()
+
+    def _question_group(self) -> Group:
+        question = self.rng.choice(self._asked)
+        answer = self.rng.choice(self._answers[first_word(question)])
+        edits = (Fact(question, answer),)
+        near = self._questions.different.get(question)
+        other = self.rng.choice(near if near and self.rng.random() < 0.6 else self._every)
+        found = [
+            ReasonerExample(PARAPHRASE, edits, self.rng.choice(self._questions.same[question]),
+                            answer),
+            ReasonerExample(LOCALITY, edits, other, None),
+        ]  # fmt: skip
+        if self.rng.random() < 0.3:
+            found.append(ReasonerExample(EDIT_QUESTION, edits, question, answer))
+        return [one for one in found if one.answer or one.query not in (question, found[0].query)]
+
+    def say_that(self) -> ReasonerExample:
+        """Return a query that a patch of the form ``say that …`` governs."""
+        return self._statement_group()[0]
+
+    def _statement_group(self) -> Group:
+        if not self._intents or self.rng.random() < 0.5:
+            entry = self.rng.choice(self._statements[self._about])
+            condition, statements = entry["condition"], entry["statements"]
+            queries, others = entry["queries"], self._statements[self._about]
+            away = [q for one in others if one is not entry for q in one["queries"]]
+        else:
+            intent = self.rng.choice([*self._intents])
+            condition = f"the user asks about {intent.replace('_', ' ')}"
+            statements, queries = self._statements["in_general"], self._intents[intent]
+            away = list(self._intents[self.rng.choice([i for i in self._intents if i != intent])])
+        consequence = "say that " + self._filled(self.rng.choice(statements))
+        edits: tuple[Edit, ...] = (LanguagePatch(condition, consequence),)
+        said = verbatim_answer(consequence)
+        asked = self.rng.sample(list(queries), min(2, len(queries)))
+        if self.rng.random() < 0.3:
+            away = self._every or away
+        return [
+            *(ReasonerExample(SAY_THAT, edits, query, said) for query in asked),
+            ReasonerExample(LOCALITY, edits, self.rng.choice(list(away)), None),
+        ]
+
+    def _filled(self, statement: str) -> str:
+        rng = self.rng
+        return statement.format(
+            name=invented_name(rng), org=f"{invented_word(rng)} {rng.choice(_FORMS)}".strip(),
+            number=rng.choice((rng.randint(2, 30), rng.randint(31, 999), rng.randint(1000, 9999))),
+            day=rng.choice(_DAYS), month=rng.choice(_MONTHS),
+        )  # fmt: skip
+
+
+_FORMS = ("", "", "Labs", "Systems", "Research", "Inc.", "Group", "Works", "AI", "& Sons")
+_DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+_MONTHS = (
+    "January February March April May June July August September October November December"
+).split()

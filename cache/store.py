@@ -36,7 +36,7 @@ from errata.cache.storage.transaction import (
     to_row,
     updated,
 )
-from errata.cache.view import SearchIndexes, View
+from errata.cache.view import SearchConfig, SearchIndexes, View
 
 __all__ = ["EditCache", "View"]
 
@@ -53,6 +53,7 @@ class EditCache:
     :param path: a folder (made where it is missing), or None to stay in memory.
     :param reencode: encode everything again where the folder was written with another encoder.
     :param index: the factory of an empty vector index of a width; FAISS unless given.
+    :param search: how candidates are found beside the nearest by vectors.
     :raises StoreError: if the folder's edits are damaged, foreign or of a newer errata.
     :raises IndexMismatchError: if they were encoded by another encoder, unless ``reencode``.
     """
@@ -64,10 +65,12 @@ class EditCache:
         *,
         reencode: bool = False,
         index: Callable[[int], VectorIndex] | None = None,
+        search: SearchConfig | None = None,
     ) -> None:
         self.encoder = encoder
         self.path = None if path is None else Path(path)
         self._new_index = index or _faiss_index
+        self.search_config = search or SearchConfig()
         self._lock = threading.RLock()
         self._closed = False
         self._stale = False
@@ -137,7 +140,9 @@ class EditCache:
         state = self._indexed_state()
         view = self._view
         if view is None or view.generation != state.generation or view.today != day:
-            view = View(state.generation, state.edits(), state.indexes, day)
+            view = View(
+                state.generation, state.edits(), state.indexes, day, config=self.search_config
+            )
             self._view = view
         return view
 

@@ -8,7 +8,6 @@ the encoder cannot read, and lexical or formal conditions, are decided by charac
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,12 +28,10 @@ from errata.gates.conditions.parse import read_condition
 from errata.gates.cross_encoder import CrossEncoder
 from errata.gates.embedding_cache import EmbeddingCache
 from errata.gates.examples import NearestExamples, nearest_examples
-from errata.gates.features import FeatureMaker, PairFeatures, Scope
-from errata.gates.layers import Array, Projection
+from errata.gates.features import FeatureMaker, PairFeatures, Scope, scope_inputs
+from errata.gates.layers import Array
 from errata.gates.routing import ThresholdGate
-from errata.gates.text import dice, words
-
-_SENTENCES = re.compile(r"(?<=[.!?])\s+|\n+")
+from errata.gates.text import dice, segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,33 +378,6 @@ def second_stage_inputs(classes: Array, logits: Array, logit_clip: float) -> Arr
     first = np.log(np.maximum(classes, 1e-6))
     first = np.clip(first[:, 1:] - first[:, :1], -logit_clip, logit_clip)
     return np.column_stack([first, logits[:, 1:] - logits[:, :1]]).astype(np.float64)
-
-
-def scope_inputs(relations: Projection, features: PairFeatures) -> Array:
-    """Return the inputs of the scope classifiers, float64 [n, f + 2 + 2p].
-
-    Named features; log distance and cosine of the two sides' relations in the projected space; for
-    each of its p dimensions their distance and their product.
-    """
-    query, scope = relations(features.query_rest), relations(features.scope_rest)
-    apart, shared = np.abs(query - scope), query * scope
-    lengths = np.linalg.norm(query, axis=1) * np.linalg.norm(scope, axis=1)
-    distance = np.log(0.01 + np.linalg.norm(apart, axis=1))
-    cosine = shared.sum(axis=1) / np.maximum(lengths, 1e-9)
-    return np.column_stack([features.named, distance, cosine, apart, shared])
-
-
-def segments(query: Query, limit: int) -> tuple[str, ...]:
-    """Return the segments of a query that are scored: windows, and sentences of two or more words.
-
-    :param limit: segments at most.
-    """
-    found = dict.fromkeys(query.windows)
-    for window in query.windows:
-        sentences = [part.strip() for part in _SENTENCES.split(window) if part.strip()]
-        if len(sentences) > 1:
-            found |= dict.fromkeys(part for part in sentences if len(words(part)) > 1)
-    return tuple(found)[:limit]
 
 
 def _edit_side(edit: Edit, max_answer_words: int) -> tuple[Scope, bool]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errata.cache.records import Vector
+from errata.gates.layers import Projection
 from errata.gates.text import (
     QUESTION_WORDS,
     Word,
@@ -33,7 +34,7 @@ from errata.gates.text import (
 )
 
 TYPED_ALIKE = 0.75
-"""Similarity from which two words may be one word mistyped."""
+"""Similarity from which two words may be one word mistyped; trained weights depend on it."""
 
 PLACEHOLDER = "something"
 KINDS = (*QUESTION_WORDS, "yesno", "none")
@@ -389,6 +390,20 @@ def _best_cosines(extra: Sequence[str], others: Sequence[str], at: Mapping[str, 
     nearest = np.stack([at[word] for word in extra]) @ np.stack([at[word] for word in others]).T
     best: Array = nearest.max(axis=1).astype(np.float64)
     return best
+
+
+def scope_inputs(relations: Projection, features: PairFeatures) -> Array:
+    """Return the inputs of the scope classifiers, float64 [n, f + 2 + 2p].
+
+    Named features; log distance and cosine of the two sides' relations in the projected space; for
+    each of its p dimensions their distance and their product.
+    """
+    query, scope = relations(features.query_rest), relations(features.scope_rest)
+    apart, shared = np.abs(query - scope), query * scope
+    lengths = np.linalg.norm(query, axis=1) * np.linalg.norm(scope, axis=1)
+    distance = np.log(0.01 + np.linalg.norm(apart, axis=1))
+    cosine = shared.sum(axis=1) / np.maximum(lengths, 1e-9)
+    return np.column_stack([features.named, distance, cosine, apart, shared])
 
 
 NAMES: tuple[str, ...] = (

@@ -9,7 +9,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from errata.cache.records import Query
+
 _WORD = re.compile(r"\.?[^\W_]+(?:['’.\-&][^\W_]+)*")
+_SENTENCES = re.compile(r"(?<=[.!?])\s+|\n+")
 _POSSESSIVE = re.compile(r"['’](s|S)?$")
 
 FUNCTION_WORDS = frozenset(
@@ -47,7 +50,7 @@ NEGATIONS = frozenset(
 
 _EMPTY = FUNCTION_WORDS | NEGATIONS | _ASKED_FIRST | {*QUESTION_WORDS, *_QUESTION_FORMS}
 LEAST_SHARED = 0.7
-"""Share of common letters under which two words have similarity 0."""
+"""Share of common letters under which two words have similarity 0; trained weights depend on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,3 +276,16 @@ def _cut(text: str, runs: Sequence[tuple[int, int]], placeholder: str) -> str:
         at = end
     rest = " ".join("".join((*pieces, text[at:])).split())
     return rest[:1].upper() + rest[1:]
+
+
+def segments(query: Query, limit: int) -> tuple[str, ...]:
+    """Return the segments of a query that are scored: windows, and sentences of two or more words.
+
+    :param limit: segments at most.
+    """
+    found = dict.fromkeys(query.windows)
+    for window in query.windows:
+        sentences = [part.strip() for part in _SENTENCES.split(window) if part.strip()]
+        if len(sentences) > 1:
+            found |= dict.fromkeys(part for part in sentences if len(words(part)) > 1)
+    return tuple(found)[:limit]

@@ -24,13 +24,6 @@ from errata.cache.text.normalize import (
 from errata.cache.text.spacing import needs_space
 from errata.cache.text.subject import OPENERS, Span, names_in, subject_of
 
-LONGEST = 6
-"""Words of a name that is looked for; an alias may be longer."""
-SHORT = 4
-"""Letters of a name up to which its capitals have to match: WHO is not who."""
-HEAD = 2000
-"""Characters of a text in which names are looked for."""
-
 _NAMES = Path(__file__).parent / "lexicon" / "names.txt"
 _THE = re.compile(r"^the\s+", re.IGNORECASE)
 _ARTICLE = re.compile(r"\bthe\s+$", re.IGNORECASE)
@@ -80,6 +73,21 @@ class _Candidate:
     certain: bool
 
 
+@dataclass(frozen=True, slots=True)
+class AliasConfig:
+    """Which names are looked for in a text.
+
+    :param longest: words of a name at most, which bounds the time; an alias of a patch may be
+        longer.
+    :param short: letters of a name up to which its capitals have to match: WHO is not who.
+    :param head: characters of a text in which names are looked for, which bounds the time.
+    """
+
+    longest: int = 6
+    short: int = 4
+    head: int = 2000
+
+
 class AliasIndex:
     """Finds names in a text that differ from the subjects of the facts; never changed once built.
 
@@ -89,15 +97,17 @@ class AliasIndex:
     (UAE), and a part of a name or a name with more to it (Rembrandt van Rijn).
 
     :param edits: all edits.
+    :param config: which names are looked for.
     """
 
-    def __init__(self, edits: Iterable[Edit]) -> None:
+    def __init__(self, edits: Iterable[Edit], config: AliasConfig | None = None) -> None:
+        self.config = config or AliasConfig()
         self._edits: dict[Words, list[Edit]] = {}
         self._subjects: dict[Words, str] = {}  # as they are written
         self._aliases: dict[Words, dict[_Alias, None]] = {}
         self._parts: dict[Words, Words | None] = {}  # None: part of several subjects
         self._unspaced: dict[str, Words] = {}
-        self._longest = LONGEST
+        self._longest = self.config.longest
         for edit in edits:
             written = _subject_or_empty(edit)
             subject = plain_words(written)
@@ -112,9 +122,9 @@ class AliasIndex:
     def matches(self, text: str) -> Iterator[AliasMatch]:
         """Yield the text with another name in it replaced by that of facts, certain ones first.
 
-        :param text: any text; names are looked for in its first :data:`HEAD` characters.
+        :param text: any text; names are looked for in its first ``config.head`` characters.
         """
-        head = text[:HEAD]
+        head = text[: self.config.head]
         words = list(words_with_offsets(head))
         spans_of = _spans_by_words(words, self._longest)
         candidates = [*self._by_name(head, spans_of), *self._by_part(head, words)]
@@ -151,7 +161,7 @@ class AliasIndex:
         self._subjects[subject] = written
         for name, source in _known_aliases(written):
             self._aliases.setdefault(plain_words(name), {})[_Alias(name, subject, source)] = None
-        if 1 < len(subject) <= LONGEST and proper(written):
+        if 1 < len(subject) <= self.config.longest and proper(written):
             for part in _parts_of(subject):
                 known = self._parts.get(part, subject)
                 self._parts[part] = subject if known == subject else None
@@ -184,7 +194,9 @@ class AliasIndex:
                 continue
             undotted = _words_without_dots(text[slice(*span)])
             known = [*self._aliases_at(key), *self._aliases_at(undotted)]
-            aliases = [alias for alias in known if _may_stand(alias, text, span, runs)]
+            aliases = [
+                alias for alias in known if _may_stand(alias, text, span, runs, self.config.short)
+            ]
             if aliases or key in synonyms():
                 longer.append(span)
             subjects = {alias.subject for alias in aliases if alias.source != "ambiguous"}
@@ -202,7 +214,7 @@ class AliasIndex:
             inside = [word for word in words if start <= word[1] < end]
             key = tuple(word for word, _, _ in inside)
             span = start, max((word_end for _, _, word_end in inside), default=end)
-            if key in self._edits or len(key) > LONGEST:
+            if key in self._edits or len(key) > self.config.longest:
                 continue
             whole = self._parts.get(key)
             taken = any(map(proper, synonyms().get(key, ())))  # Porto is no Porto Azzurro
@@ -347,13 +359,16 @@ def _within(span: Span, other: Span) -> bool:
     return other[0] <= span[0] and span[1] <= other[1]
 
 
-def _may_stand(alias: _Alias, text: str, span: Span, runs: Sequence[Span]) -> bool:
-    """Return whether a span may be the alias: part of no longer name, and no common word."""
+def _may_stand(alias: _Alias, text: str, span: Span, runs: Sequence[Span], short: int) -> bool:
+    """Return whether a span may be the alias: part of no longer name, and no common word.
+
+    :param short: letters of a name up to which its capitals have to match.
+    """
     here, bare = text[slice(*span)], _THE.sub("", alias.written).strip(".!?")
     lower = here == here.casefold()
     if not lower and any(_within(span, run) and span != run for run in runs):
         return False
-    if len(bare) <= SHORT and (not _same_letters(here, bare) or text.isupper()):
+    if len(bare) <= short and (not _same_letters(here, bare) or text.isupper()):
         return False
     first = bool(_SENTENCE_START.search(text[: span[0]]))
     if not proper(alias.written):

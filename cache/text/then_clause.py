@@ -9,6 +9,7 @@ in ``answer in French``.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from errata.cache.records import REFUSAL
 from errata.cache.text.polarity import verdict
@@ -21,8 +22,6 @@ _THAT = re.compile(r"that\s+", re.IGNORECASE)
 _REFUSE = re.compile(r"(?:politely\s+)?(?:refuse|decline)\b\s*", re.IGNORECASE)
 _IS = re.compile(r"(?P<subject>[^\"“]+?)\s+is\s+(?P<value>.+)", re.IGNORECASE | re.DOTALL)
 _CHINESE = re.compile(r"(?:请)?(?:回答|说)[:：]?\s*(?P<answer>.+)", re.DOTALL)
-_LONGEST_VALUE = 4
-_LONGEST_SUBJECT = 6
 _NEGATION = frozenset({"not", "never", "no", "neither", "n't"})
 
 _YOU = re.compile(
@@ -43,10 +42,23 @@ _VERB_AFTER = re.compile(
 )
 
 
-def verbatim_answer(consequence: str) -> str | None:
+@dataclass(frozen=True, slots=True)
+class ThenClauseConfig:
+    """Which "X is Y" gives a value to answer with, and is no sentence to think about.
+
+    :param max_value_words: words of the value: the patches of Murty et al. have one ("positive").
+    :param max_subject_words: words of what has it ("the sentiment of the review").
+    """
+
+    max_value_words: int = 4
+    max_subject_words: int = 6
+
+
+def verbatim_answer(consequence: str, config: ThenClauseConfig | None = None) -> str | None:
     """Return the verbatim answer of a consequence, or None where a reasoner is needed.
 
     :param consequence: the text after ``then:``.
+    :param config: which values are answers.
     """
     text = consequence.strip()
     if refuse := _REFUSE.match(text):
@@ -57,7 +69,7 @@ def verbatim_answer(consequence: str) -> str | None:
         return None if manner else _spoken(spoken)
     if chinese := _CHINESE.match(text):
         return _quoted(chinese["answer"].strip()) or chinese["answer"].strip()
-    return _value(text)
+    return _value(text, config or ThenClauseConfig())
 
 
 def is_reported_speech(consequence: str) -> bool:
@@ -118,14 +130,15 @@ def _first_quoted(text: str) -> str | None:
     return None
 
 
-def _value(text: str) -> str | None:
+def _value(text: str, config: ThenClauseConfig) -> str | None:
     match = _IS.fullmatch(text.rstrip(".").strip())
     if match is None:
         return None
     value = match["value"].strip()
     value = _quoted(value) or value
     words = value.split()
-    short = len(words) <= _LONGEST_VALUE and len(match["subject"].split()) <= _LONGEST_SUBJECT
+    subject = match["subject"].split()
+    short = len(words) <= config.max_value_words and len(subject) <= config.max_subject_words
     if not short or words[0].casefold() in _NEGATION or " is " in f" {value.casefold()} ":
         return None
     return value

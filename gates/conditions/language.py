@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
@@ -31,17 +32,29 @@ with most speakers first."""
 LANGUAGES = frozenset(name for names in _BY_SCRIPT.values() for name in names.values())
 """Names of the languages that are recognised, in lower case."""
 
-MIN_CONFIDENCE = 0.2
-"""Probability under which the language is unknown. At this one, of 235 phrases of one to eight
-words in 30 languages 224 are recognised, 6 taken for another language and 5 unknown."""
 
-FIRST_LANGUAGE_BONUS = 0.05
-"""For ties, to a script's first language: "Привет" is 0.48 Russian and 0.52 Ukrainian."""
+@dataclass(frozen=True, slots=True)
+class LanguageConfig:
+    """When a language counts as recognised.
+
+    :param min_confidence: probability under which it is unknown. At this one, of 235 phrases of one
+        to eight words in 30 languages 224 are recognised, 6 taken for another language and 5
+        unknown.
+    :param first_language_bonus: for ties, to a script's first language: "Привет" is 0.48 Russian
+        and 0.52 Ukrainian.
+    """
+
+    min_confidence: float = 0.2
+    first_language_bonus: float = 0.05
 
 
 @lru_cache(maxsize=4096)
-def language_of(text: str) -> str:
-    """Return the language of a text in lower case, empty where it is unknown ("12 + 7", "ok")."""
+def language_of(text: str, config: LanguageConfig | None = None) -> str:
+    """Return the language of a text in lower case, empty where it is unknown ("12 + 7", "ok").
+
+    :param config: when it counts as recognised.
+    """
+    config = config or LanguageConfig()
     scripts = Counter(_script(letter) for letter in text if letter.isalpha())
     if not scripts:
         return ""
@@ -53,8 +66,9 @@ def language_of(text: str) -> str:
         return next(iter(names.values()), "")
     ranked = {code: chance for code, chance in _identifier().rank(text) if code in names}
     total, first = sum(ranked.values()), next(iter(names))
-    best = max(ranked, key=lambda c: ranked[c] + FIRST_LANGUAGE_BONUS * total * (c == first))
-    return names[best] if ranked[best] >= MIN_CONFIDENCE * total else ""
+    bonus = config.first_language_bonus * total
+    best = max(ranked, key=lambda c: ranked[c] + bonus * (c == first))
+    return names[best] if ranked[best] >= config.min_confidence * total else ""
 
 
 def _script(letter: str) -> str:

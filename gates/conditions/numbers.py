@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import re
 
-MIN_PHONE_DIGITS = 7
 REGIONS = (
     "US", "GB", "DE", "FR", "ES", "IT", "PT", "BR", "NL", "SE", "DK", "PL", "TR", "FI", "CZ",
     "RU", "CN", "JP", "KR", "IN",
@@ -18,12 +17,15 @@ _ISBN = re.compile(r"(?<![\w-])(?:97[89][ -]?)?\d(?:[ -]?\d){8}[ -]?[\dXx](?![\w
 _ADDRESS = re.compile(r"[0-9a-f:.]{2,}", re.IGNORECASE)
 
 
-def has_phone_number(text: str) -> bool:
+def has_phone_number(text: str, min_digits: int = 7) -> bool:
     """Return whether a text has a phone number that the numbering plans know.
 
     A national number has separators or a leading 0: ten bare digits may be an order's number.
+
+    :param min_digits: digits that a text has at least; shorter numbers are those of services,
+        which a date or a price may look like.
     """
-    if sum(char.isdigit() for char in text) < MIN_PHONE_DIGITS:
+    if sum(char.isdigit() for char in text) < min_digits:
         return False
     from phonenumbers import Leniency, PhoneNumberMatcher
 

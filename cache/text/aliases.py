@@ -141,16 +141,17 @@ class AliasIndex:
     def named(self, text: str) -> tuple[Edit, ...]:
         """Return the facts whose subject a text names, as they name it or by a certain alias.
 
-        :param text: any text; names are looked for in its first :data:`HEAD` characters.
+        :param text: any text; names are looked for in its first ``config.head`` characters.
         """
-        head, found = text[:HEAD], dict[str, Edit]()
+        head, found = text[: self.config.head], dict[str, Edit]()
         runs = _name_spans(head)
         for key, spans in _spans_by_words(list(words_with_offsets(head)), self._longest).items():
             edits = self._edits.get(key, ())
             own = _Alias(self._subjects.get(key, ""), key, "spelling")
             lower = proper(own.written) and head != head.casefold()  # to roast a turkey
             spans = [span for span in spans if not (lower and head[span[0]].islower())]
-            if edits and any(_may_stand(own, head, span, runs) for span in spans):
+            short = self.config.short
+            if edits and any(_may_stand(own, head, span, runs, short) for span in spans):
                 found |= {edit.id: edit for edit in edits}
         for match in self.matches(text):
             found |= {edit.id: edit for edit in match.edits if match.certain}

@@ -197,7 +197,7 @@ def _show_candidates(decision: Decision) -> None:
     near = {candidate.edit_id for candidate in decision.near_misses}
     shown = [
         candidate for i, candidate in enumerate(decision.candidates)
-        if i < SHOWN or candidate.edit_id in fired | near
+        if i < SHOWN or candidate.listed or candidate.edit_id in fired | near
     ]  # fmt: skip
     if not shown:
         return

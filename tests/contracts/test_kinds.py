@@ -159,7 +159,7 @@ BAD: list[tuple[dict[Any, Any], str]] = [
     ({**FACT, "from": "2027-02-30"}, "form 2027-01-31"),
     ({**FACT, "from": "20270101"}, "form 2027-01-31"),
     ({**FACT, "from": "2027-02-01", "until": "2027-01-31"}, "until .* lies before from"),
-    ({**FACT, "tests": {"fires": ["A b"], "silent": ["a  B?"]}}, "under fires and under silent"),
+    ({**FACT, "tests": {"fires": ["A b"], "silent": ["a  B?"]}}, "under silent and under fires"),
     ({**FACT, "tests": {"fire": ["a"]}}, "did you mean 'fires'"),
     ({**FACT, "tests": ["a"]}, "tests must hold the lists"),
     ({**FACT, "tests": {"silent": ["a", {"b": "c"}]}}, "tests.silent.2 .*unquoted colon"),

@@ -31,13 +31,13 @@ class ReasonerCard:
     :param weights: SHA-256 of the weights file.
     :param file: name of the weights file.
     :param chat: whether it was trained with the tokenizer's chat template.
-    :param form: the wording of its prompts, fields of :class:`errata.reasoners.prompts.PromptForm`;
-        those that are not named are as in the trained form.
-    :param says: whether it was trained on ``say that …``.
     :param lora: settings of the adapter, for peft; empty for a separate model.
     :param abstention: penalties on an empty answer (:mod:`errata.reasoners.abstention`).
     :param training: settings, data and time of the run.
     :param figures: for each kind of question, hits, n and interval on tune subjects.
+    :param form: the wording of its prompts, fields of :class:`errata.reasoners.prompts.PromptForm`;
+        those that are not named are as in the trained form.
+    :param says: whether it was trained on ``say that …``.
     """
 
     kind: str
@@ -45,12 +45,12 @@ class ReasonerCard:
     weights: str
     file: str
     chat: bool = False
-    form: dict[str, Any] = field(default_factory=dict)
-    says: bool = False
     lora: dict[str, Any] = field(default_factory=dict)
     abstention: AbstentionPenalties = field(default_factory=AbstentionPenalties)
     training: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
+    form: dict[str, Any] = field(default_factory=dict)
+    says: bool = False
 
     @property
     def prompt_form(self) -> PromptForm:

@@ -15,6 +15,7 @@ import torch
 from errata import EditableModel
 from errata.cache.records import Fact, Hit, LanguagePatch, PatchTests, Query
 from errata.cache.text.answer_match import same_answer
+from errata.cache.view import SearchConfig
 from errata.gates.artifact import GateArtifact
 from errata.gates.base import Candidate, Decision, Scores
 from errata.gates.classifier import ScopeClassifier
@@ -54,7 +55,7 @@ class Told(BaseConsistency):
 
 def resolve_by_agreement(decision, edits, base):
     """Return what the resolver makes of one decision."""
-    view = SimpleNamespace(edits=tuple(edits))
+    view = SimpleNamespace(edits=tuple(edits), config=SearchConfig())
     scoped = SimpleNamespace(view=view, encoder=StubEncoder())
     (found,) = BaseAgreementResolver().resolve([decision], SimpleNamespace(edits=scoped, base=base))
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import io
 import re
@@ -84,15 +83,15 @@ def test_errata_commands_named_in_prose_exist():
 def test_errata_commands_of_the_readme_run(workplace, monkeypatch):
     real, opened = opening.open_model, {}
 
-    def open_once(model, patches, cache=None, *others):
-        key = (model, patches, *others)
+    def open_once(model, patches, cache=None, *others, **options):
+        key = (model, patches, *others, *sorted(options.items()))
         if key not in opened:
-            opened[key] = real(model, patches, cache, *others)
+            opened[key] = real(model, patches, cache, *others, **options)
         return opened[key]
 
     monkeypatch.setattr(opening, "open_model", open_once)
     lines = [words[1:] for words in commands(README) if words[0] == "errata"]
-    assert {words[0] for words in lines} >= {"ask", "explain", "check", "edit", "retract"}
+    assert {words[0] for words in lines} >= {"ask", "explain", "check", "compare", "report"}
     for words in lines:
         result = CliRunner().invoke(app, words)
         assert result.exit_code == 0, (words, result.output, result.exception)
@@ -101,10 +100,12 @@ def test_errata_commands_of_the_readme_run(workplace, monkeypatch):
 
 def test_python_blocks_print_what_they_say(workplace):
     code = "\n".join(blocks(README, "python"))
+    assert code.count('"smollm2"') == 1
+    code = code.replace('"smollm2"', '"atlas"')  # quick; `make demo` runs the real one
     expected = [
         line.rpartition("#")[2].strip() for line in code.splitlines() if line.startswith("print(")
     ]
-    assert len(expected) >= 5 and all("  # " in x for x in code.splitlines() if "print(" in x)
+    assert len(expected) >= 3 and all("  # " in x for x in code.splitlines() if "print(" in x)
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         exec(compile(code, "README.md", "exec"), {"__name__": "__readme__"})
@@ -115,8 +116,7 @@ def test_patches_of_the_readme_are_well_formed(tmp_path):
     (block,) = blocks(README, "yaml")
     (tmp_path / "readme.yaml").write_text(block, "utf-8")
     edits = load_folder(tmp_path)
-    assert [edit.kind for edit in edits] == ["fact", "fact", "language", "regex", "fact"]
-    assert edits[1].aliases
+    assert [edit.kind for edit in edits] == ["fact", "language", "regex", "fact"]
     assert edits[-1].forget
 
 
@@ -125,19 +125,15 @@ def test_files_named_exist(name):
     text = re.sub(r"^```.*?^```$", "", DOCUMENTS[name], flags=re.MULTILINE | re.DOTALL)
     named = set(re.findall(r"`((?:[\w.-]+/)+[\w.-]*|[\w-]+\.(?:toml|txt|md))`", text))
     named |= {target for target in re.findall(r"\]\(([^)]+)\)", text) if "://" not in target}
-    made_later = {"build/", ".errata/", "some/folder"}
+    made_later = {"build/", ".errata/", "some/folder", ".venv/bin/errata"}
     missing = {path for path in named - made_later if not (ROOT / path).exists()}
     assert len(named) > 3 and not missing, f"{name} names {missing}"
 
 
 def test_public_names_are_documented():
-    table = set(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE))
-    assert table == set(errata.__all__)
+    (line,) = re.findall(r"^Public names: (.*?)\. ", README, re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", line)) == set(errata.__all__) - {"__version__"}
 
 
-def test_attributes_named_in_the_table_exist():
-    tree = ast.parse((ROOT / "wrapper" / "model.py").read_text("utf-8"))
-    (row,) = re.findall(r"^\| `EditableModel` \| (.*) \|$", README, re.MULTILINE)
-    known = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)} | {"base"}
-    named = set(re.findall(r"`(\w+)`", row))
-    assert len(named) > 5 and named <= known
+def test_an_engineer_reads_it_to_its_end():
+    assert len(README.split()) <= 1000

@@ -7,7 +7,6 @@ cosine, their rests "capital of" and "currency of" a lower one.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,32 +17,23 @@ from numpy.typing import NDArray
 from errata.cache.records import Vector
 from errata.gates.layers import Projection
 from errata.gates.text import (
-    QUESTION_WORDS,
     Word,
-    addressed,
     dice,
-    grams,
     likeness,
     name_like,
-    negated,
-    question_kind,
     same_word,
-    starts_yes_no,
     without,
     words,
 )
+from errata.gates.text_features import KIND_NAMES, text_features
 
 TYPED_ALIKE = 0.75
 """Similarity from which two words may be one word mistyped; trained weights depend on it."""
 
 PLACEHOLDER = "something"
-KINDS = (*QUESTION_WORDS, "yesno", "none")
-PAST = frozenset({"was", "were", "did", "had", "used", "former", "formerly", "previous"})
 
 Array = NDArray[np.float64]
 Encode = Callable[[Sequence[str]], Vector]
-
-_ASKS = {side: {kind: f"{side}_asks_{kind}" for kind in KINDS} for side in ("query", "scope")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +234,7 @@ class FeatureMaker:
             "scope_extra_share": len(lacking) / max(1, len(edit.kept)),
             "rest_dice": dice([r.plain for r in rest], [k.plain for k in edit.kept]),
         }
-        pair.values |= _text_values(query, scope.text)
+        pair.values |= text_features(query, scope.text)
         return pair
 
 
@@ -289,80 +279,6 @@ def _subject_values(
         "subject_ordered": float(order == sorted(order)),
         "subject_length": float(min(5, len(subject))),
     }, matched
-
-
-@dataclass(frozen=True, slots=True)
-class _TextTraits:
-    """Traits of one text."""
-
-    kind: str
-    negated: bool
-    past: bool
-    yes_no: bool
-    addressed: bool
-    digits: frozenset[str]
-    bigrams: frozenset[str]
-    trigrams: frozenset[str]
-    length: int
-
-
-@lru_cache(maxsize=32768)
-def _text_traits(text: str) -> _TextTraits:
-    found = words(text)
-    return _TextTraits(
-        question_kind(text),
-        negated(text),
-        any(word.plain in PAST for word in found),
-        starts_yes_no(text),
-        addressed(text),
-        frozenset(word.plain for word in found if word.has_digit),
-        grams(text, 2),
-        grams(text, 3),
-        len(found),
-    )
-
-
-def _text_values(query: str, scope: str) -> dict[str, float]:
-    asked, edit = _text_traits(query), _text_traits(scope)
-    shared = len(asked.trigrams & edit.trigrams)
-    values = {
-        "negation_query": float(asked.negated),
-        "negation_differs": float(asked.negated != edit.negated),
-        "past_query": float(asked.past),
-        "past_scope": float(edit.past),
-        "opens_yes_no": float(asked.yes_no),
-        "addressed_query": float(asked.addressed),
-        "addressed_scope": float(edit.addressed),
-        "addressed_differs": float(asked.addressed != edit.addressed),
-        "kind_same": float(asked.kind == edit.kind),
-        "digits_query_only": float(min(3, len(asked.digits - edit.digits))),
-        "digits_scope_only": float(min(3, len(edit.digits - asked.digits))),
-        "inverted": _inverted(words(query), words(scope)),
-        "bigrams": dice(asked.bigrams, edit.bigrams),
-        "trigrams": dice(asked.trigrams, edit.trigrams),
-        "contained": shared / max(1, len(edit.trigrams)),
-        "contains": shared / max(1, len(asked.trigrams)),
-        "length_query": math.log1p(asked.length),
-        "length_scope": math.log1p(edit.length),
-        "length_ratio": math.log((asked.length + 1) / (edit.length + 1)),
-    }
-    return values | _kind_values("query", asked.kind) | _kind_values("scope", edit.kind)
-
-
-@lru_cache
-def _kind_values(side: str, kind: str) -> dict[str, float]:
-    """Return the features of how a side asks: 1 for its kind, 0 for the others."""
-    return {name: float(one == kind) for one, name in _ASKS[side].items()}
-
-
-def _inverted(query: Sequence[Word], scope: Sequence[Word]) -> float:
-    """Return the share of pairs of shared content words that stand in the other order, 0 to 1."""
-    places = {word.plain: word.start for word in reversed(scope) if word.content}
-    shared = list(dict.fromkeys(w.plain for w in query if w.content and w.plain in places))
-    order = [places[form] for form in shared]
-    total = len(order) * (len(order) - 1) // 2
-    turned = sum(a > b for i, a in enumerate(order) for b in order[i + 1 :])
-    return turned / total if total else 0.0
 
 
 def _add_similarities(pair: _Pair, at: Mapping[str, Vector]) -> None:
@@ -421,7 +337,7 @@ NAMES: tuple[str, ...] = (
     "addressed_query", "addressed_scope", "addressed_differs",
     "digits_query_only", "digits_scope_only", "inverted", "bigrams", "trigrams",
     "contained", "contains", "length_query", "length_scope", "length_ratio",
-    *_ASKS["query"].values(),
-    *_ASKS["scope"].values(),
+    *KIND_NAMES["query"].values(),
+    *KIND_NAMES["scope"].values(),
 )  # fmt: skip
 """The named features, in the order of their columns."""

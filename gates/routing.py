@@ -67,20 +67,15 @@ def make_decision(
         hits, scores.probability.tolist(), scores.entailed.tolist(), strict=True
     ):
         edit_threshold = thresholds.get(hit.edit.id, threshold)
-        on_list, near_silent = listed(hit.edit, query.text), _near_silent(query, hit)
+        # a threshold of its own, or a test that must stay silent, leaves nothing to agreement
         has_default = edit_threshold == threshold and not hit.edit.tests.silent
-        candidate = Candidate(
-            edit_id=hit.edit.id,
-            kind=hit.edit.kind,
-            scope=hit.edit.scope,
-            probability=_decided(on_list, near_silent, probability),
-            threshold=edit_threshold,
+        candidate = _candidate(
+            query,
+            hit,
+            probability,
+            edit_threshold,
             relation="entailed" if entailed >= 0.5 else "paraphrase",
-            location=hit.edit.location,
             agreement_threshold=agreement if has_default and isinstance(hit.edit, Fact) else None,
-            listed=on_list,
-            listed_at=listed_at(hit.edit, query.text) if on_list else None,
-            near_silent=near_silent and on_list is None,
         )
         judged.append((candidate, hit.edit))
     judged.sort(key=lambda pair: (-pair[0].probability, pair[0].listed != "fires"))
@@ -97,6 +92,33 @@ def make_decision(
             for candidate in candidates
             if near * candidate.threshold <= candidate.probability and not claims(candidate)
         ),
+    )
+
+
+def _candidate(
+    query: Query,
+    hit: Hit,
+    probability: float,
+    threshold: float,
+    *,
+    relation: Relation,
+    agreement_threshold: float | None,
+) -> Candidate:
+    """Return the candidate that a hit is, with the probability that the lists leave to it."""
+    edit = hit.edit
+    on_list, near_silent = listed(edit, query.text), _near_silent(query, hit)
+    return Candidate(
+        edit_id=edit.id,
+        kind=edit.kind,
+        scope=edit.scope,
+        probability=_decided(on_list, near_silent, probability),
+        threshold=threshold,
+        relation=relation,
+        location=edit.location,
+        agreement_threshold=agreement_threshold,
+        listed=on_list,
+        listed_at=listed_at(edit, query.text) if on_list else None,
+        near_silent=near_silent and on_list is None,
     )
 
 

@@ -39,14 +39,14 @@ def check_names(chosen: Sequence[str]) -> None:
     :raises ErrataError: no such backend; lists the known ones and the nearest.
     """
     editors, pipelines = names(EDITORS), names(PIPELINES)
-    ablated = ablation()
+    caches = (CACHE, *ablation(), VERBATIM)
     for name in chosen:
         plain = name.removeprefix(SHUFFLED)
         kind = plain.removeprefix(RANDOM)
         known = editors if plain.startswith(RANDOM) else {**editors, **pipelines}
-        if kind in known or (kind == plain and plain in (*ablated, VERBATIM, NONE)):
+        if kind in known or (kind == plain and plain in (*caches, NONE)):
             continue
-        there = [*ablated, VERBATIM, *sorted({**pipelines, **editors}), NONE]
+        there = [*caches, *sorted({**pipelines, **editors}), NONE]
         close = difflib.get_close_matches(kind, there, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ErrataError(

@@ -232,4 +232,7 @@ def _options(context: typer.Context) -> str:
 
 
 def _values(value: object) -> Sequence[object]:
-    return value if isinstance(value, list) else [value]
+    """Return the values of an option; of files of data their names, their digests are told."""
+    if isinstance(value, list):
+        return [one.name if isinstance(one, Path) else one for one in value]
+    return [value]

@@ -359,7 +359,7 @@ def test_the_page_has_each_reasoner_alone_and_verified(folder, files, tmp_path):
     assert found["data"].keys() == {"pairs.jsonl"}
     text = page.read_text("utf-8")
     assert "| own question | 100.0% [21, 100] n=1 |" in text
-    assert f"--data {files['pairs']}`; do not edit" in text
+    assert "--data pairs.jsonl`; do not edit" in text
     assert found["data"]["pairs.jsonl"] in text
 
 

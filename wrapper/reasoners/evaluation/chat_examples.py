@@ -103,14 +103,16 @@ Draw = Callable[[], ReasonerExample | None]
 
 
 def _distinct(draw: Draw, count: int) -> list[ReasonerExample]:
-    made: dict[ReasonerExample, None] = {}
+    """Return examples of which no two ask the same under an edit of the same question."""
+    made: dict[tuple[str, ...], ReasonerExample] = {}
     for _ in range(count * 5):
         example = draw()
         if example is not None:
-            made[example] = None
+            scopes = (edit.scope for edit in example.edits)
+            made.setdefault((example.query, *scopes), example)
         if len(made) == count:
             break
-    return list(made)
+    return list(made.values())
 
 
 def _paraphrase(questions: Questions, pool: Sequence[str], rng: random.Random) -> ReasonerExample:

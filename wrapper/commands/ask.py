@@ -38,6 +38,27 @@ if TYPE_CHECKING:
     from errata.gates.base import Candidate, Decision
     from errata.trace import Answer
 
+Backend = Annotated[
+    str,
+    typer.Option(
+        "--backend",
+        metavar="NAME",
+        help="How edits are applied: cache, a pipeline (serac, ike), or an editor.",
+    ),
+]
+Mentions = Annotated[
+    str,
+    typer.Option(
+        "--mentions",
+        metavar="off|context",
+        help="Whether a request that only names a patch's subject gets the patch as context.",
+    ),
+]
+Tag = Annotated[
+    list[str] | None,
+    typer.Option("--tag", metavar="TAG", help="Use only patches with this tag; may be repeated."),
+]
+
 SHOWN = 6
 """Candidates that `errata explain` lists besides those that fire or nearly do."""
 
@@ -51,31 +72,12 @@ def ask(
     encoder: Encoder = None,
     gate: Gate = None,
     reasoner: Reasoner = None,
-    backend: Annotated[
-        str,
-        typer.Option(
-            "--backend",
-            metavar="NAME",
-            help="How edits are applied: cache, a pipeline (serac, ike), or an editor.",
-        ),
-    ] = "cache",
-    mentions: Annotated[
-        str,
-        typer.Option(
-            "--mentions",
-            metavar="off|context",
-            help="Whether a request that only names a patch's subject gets the patch as context.",
-        ),
-    ] = "off",
+    backend: Backend = "cache",
+    mentions: Mentions = "off",
     no_edits: Annotated[
         bool, typer.Option("--no-edits", help="Ask the base model, without any patch.")
     ] = False,
-    tag: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--tag", metavar="TAG", help="Use only patches with this tag; may be repeated."
-        ),
-    ] = None,
+    tag: Tag = None,
     max_new_tokens: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Maximum length of the answer, in tokens."),
@@ -97,7 +99,7 @@ def ask(
     """
     editable = opening.open_model(
         model, patches_folder(patches, model), cache_folder(cache), encoder, gate, reasoner,
-        mentions=mentions,
+        mentions,
     )  # fmt: skip
     if backend != "cache":
         with working(f"applying the edits by {backend}"):

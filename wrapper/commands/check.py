@@ -12,7 +12,7 @@ import typer
 from errata.commands import opening
 from errata.commands.options import AsJson, Encoder, Gate, Model, Patches, patches_folder
 from errata.commands.output import counted, print_json, print_line, reports_errors
-from errata.commands.progress import progress
+from errata.commands.progress import progress, working
 
 if TYPE_CHECKING:
     from errata.cache.records import Edit
@@ -83,7 +83,8 @@ def _run_tests(
         return 0, ()
     editable = open_model()
     live = in_force(edits, datetime.date.today())
-    notes = review_examples(editable.gate, editable.encoder, live)
+    with working("reviewing the examples"):
+        notes = review_examples(editable.gate, editable.encoder, live)
     with progress("testing", len(cases)) as advance:
         failures = run_tests(editable, cases, advance)
     return len(cases), (*notes, *failures)

@@ -50,6 +50,9 @@ Backends = Annotated[
 ]
 Cases = Annotated[int | None, typer.Option("--n", min=1, help="Cases a seed; by default all.")]
 Seeds = Annotated[str, typer.Option("--seeds", help="Draws of cases, such as 0 or 0,1,2.")]
+Ablate = Annotated[
+    bool, typer.Option("--ablate", help="Compare the cache with itself without resolvers.")
+]
 
 
 @reports_errors
@@ -62,9 +65,7 @@ def compare(
     n: Cases = None,
     seeds: Seeds = "0",
     config: Config = None,
-    ablate: Annotated[
-        bool, typer.Option("--ablate", help="Compare the cache with itself without resolvers.")
-    ] = False,
+    ablate: Ablate = False,
     as_json: AsJson = False,
     data_format: Annotated[str | None, _moved("--format")] = None,
     mode: Annotated[str, _moved("--mode")] = "",
@@ -105,11 +106,7 @@ def compare(
 
         errata compare --config gpt2-xl.yaml --seeds 0,1,2 --out runs/gpt2-xl
     """
-    from errata.pipelines import serac
-
     settings = _settings(config, on_command_line(context, _MOVED), ablate=ablate)
-    if serac.NAME in settings.all_backends:
-        serac.check_trained(settings.options.get(serac.NAME, {}), settings.model)
     runner = _open_runner(settings, out)
     try:
         _run(runner)
@@ -185,10 +182,12 @@ def _settings(config: Path | None, options: dict[str, Any], *, ablate: bool) -> 
     """Return the settings of the config file, overridden by options of the command line.
 
     :param ablate: take the backends of an ablation, without controls.
+    :raises errata.cache.errors.ErrataError: a backend is unknown, or has to be trained first.
     """
     from errata.compare.inputs.data import held_out_text_path
     from errata.compare.run.backend_names import ablation, check_names
     from errata.compare.run.settings import Settings
+    from errata.pipelines import serac
 
     parsers: dict[str, Callable[[str], Any]] = {
         "backends": _words, "modes": _words, "seeds": _numbers, "sizes": _sizes,
@@ -208,6 +207,8 @@ def _settings(config: Path | None, options: dict[str, Any], *, ablate: bool) -> 
         raise typer.BadParameter("expected --data FILE, or `data: FILE` in the file of --config")
     settings = read_settings(Settings, config, given)
     check_names(settings.backends)
+    if serac.NAME in settings.all_backends:
+        serac.check_trained(settings.options.get(serac.NAME, {}), settings.model)
     text = held_out_text_path(settings.data)
     if settings.text is None and text.is_file():
         settings = dataclasses.replace(settings, text=text)

@@ -13,9 +13,10 @@ from errata.commands.output import print_json, print_line, reports_errors
 from errata.commands.progress import working
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from errata.intervals import Rate
+    from errata.reasoners.training.train import ReasonerTrainer
 
 Model = Annotated[str, typer.Option("--model", help="Folder, hub id, atlas, or smollm2.")]
 Facts = Annotated[
@@ -75,7 +76,6 @@ def train_reasoner(
     from errata.reasoners.data.files import load_training_data
     from errata.reasoners.prompts import has_chat_template
     from errata.reasoners.training.config import TrainingConfig
-    from errata.reasoners.training.prune_layers import prune_layers
     from errata.reasoners.training.train import ReasonerTrainer
 
     _check_training(kind, start, blocks, out)
@@ -90,24 +90,40 @@ def train_reasoner(
         eval_examples=each,
         chat=kind == "adapter" and has_chat_template(tokenizer),
     )  # fmt: skip
-    separate, numbers = None, block_numbers(blocks) if blocks else []
-    if kind == "model" and start is not None:
-        separate = load_base(start, **precision_for(start))
-    elif kind == "model":
-        separate = prune_layers(base, tokenizer, numbers)
+    numbers = block_numbers(blocks) if blocks else []
+    separate = _separate_model(base, tokenizer, start, numbers) if kind == "model" else None
     adapter = Path(start) if kind == "adapter" and start is not None else None
     trainer = ReasonerTrainer(
         base, tokenizer, source, out, config, separate, adapter, numbers, texts
     )
     trainer.resume()
     found = trainer.train(progress=not as_json)
-    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in data or []}
-    trainer.store(found, "the facts table of errata" if facts is None else str(facts), files)
-    if as_json:
-        print_json({"out": str(out), "steps": trainer.step, "tune": _as_json(found)})
-        return
-    _show(found)
-    print_line(f"{out}: trained in {trainer.step} steps; the figures are of tune subjects")
+    trainer.store(
+        found, "the facts table of errata" if facts is None else str(facts), _digests(data or [])
+    )
+    _show(trainer, found, out, as_json=as_json)
+
+
+def _separate_model(base: Any, tokenizer: Any, start: str | None, numbers: list[int]) -> Any:
+    """Return the model and tokenizer that a separate reasoner begins from.
+
+    :param base: the base model.
+    :param tokenizer: its tokenizer.
+    :param start: a model to load; None for blocks of the base model.
+    :param numbers: of those blocks.
+    """
+    from errata.models.load import load_base
+    from errata.reasoners.training.prune_layers import prune_layers
+
+    if start is not None:
+        with working("loading the model to begin from"):
+            return load_base(start, **precision_for(start))
+    return prune_layers(base, tokenizer, numbers)
+
+
+def _digests(files: Sequence[Path]) -> dict[str, str]:
+    """Return the SHA-256 of each file, by its name."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def precision_for(model: str) -> dict[str, Any]:
@@ -123,9 +139,13 @@ def precision_for(model: str) -> dict[str, Any]:
     return {"dtype": torch.bfloat16 if torch.cuda.is_available() else torch.float32}
 
 
-def _show(found: Mapping[str, Rate]) -> None:
+def _show(trainer: ReasonerTrainer, found: Mapping[str, Rate], out: Path, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"out": str(out), "steps": trainer.step, "tune": _as_json(found)})
+        return
     for name, one in found.items():
         print_line(f"{name:28s} {one.share:6.1%}  [{one.low:.1%}, {one.high:.1%}] n={one.n}")
+    print_line(f"{out}: trained in {trainer.step} steps; the figures are of tune subjects")
 
 
 def _check_training(kind: str, start: str | None, blocks: str | None, out: Path) -> None:
@@ -162,7 +182,7 @@ def block_numbers(text: str) -> list[int]:
         raise ErrataError(f"expected --blocks such as 0,1,6, found {text!r}") from error
 
 
-def _as_json(found: dict[str, Any]) -> dict[str, Any]:
+def _as_json(found: Mapping[str, Rate]) -> dict[str, Any]:
     from dataclasses import asdict
 
     return {kind: asdict(rate) for kind, rate in found.items()}

@@ -17,7 +17,7 @@ from errata.compare.inputs import chinese
 from errata.compare.inputs.atlas_bench import build, summary
 from errata.compare.inputs.atlas_text import PER_PARAGRAPH, SENTENCES, held_out_text
 from errata.compare.inputs.atlas_world import World
-from errata.compare.inputs.cases import PROPERTY_OF, Case, Probe
+from errata.compare.inputs.cases import DIFFERENT_QUESTION, PROPERTY_OF, SAME_QUESTION, Case, Probe
 from errata.compare.inputs.data import held_out_text_path
 from errata.compare.inputs.files import load_cases, write_cases
 from errata.facts import FactRow, FactSource, cloze, fill
@@ -64,7 +64,11 @@ def test_there_are_a_thousand_cases_of_every_kind(benches):
     assert len(together) >= 1000
     assert len({case.id for case in together}) == len(together)
     counted = summary(together)
-    assert set(counted["probes"]) == set(PROPERTY_OF) - {"unrelated"}
+    assert set(counted["probes"]) == set(PROPERTY_OF) - {
+        "unrelated",
+        SAME_QUESTION,
+        DIFFERENT_QUESTION,
+    }
     assert set(counted["preferences"]) == {"rewrite", "paraphrase", "neighbour"}
     assert counted["cases"] == len(together) == sum(counted["groups"].values())
     assert counted["probes"]["other subject"] >= 1000

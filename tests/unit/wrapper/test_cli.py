@@ -46,9 +46,16 @@ ALONE = {
 
 
 class FakeModel:
-    """Answers from a table; a fact fires on its question and on its own `fires`."""
+    """Answers from a table; a fact fires on its question and on its own `fires`.
 
-    def __init__(self, patches: Path | None) -> None:
+    Its gate is of no kind that can leave examples out.
+    """
+
+    gate = object()
+    encoder = StubEncoder()
+
+    def __init__(self, patches: Path | None, *others: object) -> None:
+        self.others = others
         self.edits = () if patches is None else load_folder(patches)
         self.deaf_to: set[str] = set()
         self.loud_on: set[str] = set()
@@ -108,7 +115,7 @@ def fakes(monkeypatch, tmp_path):
     opened = []
 
     def open_fake(model, patches, *others):
-        opened.append(FakeModel(patches))
+        opened.append(FakeModel(patches, *others))
         return opened[-1]
 
     monkeypatch.setattr(opening, "open_model", open_fake)
@@ -163,6 +170,12 @@ def test_ask_without_edits_is_the_model_alone(fakes, folder):
     result = run("ask", "What colour is a zebra's skin?", "--patches", folder, "--no-edits")
     assert result.stdout == "flesh-coloured\n"
     assert "no patch fired" in result.stderr
+
+
+def test_ask_passes_on_what_becomes_of_mentions(fakes, folder):
+    for given in ((), ("--mentions", "context")):
+        run("ask", "What do zebras eat?", "--patches", folder, *given)
+    assert [fake.others[-1] for fake in fakes] == ["off", "context"]
 
 
 def test_ask_json_tells_what_a_pattern_did(fakes, folder):

@@ -11,7 +11,7 @@ import pytest
 
 from errata.cache.patches.files import load_folder
 from errata.cache.records import Fact, LanguagePatch, RegexPatch
-from errata.commands import demo_rows, opening
+from errata.commands import opening, progress
 from errata.commands.demo import choose
 from errata.commands.demo_rows import TEXTBOOK, case_of, denies, says
 from errata.models import smollm2
@@ -136,11 +136,9 @@ def test_the_starter_patches_give_every_file_three_questions():
 
 
 def test_a_long_task_prints_a_line_where_there_is_no_terminal(monkeypatch, capsys):
-    from errata.commands import output
-
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(output.time, "monotonic", lambda: clock.now)
-    with demo_rows.progress("asking", 40) as advance:
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock.now)
+    with progress.progress("asking", 40) as advance:
         for clock.now in (1.0, 4.9, 5.1, 9.0, 10.2):
             advance(8)
     assert capsys.readouterr().err.splitlines() == ["asking: 24 of 40", "asking: 40 of 40"]

@@ -26,6 +26,7 @@ from errata.patch_tests import review
 from errata.pipelines.base import ScopedView
 from errata.pipelines.cache import CachePipeline
 from errata.reasoners.base_consistency import BaseConsistency
+from errata.reasoners.verified import VerificationConfig
 from tests.fakes import StubEncoder
 from tests.unit.wrapper.test_decompose import ByTable, Echo
 from tools.names.__main__ import main as build_names
@@ -257,10 +258,10 @@ HOME = Fact("Where was Lake Quill seen?", "Oslo", subject="Lake Quill", id="lake
 FAR = Fact("Who leads Mumbai?", forget=True, secret="Rex Maxim", subject="Mumbai", id="secret")
 
 
-def wrapped(models, tokenizer, *edits, gate=None, reasoner=None):
+def wrapped(models, tokenizer, *edits, gate=None, reasoner=None, verification=None):
     model = EditableModel(
         models("gpt2"), tokenizer, gate=gate or ByTable(), encoder=StubEncoder(),
-        reasoner=reasoner or Echo(),
+        reasoner=reasoner or Echo(), verification=verification,
     )  # fmt: skip
     model.edit(list(edits))
     return model
@@ -292,6 +293,9 @@ def test_the_reasoner_reads_the_name_that_the_edit_has(models, tokenizer):
     with wrapped(models, tokenizer, RIVER, gate=gate) as model:
         found = model.ask("Is the Elbe in Bombay?", max_new_tokens=200)
         assert found.text == f"{follows} <- river"
+    verification = VerificationConfig()
+    with wrapped(models, tokenizer, RIVER, gate=gate, verification=verification) as model:
+        assert model.ask("Is the Elbe in Bombay?", max_new_tokens=200).text == "Yes, Elbe."
 
 
 def test_changed_aliases_count_from_then_on(models, tokenizer):

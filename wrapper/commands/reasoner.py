@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +14,12 @@ from errata.commands.progress import working
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from transformers import PreTrainedTokenizerBase
+
+    from errata.facts import FactSource
+    from errata.generation.base_model import GenerativeModel
     from errata.intervals import Rate
+    from errata.reasoners.data.texts import RealTexts
     from errata.reasoners.training.train import ReasonerTrainer
 
 Model = Annotated[str, typer.Option("--model", help="Folder, hub id, atlas, or smollm2.")]
@@ -32,6 +36,10 @@ Start = Annotated[
 Blocks = Annotated[
     str | None,
     typer.Option("--blocks", help="Or the model's own blocks to begin from, such as 0,1,6."),
+]
+Data = Annotated[
+    list[Path] | None,
+    typer.Option("--data", metavar="FILE", help="JSON lines for a chat model; repeatable."),
 ]
 
 
@@ -51,10 +59,7 @@ def train_reasoner(
     each: Annotated[int, typer.Option("--each", min=1, help="Examples a kind to evaluate.")] = 60,
     seed: Annotated[int, typer.Option("--seed", help="Of all draws.")] = 0,
     threads: Annotated[int, typer.Option("--threads", help="0: as torch chooses.")] = 0,
-    data: Annotated[
-        list[Path] | None,
-        typer.Option("--data", metavar="FILE", help="JSON lines for a chat model; repeatable."),
-    ] = None,
+    data: Data = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a model to answer from the edits in its context; resumes an interrupted run.
@@ -71,9 +76,7 @@ def train_reasoner(
     """
     import torch
 
-    from errata.facts import FactSource
-    from errata.models.load import load_base
-    from errata.reasoners.data.files import load_training_data
+    from errata.reasoners.evaluation.chat_report import digests
     from errata.reasoners.prompts import has_chat_template
     from errata.reasoners.training.config import TrainingConfig
     from errata.reasoners.training.train import ReasonerTrainer
@@ -82,8 +85,7 @@ def train_reasoner(
     if threads:
         torch.set_num_threads(threads)
     with working("loading the model"):
-        source, texts = load_training_data(FactSource.load(facts), data or [])
-        base, tokenizer = load_base(model, **precision_for(model))
+        base, tokenizer, source, texts = load_model_and_data(model, facts, data or [])
     config = TrainingConfig(
         kind="adapter" if kind == "adapter" else "model", seed=seed, steps=steps, batch_size=batch,
         learning_rate=rate, warmup=min(100, max(1, steps // 12)), rank=rank, eval_steps=every,
@@ -98,13 +100,30 @@ def train_reasoner(
     )
     trainer.resume()
     found = trainer.train(progress=not as_json)
-    trainer.store(
-        found, "the facts table of errata" if facts is None else str(facts), _digests(data or [])
-    )
+    files = {path.name: digest for path, digest in digests(data or []).items()}
+    trainer.store(found, "the facts table of errata" if facts is None else str(facts), files)
     _show(trainer, found, out, as_json=as_json)
 
 
-def _separate_model(base: Any, tokenizer: Any, start: str | None, numbers: list[int]) -> Any:
+def load_model_and_data(
+    model: str, facts: Path | None, data: Sequence[Path]
+) -> tuple[GenerativeModel, PreTrainedTokenizerBase, FactSource, RealTexts | None]:
+    """Return the base model, its tokenizer, the facts, and the real texts of the data files."""
+    from errata.facts import FactSource
+    from errata.models.load import load_base
+    from errata.reasoners.data.files import load_training_data
+
+    source, texts = load_training_data(FactSource.load(facts), data)
+    base, tokenizer = load_base(model, **precision_for(model))
+    return base, tokenizer, source, texts
+
+
+def _separate_model(
+    base: GenerativeModel,
+    tokenizer: PreTrainedTokenizerBase,
+    start: str | None,
+    numbers: Sequence[int],
+) -> tuple[GenerativeModel, PreTrainedTokenizerBase]:
     """Return the model and tokenizer that a separate reasoner begins from.
 
     :param base: the base model.
@@ -119,11 +138,6 @@ def _separate_model(base: Any, tokenizer: Any, start: str | None, numbers: list[
         with working("loading the model to begin from"):
             return load_base(start, **precision_for(start))
     return prune_layers(base, tokenizer, numbers)
-
-
-def _digests(files: Sequence[Path]) -> dict[str, str]:
-    """Return the SHA-256 of each file, by its name."""
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def precision_for(model: str) -> dict[str, Any]:

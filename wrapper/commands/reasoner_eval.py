@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from errata.commands.options import AsJson
-from errata.commands.output import console, print_json, print_line, reports_errors
-from errata.commands.reasoner import Facts, Model, precision_for
+from errata.commands.output import print_json, print_line, reports_errors
+from errata.commands.progress import progress, working
+from errata.commands.reasoner import Facts, Model, load_model_and_data
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,16 +68,13 @@ def eval_reasoner(
     """
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler else writes to stderr
     from errata.cache.errors import ErrataError
-    from errata.facts import FactSource
-    from errata.models.load import load_base
-    from errata.reasoners.data.files import load_training_data
     from errata.reasoners.prompts import has_chat_template
 
     if split not in ("train", "tune", "test"):
         raise ErrataError(f"expected --split train, tune or test, found {split!r}")
     limits = _limits(reasoners, each)
-    source, texts = load_training_data(FactSource.load(facts), data or [])
-    base, tokenizer = load_base(model, **precision_for(model))
+    with working("loading the model"):
+        base, tokenizer, source, texts = load_model_and_data(model, facts, data or [])
     if not has_chat_template(tokenizer):
         run = _Run(base, tokenizer, source, model, split, seed, each, _options(context))  # type: ignore[arg-type]
         _compare(run, [*limits], document, as_json)
@@ -121,10 +119,10 @@ def _compare(run: _Run, names: Sequence[str], document: Path | None, as_json: bo
     from errata.reasoners.load import load_reasoner
 
     made = {name: load_reasoner(name, run.base, run.tokenizer) for name in names}
-    with console(stderr=True).status("drawing questions") as status:
+    with progress("drawing questions", len(made)) as advance:
         results = report.evaluate(
             run.base, run.tokenizer, made, run.source, split=run.split, per_kind=run.each,
-            seed=run.seed, on_start=lambda name: status.update(f"evaluating {name}"),
+            seed=run.seed, on_start=lambda name: advance(1, f"evaluating {name}"),
         )  # fmt: skip
     machine = report.machine_of(run.base)
     if document is not None:
@@ -163,14 +161,14 @@ def _compare_chat(
     kept, config = chat.AnswerFile(answers), chat.ChatConfig()
     scope = None if gate == "none" else load_gate(gate)
     results: dict[str, Mapping[str, Rate]] = {}
-    with console(stderr=True).status("drawing questions") as status:
+    with progress("drawing questions", len(limits)) as advance:
         unedited = chat.KeptReasoner("unedited", UneditedReasoner(run.base, run.tokenizer), kept)
         examples = chat_examples(run.source, texts, run.each, run.seed, run.split)
         evaluation = chat.ChatEvaluation(
             run.base, run.tokenizer, unedited, examples, run.each, config
         )
         for name, limit in limits.items():
-            status.update(f"evaluating {name}")
+            advance(1, f"evaluating {name}")
             reasoner = _chat_reasoner(name, run)
             once = chat.KeptReasoner(_identity(name, reasoner), reasoner, kept)
             if name != "unedited":

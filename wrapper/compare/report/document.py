@@ -34,7 +34,7 @@ machine that the run was made on.
 """
 _DIFFERENCE_NOTE = (
     "Points more than above, over the cases that both runs have: the mean of the cases' "
-    "differences, 95% intervals by resampling cases, n cases."
+    "differences, 95% intervals by resampling cases (Wilson's where no case differs), n cases."
 )
 
 

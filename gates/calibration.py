@@ -90,9 +90,9 @@ class NegativeScores:
 class ExampleConfig:
     """Coefficients by which the trained score and the nearest examples are combined.
 
-    ``errata gate fit-examples`` fits them. Those of ``clear`` and ``default`` were fitted by hand on
-    the sources that the cards name, before that command had run on them; the forms are chosen,
-    with these reasons.
+    ``errata gate fit-examples`` fits them. Those of ``clear`` and ``default`` were fitted by hand,
+    on the sources that the cards name, before that command had run on them; the forms are
+    chosen, with these reasons.
 
     :param familiar_from: familiarity from which the trained score counts at all.
     :param familiar_to: familiarity from which it alone decides, near repetitions apart. The ramp

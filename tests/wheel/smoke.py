@@ -100,7 +100,7 @@ def try_commands(environment: Installed) -> None:
     """Use the command line, without a checkout in sight."""
     version = environment.errata("--version").split()[1]
     expect(bool(version), True, "errata --version")
-    demo = json.loads(environment.errata("demo", "--json"))
+    demo = json.loads(environment.errata("demo", "--model", "atlas", "--json"))
     expect(demo["questions"] >= 20, True, f"questions of the demo ({demo['questions']})")
     expect(demo["patched"], demo["questions"], "questions that a patch had a part in")
     expect(demo["changed"], demo["questions"], "questions answered otherwise than before")

@@ -87,7 +87,7 @@ def route_batch(
     queries = [text for text, _ in filtered]
     rewrites = tuple(replacements for _, replacements in filtered)
     watch.lap("rewrite", f"{sum(map(bool, rewrites))} of {len(texts)}")
-    active = [one for one in pipelines if any(_may_fire(one, selected)(e) for e in view.edits)]
+    active = [one for one in pipelines if any(map(_may_fire(one, selected), view.edits))]
     encoded = encode_queries(encoder, queries) if active else []
     decisions = [Decision(query) for query in queries]
     reasoners: list[Reasoner | None] = [None] * len(queries)

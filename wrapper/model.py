@@ -20,6 +20,7 @@ from errata.encoder import load_encoder
 from errata.gates.base import Decision, Gate
 from errata.gates.load import choose_gate
 from errata.generation.chat import (
+    AnswerWriter,
     Messages,
     Prompt,
     PromptReader,
@@ -36,12 +37,11 @@ from errata.generation.request import (
     selector,
     validate_request,
 )
-from errata.generation.token_writer import AnswerWriter
 from errata.models.load import load_base
-from errata.output import OutputBuilder
+from errata.output import Answer, OutputBuilder, StopWatch, Trace
+from errata.pipelines.base import RoutedBatch, route_batch
 from errata.pipelines.cache import CachePipeline, choose_resolvers
 from errata.pipelines.resolvers.base import Resolver
-from errata.pipelines.run import RoutedBatch, route_batch
 from errata.pretrained import split_options, store_patches, stored_patches
 from errata.reasoners.background import Mentions, background_reasoner
 from errata.reasoners.base import Reasoner
@@ -50,7 +50,6 @@ from errata.reasoners.load import load_reasoner
 from errata.reasoners.verbatim import VerbatimReasoner
 from errata.reasoners.verified import DEFAULT_VERIFICATION, VerificationConfig, verified
 from errata.registry import load, make, names
-from errata.trace import Answer, StopWatch, Trace
 
 if TYPE_CHECKING:
     import torch
@@ -119,16 +118,20 @@ class EditableModel(WeightEditing, BaseProxy):
         mentions: Mentions = "off",
     ) -> None:
         edits = () if patches is None else load_folder(patches)
-        self.resolvers = choose_resolvers(resolvers)
+        stages = choose_resolvers(resolvers)
         make_index = load("errata.indexes", index) if isinstance(index, str) else index
         if isinstance(encoder, str) and encoder in names("errata.encoders"):
             encoder = make("errata.encoders", encoder)
         self._background = background_reasoner(mentions, model, tokenizer)
         self.encoder = load_encoder(encoder, encoder_device)
-        self.gate = choose_gate(gate, self.encoder)
         self.reasoner = load_reasoner(reasoner, model, tokenizer)
         self.verbatim = VerbatimReasoner()
-        self._base_consistency = BaseConsistency(model, tokenizer)
+        self.pipeline = CachePipeline(
+            choose_gate(gate, self.encoder),
+            verified(self.reasoner, verification),
+            BaseConsistency(model, tokenizer),
+            resolvers=stages,
+        )
         self.cache = EditCache(self.encoder, cache, index=make_index)
         try:
             self.cache.set_files(edits)
@@ -138,7 +141,6 @@ class EditableModel(WeightEditing, BaseProxy):
         self.patches = None if patches is None else Path(patches)
         self.tokenizer = tokenizer
         self.shadow = shadow
-        self.verification = verification
         self._reader = PromptReader(tokenizer)
         self._writer = AnswerWriter(tokenizer)
         self._last = threading.local()
@@ -201,7 +203,8 @@ class EditableModel(WeightEditing, BaseProxy):
         :raises errata.cache.errors.GenerationError: embeddings without ids or ``query=``, or a
             stopping criterion that fails without scores.
         """
-        request = read_request(self.base, inputs, {**name_positional(self.base, args), **kwargs})
+        named = name_positional(self.base, args) if args else {}
+        request = read_request(self.base, inputs, {**named, **kwargs})
         self._last.trace = None
         if edits is False or request.prompt is None:
             return self.base.generate(**request.arguments)
@@ -222,7 +225,8 @@ class EditableModel(WeightEditing, BaseProxy):
         rows = builder.affected_rows(prompts, self.verbatim)
         watch.lap("reasoner", builder.reasoner_note())
         merged = builder.merge(rows, output)
-        builder.stream(rows)
+        if request.streamer is not None and rows:
+            builder.stream(request.streamer, rows[0][0])
         watch.lap("filter")
         self._last.trace = builder.trace(watch)
         return merged
@@ -250,16 +254,9 @@ class EditableModel(WeightEditing, BaseProxy):
 
     def _decide(self, queries: Sequence[str], edits: Selection, watch: StopWatch) -> RoutedBatch:
         """Return the decision about each query, as of this moment."""
-        default = CachePipeline(
-            self.gate,
-            verified(self.reasoner, self.verification),
-            self._base_consistency,
-            resolvers=self.resolvers,
-        )
-        pipelines = self.backends.pipelines(default)
-        view = self.backends.view()
+        pipelines, view = self.backends.pipelines(self.pipeline), self.backends.view()
         return route_batch(
-            queries, view, self.encoder, pipelines, selector(edits), watch, self._background
+            queries, view, self.encoder, pipelines, selector(edits), watch.lap, self._background
         )
 
     def _shadow(
@@ -302,10 +299,8 @@ class EditableModel(WeightEditing, BaseProxy):
         causal = not self.base.config.is_encoder_decoder
         arguments = {"max_new_tokens": NEW_TOKENS, "do_sample": False, **options}
         pad = read_request(self.base, None, arguments).pad_token_id
-        ids, mask = (
-            t.to(self.base.device)
-            for t in tokenize_prompts(prompts, self.tokenizer, pad, left=causal)
-        )
+        tokens = tokenize_prompts(prompts, self.tokenizer, pad, left=causal)
+        ids, mask = (each.to(self.base.device) for each in tokens)
         output = self.generate(
             ids, attention_mask=mask, edits=edits, **{"pad_token_id": pad, **arguments}
         )
@@ -339,6 +334,11 @@ class EditableModel(WeightEditing, BaseProxy):
         return trace
 
     # -- edits -------------------------------------------------------------------------------
+
+    @property
+    def gate(self) -> Gate:
+        """The gate of the cache's pipeline."""
+        return self.pipeline.gate
 
     @property
     def edits(self) -> tuple[Edit, ...]:

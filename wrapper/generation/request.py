@@ -125,13 +125,16 @@ def read_request(
     :param inputs: its first argument: ids, a mapping such as a BatchEncoding, or None.
     :param arguments: its keyword arguments.
     """
+    import torch
+
     passed = dict(arguments)
     if isinstance(inputs, Mapping):
         passed = {**inputs, **passed}
     elif inputs is not None:
         passed["inputs"] = inputs
     ids = passed.get("input_ids", passed.get("inputs"))
-    ids = ids if _is_ids(ids) else None
+    if not isinstance(ids, torch.Tensor) or ids.dim() != 2 or ids.is_floating_point():
+        ids = None
     prompt = passed.get("inputs_embeds") if ids is None else ids
     config = effective_config(base, passed)
     ends = _ids(config.eos_token_id)
@@ -215,12 +218,6 @@ def selector(selection: Selection) -> Callable[[Edit], bool]:
         raise ErrataError(f"expected lists of texts in edits=, found {dict(selection)!r}")
     tags, ids = set(selection.get("tags", ())), set(selection.get("ids", ()))
     return lambda edit: edit.id in ids or bool(tags & set(edit.tags))
-
-
-def _is_ids(value: Any) -> bool:
-    import torch
-
-    return isinstance(value, torch.Tensor) and value.dim() == 2 and not value.is_floating_point()
 
 
 def _ids(value: Any) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -30,6 +31,7 @@ from errata.generation.chat import (
 )
 from errata.generation.proxy import BaseProxy
 from errata.generation.request import (
+    AskConfig,
     GenerateRequest,
     Selection,
     name_positional,
@@ -58,9 +60,6 @@ if TYPE_CHECKING:
     from errata.cache.encoder import Encoder
     from errata.generation.base_model import GenerativeModel
 
-NEW_TOKENS = 64
-"""Default of ``max_new_tokens`` for ``ask``."""
-
 log = logging.getLogger("errata")
 
 
@@ -83,7 +82,7 @@ class EditableModel(WeightEditing, BaseProxy):
         base model, where there is one, else ``prompted``.
     :param resolvers: the stages between the gate's decision and the final one, in order: names
         (``base_agreement``, ``aliases``, ``decompose``, …) or
-        :class:`~errata.pipelines.resolvers.base.Resolver` objects; by default these three. One
+        :class:`~errata.pipelines.resolvers.base.Resolver` objects; by default the last two. One
         that is left out leaves decisions as they were.
     :param encoder: a :class:`~errata.cache.encoder.Encoder`, the name of one, or a
         sentence-transformers model.
@@ -96,6 +95,7 @@ class EditableModel(WeightEditing, BaseProxy):
     :param mentions: ``"context"`` gives a query that no edit governs, but that names the subject of
         facts ("Tell me about Kazakhstan"), to the base model with these facts in the prompt;
         ``"off"`` leaves it to the untouched base.
+    :param ask_config: how :meth:`ask` generates, where its options do not say.
     :raises errata.cache.errors.PatchFolderError: a patch is wrong; names every file and line.
     :raises errata.cache.errors.StoreError: the cache folder is damaged, or another encoder's.
     """
@@ -116,6 +116,7 @@ class EditableModel(WeightEditing, BaseProxy):
         shadow: bool = False,
         verification: VerificationConfig | None = DEFAULT_VERIFICATION,
         mentions: Mentions = "off",
+        ask_config: AskConfig | None = None,
     ) -> None:
         edits = () if patches is None else load_folder(patches)
         stages = choose_resolvers(resolvers)
@@ -140,7 +141,7 @@ class EditableModel(WeightEditing, BaseProxy):
             raise
         self.patches = None if patches is None else Path(patches)
         self.tokenizer = tokenizer
-        self.shadow = shadow
+        self.shadow, self.ask_config = shadow, ask_config or AskConfig()
         self._reader = PromptReader(tokenizer)
         self._writer = AnswerWriter(tokenizer)
         self._last = threading.local()
@@ -282,7 +283,7 @@ class EditableModel(WeightEditing, BaseProxy):
 
         :param question: a text, or the messages of a chat.
         :param edits: as in :meth:`generate`.
-        :param options: for :meth:`generate`; by default greedy and at most 64 new tokens.
+        :param options: for :meth:`generate`; by default those of ``ask_config``.
         """
         return self.ask_many([question], edits=edits, **options)[0]
 
@@ -297,7 +298,7 @@ class EditableModel(WeightEditing, BaseProxy):
             return []
         prompts = [render_prompt(question, self.tokenizer) for question in questions]
         causal = not self.base.config.is_encoder_decoder
-        arguments = {"max_new_tokens": NEW_TOKENS, "do_sample": False, **options}
+        arguments = {**asdict(self.ask_config), **options}
         pad = read_request(self.base, None, arguments).pad_token_id
         tokens = tokenize_prompts(prompts, self.tokenizer, pad, left=causal)
         ids, mask = (each.to(self.base.device) for each in tokens)

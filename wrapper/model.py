@@ -252,7 +252,7 @@ class EditableModel(WeightEditing, BaseProxy):
         """Return the decision about each query, as of this moment."""
         default = CachePipeline(
             self.gate,
-            verified(self.reasoner, self.verification),
+            verified(self.reasoner, self.verification, self.gate),
             self._base_consistency,
             resolvers=self.resolvers,
         )

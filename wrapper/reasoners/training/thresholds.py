@@ -20,7 +20,7 @@ from errata.reasoners.base_answers import (
     mean_token_probability,
 )
 from errata.reasoners.base_consistency import DEFAULT_CONSISTENCY
-from errata.reasoners.data.examples import KINDS, SAME_ANSWER_LOCALITY, ReasonerExample
+from errata.reasoners.data.examples import SAME_ANSWER_LOCALITY, ReasonerExample
 from errata.reasoners.evaluation.evaluate import Evaluator, greedy_answers
 from errata.reasoners.reader import ContextReasoner
 
@@ -143,7 +143,7 @@ def _best(
     groups: Sequence[str],
 ) -> dict[str, float]:
     """Return the best penalty of each group; the groups are independent of one another."""
-    rows: dict[str, list[tuple[float, str]]] = {kind: [] for kind in KINDS}
+    rows: dict[str, list[tuple[float, str]]] = {one.kind: [] for one in examples}
     false = iter(margins["false"].tolist())
     for example, margin, group in zip(examples, margins["true"].tolist(), groups, strict=True):
         # a yes-or-no example needs both forms answered: the larger margin decides
@@ -152,8 +152,8 @@ def _best(
     found = {}
     for group in GROUPS:
         scores = np.zeros(len(GRID))
-        for kind in KINDS:
-            if rows[kind] and kind != SAME_ANSWER_LOCALITY:
+        for kind in rows:
+            if kind != SAME_ANSWER_LOCALITY:
                 margin_of = np.array([margin for margin, _ in rows[kind]])
                 in_group = np.array([name == group for _, name in rows[kind]])
                 right = np.where(margin_of > GRID[:, None], abstained[kind], answered[kind])

@@ -127,9 +127,10 @@ class EditableModel(WeightEditing, BaseProxy):
         self.encoder = load_encoder(encoder, encoder_device)
         self.reasoner = load_reasoner(reasoner, model, tokenizer)
         self.verbatim = VerbatimReasoner()
+        chosen = choose_gate(gate, self.encoder)
         self.pipeline = CachePipeline(
-            choose_gate(gate, self.encoder),
-            verified(self.reasoner, verification),
+            chosen,
+            verified(self.reasoner, verification, chosen),
             BaseConsistency(model, tokenizer),
             resolvers=stages,
         )

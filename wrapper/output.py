@@ -17,7 +17,7 @@ from errata.generation.random_state import forked_rng
 from errata.generation.request import GenerateRequest
 from errata.generation.streaming import FilteredStreamer
 from errata.pipelines.base import RoutedBatch
-from errata.reasoners.base import ConversationReasoner, Outcome, Reasoner, Reply
+from errata.reasoners.base import Outcome, Reasoner, Reply, answer_prompts
 
 if TYPE_CHECKING:
     import torch
@@ -165,14 +165,9 @@ class OutputBuilder:
         self, reasoner: Reasoner, at: Sequence[int], prompts: Sequence[Prompt]
     ) -> list[list[Reply]]:
         """Return a reasoner's answers to rows; it gets the conversations if it can read them."""
-        queries = [self.batch.queries[i] for i in at]
+        asked = [prompts[i].asking(self.batch.queries[i]) for i in at]
         edits = [self.batch.decisions[i].remaining_edits for i in at]
-        config = self.request.reasoner_config
-        if isinstance(reasoner, ConversationReasoner):
-            asked = [prompts[i].asking(query) for i, query in zip(at, queries, strict=True)]
-            return reasoner.answer_prompts(asked, edits, config)
-        answers = reasoner.answer(queries, edits, config)
-        return [[Reply(text) for text in texts] for texts in answers]
+        return answer_prompts(reasoner, asked, edits, self.request.reasoner_config)
 
     def merge(self, rows: Mapping[int, Sequence[torch.Tensor]], output: Any) -> Any:
         """Return the whole output, filtered: the base model's rows, and those that were affected.

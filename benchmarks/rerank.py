@@ -4,8 +4,8 @@
     python benchmarks/rerank.py --page a.json b.json --out results/rerank.md
 
 Every edit of the cases is in force, every question of theirs is asked. A gate's decisions with its
-cross-encoder on all pairs from ``rerank_threshold`` up, among the best ``rerank_top_k`` of a query,
-are compared with those under narrower settings: how many pairs the cross-encoder scores, and how
+cross-encoder on all pairs from a low first-stage score up, among the best eight of a query, are
+compared with those under narrower settings: how many pairs the cross-encoder scores, and how
 many decisions differ (what fires, or the route). Both stages score each pair once.
 """
 
@@ -27,10 +27,12 @@ from errata.compare.inputs.data import load_data
 from errata.encoder import SentenceEncoder
 from errata.gates.artifact import GateArtifact
 from errata.gates.base import Decision
-from errata.gates.classifier import ClassifierConfig, ScopeClassifier
+from errata.gates.classifier import ScopeClassifier
 from errata.gates.load import gate_folder
 from errata.intervals import wilson
 
+LOWEST = 0.005
+"""The widest setting: this, and the best of :data:`TOP_K`."""
 THRESHOLDS = (0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3)
 TOP_K = (8, 4, 3, 2)
 BATCH = 32
@@ -73,15 +75,13 @@ def measure(name: str, edits: Sequence[Any], queries: Sequence[str]) -> list[dic
     encoder, artifact = SentenceEncoder(), GateArtifact.load(gate_folder(name))
     if artifact.second is None:
         raise SystemExit(f"expected a gate with a cross-encoder, found {name} without one")
-    own = artifact.second.rerank_threshold
     gate = RememberingClassifier(encoder, artifact)
     with EditCache(encoder) as cache:
         cache.add(edits)
         encoded = encode_queries(encoder, queries)
         batches = [encoded[at : at + BATCH] for at in range(0, len(encoded), BATCH)]
         hits = [cache.view().search(batch) for batch in batches]
-    settings = [(own, ClassifierConfig().rerank_top_k)]
-    settings += [(low, k) for k in TOP_K for low in (own, *THRESHOLDS) if low >= own]
+    settings = [(low, k) for k in TOP_K for low in (LOWEST, *THRESHOLDS)]
     decided: list[list[Decision]] = []
     rows = []
     for low, top_k in settings:
@@ -104,10 +104,10 @@ def page(found: Sequence[dict[str, Any]]) -> str:
     """Return measurements as Markdown."""
     parts = [
         "# Where the cross-encoder changes a decision",
-        "Made by `python benchmarks/rerank.py`. Every edit of the cases is in force, every question "
-        "of theirs is asked. First row: the gate with every pair read from the lowest threshold up. "
-        "*Differ*: decisions that are others than in the first row (what fires, or the route), "
-        "with 95% Wilson intervals of their share.",
+        "Made by `python benchmarks/rerank.py`. Every edit of the cases is in force, every "
+        "question of theirs is asked. First row: the gate as it reads most pairs. *Differ*: "
+        "decisions that are others than there (what fires, or the route), with the 95% Wilson "
+        "interval of their share.",
     ]
     for one in found:
         n = one["queries"]

@@ -42,7 +42,8 @@ class SecondStage:
     :param cross: the weights of the cross-encoder.
     :param scope: classes none, same, follows, from both stages' log-odds.
     :param condition: classes none, same, from both stages' log-odds.
-    :param rerank_threshold: first-stage probability from which the cross-encoder scores a pair.
+    :param rerank_threshold: first-stage probability from which the cross-encoder scores a pair:
+        the highest below which it changed no decision on tune data (``results/rerank.md``).
     :param logit_clip: limit of the first stage's log-odds, either way, in the combination.
     """
 

@@ -40,7 +40,8 @@ class ClassifierConfig:
     :param near_miss_similarity: bigram similarity (Dice) from which unreadable text is a near miss.
     :param max_segments: segments of a query that are scored.
     :param rerank_top_k: candidates of a query that the cross-encoder scores, the first stage's
-        most probable.
+        most probable. On tune data no decision differed down to 2 (``results/rerank.md``); twice
+        that leaves room for caches that are fuller.
     :param scored_examples: examples of an edit that are scored, the nearest by cosine; its own
         question is scored in any case, since how the edit governs the query depends on it.
     :param max_answer_words: words of an answer that is read with its question; a longer one is
@@ -54,7 +55,7 @@ class ClassifierConfig:
     max_unknown_share: float = 0.2
     near_miss_similarity: float = 0.6
     max_segments: int = 12
-    rerank_top_k: int = 8
+    rerank_top_k: int = 4
     scored_examples: int = 1
     max_answer_words: int = 8
     edit_cache_size: int = 200_000

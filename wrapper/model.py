@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from errata.cache.errors import EditError, GenerationError
+from errata.cache.errors import EditError
 from errata.cache.index.base import VectorIndex
 from errata.cache.patches.files import load_folder
+from errata.cache.patches.folder import PatchFolder
+from errata.cache.patches.watch import WatchConfig
 from errata.cache.records import Edit
 from errata.cache.store import EditCache
 from errata.editing.backends import Backends
@@ -50,6 +52,7 @@ from errata.reasoners.load import load_reasoner
 from errata.reasoners.verbatim import VerbatimReasoner
 from errata.reasoners.verified import DEFAULT_VERIFICATION, VerificationConfig, verified
 from errata.registry import load, make, names
+from errata.reloading import PatchReloading
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +67,7 @@ NEW_TOKENS = 64
 log = logging.getLogger("errata")
 
 
-class EditableModel(WeightEditing, BaseProxy):
+class EditableModel(PatchReloading, WeightEditing, BaseProxy):
     """A language model with an errata sheet.
 
     A query that an edit in force governs is answered by the edit; every other query gets the base
@@ -96,6 +99,9 @@ class EditableModel(WeightEditing, BaseProxy):
     :param mentions: ``"context"`` gives a query that no edit governs, but that names the subject of
         facts ("Tell me about Kazakhstan"), to the base model with these facts in the prompt;
         ``"off"`` leaves it to the untouched base.
+    :param watch: reload the folder of patches whenever it changes; a
+        :class:`~errata.cache.patches.watch.WatchConfig` says when. What is wrong with it is in
+        :attr:`patch_errors` and in the log.
     :raises errata.cache.errors.PatchFolderError: a patch is wrong; names every file and line.
     :raises errata.cache.errors.StoreError: the cache folder is damaged, or another encoder's.
     """
@@ -116,8 +122,9 @@ class EditableModel(WeightEditing, BaseProxy):
         shadow: bool = False,
         verification: VerificationConfig | None = DEFAULT_VERIFICATION,
         mentions: Mentions = "off",
+        watch: bool | WatchConfig = False,
     ) -> None:
-        edits = () if patches is None else load_folder(patches)
+        self._files = None if patches is None else PatchFolder(Path(patches))
         stages = choose_resolvers(resolvers)
         make_index = load("errata.indexes", index) if isinstance(index, str) else index
         if isinstance(encoder, str) and encoder in names("errata.encoders"):
@@ -135,7 +142,9 @@ class EditableModel(WeightEditing, BaseProxy):
         )
         self.cache = EditCache(self.encoder, cache, index=make_index)
         try:
-            self.cache.set_files(edits)
+            self.cache.set_files(() if self._files is None else self._files.edits)
+            self.backends = Backends(model, tokenizer, self.cache)
+            self._start_watching(watch)
         except BaseException:
             self.cache.close()
             raise
@@ -145,7 +154,6 @@ class EditableModel(WeightEditing, BaseProxy):
         self._reader = PromptReader(tokenizer)
         self._writer = AnswerWriter(tokenizer)
         self._last = threading.local()
-        self.backends = Backends(model, tokenizer, self.cache)
         self.base = model
 
     @classmethod
@@ -233,25 +241,7 @@ class EditableModel(WeightEditing, BaseProxy):
         return merged
 
     def _prompts(self, request: GenerateRequest, query: str | Sequence[str] | None) -> list[Prompt]:
-        """Return the prompt of each row, with the query in it or the caller's ``query=``."""
-        if query is None and request.ids is None:
-            raise GenerationError(
-                "expected input_ids or query=, found only inputs_embeds, in which no question can "
-                "be read: name it by query=, or pass edits=False for the base model alone"
-            )
-        queries = [query] if isinstance(query, str) else query
-        if queries is not None and not all(isinstance(text, str) for text in queries):
-            raise GenerationError(f"expected texts in query=, found {query!r}")
-        if queries is not None and len(queries) != request.rows:
-            raise GenerationError(
-                f"expected one query a row, {request.rows} in all, found {len(queries)}"
-            )
-        if request.ids is None:
-            return [Prompt(text, text, start=0) for text in queries or ()]
-        prompts = self._reader.read(request.ids, request.mask)
-        if queries is None:
-            return prompts
-        return [prompt.with_query(text) for prompt, text in zip(prompts, queries, strict=True)]
+        return self._reader.prompts(request.ids, request.mask, request.rows, query)
 
     def _decide(self, queries: Sequence[str], edits: Selection, watch: StopWatch) -> RoutedBatch:
         """Return the decision about each query, as of this moment."""
@@ -266,7 +256,10 @@ class EditableModel(WeightEditing, BaseProxy):
         """Decide and log; errors are logged, too."""
         watch = StopWatch()
         try:
-            queries = [prompt.query for prompt in self._prompts(request, query)]
+            queries = [
+                prompt.query
+                for prompt in self._reader.prompts(request.ids, request.mask, request.rows, query)
+            ]
             batch = self._decide(queries, edits, watch)
         except Exception:
             log.exception("shadow: nothing was decided")
@@ -379,6 +372,7 @@ class EditableModel(WeightEditing, BaseProxy):
 
     def close(self) -> None:
         """Close the cache, saving what makes the next start quick; weights become unedited."""
+        self._stop_watching()
         self.backends.close()
         self.cache.close()
 
@@ -389,12 +383,3 @@ class EditableModel(WeightEditing, BaseProxy):
     def __exit__(self, *error: object) -> None:
         """Close the cache."""
         self.close()
-
-    def reload(self) -> None:
-        """Read the patches folder again; after an error the last good set stays in force.
-
-        :raises errata.cache.errors.PatchFolderError: a patch is wrong.
-        """
-        if self.patches is not None:
-            with self.backends.changing():
-                self.cache.set_files(load_folder(self.patches))

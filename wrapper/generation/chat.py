@@ -133,6 +133,38 @@ class PromptReader:
         self._special = sorted(tokenizer.all_special_tokens, key=len, reverse=True)
         self._markers = self._find_markers()
 
+    def prompts(
+        self,
+        ids: torch.Tensor | None,
+        mask: torch.Tensor | None,
+        rows: int,
+        query: str | Sequence[str] | None = None,
+    ) -> list[Prompt]:
+        """Return the prompt of each row of a batch, with its query or the caller's own.
+
+        :param ids: int64 [rows, tokens]; None where the caller passed embeddings.
+        :param mask: attention mask of the same shape, or None.
+        :param rows: number of prompts.
+        :param query: the caller's ``query=``, one a row; None: it is read from the ids.
+        :raises GenerationError: there are neither ids nor queries, or not one query a row.
+        """
+        if query is None and ids is None:
+            raise GenerationError(
+                "expected input_ids or query=, found only inputs_embeds, in which no question can "
+                "be read: name it by query=, or pass edits=False for the base model alone"
+            )
+        queries = [query] if isinstance(query, str) else query
+        if queries is not None and not all(isinstance(text, str) for text in queries):
+            raise GenerationError(f"expected texts in query=, found {query!r}")
+        if queries is not None and len(queries) != rows:
+            raise GenerationError(f"expected one query a row, {rows} in all, found {len(queries)}")
+        if ids is None:
+            return [Prompt(text, text, start=0) for text in queries or ()]
+        prompts = self.read(ids, mask)
+        if queries is None:
+            return prompts
+        return [prompt.with_query(text) for prompt, text in zip(prompts, queries, strict=True)]
+
     def read(self, ids: torch.Tensor, mask: torch.Tensor | None) -> list[Prompt]:
         """Return the prompts of a batch.
 

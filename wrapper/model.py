@@ -19,10 +19,12 @@ from errata.editing.mixin import WeightEditing
 from errata.encoder import load_encoder
 from errata.gates.base import Decision, Gate
 from errata.gates.load import choose_gate
+from errata.generation.base_model import unwrapped
 from errata.generation.chat import (
     Messages,
     Prompt,
     PromptReader,
+    private_copy,
     question_text,
     render_prompt,
     tokenize_prompts,
@@ -42,7 +44,7 @@ from errata.output import OutputBuilder
 from errata.pipelines.cache import CachePipeline, choose_resolvers
 from errata.pipelines.resolvers.base import Resolver
 from errata.pipelines.run import RoutedBatch, route_batch
-from errata.pretrained import split_options, store_patches, stored_patches
+from errata.pretrained import SavedModel, split_options, stored_patches
 from errata.reasoners.background import Mentions, background_reasoner
 from errata.reasoners.base import Reasoner
 from errata.reasoners.base_consistency import BaseConsistency
@@ -65,7 +67,7 @@ NEW_TOKENS = 64
 log = logging.getLogger("errata")
 
 
-class EditableModel(WeightEditing, BaseProxy):
+class EditableModel(WeightEditing, SavedModel, BaseProxy):
     """A language model with an errata sheet.
 
     A query that an edit in force governs is answered by the edit; every other query gets the base
@@ -118,6 +120,7 @@ class EditableModel(WeightEditing, BaseProxy):
         verification: VerificationConfig | None = DEFAULT_VERIFICATION,
         mentions: Mentions = "off",
     ) -> None:
+        self.tokenizer, tokenizer = tokenizer, private_copy(tokenizer)
         edits = () if patches is None else load_folder(patches)
         self.resolvers = choose_resolvers(resolvers)
         make_index = load("errata.indexes", index) if isinstance(index, str) else index
@@ -136,7 +139,6 @@ class EditableModel(WeightEditing, BaseProxy):
             self.cache.close()
             raise
         self.patches = None if patches is None else Path(patches)
-        self.tokenizer = tokenizer
         self.shadow = shadow
         self.verification = verification
         self._reader = PromptReader(tokenizer)
@@ -161,16 +163,14 @@ class EditableModel(WeightEditing, BaseProxy):
         model, tokenizer = load_base(name, **others)
         return cls(model, tokenizer, **ours)
 
-    def save_pretrained(self, folder: str | Path, **options: Any) -> None:
-        """Write the base model, its tokenizer and the edits in force.
-
-        :param folder: becomes an ordinary `transformers` folder with a subfolder of edits.
-        :param options: for the base model's ``save_pretrained``.
-        """
-        with self.backends.unedited_weights():
-            self.base.save_pretrained(folder, **options)
-        self.tokenizer.save_pretrained(folder)
-        store_patches(folder, self.cache.all_edits)
+    def __repr__(self) -> str:
+        """Return the base model, the gate, the number of edits and the backend, in one line."""
+        base = unwrapped(self.base)
+        name = getattr(base, "name_or_path", "")
+        return (
+            f"EditableModel({type(base).__name__} {name!r}, gate={type(self.gate).__name__}, "
+            f"edits={len(self.edits)}, backend={self.in_use.backend!r})"
+        )
 
     # -- generate ----------------------------------------------------------------------------
 
@@ -231,8 +231,9 @@ class EditableModel(WeightEditing, BaseProxy):
         """Return the prompt of each row, with the query in it or the caller's ``query=``."""
         if query is None and request.ids is None:
             raise GenerationError(
-                "expected input_ids or query=, found only inputs_embeds, in which no question can "
-                "be read: name it by query=, or pass edits=False for the base model alone"
+                "expected input_ids or query=, found only embeddings or an encoder's output, in "
+                "which no question can be read: name it by query=, or pass edits=False for the "
+                "base model alone"
             )
         queries = [query] if isinstance(query, str) else query
         if queries is not None and not all(isinstance(text, str) for text in queries):
@@ -298,13 +299,13 @@ class EditableModel(WeightEditing, BaseProxy):
         """
         if not questions:
             return []
-        prompts = [render_prompt(question, self.tokenizer) for question in questions]
+        tokenizer = self._writer.tokenizer
+        prompts = [render_prompt(question, tokenizer) for question in questions]
         causal = not self.base.config.is_encoder_decoder
         arguments = {"max_new_tokens": NEW_TOKENS, "do_sample": False, **options}
         pad = read_request(self.base, None, arguments).pad_token_id
         ids, mask = (
-            t.to(self.base.device)
-            for t in tokenize_prompts(prompts, self.tokenizer, pad, left=causal)
+            t.to(self.base.device) for t in tokenize_prompts(prompts, tokenizer, pad, left=causal)
         )
         output = self.generate(
             ids, attention_mask=mask, edits=edits, **{"pad_token_id": pad, **arguments}

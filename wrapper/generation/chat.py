@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from errata.cache.errors import GenerationError
+from errata.cache.errors import GenerationError, ModelError
 
 if TYPE_CHECKING:
     import torch
@@ -15,6 +16,26 @@ if TYPE_CHECKING:
 Messages = Sequence[Mapping[str, Any]]
 
 _FIRST, _REPLY, _LAST = "errataFIRST", "errataREPLY", "errataLAST"
+
+
+def private_copy(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """Return a copy of a tokenizer, the tokenizer itself where it cannot be copied.
+
+    A fast tokenizer keeps truncation and padding as state: a thread of the program that truncates
+    its own texts would cut those that another thread encodes at that moment.
+
+    :param tokenizer: the base model's.
+    :raises ModelError: there is none.
+    """
+    if tokenizer is None:
+        raise ModelError(
+            "expected the base model's tokenizer, found None: questions are read from ids, and "
+            "answers are written as ids; pass AutoTokenizer.from_pretrained(...)"
+        )
+    try:
+        return copy.deepcopy(tokenizer)
+    except Exception:  # tokenizers of other libraries hold what cannot be copied
+        return tokenizer
 
 
 def question_text(question: str | Messages) -> str:
@@ -41,7 +62,8 @@ def render_prompt(question: str | Messages, tokenizer: PreTrainedTokenizerBase) 
         if not isinstance(question, str) and len(question) > 1:
             raise GenerationError(
                 f"expected a text, found {len(question)} messages: this model's tokenizer has no "
-                "chat template; ask the last question alone, or set tokenizer.chat_template"
+                "chat template; ask the last question alone, or set tokenizer.chat_template before "
+                "the model is wrapped"
             )
         return text
     messages = [{"role": "user", "content": text}] if isinstance(question, str) else question

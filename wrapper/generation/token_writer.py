@@ -83,12 +83,14 @@ class AnswerWriter:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _stopped(self, request: GenerateRequest, row: torch.Tensor, start: int) -> torch.Tensor:
+        import torch
+
         criteria = request.stopping_criteria(self.tokenizer)
         if not criteria:
             return row
         for end in range(start + 1, len(row)):
             try:
-                stop = any(bool(c(row[None, :end], None).all()) for c in criteria)
+                stop = any(bool(torch.as_tensor(c(row[None, :end], None)).all()) for c in criteria)
             except Exception as error:
                 raise GenerationError(
                     "a stopping criterion failed on a corrected row, which has no scores "

@@ -21,11 +21,13 @@ from errata.editing.mixin import WeightEditing
 from errata.encoder import load_encoder
 from errata.gates.base import Decision, Gate
 from errata.gates.load import choose_gate
+from errata.generation.base_model import unwrapped
 from errata.generation.chat import (
     AnswerWriter,
     Messages,
     Prompt,
     PromptReader,
+    private_copy,
     question_text,
     render_prompt,
     tokenize_prompts,
@@ -44,7 +46,7 @@ from errata.output import Answer, OutputBuilder, StopWatch, Trace
 from errata.pipelines.base import RoutedBatch, route_batch
 from errata.pipelines.cache import CachePipeline, choose_resolvers
 from errata.pipelines.resolvers.base import Resolver
-from errata.pretrained import split_options, store_patches, stored_patches
+from errata.pretrained import SavedModel, split_options, stored_patches
 from errata.reasoners.background import Mentions, background_reasoner
 from errata.reasoners.base import Reasoner
 from errata.reasoners.base_consistency import BaseConsistency
@@ -67,7 +69,7 @@ NEW_TOKENS = 64
 log = logging.getLogger("errata")
 
 
-class EditableModel(PatchReloading, WeightEditing, BaseProxy):
+class EditableModel(PatchReloading, WeightEditing, SavedModel, BaseProxy):
     """A language model with an errata sheet.
 
     A query that an edit in force governs is answered by the edit; every other query gets the base
@@ -126,6 +128,7 @@ class EditableModel(PatchReloading, WeightEditing, BaseProxy):
     ) -> None:
         self._files = None if patches is None else PatchFolder(Path(patches))
         stages = choose_resolvers(resolvers)
+        self.tokenizer, tokenizer = tokenizer, private_copy(tokenizer)
         make_index = load("errata.indexes", index) if isinstance(index, str) else index
         if isinstance(encoder, str) and encoder in names("errata.encoders"):
             encoder = make("errata.encoders", encoder)
@@ -149,7 +152,6 @@ class EditableModel(PatchReloading, WeightEditing, BaseProxy):
             self.cache.close()
             raise
         self.patches = None if patches is None else Path(patches)
-        self.tokenizer = tokenizer
         self.shadow = shadow
         self._reader = PromptReader(tokenizer)
         self._writer = AnswerWriter(tokenizer)
@@ -172,16 +174,14 @@ class EditableModel(PatchReloading, WeightEditing, BaseProxy):
         model, tokenizer = load_base(name, **others)
         return cls(model, tokenizer, **ours)
 
-    def save_pretrained(self, folder: str | Path, **options: Any) -> None:
-        """Write the base model, its tokenizer and the edits in force.
-
-        :param folder: becomes an ordinary `transformers` folder with a subfolder of edits.
-        :param options: for the base model's ``save_pretrained``.
-        """
-        with self.backends.unedited_weights():
-            self.base.save_pretrained(folder, **options)
-        self.tokenizer.save_pretrained(folder)
-        store_patches(folder, self.cache.all_edits)
+    def __repr__(self) -> str:
+        """Return the base model, the gate, the number of edits and the backend, in one line."""
+        base = unwrapped(self.base)
+        name = getattr(base, "name_or_path", "")
+        return (
+            f"EditableModel({type(base).__name__} {name!r}, gate={type(self.gate).__name__}, "
+            f"edits={len(self.edits)}, backend={self.in_use.backend!r})"
+        )
 
     # -- generate ----------------------------------------------------------------------------
 
@@ -289,11 +289,12 @@ class EditableModel(PatchReloading, WeightEditing, BaseProxy):
         """
         if not questions:
             return []
-        prompts = [render_prompt(question, self.tokenizer) for question in questions]
+        tokenizer = self._writer.tokenizer
+        prompts = [render_prompt(question, tokenizer) for question in questions]
         causal = not self.base.config.is_encoder_decoder
         arguments = {"max_new_tokens": NEW_TOKENS, "do_sample": False, **options}
         pad = read_request(self.base, None, arguments).pad_token_id
-        tokens = tokenize_prompts(prompts, self.tokenizer, pad, left=causal)
+        tokens = tokenize_prompts(prompts, tokenizer, pad, left=causal)
         ids, mask = (each.to(self.base.device) for each in tokens)
         output = self.generate(
             ids, attention_mask=mask, edits=edits, **{"pad_token_id": pad, **arguments}

@@ -104,8 +104,8 @@ def page(found: Sequence[dict[str, Any]]) -> str:
     """Return measurements as Markdown."""
     parts = [
         "# Where the cross-encoder changes a decision",
-        "Made by `python benchmarks/rerank.py`. Every edit of the cases is in force, every question "
-        "of theirs is asked. First row: the gate with every pair read from the lowest threshold up. "
+        "Made by `python benchmarks/rerank.py`. Every edit of the cases is in force, every "
+        "question of theirs is asked. First row: every pair is read from the lowest threshold up. "
         "*Differ*: decisions that are others than in the first row (what fires, or the route), "
         "with 95% Wilson intervals of their share.",
     ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from errata.cache.errors import GenerationError
+from errata.cache.errors import GenerationError, ModelError
 from errata.cache.text.normalize import needs_space
 from errata.generation.request import GenerateRequest
 
@@ -18,6 +19,26 @@ Messages = Sequence[Mapping[str, Any]]
 
 _ANCHOR = "?"
 _FIRST, _REPLY, _LAST = "errataFIRST", "errataREPLY", "errataLAST"
+
+
+def private_copy(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """Return a copy of a tokenizer, the tokenizer itself where it cannot be copied.
+
+    A fast tokenizer keeps truncation and padding as state: a thread of the program that truncates
+    its own texts would cut those that another thread encodes at that moment.
+
+    :param tokenizer: the base model's.
+    :raises ModelError: there is none.
+    """
+    if tokenizer is None:
+        raise ModelError(
+            "expected the base model's tokenizer, found None: questions are read from ids, and "
+            "answers are written as ids; pass AutoTokenizer.from_pretrained(...)"
+        )
+    try:
+        return copy.deepcopy(tokenizer)
+    except Exception:  # tokenizers of other libraries hold what cannot be copied
+        return tokenizer
 
 
 def question_text(question: str | Messages) -> str:
@@ -44,7 +65,8 @@ def render_prompt(question: str | Messages, tokenizer: PreTrainedTokenizerBase) 
         if not isinstance(question, str) and len(question) > 1:
             raise GenerationError(
                 f"expected a text, found {len(question)} messages: this model's tokenizer has no "
-                "chat template; ask the last question alone, or set tokenizer.chat_template"
+                "chat template; ask the last question alone, or set tokenizer.chat_template before "
+                "the model is wrapped"
             )
         return text
     messages = [{"role": "user", "content": text}] if isinstance(question, str) else question
@@ -144,6 +166,39 @@ class PromptReader:
         self.tokenizer = tokenizer
         self._special = sorted(tokenizer.all_special_tokens, key=len, reverse=True)
         self._markers = self._find_markers()
+
+    def prompts(
+        self,
+        ids: torch.Tensor | None,
+        mask: torch.Tensor | None,
+        rows: int,
+        query: str | Sequence[str] | None = None,
+    ) -> list[Prompt]:
+        """Return the prompt of each row of a batch, with its query or the caller's own.
+
+        :param ids: int64 [rows, tokens]; None where the caller passed embeddings.
+        :param mask: attention mask of the same shape, or None.
+        :param rows: number of prompts.
+        :param query: the caller's ``query=``, one a row; None: it is read from the ids.
+        :raises GenerationError: there are neither ids nor queries, or not one query a row.
+        """
+        if query is None and ids is None:
+            raise GenerationError(
+                "expected input_ids or query=, found only embeddings or an encoder's output, in "
+                "which no question can be read: name it by query=, or pass edits=False for the "
+                "base model alone"
+            )
+        queries = [query] if isinstance(query, str) else query
+        if queries is not None and not all(isinstance(text, str) for text in queries):
+            raise GenerationError(f"expected texts in query=, found {query!r}")
+        if queries is not None and len(queries) != rows:
+            raise GenerationError(f"expected one query a row, {rows} in all, found {len(queries)}")
+        if ids is None:
+            return [Prompt(text, text, start=0) for text in queries or ()]
+        prompts = self.read(ids, mask)
+        if queries is None:
+            return prompts
+        return [prompt.with_query(text) for prompt, text in zip(prompts, queries, strict=True)]
 
     def read(self, ids: torch.Tensor, mask: torch.Tensor | None) -> list[Prompt]:
         """Return the prompts of a batch.
@@ -293,12 +348,14 @@ class AnswerWriter:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _stopped(self, request: GenerateRequest, row: torch.Tensor, start: int) -> torch.Tensor:
+        import torch
+
         criteria = request.stopping_criteria(self.tokenizer)
         if not criteria:
             return row
         for end in range(start + 1, len(row)):
             try:
-                stop = any(bool(c(row[None, :end], None).all()) for c in criteria)
+                stop = any(bool(torch.as_tensor(c(row[None, :end], None)).all()) for c in criteria)
             except Exception as error:
                 raise GenerationError(
                     "a stopping criterion failed on a corrected row, which has no scores "

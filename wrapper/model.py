@@ -24,7 +24,6 @@ from errata.gates.base import Decision, Gate
 from errata.gates.load import choose_gate
 from errata.generation.base_model import unwrapped
 from errata.generation.chat import (
-    AnswerWriter,
     Messages,
     Prompt,
     PromptReader,
@@ -35,6 +34,7 @@ from errata.generation.chat import (
 )
 from errata.generation.proxy import BaseProxy
 from errata.generation.request import (
+    AnswerWriter,
     AskConfig,
     GenerateRequest,
     Selection,

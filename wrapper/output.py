@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from errata.cache.errors import GenerationError
 from errata.cache.filters.text_filter import Replacement
 from errata.gates.base import Decision
-from errata.generation.chat import AnswerWriter, Prompt, pad_ids, pad_rows
+from errata.generation.chat import Prompt, pad_ids
 from errata.generation.random_state import forked_rng
-from errata.generation.request import GenerateRequest
+from errata.generation.request import AnswerWriter, GenerateRequest, pad_rows
 from errata.generation.streaming import FilteredStreamer
 from errata.pipelines.base import RoutedBatch
 from errata.reasoners.base import Outcome, Reasoner, Reply, answer_prompts

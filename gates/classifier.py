@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from errata.cache.encoder import EmbeddingCache, Encoder
+from errata.cache.encoder import EmbeddingCache, Encoder, encode_queries
 from errata.cache.errors import ModelError
 from errata.cache.index.terms import bigrams
 from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query
@@ -40,8 +40,8 @@ class ClassifierConfig:
     :param near_miss_similarity: bigram similarity (Dice) from which unreadable text is a near miss.
     :param max_segments: segments of a query that are scored.
     :param rerank_top_k: candidates of a query that the cross-encoder scores, the first stage's
-        most probable. On tune data no decision differed down to 2 (``results/rerank.md``); twice
-        that leaves room for caches that are fuller.
+        most probable. On tune data no decision differed down to 2 (``results/rerank.md``); one
+        more leaves room for caches that are fuller.
     :param scored_examples: examples of an edit that are scored, the nearest by cosine; its own
         question is scored in any case, since how the edit governs the query depends on it.
     :param max_answer_words: words of an answer that is read with its question; a longer one is
@@ -55,7 +55,7 @@ class ClassifierConfig:
     max_unknown_share: float = 0.2
     near_miss_similarity: float = 0.6
     max_segments: int = 12
-    rerank_top_k: int = 4
+    rerank_top_k: int = 3
     scored_examples: int = 1
     max_answer_words: int = 8
     edit_cache_size: int = 200_000
@@ -156,12 +156,14 @@ class ScopeClassifier(ThresholdGate):
 
         Texts without an embedding are encoded in one batch. Regex patches score 0.
         """
+        texts = list(dict.fromkeys(query for query in queries if isinstance(query, str)))
+        encoded = dict(zip(texts, encode_queries(self._query_embeddings, texts), strict=True))
         scores: list[Scores] = []
         groups: list[_Group] = []
         pairs: list[_Pair] = []
         for query_index, (query, against) in enumerate(zip(queries, edits, strict=True)):
             if isinstance(query, str):
-                query = self._encoded(query)
+                query = encoded[query]
             scores.append(Scores(np.zeros(len(against)), np.zeros(len(against))))
             parts = segments(query, self.config.max_segments)
             for edit_index, edit in enumerate(against):
@@ -189,11 +191,6 @@ class ScopeClassifier(ThresholdGate):
                 joint = governs[first] * entailed[first] / max(one.probability[at], 1e-12)
                 one.entailed[at] = min(1.0, joint)
         return scores
-
-    def _encoded(self, text: str) -> Query:
-        windows = self._query_embeddings.windows(text)
-        unknown = float(self._query_embeddings.unknown_share([text])[0])
-        return Query(text, windows, self._query_embeddings.encode(windows), unknown)
 
     def _score_by_characters(self, query: Query, edit: Edit | Hit) -> float | None:
         """Return the probability where characters or a rule decide it, else None."""

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import numpy as np
 
 from errata.cache.encoder import TextEncoder
-from errata.cache.records import Edit, Hit, Query, RegexPatch, SourceLocation
+from errata.cache.records import Edit, Fact, Hit, Query, RegexPatch, SourceLocation
 from errata.cache.text.spelling import compare, rough_key, spelling
 from errata.gates.base import Listed
 
@@ -23,11 +23,13 @@ class NearestExamples:
         in what an encoder may not see (5 mW and 5 MW).
     :param cosines: their cosines.
     :param counterexample: cosine of the nearest counterexample; -1 without any.
+    :param number: how many of the texts teach: the question with an alias in it adds nothing.
     """
 
     texts: tuple[str, ...]
     cosines: tuple[float, ...]
     counterexample: float
+    number: int
 
     @property
     def cosine(self) -> float:
@@ -90,9 +92,10 @@ def nearest_examples(
         condition = (plain.scope, _cosines(query, (plain.scope,), encoder)[0])
         ranked = tuple(sorted((*ranked, condition), key=lambda pair: -pair[1]))
     kept = [pair for pair in ranked if compare(pair[0], text) != "other"]
-    return NearestExamples(
-        tuple(example for example, _ in kept), tuple(score for _, score in kept), against
-    )
+    texts, cosines = tuple(pair[0] for pair in kept), tuple(pair[1] for pair in kept)
+    renamed = plain.renamed if isinstance(plain, Fact) else ()
+    number = max(sum(example not in renamed for example in texts), min(1, len(texts)))
+    return NearestExamples(texts, cosines, against, number)
 
 
 def _listings(edit: Edit, text: str) -> list[tuple[Listed, str]]:

@@ -1,20 +1,16 @@
-"""Calibration: of a threshold for a rate of false hits, and of the trained score with examples."""
+"""A threshold for a rate of false hits, picked from the scores that a card keeps."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from errata.cache.errors import ModelError
 from errata.intervals import most_false_hits
-
-KEPT_SHARE = 0.1
-"""Share of the scores that a card keeps, which is the highest target rate: part of its format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +25,14 @@ class NegativeScores:
     highest: tuple[float, ...]
 
     @classmethod
-    def of(cls, probabilities: Sequence[float]) -> NegativeScores:
-        """Return the scores that are kept of these probabilities."""
-        ordered = sorted(probabilities, reverse=True)[: int(KEPT_SHARE * len(probabilities)) + 1]
+    def of(cls, probabilities: Sequence[float], kept_share: float = 0.1) -> NegativeScores:
+        """Return the scores that are kept of these probabilities.
+
+        :param probabilities: of the top candidates.
+        :param kept_share: share of them that is kept, which is the highest rate of false hits for
+            which a threshold can be picked. A tenth keeps a card small.
+        """
+        ordered = sorted(probabilities, reverse=True)[: int(kept_share * len(probabilities)) + 1]
         # rounded up: a threshold picked by them has no more false hits
         return cls(len(probabilities), tuple(math.ceil(p * 1e6) / 1e6 for p in ordered))
 
@@ -74,139 +75,18 @@ class NegativeScores:
             )
         if allowed >= len(self.highest):
             raise ModelError(
-                f"expected a false-hit rate of at most {KEPT_SHARE}, found {target}: the card "
-                "keeps only the highest scores; ask for a lower one"
+                f"expected a false-hit rate of at most {self._highest_rate}, found {target}: the "
+                "card keeps only the highest scores; ask for a lower one"
             )
         return float(np.nextafter(self.highest[allowed], 2.0))
+
+    @property
+    def _highest_rate(self) -> float:
+        """The share of scores that are kept."""
+        return round((len(self.highest) - 1) / max(1, self.n), 2)
 
     def _lowest_rate(self, confidence: float) -> float:
         """Return the lowest rate that n queries without a false hit show, rounded up."""
         exact = 1 - math.pow(1 - confidence, 1 / max(1, self.n))
         digits = 1 - math.floor(math.log10(exact))
         return math.ceil(exact * 10.0**digits) / 10.0**digits
-
-
-def moved(probability: float, threshold: float, to: float) -> float:
-    """Return a probability with its log-odds moved so that a threshold comes to another one.
-
-    :param probability: 0 to 1.
-    :param threshold: what it is compared with.
-    :param to: what the result is compared with.
-    """
-    odds, old, new = (
-        math.log(p / (1 - p)) for p in (min(1 - 1e-9, max(1e-9, one))
-                                        for one in (probability, threshold, to))
-    )  # fmt: skip
-    return 1.0 / (1.0 + math.exp(-(odds - old + new)))
-
-
-@dataclass(frozen=True, slots=True)
-class ExampleConfig:
-    """How the trained score and the nearest examples are combined.
-
-    ``errata gate fit-examples`` fits the coefficients; the fields that have a default are chosen,
-    with these reasons.
-
-    :param offset: of the log-odds.
-    :param trained: slope of the trained log-odds, times their share.
-    :param familiar: slope of that share.
-    :param cosine: slope of the cosine of the nearest example.
-    :param repeated: slope of the nearness of a repetition.
-    :param more: slope of ln n of n examples.
-    :param steeper: what the slope of the cosine gains by ln n.
-    :param familiar_from: familiarity from which the trained score counts at all.
-    :param familiar_to: familiarity from which it counts in full. The ramp leaves out what the
-        networks were not trained on (customers' requests are at 0.06, statements at 0.3) and takes
-        in questions about other subjects (0.95).
-    :param near_from: nearness, -ln(1.03 - cosine), from which a repetition counts in spite of the
-        trained score: cosine 0.895. Questions about another relation or subject stay below.
-    :param most_examples: examples from which more do not count, as in what this was fitted on.
-    :param logit_clip: limit of the trained log-odds, either way.
-    """
-
-    offset: float
-    trained: float
-    familiar: float
-    cosine: float
-    repeated: float
-    more: float
-    steeper: float
-    familiar_from: float = 0.6
-    familiar_to: float = 0.9
-    near_from: float = 2.0
-    most_examples: int = 3
-    logit_clip: float = 8.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ExampleCalibration:
-    """The probability that an edit governs a query, from the trained score and its examples.
-
-    A logistic regression on the cosine of the nearest example, the number of examples, and the
-    trained score. That counts by how familiar the edit's question is, from nothing to in full
-    (stacking with features: Sill et al. 2009, arXiv:0911.0460): elsewhere it is no better than
-    chance, and is not computed.
-
-    :param weights: of an encoding in the log-odds of familiarity, float [d].
-    :param offset: of these log-odds.
-    :param config: the coefficients.
-    """
-
-    weights: NDArray[np.float32]
-    offset: float
-    config: ExampleConfig
-
-    def share(self, vector: NDArray[np.float32]) -> float:
-        """Return the trained score's share, 0 to 1.
-
-        :param vector: encoding of the edit's question, float32 [d].
-        """
-        odds = float(vector @ self.weights) + self.offset
-        familiarity = 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, odds))))
-        start, end = self.config.familiar_from, self.config.familiar_to
-        return min(1.0, max(0.0, (familiarity - start) / (end - start)))
-
-    def probability(self, share: float, trained: float, cosine: float, examples: int) -> float:
-        """Return the probability that the edit governs.
-
-        :param share: the trained score's.
-        :param trained: the trained probability; not read at a share of 0.
-        :param cosine: of the nearest example.
-        :param examples: how many there are.
-        """
-        config = self.config
-        slopes = [config.offset, config.trained, config.familiar, config.cosine, config.repeated,
-                  config.more, config.steeper]  # fmt: skip
-        odds = float(np.dot(slopes, self.inputs(share, trained, cosine, examples)))
-        return 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, odds))))
-
-    def inputs(
-        self, share: float, trained: float, cosine: float, examples: int
-    ) -> tuple[float, ...]:
-        """Return what the coefficients are multiplied with, in their order.
-
-        The parameters are those of :meth:`probability`.
-        """
-        config = self.config
-        kept = min(1 - 1e-9, max(1e-9, trained))
-        odds = math.log(kept / (1 - kept))
-        odds = min(config.logit_clip, max(-config.logit_clip, odds))
-        nearness = max(0.0, -math.log(1.03 - min(1.0, cosine)) - config.near_from)
-        number = math.log(min(examples, config.most_examples)) if examples else 0.0
-        return (1.0, share * odds, share, cosine, nearness, number, cosine * number)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the card's entry; the weights are stored with the gate's arrays."""
-        return {"familiarity_offset": self.offset, **asdict(self.config)}
-
-    @classmethod
-    def of_card(cls, entry: Mapping[str, Any], weights: NDArray[np.float32]) -> ExampleCalibration:
-        """Return what :meth:`as_json` gave.
-
-        :raises KeyError, TypeError, ValueError: the entry is malformed.
-        """
-        names = [field.name for field in fields(ExampleConfig)]
-        settings = {name: float(entry[name]) for name in names if name in entry}
-        settings["most_examples"] = int(entry["most_examples"])
-        offset = float(entry["familiarity_offset"])
-        return cls(np.asarray(weights, np.float32), offset, ExampleConfig(**settings))  # type: ignore[arg-type]

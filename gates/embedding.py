@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from errata.cache.encoder import Encoder
+from errata.cache.encoder import EmbeddingCache, Encoder
 from errata.cache.errors import ModelError
 from errata.cache.records import Query
 from errata.cache.storage.atomic import write_atomically
 from errata.gates.artifact import CARD, WEIGHTS, check_digest, check_probabilities
 from errata.gates.cosine import SimilarityGate
-from errata.gates.embedding_cache import EmbeddingCache
 from errata.gates.examples import NearestExamples
 from errata.gates.layers import Array
 

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from errata.cache.encoder import Encoder
+from errata.cache.encoder import EmbeddingCache, Encoder
 from errata.cache.errors import ModelError
 from errata.cache.records import Fact, PatchTests, Vector
 from errata.gates.artifact import GateArtifact
-from errata.gates.calibration import ExampleCalibration, ExampleConfig, NegativeScores
+from errata.gates.calibration import NegativeScores
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.data.jsonl import json_lines, text_at
 from errata.gates.data.outside import OUT_OF_SCOPE, held_out
@@ -24,8 +24,8 @@ from errata.gates.data.pairs import read_pairs
 from errata.gates.data.questions import QuestionBook
 from errata.gates.data.splits import hash_tenth, sha256_of
 from errata.gates.data.trex import TrexRecords, read_trex, wikidata_relations
-from errata.gates.embedding_cache import EmbeddingCache
 from errata.gates.evaluation.trials import build_trial, question_only
+from errata.gates.examples import ExampleCalibration, ExampleConfig
 from errata.gates.layers import Array
 
 Said = Callable[[str], object]

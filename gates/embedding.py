@@ -18,9 +18,9 @@ from errata.cache.errors import ModelError
 from errata.cache.records import Query
 from errata.cache.storage.atomic import write_atomically
 from errata.gates.artifact import CARD, WEIGHTS, check_digest, check_probabilities
-from errata.gates.cosine import SimilarityGate
 from errata.gates.examples import NearestExamples
 from errata.gates.layers import Array
+from errata.gates.similarity import SimilarityGate
 
 KIND = "serac"
 FORMAT = 1

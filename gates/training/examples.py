@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from errata.gates.examples import ExampleCalibration, ExampleConfig
 from errata.gates.layers import Array
 
 Said = Callable[[str], object]
-UNFITTED = ExampleConfig(*[0.0] * 7)
+UNFITTED = ExampleConfig(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,9 @@ def fit_examples(
         said(name)
         rows[name] = _rows(group, gate, embeddings, unfitted)
     slopes = _logistic(list(rows.values()))
-    fitted = replace(unfitted, config=ExampleConfig(*slopes))
+    names = [field.name for field in fields(ExampleConfig)][: len(slopes)]
+    config = replace(UNFITTED, **dict(zip(names, slopes, strict=True)))  # type: ignore[arg-type]
+    fitted = replace(unfitted, config=config)
     scored = {name: _sigmoid(one.inputs @ np.array(slopes)) for name, one in rows.items()}
     return _with_thresholds(replace(artifact, examples=fitted), rows, scored, data)
 

@@ -152,8 +152,16 @@ class Fact(Edit):
 
     @property
     def examples(self) -> tuple[str, ...]:
-        """The question, and the queries that it is said to fire on."""
-        return tuple(dict.fromkeys((self.question, *self.tests.fires)))
+        """The question, also with each alias in it, and the queries that it is said to fire on."""
+        return tuple(dict.fromkeys((self.question, *self.tests.fires, *self.renamed)))
+
+    @property
+    def renamed(self) -> tuple[str, ...]:
+        """The question with each alias in the place of its subject, where it names that."""
+        if not self.aliases or not self.subject:
+            return ()
+        before, found, after = self.question.rpartition(self.subject)
+        return tuple(f"{before}{alias}{after}" for alias in self.aliases) if found else ()
 
     def content(self) -> tuple[object, ...]:
         """Return question, answer, and the fields of forgetting."""

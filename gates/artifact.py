@@ -129,8 +129,7 @@ class GateArtifact:
             "common_words": " ".join(sorted(self.common_words)),
         }
         if self.examples is not None:
-            sources = self.card.get("examples", {}).get("sources", [])
-            card["examples"] = {**self.examples.as_json(), "sources": sources}
+            card["examples"] = {**self.card.get("examples", {}), **self.examples.as_json()}
         if self.second is not None:
             second = self.second
             cross = save({k: np.ascontiguousarray(v) for k, v in second.cross.tensors.items()})

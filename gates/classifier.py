@@ -25,7 +25,7 @@ from errata.gates.artifact import GateArtifact
 from errata.gates.base import Scores, ThresholdGate
 from errata.gates.conditions.parse import read_condition
 from errata.gates.cross_encoder import CrossEncoder
-from errata.gates.examples import NearestExamples, nearest_examples
+from errata.gates.examples import NearestExamples, moved, nearest_examples
 from errata.gates.features import FeatureConfig, FeatureMaker, PairFeatures, Scope, scope_inputs
 from errata.gates.layers import Array
 from errata.gates.text import dice, segments
@@ -172,9 +172,9 @@ class ScopeClassifier(ThresholdGate):
                     scores[query_index].probability[edit_index] = certain
                     continue
                 nearest = nearest_examples(query, edit, self._edit_embeddings)
-                if nearest.against:
-                    continue
                 plain = edit.edit if isinstance(edit, Hit) else edit
+                if nearest.against and plain.examples:
+                    continue
                 share = self._trained_share(plain)
                 sides = self._sides(plain, nearest, share)
                 places = slice(len(pairs), len(pairs) + len(sides))
@@ -232,8 +232,7 @@ class ScopeClassifier(ThresholdGate):
     ) -> list[tuple[Scope, bool]]:
         """Return the edit's sides that are scored: its own, then its nearest other examples."""
         own: list[tuple[Scope, bool]] = []
-        read = share > 0 or len(nearest.texts) == 1
-        if isinstance(edit, LanguagePatch) or (read and edit.scope in nearest.texts):
+        if isinstance(edit, LanguagePatch) or (share and edit.scope in nearest.texts):
             own.append(_edit_side(edit, self.config.max_answer_words))
         if not share:
             return own
@@ -244,12 +243,16 @@ class ScopeClassifier(ThresholdGate):
         """Return the probability that an edit governs, from trained scores and examples."""
         best = float(trained.max(initial=0.0))
         nearest, calibration = group.nearest, self.artifact.examples
-        if calibration is None or not nearest.texts:
+        if calibration is None:
             return best
-        counted = len(nearest.texts)
-        if group.is_condition:  # it is scored beside its examples
-            return max(best, calibration.probability(0.0, 0.0, nearest.cosine, counted))
-        return calibration.probability(group.share, best, nearest.cosine, counted)
+        if not nearest.texts:  # a condition: the likelier of it and its counterexamples
+            against = calibration.probability(0.0, 0.0, nearest.counterexample, 1)
+            return best if best >= against else 0.0
+        if group.is_condition:  # it is scored beside its examples, with a threshold of its own
+            taught = calibration.probability(0.0, 0.0, nearest.cosine, nearest.number)
+            ends = self.artifact.threshold, self.artifact.condition_threshold
+            return max(best, moved(taught, *ends))
+        return calibration.probability(group.share, best, nearest.cosine, nearest.number)
 
     def _score_pairs(self, pairs: Sequence[_Pair]) -> tuple[Array, Array]:
         """Return probability and entailment of each pair, by the query's best segment."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from errata.commands.output import console, print_json, print_line
 
 if TYPE_CHECKING:
+    from errata.cache.records import Fact
     from errata.commands.gate_eval import EvalSettings
     from errata.compare.inputs.cases import Case
     from errata.gates.base import Gate
@@ -204,11 +205,13 @@ def _speed(settings: EvalSettings, data: OutsideData, config: OutsideConfig) -> 
     path = None if settings.outside is None else settings.outside / FACTS
     if path is None or not path.is_file():
         return []
-    facts = read_background(path)
-    stride = max(1, len(facts) // max(config.timed_sizes))  # the file is sorted by relation
-    return speed_suites(
-        facts[::stride], data.open_questions, measured_gate, settings.encoder, config
-    )
+
+    def facts() -> list[Fact]:
+        """Return facts of all relations, by which the file is sorted."""
+        found = read_background(path)
+        return found[:: max(1, len(found) // max(config.timed_sizes))]
+
+    return speed_suites(facts, data.open_questions, measured_gate, settings.encoder, config)
 
 
 def _chosen(suites: Sequence[Suite], names: Sequence[str]) -> list[Suite]:

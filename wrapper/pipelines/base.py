@@ -23,8 +23,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Protocol, runtime_checkable
+from weakref import WeakKeyDictionary
 
 from errata.cache.encoder import Encoder, encode_queries
 from errata.cache.filters.text_filter import Filter, Replacement
@@ -93,10 +93,16 @@ class ScopedView:
                 yield match
 
 
-@lru_cache(maxsize=4)
+_RULES: WeakKeyDictionary[View, tuple[LanguagePatch, ...]] = WeakKeyDictionary()
+"""By view, for as long as it lives."""
+
+
 def _rules(view: View) -> tuple[LanguagePatch, ...]:
     """Return the patches of a view whose condition is decided by characters or a rule."""
-    return tuple(edit for edit in view.edits if is_certain(edit))
+    found = _RULES.get(view)
+    if found is None:
+        found = _RULES[view] = tuple(edit for edit in view.edits if is_certain(edit))
+    return found
 
 
 @runtime_checkable

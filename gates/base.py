@@ -86,6 +86,8 @@ class Decision:
     :param resolvers: names of the resolvers that were given the decision, in order.
     :param changed_by: names of those of them that changed it.
     :param mentioned: the query only names the subject of the fired facts; they are background.
+    :param overruled: edits that are silent because a fired one of the same scope is later, or has a
+        higher priority.
     """
 
     query: str
@@ -99,6 +101,7 @@ class Decision:
     resolvers: tuple[str, ...] = ()
     changed_by: tuple[str, ...] = ()
     mentioned: bool = False
+    overruled: tuple[Edit, ...] = ()
 
     @property
     def hit(self) -> bool:

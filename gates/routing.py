@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -272,8 +273,8 @@ class ThresholdGate(ABC):
         for which, texts in (("fires", tests.fires), ("silent", tests.silent)):
             for text in texts:
                 rest = tuple(other for other in texts if other != text)
-                without = replace(tests, lines=(), **{which: rest})
-                others.append((text, which, replace(edit, tests=without)))  # type: ignore[arg-type]
+                lists: dict[str, Any] = {"lines": (), which: rest}
+                others.append((text, which, replace(edit, tests=replace(tests, **lists))))  # type: ignore[arg-type]
         scores = self.score_batch([text for text, _, _ in others], [[e] for _, _, e in others])
         found = []
         for (text, which, left), one in zip(others, scores, strict=True):

@@ -99,6 +99,8 @@ def route_batch(
         made = scoped.pipeline.decide([encoded[i] for i in missed], edits)
         watch.lap("gate", _gate_note(made))
         for i, decision in zip(missed, made, strict=True):
+            if overruled := view.overrules(decision.fired):
+                decision = replace(decision, overruled=overruled)
             decisions[i] = _merged(decisions[i], decision)
             reasoners[i] = scoped.pipeline.reasoner if decision.hit else None
     if background is not None:

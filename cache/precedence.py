@@ -15,7 +15,7 @@ from functools import cached_property, lru_cache
 
 from errata.cache.patches.kinds import dump_edit
 from errata.cache.records import Edit, Fact, LanguagePatch, RegexPatch
-from errata.cache.text.spelling import compare
+from errata.cache.text.normalize import compare
 
 Seen = Mapping[str, frozenset[str]]
 """Of each edit made by program, in the order of commits, the digests of the patches in files that

@@ -10,27 +10,24 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from errata.cache.encoder import Encoder
+from errata.cache.encoder import EmbeddingCache, Encoder
 from errata.cache.errors import ModelError
 from errata.cache.index.terms import bigrams
 from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query
-from errata.cache.text.normalize import normalize_query
-from errata.cache.text.spelling import compare
+from errata.cache.text.normalize import compare, normalize_query
 from errata.deprecation import renamed_options
 from errata.gates.artifact import GateArtifact
-from errata.gates.base import Scores
+from errata.gates.base import Scores, ThresholdGate
 from errata.gates.conditions.parse import read_condition
 from errata.gates.cross_encoder import CrossEncoder
-from errata.gates.embedding_cache import EmbeddingCache
 from errata.gates.examples import NearestExamples, nearest_examples
-from errata.gates.features import FeatureMaker, PairFeatures, Scope, scope_inputs
+from errata.gates.features import FeatureConfig, FeatureMaker, PairFeatures, Scope, scope_inputs
 from errata.gates.layers import Array
-from errata.gates.routing import ThresholdGate
 from errata.gates.text import dice, segments
 
 
@@ -51,6 +48,7 @@ class ClassifierConfig:
         words drown the question.
     :param edit_cache_size: embeddings of edits' texts kept (0.3 GB): question and subject of
         100,000 edits.
+    :param features: settings of the features, as the gate was trained with.
     """
 
     max_unknown_share: float = 0.2
@@ -60,6 +58,7 @@ class ClassifierConfig:
     scored_examples: int = 1
     max_answer_words: int = 8
     edit_cache_size: int = 200_000
+    features: FeatureConfig = field(default_factory=FeatureConfig)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +140,10 @@ class ScopeClassifier(ThresholdGate):
         self._query_embeddings = EmbeddingCache(encoder)
         self._edit_embeddings = EmbeddingCache(encoder, self.config.edit_cache_size)
         self._features = FeatureMaker(
-            self._query_embeddings.encode, artifact.common_words, self._edit_embeddings.encode
+            self._query_embeddings.encode,
+            artifact.common_words,
+            self._edit_embeddings.encode,
+            self.config.features,
         )
         second = artifact.second
         self._cross_encoder = None if second is None else CrossEncoder(encoder, second.cross)
@@ -157,7 +159,8 @@ class ScopeClassifier(ThresholdGate):
         groups: list[_Group] = []
         pairs: list[_Pair] = []
         for query_index, (query, against) in enumerate(zip(queries, edits, strict=True)):
-            query = self._as_query(query)
+            if isinstance(query, str):
+                query = self._encoded(query)
             scores.append(Scores(np.zeros(len(against)), np.zeros(len(against))))
             parts = segments(query, self.config.max_segments)
             for edit_index, edit in enumerate(against):
@@ -186,12 +189,10 @@ class ScopeClassifier(ThresholdGate):
                 one.entailed[at] = min(1.0, joint)
         return scores
 
-    def _as_query(self, query: Query | str) -> Query:
-        if not isinstance(query, str):
-            return query
-        windows = self._query_embeddings.windows(query)
-        unknown = float(self._query_embeddings.unknown_share([query])[0])
-        return Query(query, windows, self._query_embeddings.encode(windows), unknown)
+    def _encoded(self, text: str) -> Query:
+        windows = self._query_embeddings.windows(text)
+        unknown = float(self._query_embeddings.unknown_share([text])[0])
+        return Query(text, windows, self._query_embeddings.encode(windows), unknown)
 
     def _score_by_characters(self, query: Query, edit: Edit | Hit) -> float | None:
         """Return the probability where characters or a rule decide it, else None."""
@@ -256,6 +257,10 @@ class ScopeClassifier(ThresholdGate):
         """Return probability and entailment of each pair, by the query's best segment."""
         if not pairs:  # loads no encoder
             return np.zeros(0), np.zeros(0)
+        return self._rerank(pairs, *self._first_stage(pairs))
+
+    def _first_stage(self, pairs: Sequence[_Pair]) -> tuple[list[str], Array]:
+        """Return each pair's best segment, and the first stage's classes of it, [n, 3]."""
         features = self._features.make(
             [(part, one.scope) for one in pairs for part in one.segments]
         )
@@ -272,7 +277,7 @@ class ScopeClassifier(ThresholdGate):
             for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)
         ]
         texts = [part for one in pairs for part in one.segments]
-        return self._rerank(pairs, [texts[at] for at in best], classes[best])
+        return [texts[at] for at in best], classes[best]
 
     def _rerank(
         self, pairs: Sequence[_Pair], texts: Sequence[str], classes: Array
@@ -304,18 +309,14 @@ class ScopeClassifier(ThresholdGate):
             for at in sorted(places, key=lambda place: -governs[place])[: self.config.rerank_top_k]
         )
 
-    def _thresholds(self, hits: Sequence[Hit]) -> dict[str, float]:
-        """Return the threshold of each hit's edit, by id."""
-        found = {hit.edit.id: self._default_threshold(hit.edit) for hit in hits}
-        return found | self._edit_thresholds
-
-    def _default_threshold(self, edit: Edit) -> float:
-        """Return the threshold of an edit that has none of its own."""
+    def threshold_of(self, edit: Edit) -> float:
+        """Return the probability from which an edit fires."""
+        default = self.threshold
         if isinstance(edit, LanguagePatch):
             condition = read_condition(edit.condition)
             if condition.kind in ("topic", "claim"):
-                return self.artifact.condition_threshold
-        return self.threshold
+                default = self.artifact.condition_threshold
+        return self._edit_thresholds.get(edit.id, default)
 
 
 def first_stage_classes(artifact: GateArtifact, features: PairFeatures) -> Array:

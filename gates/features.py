@@ -17,23 +17,35 @@ from numpy.typing import NDArray
 from errata.cache.records import Vector
 from errata.gates.layers import Projection
 from errata.gates.text import (
+    KIND_NAMES,
     Word,
     dice,
     likeness,
     name_like,
     same_word,
+    text_features,
     without,
     words,
 )
-from errata.gates.text_features import KIND_NAMES, text_features
-
-TYPED_ALIKE = 0.75
-"""Similarity from which two words may be one word mistyped; trained weights depend on it."""
 
 PLACEHOLDER = "something"
 
 Array = NDArray[np.float64]
 Encode = Callable[[Sequence[str]], Vector]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureConfig:
+    """Settings of the features. A gate has to be trained with those it runs with.
+
+    :param typed_alike: similarity from which two words may be one word mistyped: one edit in four
+        letters, two in eight.
+    :param least_shared: share of common letters under which two words have similarity 0: an edit
+        may change one letter, so that fewer cannot reach ``typed_alike`` but by transposition.
+    """
+
+    typed_alike: float = 0.75
+    least_shared: float = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,16 +125,14 @@ class _Pair:
     scope_words: list[str] = field(default_factory=list)
     values: dict[str, float] = field(default_factory=dict)
 
-    def of_query(self) -> list[str]:
-        """Return every text of the query whose encoding the pair needs."""
-        needed = [self.query_rest, *([self.foreign] if self.foreign else [])]
-        needed += [*self.query_extra, *self.query_names]
-        return needed + (self.query_words if self.scope_extra else [])
-
-    def of_scope(self) -> list[str]:
-        """Return every text of the scope whose encoding the pair needs."""
-        needed = [self.scope_rest, *([self.subject] if self.subject else []), *self.scope_extra]
-        return needed + (self.scope_words if self.query_extra or self.query_names else [])
+    def texts(self) -> tuple[list[str], list[str]]:
+        """Return the texts of the query and of the scope whose encodings the pair needs."""
+        query = [self.query_rest, *([self.foreign] if self.foreign else [])]
+        query += [*self.query_extra, *self.query_names]
+        query += self.query_words if self.scope_extra else []
+        scope = [self.scope_rest, *([self.subject] if self.subject else []), *self.scope_extra]
+        scope += self.scope_words if self.query_extra or self.query_names else []
+        return query, scope
 
 
 def subject_words(scope: Scope, common: Collection[str]) -> tuple[Word, ...]:
@@ -145,11 +155,17 @@ class FeatureMaker:
     :param encode: texts to unit rows, float32 [n, d].
     :param common: normal forms of words that name nothing.
     :param encode_scopes: the same for texts of scopes, which repeat and may be cached longer.
+    :param config: settings that trained weights depend on.
     """
 
     def __init__(
-        self, encode: Encode, common: Collection[str], encode_scopes: Encode | None = None
+        self,
+        encode: Encode,
+        common: Collection[str],
+        encode_scopes: Encode | None = None,
+        config: FeatureConfig | None = None,
     ) -> None:
+        self.config = config or FeatureConfig()
         self._encode = encode
         self._encode_scopes = encode_scopes or encode
         self._common = frozenset(common)
@@ -161,10 +177,11 @@ class FeatureMaker:
     def make(self, pairs: Sequence[tuple[str, Scope]]) -> PairFeatures:
         """Return the features of n pairs (query, scope)."""
         cut = [self._cut(query, scope) for query, scope in pairs]
-        scopes = list(dict.fromkeys(text for pair in cut for text in pair.of_scope()))
+        needed = [pair.texts() for pair in cut]
+        scopes = list(dict.fromkeys(text for _, some in needed for text in some))
         rows = self._encode_scopes(scopes)
         at = dict(zip(scopes, rows, strict=True))
-        asked = dict.fromkeys(text for pair in cut for text in pair.of_query() if text not in at)
+        asked = dict.fromkeys(text for some, _ in needed for text in some if text not in at)
         at |= zip(asked, self._encode(list(asked)), strict=True)
         named = np.zeros((len(cut), len(NAMES)))
         for row, pair in enumerate(cut):
@@ -200,7 +217,7 @@ class FeatureMaker:
 
     def _cut(self, query: str, scope: Scope) -> _Pair:
         pair, asked, edit = _Pair(), self._query_words(query), self._scope_words(scope)
-        values, matched = _subject_values(edit.subject, asked.all)
+        values, matched = _subject_values(edit.subject, asked.all, self.config)
         meant = tuple(word.start for word in matched or asked.names)
         pair.query_rest, pair.scope_rest = self._query_rest(query, meant), edit.rest
         taken = {word.start for word in matched}
@@ -245,7 +262,7 @@ def _without_words(text: str, starts: tuple[int, ...]) -> str:
 
 
 def _subject_values(
-    subject: Sequence[Word], query: Sequence[Word]
+    subject: Sequence[Word], query: Sequence[Word], config: FeatureConfig
 ) -> tuple[dict[str, float], list[Word]]:
     """Return features of how the query names the subject, and the words that name it."""
     exact, alike, first_letter, matched = [], [], [], []
@@ -254,18 +271,18 @@ def _subject_values(
         best = next((i for i, w in enumerate(query) if same_word(w.plain, wanted.plain)), -1)
         score = 1.0
         if best < 0:  # no word is at once another and at a likeness of 1
-            scores = [likeness(word.plain, wanted.plain) for word in query]
+            scores = [likeness(w.plain, wanted.plain, config.least_shared) for w in query]
             score = max(scores, default=0.0)
             best = scores.index(score) if scores else -1
         exact.append(float(score == 1.0))
         alike.append(score)
-        if score >= TYPED_ALIKE:
+        if score >= config.typed_alike:
             matched.append(query[best])
             first_letter.append(float(query[best].plain[:1] == wanted.plain[:1]))
             if score < 1.0:
                 typo_lengths.append(len(wanted.plain))
     order = [word.start for word in matched]
-    typed = [score for score in alike if TYPED_ALIKE <= score < 1.0]
+    typed = [score for score in alike if config.typed_alike <= score < 1.0]
     return {
         "subject_known": float(bool(subject)),
         "subject_exact": sum(exact) / len(exact) if exact else 1.0,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from errata.cache.errors import GenerationError
 from errata.cache.index.base import VectorIndex
 from errata.cache.patches.files import load_folder
+from errata.cache.patches.folder import PatchFolder
+from errata.cache.patches.watch import WatchConfig
 from errata.cache.records import Edit
 from errata.cache.store import EditCache
 from errata.cache.view import with_overruled
@@ -20,16 +22,20 @@ from errata.editing.mixin import WeightEditing
 from errata.encoder import load_encoder
 from errata.gates.base import Decision, Gate
 from errata.gates.load import choose_gate
+from errata.generation.base_model import unwrapped
 from errata.generation.chat import (
+    AnswerWriter,
     Messages,
     Prompt,
     PromptReader,
+    private_copy,
     question_text,
     render_prompt,
     tokenize_prompts,
 )
 from errata.generation.proxy import BaseProxy
 from errata.generation.request import (
+    AskConfig,
     GenerateRequest,
     Selection,
     name_positional,
@@ -37,13 +43,12 @@ from errata.generation.request import (
     selector,
     validate_request,
 )
-from errata.generation.token_writer import AnswerWriter
 from errata.models.load import load_base
-from errata.output import OutputBuilder
+from errata.output import Answer, OutputBuilder, StopWatch, Trace
+from errata.pipelines.base import RoutedBatch, route_batch
 from errata.pipelines.cache import CachePipeline, choose_resolvers
 from errata.pipelines.resolvers.base import Resolver
-from errata.pipelines.run import RoutedBatch, route_batch
-from errata.pretrained import split_options, store_patches, stored_patches
+from errata.pretrained import SavedModel, split_options, stored_patches
 from errata.reasoners.background import Mentions, background_reasoner
 from errata.reasoners.base import Reasoner
 from errata.reasoners.base_consistency import BaseConsistency
@@ -51,7 +56,7 @@ from errata.reasoners.load import load_reasoner
 from errata.reasoners.verbatim import VerbatimReasoner
 from errata.reasoners.verified import DEFAULT_VERIFICATION, VerificationConfig, verified
 from errata.registry import load, make, names
-from errata.trace import Answer, StopWatch, Trace
+from errata.reloading import PatchReloading
 
 if TYPE_CHECKING:
     import torch
@@ -60,13 +65,10 @@ if TYPE_CHECKING:
     from errata.cache.encoder import Encoder
     from errata.generation.base_model import GenerativeModel
 
-NEW_TOKENS = 64
-"""Default of ``max_new_tokens`` for ``ask``."""
-
 log = logging.getLogger("errata")
 
 
-class EditableModel(WeightEditing, BaseProxy):
+class EditableModel(PatchReloading, WeightEditing, SavedModel, BaseProxy):
     """A language model with an errata sheet.
 
     A query that an edit in force governs is answered by the edit; every other query gets the base
@@ -85,7 +87,7 @@ class EditableModel(WeightEditing, BaseProxy):
         base model, where there is one, else ``prompted``.
     :param resolvers: the stages between the gate's decision and the final one, in order: names
         (``base_agreement``, ``aliases``, ``decompose``, …) or
-        :class:`~errata.pipelines.resolvers.base.Resolver` objects; by default these three. One
+        :class:`~errata.pipelines.resolvers.base.Resolver` objects; by default the last two. One
         that is left out leaves decisions as they were.
     :param encoder: a :class:`~errata.cache.encoder.Encoder`, the name of one, or a
         sentence-transformers model.
@@ -98,6 +100,10 @@ class EditableModel(WeightEditing, BaseProxy):
     :param mentions: ``"context"`` gives a query that no edit governs, but that names the subject of
         facts ("Tell me about Kazakhstan"), to the base model with these facts in the prompt;
         ``"off"`` leaves it to the untouched base.
+    :param watch: reload the folder of patches whenever it changes; a
+        :class:`~errata.cache.patches.watch.WatchConfig` says when. What is wrong with it is in
+        :attr:`patch_errors` and in the log.
+    :param ask_config: how :meth:`ask` generates, where its options do not say.
     :raises errata.cache.errors.PatchFolderError: a patch is wrong; names every file and line.
     :raises errata.cache.errors.StoreError: the cache folder is damaged, or another encoder's.
     """
@@ -118,32 +124,39 @@ class EditableModel(WeightEditing, BaseProxy):
         shadow: bool = False,
         verification: VerificationConfig | None = DEFAULT_VERIFICATION,
         mentions: Mentions = "off",
+        watch: bool | WatchConfig = False,
+        ask_config: AskConfig | None = None,
     ) -> None:
-        edits = () if patches is None else load_folder(patches)
-        self.resolvers = choose_resolvers(resolvers)
+        self._files = None if patches is None else PatchFolder(Path(patches))
+        stages = choose_resolvers(resolvers)
+        self.tokenizer, tokenizer = tokenizer, private_copy(tokenizer)
         make_index = load("errata.indexes", index) if isinstance(index, str) else index
         if isinstance(encoder, str) and encoder in names("errata.encoders"):
             encoder = make("errata.encoders", encoder)
         self._background = background_reasoner(mentions, model, tokenizer)
         self.encoder = load_encoder(encoder, encoder_device)
-        self.gate = choose_gate(gate, self.encoder)
         self.reasoner = load_reasoner(reasoner, model, tokenizer)
         self.verbatim = VerbatimReasoner()
-        self._base_consistency = BaseConsistency(model, tokenizer)
+        chosen = choose_gate(gate, self.encoder)
+        self.pipeline = CachePipeline(
+            chosen,
+            verified(self.reasoner, verification, chosen),
+            BaseConsistency(model, tokenizer),
+            resolvers=stages,
+        )
         self.cache = EditCache(self.encoder, cache, index=make_index)
         try:
-            self.cache.set_files(edits)
+            self.cache.set_files(() if self._files is None else self._files.edits)
+            self.backends = Backends(model, tokenizer, self.cache)
+            self._start_watching(watch)
         except BaseException:
             self.cache.close()
             raise
         self.patches = None if patches is None else Path(patches)
-        self.tokenizer = tokenizer
-        self.shadow = shadow
-        self.verification = verification
+        self.shadow, self.ask_config = shadow, ask_config or AskConfig()
         self._reader = PromptReader(tokenizer)
         self._writer = AnswerWriter(tokenizer)
         self._last = threading.local()
-        self.backends = Backends(model, tokenizer, self.cache)
         self.base = model
 
     @classmethod
@@ -162,16 +175,14 @@ class EditableModel(WeightEditing, BaseProxy):
         model, tokenizer = load_base(name, **others)
         return cls(model, tokenizer, **ours)
 
-    def save_pretrained(self, folder: str | Path, **options: Any) -> None:
-        """Write the base model, its tokenizer and the edits in force.
-
-        :param folder: becomes an ordinary `transformers` folder with a subfolder of edits.
-        :param options: for the base model's ``save_pretrained``.
-        """
-        with self.backends.unedited_weights():
-            self.base.save_pretrained(folder, **options)
-        self.tokenizer.save_pretrained(folder)
-        store_patches(folder, self.cache.all_edits)
+    def __repr__(self) -> str:
+        """Return the base model, the gate, the number of edits and the backend, in one line."""
+        base = unwrapped(self.base)
+        name = getattr(base, "name_or_path", "")
+        return (
+            f"EditableModel({type(base).__name__} {name!r}, gate={type(self.gate).__name__}, "
+            f"edits={len(self.edits)}, backend={self.in_use.backend!r})"
+        )
 
     # -- generate ----------------------------------------------------------------------------
 
@@ -202,7 +213,8 @@ class EditableModel(WeightEditing, BaseProxy):
         :raises errata.cache.errors.GenerationError: embeddings without ids or ``query=``, or a
             stopping criterion that fails without scores.
         """
-        request = read_request(self.base, inputs, {**name_positional(self.base, args), **kwargs})
+        named = name_positional(self.base, args) if args else {}
+        request = read_request(self.base, inputs, {**named, **kwargs})
         self._last.trace = None
         if edits is False or request.prompt is None:
             return self.base.generate(**request.arguments)
@@ -223,44 +235,20 @@ class EditableModel(WeightEditing, BaseProxy):
         rows = builder.affected_rows(prompts, self.verbatim)
         watch.lap("reasoner", builder.reasoner_note())
         merged = builder.merge(rows, output)
-        builder.stream(rows)
+        if request.streamer is not None and rows:
+            builder.stream(request.streamer, rows[0][0])
         watch.lap("filter")
         self._last.trace = builder.trace(watch)
         return merged
 
     def _prompts(self, request: GenerateRequest, query: str | Sequence[str] | None) -> list[Prompt]:
-        """Return the prompt of each row, with the query in it or the caller's ``query=``."""
-        if query is None and request.ids is None:
-            raise GenerationError(
-                "expected input_ids or query=, found only inputs_embeds, in which no question can "
-                "be read: name it by query=, or pass edits=False for the base model alone"
-            )
-        queries = [query] if isinstance(query, str) else query
-        if queries is not None and not all(isinstance(text, str) for text in queries):
-            raise GenerationError(f"expected texts in query=, found {query!r}")
-        if queries is not None and len(queries) != request.rows:
-            raise GenerationError(
-                f"expected one query a row, {request.rows} in all, found {len(queries)}"
-            )
-        if request.ids is None:
-            return [Prompt(text, text, start=0) for text in queries or ()]
-        prompts = self._reader.read(request.ids, request.mask)
-        if queries is None:
-            return prompts
-        return [prompt.with_query(text) for prompt, text in zip(prompts, queries, strict=True)]
+        return self._reader.prompts(request.ids, request.mask, request.rows, query)
 
     def _decide(self, queries: Sequence[str], edits: Selection, watch: StopWatch) -> RoutedBatch:
         """Return the decision about each query, as of this moment."""
-        default = CachePipeline(
-            self.gate,
-            verified(self.reasoner, self.verification),
-            self._base_consistency,
-            resolvers=self.resolvers,
-        )
-        pipelines = self.backends.pipelines(default)
-        view = self.backends.view()
+        pipelines, view = self.backends.pipelines(self.pipeline), self.backends.view()
         return route_batch(
-            queries, view, self.encoder, pipelines, selector(edits), watch, self._background
+            queries, view, self.encoder, pipelines, selector(edits), watch.lap, self._background
         )
 
     def _shadow(
@@ -269,7 +257,10 @@ class EditableModel(WeightEditing, BaseProxy):
         """Decide and log; errors are logged, too."""
         watch = StopWatch()
         try:
-            queries = [prompt.query for prompt in self._prompts(request, query)]
+            queries = [
+                prompt.query
+                for prompt in self._reader.prompts(request.ids, request.mask, request.rows, query)
+            ]
             batch = self._decide(queries, edits, watch)
         except Exception:
             log.exception("shadow: nothing was decided")
@@ -286,7 +277,7 @@ class EditableModel(WeightEditing, BaseProxy):
 
         :param question: a text, or the messages of a chat.
         :param edits: as in :meth:`generate`.
-        :param options: for :meth:`generate`; by default greedy and at most 64 new tokens.
+        :param options: for :meth:`generate`; by default those of ``ask_config``.
         """
         return self.ask_many([question], edits=edits, **options)[0]
 
@@ -299,14 +290,13 @@ class EditableModel(WeightEditing, BaseProxy):
         """
         if not questions:
             return []
-        prompts = [render_prompt(question, self.tokenizer) for question in questions]
+        tokenizer = self._writer.tokenizer
+        prompts = [render_prompt(question, tokenizer) for question in questions]
         causal = not self.base.config.is_encoder_decoder
-        arguments = {"max_new_tokens": NEW_TOKENS, "do_sample": False, **options}
+        arguments = {**asdict(self.ask_config), **options}
         pad = read_request(self.base, None, arguments).pad_token_id
-        ids, mask = (
-            t.to(self.base.device)
-            for t in tokenize_prompts(prompts, self.tokenizer, pad, left=causal)
-        )
+        tokens = tokenize_prompts(prompts, tokenizer, pad, left=causal)
+        ids, mask = (each.to(self.base.device) for each in tokens)
         output = self.generate(
             ids, attention_mask=mask, edits=edits, **{"pad_token_id": pad, **arguments}
         )
@@ -340,6 +330,11 @@ class EditableModel(WeightEditing, BaseProxy):
         return trace
 
     # -- edits -------------------------------------------------------------------------------
+
+    @property
+    def gate(self) -> Gate:
+        """The gate of the cache's pipeline."""
+        return self.pipeline.gate
 
     @property
     def edits(self) -> tuple[Edit, ...]:
@@ -377,6 +372,7 @@ class EditableModel(WeightEditing, BaseProxy):
 
     def close(self) -> None:
         """Close the cache, saving what makes the next start quick; weights become unedited."""
+        self._stop_watching()
         self.backends.close()
         self.cache.close()
 
@@ -387,12 +383,3 @@ class EditableModel(WeightEditing, BaseProxy):
     def __exit__(self, *error: object) -> None:
         """Close the cache."""
         self.close()
-
-    def reload(self) -> None:
-        """Read the patches folder again; after an error the last good set stays in force.
-
-        :raises errata.cache.errors.PatchFolderError: a patch is wrong.
-        """
-        if self.patches is not None:
-            with self.backends.changing():
-                self.cache.set_files(load_folder(self.patches))

@@ -10,7 +10,7 @@ from typing import Literal
 from errata.cache.filters.regex import substitute
 from errata.cache.precedence import effect, in_force, same_scope
 from errata.cache.records import Edit, Fact, RegexPatch
-from errata.cache.text.spelling import compare, rough_key
+from errata.cache.text.normalize import compare, rough_key
 
 ConflictKind = Literal[
     "two answers",

@@ -70,7 +70,7 @@ def patch_files(path: PathLike) -> list[Path]:
     """
     folder = Path(path)
     try:
-        return sorted(item for item in folder.iterdir() if _is_patch_file(item))
+        return sorted(item for item in folder.iterdir() if is_patch_file(item))
     except OSError as error:
         found = "a file" if folder.is_file() else (error.strerror or "nothing").lower()
         message = (
@@ -157,7 +157,8 @@ def _represent_text(representer: Any, text: str) -> Any:
     return representer.represent_scalar("tag:yaml.org,2002:str", text, '"' if quoted else None)
 
 
-def _is_patch_file(file: Path) -> bool:
+def is_patch_file(file: Path) -> bool:
+    """Return whether a file is read as one of patches, or has a misspelt suffix of theirs."""
     suffix = file.suffix.lower()
     known = suffix in YAML_SUFFIXES | JSON_SUFFIXES | MISTAKEN_SUFFIXES
     return known and not file.name.startswith(("_", ".")) and not file.is_dir()

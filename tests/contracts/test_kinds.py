@@ -21,8 +21,7 @@ from errata.cache.records import (
     RegexPatch,
     SourceLocation,
 )
-from errata.cache.text.normalize import normalize_query, plain_words
-from errata.cache.text.spelling import compare
+from errata.cache.text.normalize import compare, normalize_query, plain_words
 
 text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30).filter(
     lambda value: bool(value.strip())

@@ -16,8 +16,10 @@ from errata.commands.options import (
     Patches,
     Question,
     Reasoner,
+    Resolvers,
     cache_folder,
     patches_folder,
+    resolver_names,
 )
 from errata.commands.output import (
     answer_json,
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from errata.gates.base import Candidate, Decision
-    from errata.trace import Answer
+    from errata.output import Answer
 
 Backend = Annotated[
     str,
@@ -72,6 +74,7 @@ def ask(
     encoder: Encoder = None,
     gate: Gate = None,
     reasoner: Reasoner = None,
+    resolvers: Resolvers = None,
     backend: Backend = "cache",
     mentions: Mentions = "off",
     no_edits: Annotated[
@@ -99,7 +102,7 @@ def ask(
     """
     editable = opening.open_model(
         model, patches_folder(patches, model), cache_folder(cache), encoder, gate, reasoner,
-        mentions,
+        mentions, resolver_names(resolvers),
     )  # fmt: skip
     if backend != "cache":
         with working(f"applying the edits by {backend}"):
@@ -132,13 +135,13 @@ def explain(
     cache: Cache = None,
     encoder: Encoder = None,
     gate: Gate = None,
+    resolvers: Resolvers = None,
     as_json: AsJson = False,
 ) -> None:
     """Explain why a patch fires on a question, or why none does; prints no answer.
 
     Lists the candidates with probability, threshold and relation (paraphrase
-    or entailed). From its agreement threshold on, a patch fires if the base
-    model gives the question and the patch's question the same answer.
+    or entailed), and the resolvers that changed what the gate decided.
 
     Examples:
         errata explain "What do zebras eat?"
@@ -146,8 +149,9 @@ def explain(
         errata explain "Tell me the skin colour of a zebra." --json
     """
     editable = opening.open_model(
-        model, patches_folder(patches, model), cache_folder(cache), encoder, gate
-    )
+        model, patches_folder(patches, model), cache_folder(cache), encoder, gate,
+        resolvers=resolver_names(resolvers),
+    )  # fmt: skip
     with working("deciding"):
         decision = editable.explain(question)
     if as_json:

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from errata.commands import opening
-from errata.commands.options import AsJson, Encoder, Gate, Model, Patches, patches_folder
+from errata.commands.options import (
+    AsJson,
+    Encoder,
+    Gate,
+    Model,
+    Patches,
+    Resolvers,
+    patches_folder,
+    resolver_names,
+)
 from errata.commands.output import counted, print_json, print_line, reports_errors
 from errata.commands.progress import progress
 
@@ -50,6 +59,7 @@ def check(
     ] = False,
     encoder: Encoder = None,
     gate: Gate = None,
+    resolvers: Resolvers = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Validate patches and run their tests; exit code 1 on an error.
@@ -73,7 +83,9 @@ def check(
     from errata.patch_tests.check import check_folder
 
     def open_model(folder: Path) -> CheckedModel:
-        return opening.open_model(model, folder, None, encoder, gate)
+        return opening.open_model(
+            model, folder, None, encoder, gate, resolvers=resolver_names(resolvers)
+        )
 
     chosen = _folders(paths or [], patches, model, changed_since)
     reports = [

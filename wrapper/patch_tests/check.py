@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from errata.cache.errors import PatchFolderError
 from errata.cache.index.terms import WordIndex
@@ -23,13 +23,19 @@ from errata.patch_tests.run import run_tests, test_cases
 
 if TYPE_CHECKING:
     from errata.cache.encoder import Encoder
+    from errata.gates.base import Gate
 
 
 class CheckedModel(PatchedModel, Protocol):
     """The part of an EditableModel that a check needs."""
 
-    gate: Any
-    encoder: Encoder
+    @property
+    def gate(self) -> Gate:
+        """Decides whether a patch fires."""
+
+    @property
+    def encoder(self) -> Encoder:
+        """Encodes the patches' texts."""
 
 
 class ShowProgress(Protocol):

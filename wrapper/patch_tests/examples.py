@@ -7,9 +7,8 @@ from typing import Protocol
 
 from errata.cache.encoder import Encoder
 from errata.cache.records import Edit, Fact, LanguagePatch, RegexPatch
-from errata.gates.base import LeftOut
+from errata.gates.base import LeftOut, ThresholdGate
 from errata.gates.conditions.parse import read_condition
-from errata.gates.routing import ThresholdGate
 from errata.patch_tests.records import Problem, where
 
 EXAMPLES_NAMED = 3

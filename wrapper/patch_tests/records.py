@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from errata.cache.records import Edit, SourceLocation
 from errata.gates.base import Decision
-from errata.trace import Answer
+
+if TYPE_CHECKING:
+    from errata.output import Answer
 
 Severity = Literal["error", "warning", "note"]
 Expectation = Literal["fires", "silent", "answer"]

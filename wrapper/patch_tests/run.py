@@ -5,13 +5,16 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from errata.cache.precedence import in_force
 from errata.cache.records import Edit, Fact, RegexPatch
 from errata.cache.text.answer_match import normalize_answer
 from errata.gates.base import Candidate, Decision
 from errata.patch_tests.records import PatchedModel, TestCase, TestResult, where
-from errata.trace import Answer
+
+if TYPE_CHECKING:
+    from errata.output import Answer
 
 BATCH = 8
 """Questions of one batch."""

@@ -31,6 +31,11 @@ def spoken(cache: EditCache, text: str = QUESTION) -> list[str]:
     return [hit.edit.answer for hit in hits if hit.score == 1.0]
 
 
+def filtered(cache: EditCache, text: str) -> str:
+    """An answer after the patterns and secrets in force."""
+    return cache.view().text_filter("output", lambda edit: True).apply(text)[0]
+
+
 @pytest.fixture
 def cache():
     with EditCache(StubEncoder()) as cache:
@@ -155,10 +160,10 @@ def test_conditions_and_patterns_are_overruled_alike(cache):
     query = RegexPatch("Kiev", "Kyiv", target="query")
     cache.add([*conditions, *patterns, query])
     assert cache.edits == (conditions[1], patterns[1], query)
-    assert cache.view().regexes("output") == (patterns[1],)
+    assert filtered(cache, "Kiev") == "Kyjiw"
     cache.retract(patterns[1].id)
     cache.add([conditions[0]])
-    assert cache.view().regexes("output") == (patterns[0],) and conditions[0] in cache.edits
+    assert filtered(cache, "Kiev") == "Kyiv" and conditions[0] in cache.edits
 
 
 def test_a_caller_who_does_not_want_the_later_one_gets_the_earlier(cache):
@@ -173,9 +178,9 @@ def test_another_answer_does_not_publish_a_secret(cache):
     secret = Fact("Where does Jane Roe live?", forget=True, secret="12 Elm Street")
     answer = fact("in Springfield", secret.question)
     cache.add([secret, answer])
-    assert cache.edits == (answer,) and cache.view().secrets == (secret,)
+    assert cache.edits == (answer,) and "Elm" not in filtered(cache, "at 12 Elm Street")
     cache.add([replace(answer, id="open", supersedes=(secret.id,))])
-    assert cache.view().secrets == ()
+    assert filtered(cache, "at 12 Elm Street") == "at 12 Elm Street"
 
 
 def test_a_cache_of_the_first_schema_is_migrated(tmp_path):

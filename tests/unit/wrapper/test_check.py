@@ -21,9 +21,9 @@ from errata.cli import app
 from errata.commands import opening
 from errata.gates.base import Candidate, Decision
 from errata.gates.conditions.parse import read_condition
+from errata.output import Answer, Trace
 from errata.patch_tests.changed import changed_since
 from errata.patch_tests.examples import decider
-from errata.trace import Answer, Trace
 from tests.fakes import StubEncoder
 
 ROOT = Path(__file__).parents[3]
@@ -103,7 +103,7 @@ def models(monkeypatch):
     opened: list[TableModel] = []
     pairs = {("And a shaved zebra?", "What colour is a zebra's skin?"): 0.9}
 
-    def open_table(model, folder, *others):
+    def open_table(model, folder, *others, **options):
         opened.append(TableModel(folder, pairs))
         return opened[-1]
 

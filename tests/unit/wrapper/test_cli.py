@@ -21,7 +21,7 @@ from errata.cli import app
 from errata.commands import opening, options
 from errata.gates.base import Candidate, Decision
 from errata.gates.load import DEFAULT_GATE, shipped_gates
-from errata.trace import Answer, Replacement, Step, Trace
+from errata.output import Answer, Replacement, Step, Trace
 from tests.fakes import StubEncoder
 from tests.small_gate import small_gate_folder
 
@@ -117,7 +117,7 @@ def fakes(monkeypatch, tmp_path):
     """Open fakes instead of models, in an empty directory; return those opened."""
     opened = []
 
-    def open_fake(model, patches, *others):
+    def open_fake(model, patches, *others, **options):
         opened.append(FakeModel(patches, *others))
         return opened[-1]
 
@@ -178,7 +178,7 @@ def test_ask_without_edits_is_the_model_alone(fakes, folder):
 def test_ask_passes_on_what_becomes_of_mentions(fakes, folder):
     for given in ((), ("--mentions", "context")):
         run("ask", "What do zebras eat?", "--patches", folder, *given)
-    assert [fake.others[-1] for fake in fakes] == ["off", "context"]
+    assert [fake.others[-2] for fake in fakes] == ["off", "context"]
 
 
 def test_ask_json_tells_what_a_pattern_did(fakes, folder):
@@ -224,7 +224,7 @@ def test_check_passes_and_counts_the_tests(fakes, folder):
     ],
 )
 def test_check_fails_on_a_patchs_own_test(fakes, folder, monkeypatch, deaf, loud, line, says):
-    def open_broken(model, patches, *others):
+    def open_broken(model, patches, *others, **options):
         fake = FakeModel(patches)
         fake.deaf_to |= {deaf}
         fake.loud_on |= {loud}
@@ -283,7 +283,7 @@ def test_an_error_is_a_message_not_a_traceback(fakes, tmp_path):
 
 
 def test_a_model_that_is_none(monkeypatch, folder):
-    def refuse(model, patches, *others):
+    def refuse(model, patches, *others, **options):
         raise ModelError(f"no model at {model}")
 
     monkeypatch.setattr(opening, "open_model", refuse)

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from errata import EditableModel, Fact, LanguagePatch
 from errata.cache.store import EditCache
 from errata.commands.output import decision_json
-from errata.gates.base import Candidate, Decision, Scores
-from errata.gates.routing import make_decision
+from errata.gates.base import Candidate, Decision, Scores, make_decision
 from errata.patch_tests.records import TestCase
 from errata.patch_tests.run import judge_decision
 from errata.pipelines.base import ScopedView
@@ -325,6 +324,25 @@ def test_every_family_and_several_answers(models, tokenizer, family):
             **ids, max_new_tokens=6, do_sample=True, num_return_sequences=3, pad_token_id=0
         )
         assert model.last_trace.decisions[0].sub_question and out.shape[0] == 3
+
+
+@pytest.mark.parametrize("family", ["gpt2", "t5"])
+def test_the_base_answers_all_sub_questions_in_one_call(models, tokenizer, family, monkeypatch):
+    longer = f"Hello there, dear friends: {PAYS}"
+    gate = ByTable(same=GATE.same, follows={*GATE.later, (longer, "pizza")})
+    with EditableModel(
+        models(family), tokenizer, gate=gate, encoder=StubEncoder(), reasoner=Echo()
+    ) as model:
+        model.edit([PIZZA])
+        alone = [model.ask(query, max_new_tokens=6).text for query in (PAYS, longer)]
+        calls, generate = [], model.base.generate
+        monkeypatch.setattr(
+            model.base, "generate", lambda *a, **k: calls.append(1) or generate(*a, **k)
+        )
+        found = model.ask_many([PAYS, longer], max_new_tokens=6)
+        assert len(calls) == 2  # whether it takes a query for the edit's own, and the answers
+        assert [one.decision.hops for one in found] == [1, 1]
+        assert [one.text for one in found] == alone
 
 
 def test_a_query_that_the_prompt_does_not_hold_is_asked_by_itself(models, tokenizer):

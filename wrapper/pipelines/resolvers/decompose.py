@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from errata.cache.errors import EditError
 from errata.cache.records import Fact
-from errata.cache.text.spacing import word_pattern
+from errata.cache.text.normalize import word_pattern
 from errata.cache.text.subject import Span, span_of, subject_of
 from errata.gates.base import Decision, Route
 from errata.gates.text import asks_yes_no
@@ -100,9 +100,7 @@ class DecomposeResolver:
             question = fill_answer(*asked[row], some, scored, self.config)
             if question is not None:
                 found[row] = question
-        if context.base is None or not found:
-            return found
-        agrees = context.base.agrees_batch(
+        agrees = context.agrees(
             [asked[row][0] for row in found], [[asked[row][1].question] for row in found]
         )
         same = dict(zip(found, agrees, strict=True))

@@ -42,11 +42,13 @@ class PatchTests:
 
     :param fires: queries on which the patch must fire.
     :param silent: queries on which it must not.
-    :param lines: the lines of both in their file, in order; empty where they are in none.
+    :param expect: queries, each with a text that its answer has to contain; these teach nothing.
+    :param lines: the lines of all in their file, in order; empty where they are in none.
     """
 
     fires: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()
+    expect: tuple[tuple[str, str], ...] = ()
     lines: tuple[int, ...] = field(default=(), compare=False, repr=False)
 
 
@@ -64,6 +66,8 @@ class Edit:
     :param until: last day in force.
     :param tests: queries on which it must and must not fire.
     :param location: the file and line it was read from; not compared.
+    :param overrules: of one that ``edit()`` returned: the edits of its scope that are silent now;
+        not compared.
     """
 
     id: str = ""
@@ -76,6 +80,7 @@ class Edit:
     until: datetime.date | None = None
     tests: PatchTests = field(default_factory=PatchTests)
     location: SourceLocation | None = field(default=None, compare=False)
+    overrules: tuple[Edit, ...] = field(default=(), compare=False, repr=False)
 
     kind: ClassVar[str] = ""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,6 +95,8 @@ class Decision:
     :param resolvers: names of the resolvers that were given the decision, in order.
     :param changed_by: names of those of them that changed it.
     :param mentioned: the query only names the subject of the fired facts; they are background.
+    :param overruled: edits that are silent because a fired one of the same scope is later, or has a
+        higher priority.
     """
 
     query: str
@@ -108,6 +110,7 @@ class Decision:
     resolvers: tuple[str, ...] = ()
     changed_by: tuple[str, ...] = ()
     mentioned: bool = False
+    overruled: tuple[Edit, ...] = ()
 
     @property
     def hit(self) -> bool:
@@ -370,7 +373,7 @@ class ThresholdGate(ABC):
         others: list[tuple[str, Listed, Edit]] = []
         for which, texts in lists:
             for text in texts:
-                rest = {which: tuple(other for other in texts if other != text)}
+                rest: dict[str, Any] = {which: tuple(one for one in texts if one != text)}
                 tests = replace(edit.tests, lines=(), **rest)
                 others.append((text, which, replace(edit, tests=tests)))
         scores = self.score_batch([text for text, _, _ in others], [[e] for _, _, e in others])

@@ -66,7 +66,7 @@ def listed_at(edit: Edit, text: str) -> SourceLocation | None:
         return None
     tests = edit.tests
     places = [("fires", one) for one in tests.fires] + [("silent", one) for one in tests.silent]
-    if found[0] not in places or len(tests.lines) != len(places):
+    if found[0] not in places or len(tests.lines) < len(places):
         return edit.location
     return SourceLocation(edit.location.path, tests.lines[places.index(found[0])])
 

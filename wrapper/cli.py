@@ -20,6 +20,7 @@ from errata.commands.edits import edit, edits, reindex, retract
 from errata.commands.gate import fit_examples, train_gate
 from errata.commands.gate_eval import eval_gate
 from errata.commands.locate import locate
+from errata.commands.patch_files import add, convert, fmt, schema
 from errata.commands.reasoner import train_reasoner
 from errata.commands.reasoner_eval import eval_reasoner
 from errata.commands.secret import hash_secret_command
@@ -43,8 +44,8 @@ reasoner_app = typer.Typer(
 )
 serac_app = typer.Typer(no_args_is_help=True, help="The serac backend: a published control.")
 
-for command in (ask, explain, demo, check, edit, retract, edits, reindex, locate, bake, unbake,
-                compare, report):  # fmt: skip
+for command in (ask, explain, demo, check, add, fmt, convert, schema, edit, retract, edits, reindex,
+                locate, bake, unbake, compare, report):  # fmt: skip
     app.command()(command)
 app.command("hash-secret")(hash_secret_command)
 app.command("atlas-bench")(atlas_bench)

@@ -9,13 +9,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from errata.cache.errors import EditError
 from errata.cache.index.base import VectorIndex
 from errata.cache.patches.files import load_folder
 from errata.cache.patches.folder import PatchFolder
 from errata.cache.patches.watch import WatchConfig
 from errata.cache.records import Edit
 from errata.cache.store import EditCache
+from errata.cache.view import with_overruled
 from errata.editing.backends import Backends
 from errata.editing.lock import sharing_weights
 from errata.editing.mixin import WeightEditing
@@ -348,20 +348,18 @@ class EditableModel(PatchReloading, WeightEditing, SavedModel, BaseProxy):
     def edit(self, edit: Edit | Sequence[Edit]) -> Edit | tuple[Edit, ...]:
         """Put an edit, or several at once, in force; a cache folder keeps them.
 
+        Of edits of one scope the latest speaks, after ``priority`` and ``supersedes``.
+
         :param edit: what to put in force.
-        :return: the same; ``edit.id`` is what :meth:`retract` takes.
+        :return: the same; ``edit.id`` is what :meth:`retract` takes, ``edit.overrules`` are the
+            edits that are silent for it.
         :raises errata.cache.errors.EditError: the id is another edit's; nothing was changed.
         """
         several = (edit,) if isinstance(edit, Edit) or not isinstance(edit, Sequence) else edit
-        wrong = [type(each).__name__ for each in several if not isinstance(each, Edit)]
-        if wrong:
-            raise EditError(
-                f"expected edits such as Fact(question, answer), found {', '.join(wrong)}; "
-                "nothing was changed"
-            )
         with self.backends.changing(several):
             self.cache.add(several)
-        return edit if isinstance(edit, Edit) else tuple(several)
+        made = with_overruled(several, self.cache.view())
+        return made[0] if isinstance(edit, Edit) else made
 
     def retract(self, edit_id: str) -> Edit:
         """Take an edit out of force.

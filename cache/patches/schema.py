@@ -22,6 +22,9 @@ from errata.cache.text.normalize import compare
 At = tuple[str | int, ...]
 Schema = TypeVar("Schema", bound=BaseModel)
 
+KEYS_SHOWN = 10
+"""Wrong keys of one entry that are named; the others are counted."""
+
 _PRIORITY_LIMIT = 1_000_000
 _LENGTH_LIMIT = 100_000
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -66,6 +69,15 @@ def _identifier(value: object) -> str:
 
 def _texts(value: object) -> object:
     return [value] if isinstance(value, str) else _list(value)
+
+
+def _answers(value: object) -> object:
+    if not isinstance(value, Mapping):
+        raise ValueError(
+            "must hold questions, each with what its answer has to contain, as in "
+            f"'Who made you?': Example Labs; found {type(value).__name__}"
+        )
+    return dict(value)
 
 
 def _list(value: object) -> list[object]:
@@ -123,6 +135,7 @@ AnyText = Annotated[str, BeforeValidator(_any_text)]
 Name = Annotated[str, BeforeValidator(_identifier)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_texts), Field(strict=False)]
 Names = Annotated[tuple[Name, ...], BeforeValidator(_texts), Field(strict=False)]
+Answers = Annotated[dict[Text, Text], BeforeValidator(_answers)]
 Priority = Annotated[int, BeforeValidator(_priority)]
 Length = Annotated[int, BeforeValidator(_length)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
@@ -137,6 +150,7 @@ class TestsSchema(BaseModel):
 
     fires: Texts = ()
     silent: Texts = ()
+    expect: Answers = Field(default_factory=dict)
 
 
 class CommonSchema(BaseModel):
@@ -165,7 +179,9 @@ class CommonSchema(BaseModel):
             "supersedes": self.supersedes,
             "valid_from": self.valid_from,
             "until": self.until,
-            "tests": PatchTests(self.tests.fires, self.tests.silent),
+            "tests": PatchTests(
+                self.tests.fires, self.tests.silent, tuple(self.tests.expect.items())
+            ),
             "location": where,
         }
 
@@ -223,18 +239,19 @@ def validate(schema: type[Schema], body: object, kind: str, where: SourceLocatio
     """
     entry = _mapping(body, where)
     keys = keys_of(schema)
-    problems = [_unknown_key(key, keys, (), kind) for key in entry if key not in keys]
+    problems = _unknown_keys(entry, keys, (), kind)
     tests = entry.get("tests")
     if isinstance(tests, Mapping):
         names = keys_of(TestsSchema)
-        problems += [
-            _unknown_key(key, names, ("tests",), kind) for key in tests if key not in names
-        ]
+        problems += _unknown_keys(tests, names, ("tests",), kind)
         tests = {key: value for key, value in tests.items() if key in names}
         entry["tests"] = tests
     elif "tests" in entry:
         problems.append(
-            PatchError("tests must hold the lists fires and silent", at=("tests",)),
+            PatchError(
+                "tests must hold the lists fires and silent, and expect, answers by question",
+                at=("tests",),
+            ),
         )
         del entry["tests"]
     known = {str(key): value for key, value in entry.items() if key in keys}
@@ -279,11 +296,13 @@ def dump_common(edit: Edit) -> dict[str, Any]:
 
     :param edit: any edit; its id is left out where it is the hash of the content.
     """
-    tests = {
+    tests: dict[str, Any] = {
         name: list(texts)
         for name, texts in (("fires", edit.tests.fires), ("silent", edit.tests.silent))
         if texts
     }
+    if edit.tests.expect:
+        tests["expect"] = dict(edit.tests.expect)
     entries: dict[str, Any] = {
         "id": edit.id if edit.id != edit.content_hash() else None,
         "source": edit.source,
@@ -305,6 +324,18 @@ def _mapping(body: object, where: SourceLocation | None) -> dict[Any, Any]:
             where,
         )
     return dict(body)
+
+
+def _unknown_keys(
+    entry: Mapping[Any, Any], keys: Sequence[str], inside: At, kind: str
+) -> list[PatchError]:
+    """Return the problems of keys that a patch does not have, the first ones one by one."""
+    unknown = [key for key in entry if key not in keys]
+    problems = [_unknown_key(key, keys, inside, kind) for key in unknown[:KEYS_SHOWN]]
+    if len(unknown) > KEYS_SHOWN:
+        more = f"and {len(unknown) - KEYS_SHOWN:,} more unknown keys: is this a patch?"
+        problems.append(PatchError(more, at=(*inside, str(unknown[KEYS_SHOWN]))))
+    return problems
 
 
 def _unknown_key(key: object, keys: Sequence[str], inside: At, kind: str) -> PatchError:

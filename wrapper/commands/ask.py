@@ -189,6 +189,8 @@ def _fired(decision: Decision) -> Iterator[str]:
     locations = ", ".join(location_of(edit) or edit.id for edit in decision.fired)
     hops = f", hops: {decision.hops}" if decision.hops else ""
     yield f"fires: {locations} (route: {decision.route}{hops})"
+    for edit in decision.overruled:
+        yield f"overrules: {location_of(edit) or edit.id}, of the same scope"
     if decision.canonical_query:
         yield f"canonical query: {decision.canonical_query}"
     if decision.sub_question:

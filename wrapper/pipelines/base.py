@@ -223,6 +223,8 @@ def route_batch(
         lap("gate", _gate_note(made))
         for i, decision in zip(missed, made, strict=True):
             earlier = decisions[i]
+            if overruled := view.overrules(decision.fired):
+                decision = replace(decision, overruled=overruled)
             decisions[i] = _merged(earlier, decision) if earlier.candidates else decision
             reasoners[i] = scoped.pipeline.reasoner if decision.hit else None
     if background is not None:

@@ -252,7 +252,7 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     connection = sqlite3.connect(file)
     connection.execute(f"PRAGMA user_version = {database.SCHEMA_VERSION + 1}")
     connection.close()
-    with pytest.raises(StoreError, match=r"expected schema 1 or older, found 2: .*upgrade errata"):
+    with pytest.raises(StoreError, match=r"expected schema 2 or older, found 3: .*upgrade errata"):
         EditCache(StubEncoder(), tmp_path)
 
 

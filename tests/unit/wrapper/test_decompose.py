@@ -15,7 +15,8 @@ from errata import EditableModel, Fact, LanguagePatch
 from errata.cache.store import EditCache
 from errata.commands.output import decision_json
 from errata.gates.base import Candidate, Decision, Scores, make_decision
-from errata.patch_tests import TestCase, _judge_decision
+from errata.patch_tests.records import TestCase
+from errata.patch_tests.run import judge_decision
 from errata.pipelines.base import ScopedView
 from errata.pipelines.cache import CachePipeline
 from errata.pipelines.resolvers.decompose import (
@@ -366,8 +367,8 @@ def test_without_a_reasoner_nothing_is_put_further(models, tokenizer):
 def test_a_patch_test_passes_by_a_step():
     decision = Decision(PAYS, (), (PIZZA, MONEY), "verbatim", sub_question=MONEY.question, hops=1)
     for edit in (PIZZA, MONEY):
-        assert not list(_judge_decision(TestCase(edit, PAYS, fires=True), decision))
-    assert list(_judge_decision(TestCase(LEADER, PAYS, fires=True), decision))
+        assert not judge_decision(TestCase(edit, PAYS), decision).failure
+    assert judge_decision(TestCase(LEADER, PAYS), decision).failure
 
 
 def test_a_decision_tells_what_was_asked_in_the_end():

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from errata.cache.errors import EditError, GenerationError
+from errata.cache.errors import EditError
 from errata.cache.index.base import VectorIndex
 from errata.cache.patches.files import load_folder
 from errata.cache.records import Edit
@@ -21,12 +21,12 @@ from errata.gates.base import Decision, Gate
 from errata.gates.load import choose_gate
 from errata.generation.base_model import unwrapped
 from errata.generation.chat import (
+    AnswerWriter,
     Messages,
     Prompt,
     PromptReader,
     private_copy,
-    question_text,
-    render_prompt,
+    read_question,
     tokenize_prompts,
 )
 from errata.generation.proxy import BaseProxy
@@ -38,12 +38,11 @@ from errata.generation.request import (
     selector,
     validate_request,
 )
-from errata.generation.token_writer import AnswerWriter
 from errata.models.load import load_base
-from errata.output import OutputBuilder
+from errata.output import Answer, OutputBuilder, StopWatch, Trace
+from errata.pipelines.base import RoutedBatch, route_batch
 from errata.pipelines.cache import CachePipeline, choose_resolvers
 from errata.pipelines.resolvers.base import Resolver
-from errata.pipelines.run import RoutedBatch, route_batch
 from errata.pretrained import SavedModel, split_options, stored_patches
 from errata.reasoners.background import Mentions, background_reasoner
 from errata.reasoners.base import Reasoner
@@ -52,7 +51,6 @@ from errata.reasoners.load import load_reasoner
 from errata.reasoners.verbatim import VerbatimReasoner
 from errata.reasoners.verified import DEFAULT_VERIFICATION, VerificationConfig, verified
 from errata.registry import load, make, names
-from errata.trace import Answer, StopWatch, Trace
 
 if TYPE_CHECKING:
     import torch
@@ -85,8 +83,8 @@ class EditableModel(WeightEditing, SavedModel, BaseProxy):
         ``verbatim``, …) or the folder of a trained one; by default the adapter trained for this
         base model, where there is one, else ``prompted``.
     :param resolvers: the stages between the gate's decision and the final one, in order: names
-        (``base_agreement``, ``aliases``, ``decompose``, …) or
-        :class:`~errata.pipelines.resolvers.base.Resolver` objects; by default these three. One
+        (``base_agreement``, ``aliases``, ``decompose``, ``follow_up``, …) or
+        :class:`~errata.pipelines.resolvers.base.Resolver` objects; by default these four. One
         that is left out leaves decisions as they were.
     :param encoder: a :class:`~errata.cache.encoder.Encoder`, the name of one, or a
         sentence-transformers model.
@@ -122,16 +120,20 @@ class EditableModel(WeightEditing, SavedModel, BaseProxy):
     ) -> None:
         self.tokenizer, tokenizer = tokenizer, private_copy(tokenizer)
         edits = () if patches is None else load_folder(patches)
-        self.resolvers = choose_resolvers(resolvers)
+        stages = choose_resolvers(resolvers)
         make_index = load("errata.indexes", index) if isinstance(index, str) else index
         if isinstance(encoder, str) and encoder in names("errata.encoders"):
             encoder = make("errata.encoders", encoder)
         self._background = background_reasoner(mentions, model, tokenizer)
         self.encoder = load_encoder(encoder, encoder_device)
-        self.gate = choose_gate(gate, self.encoder)
         self.reasoner = load_reasoner(reasoner, model, tokenizer)
         self.verbatim = VerbatimReasoner()
-        self._base_consistency = BaseConsistency(model, tokenizer)
+        self.pipeline = CachePipeline(
+            choose_gate(gate, self.encoder),
+            verified(self.reasoner, verification),
+            BaseConsistency(model, tokenizer),
+            resolvers=stages,
+        )
         self.cache = EditCache(self.encoder, cache, index=make_index)
         try:
             self.cache.set_files(edits)
@@ -140,7 +142,6 @@ class EditableModel(WeightEditing, SavedModel, BaseProxy):
             raise
         self.patches = None if patches is None else Path(patches)
         self.shadow = shadow
-        self.verification = verification
         self._reader = PromptReader(tokenizer)
         self._writer = AnswerWriter(tokenizer)
         self._last = threading.local()
@@ -174,7 +175,6 @@ class EditableModel(WeightEditing, SavedModel, BaseProxy):
 
     # -- generate ----------------------------------------------------------------------------
 
-    @sharing_weights
     def generate(
         self,
         inputs: torch.Tensor | Mapping[str, Any] | None = None,
@@ -201,16 +201,29 @@ class EditableModel(WeightEditing, SavedModel, BaseProxy):
         :raises errata.cache.errors.GenerationError: embeddings without ids or ``query=``, or a
             stopping criterion that fails without scores.
         """
-        request = read_request(self.base, inputs, {**name_positional(self.base, args), **kwargs})
+        named = name_positional(self.base, args) if args else {}
+        request = read_request(self.base, inputs, {**named, **kwargs})
+        return self._generate(request, edits, lambda: self._reader.prompts(request, query))
+
+    @sharing_weights
+    def _generate(
+        self, request: GenerateRequest, edits: Selection, read: Callable[[], Sequence[Prompt]]
+    ) -> Any:
+        """Answer a request.
+
+        :param request: the call.
+        :param edits: as in :meth:`generate`.
+        :param read: returns the prompt of each row.
+        """
         self._last.trace = None
         if edits is False or request.prompt is None:
             return self.base.generate(**request.arguments)
         if self.shadow:
-            self._shadow(request, query, edits)
+            self._shadow(read, edits)
             return self.base.generate(**request.arguments)
         watch = StopWatch()
-        prompts = self._prompts(request, query)
-        batch = self._decide([prompt.query for prompt in prompts], edits, watch)
+        prompts = read()
+        batch = self._decide(prompts, edits, watch)
         builder = OutputBuilder(self.base, self._writer, request, batch)
         if all(batch.affected):
             validate_request(self.base, request)
@@ -222,55 +235,26 @@ class EditableModel(WeightEditing, SavedModel, BaseProxy):
         rows = builder.affected_rows(prompts, self.verbatim)
         watch.lap("reasoner", builder.reasoner_note())
         merged = builder.merge(rows, output)
-        builder.stream(rows)
+        if request.streamer is not None and rows:
+            builder.stream(request.streamer, rows[0][0])
         watch.lap("filter")
         self._last.trace = builder.trace(watch)
         return merged
 
-    def _prompts(self, request: GenerateRequest, query: str | Sequence[str] | None) -> list[Prompt]:
-        """Return the prompt of each row, with the query in it or the caller's ``query=``."""
-        if query is None and request.ids is None:
-            raise GenerationError(
-                "expected input_ids or query=, found only embeddings or an encoder's output, in "
-                "which no question can be read: name it by query=, or pass edits=False for the "
-                "base model alone"
-            )
-        queries = [query] if isinstance(query, str) else query
-        if queries is not None and not all(isinstance(text, str) for text in queries):
-            raise GenerationError(f"expected texts in query=, found {query!r}")
-        if queries is not None and len(queries) != request.rows:
-            raise GenerationError(
-                f"expected one query a row, {request.rows} in all, found {len(queries)}"
-            )
-        if request.ids is None:
-            return [Prompt(text, text, start=0) for text in queries or ()]
-        prompts = self._reader.read(request.ids, request.mask)
-        if queries is None:
-            return prompts
-        return [prompt.with_query(text) for prompt, text in zip(prompts, queries, strict=True)]
-
-    def _decide(self, queries: Sequence[str], edits: Selection, watch: StopWatch) -> RoutedBatch:
-        """Return the decision about each query, as of this moment."""
-        default = CachePipeline(
-            self.gate,
-            verified(self.reasoner, self.verification),
-            self._base_consistency,
-            resolvers=self.resolvers,
-        )
-        pipelines = self.backends.pipelines(default)
-        view = self.backends.view()
+    def _decide(self, prompts: Sequence[Prompt], edits: Selection, watch: StopWatch) -> RoutedBatch:
+        """Return the decision about each prompt's query, as of this moment."""
+        pipelines, view = self.backends.pipelines(self.pipeline), self.backends.view()
+        queries, histories = [one.query for one in prompts], [one.history for one in prompts]
         return route_batch(
-            queries, view, self.encoder, pipelines, selector(edits), watch, self._background
-        )
+            queries, view, self.encoder, pipelines, selector(edits), watch.lap, self._background,
+            histories,
+        )  # fmt: skip
 
-    def _shadow(
-        self, request: GenerateRequest, query: str | Sequence[str] | None, edits: Selection
-    ) -> None:
+    def _shadow(self, read: Callable[[], Sequence[Prompt]], edits: Selection) -> None:
         """Decide and log; errors are logged, too."""
         watch = StopWatch()
         try:
-            queries = [prompt.query for prompt in self._prompts(request, query)]
-            batch = self._decide(queries, edits, watch)
+            batch = self._decide(read(), edits, watch)
         except Exception:
             log.exception("shadow: nothing was decided")
             return
@@ -299,24 +283,22 @@ class EditableModel(WeightEditing, SavedModel, BaseProxy):
         """
         if not questions:
             return []
-        tokenizer = self._writer.tokenizer
-        prompts = [render_prompt(question, tokenizer) for question in questions]
+        prompts = [self._reader.render(question) for question in questions]
         causal = not self.base.config.is_encoder_decoder
         arguments = {"max_new_tokens": NEW_TOKENS, "do_sample": False, **options}
         pad = read_request(self.base, None, arguments).pad_token_id
-        ids, mask = (
-            t.to(self.base.device) for t in tokenize_prompts(prompts, tokenizer, pad, left=causal)
-        )
-        output = self.generate(
-            ids, attention_mask=mask, edits=edits, **{"pad_token_id": pad, **arguments}
-        )
+        texts = [prompt.text for prompt in prompts]
+        tokens = tokenize_prompts(texts, self._writer.tokenizer, pad, left=causal)
+        ids, mask = (each.to(self.base.device) for each in tokens)
+        passed = {"attention_mask": mask, "pad_token_id": pad, **arguments}
+        output = self._generate(read_request(self.base, ids, passed), edits, lambda: prompts)
         sequences = getattr(output, "sequences", output)
         start = ids.shape[1] if causal else 1
         step = len(sequences) // len(questions)
         texts = [self._writer.decode(row[start:].tolist()).strip() for row in sequences[::step]]
         trace = self.last_trace
         if trace is None:
-            trace = Trace(tuple(Decision(question_text(question)) for question in questions))
+            trace = Trace(tuple(Decision(prompt.query) for prompt in prompts))
         return [Answer(text, trace.decisions[i], trace.row(i)) for i, text in enumerate(texts)]
 
     def explain(self, question: str | Messages) -> Decision:
@@ -330,8 +312,8 @@ class EditableModel(WeightEditing, SavedModel, BaseProxy):
     @sharing_weights
     def decide(self, questions: Sequence[str | Messages]) -> list[Decision]:
         """Return what would be decided about each of several questions, as :meth:`explain`."""
-        texts = [question_text(question) for question in questions]
-        return list(self._decide(texts, True, StopWatch()).decisions)
+        prompts = [read_question(question) for question in questions]
+        return list(self._decide(prompts, True, StopWatch()).decisions)
 
     @property
     def last_trace(self) -> Trace | None:
@@ -340,6 +322,11 @@ class EditableModel(WeightEditing, SavedModel, BaseProxy):
         return trace
 
     # -- edits -------------------------------------------------------------------------------
+
+    @property
+    def gate(self) -> Gate:
+        """The gate of the cache's pipeline."""
+        return self.pipeline.gate
 
     @property
     def edits(self) -> tuple[Edit, ...]:

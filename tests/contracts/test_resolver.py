@@ -24,7 +24,7 @@ QUERIES = (
     "Hey you over there: Which river flows through Mumbai?",
     RIVER.question,
 )
-NAMES = ("aliases", "base_agreement", "decompose")
+NAMES = ("aliases", "base_agreement", "decompose", "follow_up")
 
 
 class Agrees(BaseConsistency):
@@ -69,6 +69,7 @@ def test_every_resolver_of_errata_is_checked():
         "base_agreement",
         "aliases",
         "decompose",
+        "follow_up",
     ]
 
 

@@ -1,13 +1,17 @@
-"""Questions, as text or as the messages of a chat, their prompts, and questions read from ids."""
+"""Text and ids: prompts of questions, questions read from ids, answers written as rows of ids."""
 
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import GenerationError, ModelError
+from errata.cache.text.normalize import needs_space
+from errata.generation.request import GenerateRequest
+from errata.generation.template import ChatTemplate, Turn, content_text, find_question
 
 if TYPE_CHECKING:
     import torch
@@ -15,7 +19,8 @@ if TYPE_CHECKING:
 
 Messages = Sequence[Mapping[str, Any]]
 
-_FIRST, _REPLY, _LAST = "errataFIRST", "errataREPLY", "errataLAST"
+_ANCHOR = "?"
+log = logging.getLogger("errata")
 
 
 def private_copy(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
@@ -38,38 +43,41 @@ def private_copy(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
         return tokenizer
 
 
-def question_text(question: str | Messages) -> str:
-    """Return the text of a question: of a chat, its last user turn.
+def read_question(question: str | Messages) -> Prompt:
+    """Return a question as a prompt that is not rendered yet.
 
-    :param question: a text, or the messages of a chat.
+    :param question: a text, or the messages of a chat: the last user turn asks, those before it
+        are its history.
     :raises GenerationError: there is no text in it.
     """
-    text = question if isinstance(question, str) else _last_user_turn(question)
+    messages = _messages(question)
+    if not isinstance(messages, Sequence) or not all(isinstance(m, Mapping) for m in messages):
+        raise GenerationError(
+            f"expected a text or a list of messages, found {type(messages).__name__}"
+        )
+    turns = [(str(m.get("role")), content_text(m.get("content"))) for m in messages]
+    last = max((at for at, (role, _) in enumerate(turns) if role == "user"), default=-1)
+    text = turns[last][1] if last >= 0 else ""
     if not text.strip():
         raise GenerationError("expected a question, found an empty text; say what is asked")
-    return text
+    query, start = find_question(text)
+    return Prompt(text, query, start=start, history=tuple(turns[:last]))
 
 
-def render_prompt(question: str | Messages, tokenizer: PreTrainedTokenizerBase) -> str:
+def _messages(question: str | Messages) -> Messages:
+    return [{"role": "user", "content": question}] if isinstance(question, str) else question
+
+
+def render_prompt(question: str, tokenizer: PreTrainedTokenizerBase) -> str:
     """Return the prompt of a question: through the chat template, if there is one.
 
-    :param question: a text, or the messages of a chat.
+    :param question: a text.
     :param tokenizer: the base model's.
-    :raises GenerationError: there is no question, or the model has no chat template for messages.
     """
-    text = question_text(question)
     if not getattr(tokenizer, "chat_template", None):
-        if not isinstance(question, str) and len(question) > 1:
-            raise GenerationError(
-                f"expected a text, found {len(question)} messages: this model's tokenizer has no "
-                "chat template; ask the last question alone, or set tokenizer.chat_template before "
-                "the model is wrapped"
-            )
-        return text
-    messages = [{"role": "user", "content": text}] if isinstance(question, str) else question
-    prompt = tokenizer.apply_chat_template(
-        [dict(message) for message in messages], tokenize=False, add_generation_prompt=True
-    )
+        return question
+    messages = [dict(message) for message in _messages(question)]
+    prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     return str(prompt)
 
 
@@ -105,17 +113,19 @@ class Prompt:
     :param query: the question: the last user turn of a chat, else the whole prompt.
     :param chat: whether the question was found as a turn of a chat.
     :param start: where the question begins in the text; None if the text does not contain it.
+    :param history: the turns before the question, role and text.
     """
 
     text: str
     query: str
     chat: bool = False
     start: int | None = None
+    history: tuple[Turn, ...] = ()
 
     def with_query(self, query: str) -> Prompt:
-        """Return the same prompt with the question that the caller named."""
+        """Return the same prompt with the question that the caller named, which is complete."""
         found = self.text.rfind(query)
-        return replace(self, query=query, start=found if found >= 0 else None)
+        return replace(self, query=query, start=found if found >= 0 else None, history=())
 
     def asking(self, query: str) -> Prompt:
         """Return the same prompt with another question in the place of its own."""
@@ -132,17 +142,8 @@ class Prompt:
         return self.text[: self.start] + query + self.text[self.start + len(self.query) :]
 
 
-@dataclass(frozen=True, slots=True)
-class _Markers:
-    start: str
-    end: str
-
-
 class PromptReader:
-    """Reads prompts and questions from ids.
-
-    The last user turn of a chat is found by its markers, the texts before and after every user
-    turn; they are read from a rendering of the tokenizer's template with sentinels.
+    """Makes prompts of questions, and reads prompts and their questions from ids.
 
     :param tokenizer: the base model's tokenizer.
     """
@@ -150,7 +151,56 @@ class PromptReader:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
         self._special = sorted(tokenizer.all_special_tokens, key=len, reverse=True)
-        self._markers = self._find_markers()
+        chat = bool(getattr(tokenizer, "chat_template", None))
+        self._template = ChatTemplate(tokenizer) if chat else None
+
+    def render(self, question: str | Messages) -> Prompt:
+        """Return the prompt of a question: through the chat template, if there is one.
+
+        :param question: a text, or the messages of a chat.
+        :raises GenerationError: there is no question, or no chat template for several messages.
+        """
+        asked = read_question(question)
+        if self._template is None:
+            if not isinstance(question, str) and len(question) > 1:
+                raise GenerationError(
+                    f"expected a text, found {len(question)} messages: this model's tokenizer has "
+                    "no chat template; ask the last question alone, or set "
+                    "tokenizer.chat_template before the model is wrapped"
+                )
+            return asked
+        text = self._template.render(_messages(question))
+        turn = asked.text.strip()
+        found = text.rfind(turn)
+        start = found + turn.find(asked.query) if found >= 0 else None
+        return replace(asked, text=text, chat=True, start=start)
+
+    def prompts(self, request: GenerateRequest, query: str | Sequence[str] | None) -> list[Prompt]:
+        """Return the prompt of each row of a call.
+
+        :param request: the call.
+        :param query: the caller's ``query=``; None: the questions are read from the ids.
+        :raises GenerationError: there are no ids and no query, or not a query for each row.
+        """
+        if query is None and request.ids is None:
+            raise GenerationError(
+                "expected input_ids or query=, found only embeddings or an encoder's output, in "
+                "which no question can be read: name it by query=, or pass edits=False for the "
+                "base model alone"
+            )
+        queries = [query] if isinstance(query, str) else query
+        if queries is not None and not all(isinstance(text, str) for text in queries):
+            raise GenerationError(f"expected texts in query=, found {query!r}")
+        if queries is not None and len(queries) != request.rows:
+            raise GenerationError(
+                f"expected one query a row, {request.rows} in all, found {len(queries)}"
+            )
+        if request.ids is None:
+            return [Prompt(text, text, start=0) for text in queries or ()]
+        prompts = self.read(request.ids, request.mask)
+        if queries is None:
+            return prompts
+        return [prompt.with_query(text) for prompt, text in zip(prompts, queries, strict=True)]
 
     def read(self, ids: torch.Tensor, mask: torch.Tensor | None) -> list[Prompt]:
         """Return the prompts of a batch.
@@ -178,89 +228,123 @@ class PromptReader:
         return row[start:end]
 
     def _prompt(self, row: Sequence[int]) -> Prompt:
-        text = self._decode(row)
-        turn = self._last_turn(text)
-        if turn is not None:
-            return turn
+        text = _decoded(self.tokenizer, row)
+        if self._template is not None:
+            if not self._template.readable:
+                log.warning(
+                    "the turns of this tokenizer's chat template cannot be told apart, so that "
+                    "nothing was decided about a prompt; name its question by query=, or use ask()"
+                )
+                return Prompt(text, "", chat=True)
+            turn = self._template.read(text)
+            if turn is not None:
+                query, start = find_question(text[turn.start : turn.end])
+                return Prompt(text, query, True, turn.start + start, turn.history)
         plain = text
         for token in self._special:
             # Blanks of the same length keep the positions.
             plain = plain.replace(token, " " * len(token))
-        query = plain.strip()
-        start = plain.find(query)
+        query, start = find_question(plain)
         return Prompt(text, query, start=start if text[start:].startswith(query) else None)
 
-    def _decode(self, row: Sequence[int]) -> str:
-        text = self.tokenizer.decode(
-            list(row), skip_special_tokens=False, clean_up_tokenization_spaces=False
-        )
-        return text if isinstance(text, str) else "".join(text)
 
-    def _last_turn(self, text: str) -> Prompt | None:
-        if self._markers is None:
-            return None
-        found = text.rfind(self._markers.start)
-        if found < 0:
-            return None
-        begin = found + len(self._markers.start)
-        end = text.find(self._markers.end, begin)
-        turn = text[begin : end if end >= 0 else len(text)]
-        query = turn.strip()
-        return Prompt(text, query, chat=True, start=begin + turn.find(query))
+class AnswerWriter:
+    """Encodes answers as rows of ids.
 
-    def _find_markers(self) -> _Markers | None:
-        if not getattr(self.tokenizer, "chat_template", None):
-            return None
-        try:
-            single = self._render([("user", _FIRST)])
-            double = self._render([("user", _FIRST), ("assistant", _REPLY), ("user", _LAST)])
-            unanswered = self._render([("user", _FIRST)], prompted=False)
-        except Exception:
-            # Some templates refuse this conversation (they need a system turn, or other roles);
-            # their prompts are read as plain text.
-            return None
-        if (
-            _FIRST not in single
-            or _FIRST not in unanswered
-            or _REPLY not in double
-            or _LAST not in double
-        ):
-            return None
-        between = double.split(_REPLY, 1)[1].split(_LAST, 1)[0]
-        start = _common_suffix(single.split(_FIRST, 1)[0], between).lstrip()
-        # The end marker is what follows a turn in all three renderings.
-        replied = double.split(_FIRST, 1)[1].split(_REPLY, 1)[0]
-        prompted = _common_prefix(single.split(_FIRST, 1)[1], replied)
-        end = _common_prefix(prompted, unanswered.split(_FIRST, 1)[1])
-        if not start.strip() or not end.strip():
-            return None
-        return _Markers(start.strip(), end.strip())
+    A row is its prefix (the prompt, or the decoder start), the answer and the end token, cut at
+    ``max_new_tokens``. After plain text in a language with spaces between words, the answer begins
+    with a space; in a chat and for an encoder-decoder model it does not.
 
-    def _render(self, turns: Sequence[tuple[str, str]], *, prompted: bool = True) -> str:
-        messages = [{"role": role, "content": content} for role, content in turns]
-        text = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=prompted
-        )
-        return str(text)
+    :param tokenizer: the base model's tokenizer.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.tokenizer = tokenizer
+
+    def answer_row(
+        self, request: GenerateRequest, prefix: torch.Tensor, prompt: Prompt, answer: str
+    ) -> torch.Tensor:
+        """Return the row of an answer, int64 [tokens].
+
+        :param request: the call.
+        :param prefix: what the row begins with, int64 [tokens].
+        :param prompt: the prompt, for the space before the answer.
+        :param answer: the answer's text.
+        """
+        no_space = request.encoder_decoder or prompt.chat or prompt.text[-1:].isspace()
+        space = "" if no_space or not needs_space(prompt.text, answer) else " "
+        return self.row(request, prefix, self.encode(space + answer), ended=True)
+
+    def row(
+        self, request: GenerateRequest, prefix: torch.Tensor, new: Sequence[int], *, ended: bool
+    ) -> torch.Tensor:
+        """Return prefix and new ids as a row, within the caller's limits.
+
+        :param ended: add the end token.
+        """
+        import torch
+
+        ids = [*new, *request.eos_token_ids[:1]] if ended else list(new)
+        kept = torch.tensor(ids[: request.max_new_tokens], dtype=prefix.dtype, device=prefix.device)
+        return self._stopped(request, torch.cat([prefix, kept]), len(prefix))
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text that continues another (no start token, no added space)."""
+        # SentencePiece tokenizers add a space before a text: encode it after an anchor, and remove
+        # the anchor's ids.
+        anchor = self._ids(_ANCHOR)
+        whole = self._ids(_ANCHOR + text)
+        if whole[: len(anchor)] == anchor:
+            return whole[len(anchor) :]
+        return self._ids(text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of new ids, special tokens left out."""
+        anchored = _decoded(self.tokenizer, [*self._ids(_ANCHOR), *ids], skip=True)
+        # After the anchor, too: the first token of a text loses its space.
+        if anchored.startswith(_ANCHOR):
+            return anchored[len(_ANCHOR) :]
+        return _decoded(self.tokenizer, ids, skip=True)
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _stopped(self, request: GenerateRequest, row: torch.Tensor, start: int) -> torch.Tensor:
+        import torch
+
+        criteria = request.stopping_criteria(self.tokenizer)
+        if not criteria:
+            return row
+        for end in range(start + 1, len(row)):
+            try:
+                stop = any(bool(torch.as_tensor(c(row[None, :end], None)).all()) for c in criteria)
+            except Exception as error:
+                raise GenerationError(
+                    "a stopping criterion failed on a corrected row, which has no scores "
+                    f"({type(error).__name__}: {error}); let it accept scores=None"
+                ) from error
+            if stop:
+                return row[:end]
+        return row
 
 
-def _last_user_turn(messages: object) -> str:
-    if not isinstance(messages, Sequence) or not all(isinstance(m, Mapping) for m in messages):
-        raise GenerationError(
-            f"expected a text or a list of messages, found {type(messages).__name__}"
-        )
-    turns = [message for message in messages if message.get("role") == "user"]
-    content = turns[-1].get("content", "") if turns else ""
-    if isinstance(content, str):
-        return content
-    parts = [part.get("text", "") for part in content if isinstance(part, Mapping)]
-    return " ".join(part for part in parts if part)
+def pad_rows(rows: Sequence[torch.Tensor], pad: int, width: int = 0) -> torch.Tensor:
+    """Return rows as one tensor [rows, tokens], padded at the end.
+
+    :param rows: int64 tensors.
+    :param pad: the padding id.
+    :param width: minimal width in tokens.
+    """
+    import torch
+
+    width = max([width, *(len(row) for row in rows)])
+    out = torch.full((len(rows), width), pad, dtype=rows[0].dtype, device=rows[0].device)
+    for i, row in enumerate(rows):
+        out[i, : len(row)] = row
+    return out
 
 
-def _common_prefix(a: str, b: str) -> str:
-    n = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-    return a[:n]
-
-
-def _common_suffix(a: str, b: str) -> str:
-    return _common_prefix(a[::-1], b[::-1])[::-1]
+def _decoded(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], skip: bool = False) -> str:
+    """Return the text of ids, special tokens left out or not."""
+    text = tokenizer.decode(list(ids), skip_special_tokens=skip, clean_up_tokenization_spaces=False)
+    return text if isinstance(text, str) else "".join(text)

@@ -127,13 +127,16 @@ def read_request(
     :param inputs: its first argument: ids, a mapping such as a BatchEncoding, or None.
     :param arguments: its keyword arguments.
     """
+    import torch
+
     passed = dict(arguments)
     if isinstance(inputs, Mapping):
         passed = {**inputs, **passed}
     elif inputs is not None:
         passed[next(iter(_parameters(base)), "inputs")] = inputs
     ids = passed.get("input_ids", passed.get("inputs"))
-    ids = ids if _is_ids(ids) else None
+    if not isinstance(ids, torch.Tensor) or ids.dim() != 2 or ids.is_floating_point():
+        ids = None
     prompt = passed.get("inputs_embeds") if ids is None else ids
     if prompt is None and passed.get("encoder_outputs") is not None:
         prompt = passed["encoder_outputs"][0]
@@ -266,12 +269,6 @@ def selector(selection: Selection) -> Callable[[Edit], bool]:
         raise ErrataError(f"expected lists of texts in edits=, found {dict(selection)!r}")
     tags, ids = set(selection.get("tags", ())), set(selection.get("ids", ()))
     return lambda edit: edit.id in ids or bool(tags & set(edit.tags))
-
-
-def _is_ids(value: Any) -> bool:
-    import torch
-
-    return isinstance(value, torch.Tensor) and value.dim() == 2 and not value.is_floating_point()
 
 
 def _ids(value: Any) -> tuple[int, ...]:

@@ -8,9 +8,8 @@ from typing import Protocol
 
 from errata.cache.patches.kinds import context
 from errata.cache.records import Edit, Fact, LanguagePatch
-from errata.cache.text.normalize import normalize, normalize_query
+from errata.cache.text.normalize import needs_space, normalize, normalize_query
 from errata.cache.text.polarity import DEFAULT_LANGUAGE, is_negated, verdict, yes_or_no
-from errata.cache.text.spacing import needs_space
 from errata.cache.text.stated import mentions, names_and_numbers, stated_share, states
 from errata.cache.text.then_clause import is_reported_speech, verbatim_answer
 from errata.gates.conditions.language import language_of

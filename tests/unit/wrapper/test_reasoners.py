@@ -11,8 +11,7 @@ import torch
 
 from errata import EditableModel, Fact, LanguagePatch
 from errata.cache.errors import ErrataError, ModelError
-from errata.gates.base import Scores
-from errata.gates.routing import make_decision
+from errata.gates.base import Scores, make_decision
 from errata.generation.fingerprint import fingerprint
 from errata.generation.sharing import sharing_copy
 from errata.reasoners.abstention import AbstentionPenalties
@@ -250,7 +249,7 @@ def test_what_is_to_be_said_is_said_in_the_words_of_a_chat_model(
     assert (overruled.text, overruled.trace.outcomes) == (
         "I was made by Example Labs.", ("overruled",)
     )  # fmt: skip
-    model.verification = None
+    model.pipeline.reasoner = model.reasoner
     own = model.ask(ASKED, max_new_tokens=8)
     assert own.decision.route == "reason"
     assert own.trace.outcomes == ("",)

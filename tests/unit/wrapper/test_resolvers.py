@@ -35,7 +35,8 @@ def test_a_batch_is_decided_as_its_queries_are_alone():
 
 
 def test_their_names_differ():
-    assert [one.name for one in DEFAULT_RESOLVERS] == ["base_agreement", "aliases", "decompose"]
+    names = ["base_agreement", "aliases", "decompose", "follow_up"]
+    assert [one.name for one in DEFAULT_RESOLVERS] == names
 
 
 @pytest.mark.parametrize("left_out", ["aliases", "decompose"])

@@ -17,8 +17,8 @@ from errata.cache.errors import ErrataError
 from errata.cache.patches.kinds import context
 from errata.cache.storage.atomic import write_atomically
 from errata.facts import FactSource
+from errata.generation.chat import AnswerWriter
 from errata.generation.fingerprint import fingerprint
-from errata.generation.token_writer import AnswerWriter
 from errata.intervals import Rate
 from errata.reasoners.abstention import AbstentionPenalties
 from errata.reasoners.adapter import initialize_from, with_lora

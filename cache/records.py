@@ -234,12 +234,14 @@ class Query:
         is longer than the encoder's input.
     :param vectors: their encodings, float32 [windows, d], unit rows.
     :param unknown_share: the share of the text's tokens that the encoder does not know, 0 to 1.
+    :param history: the turns of the conversation before it, role and text, the latest last.
     """
 
     text: str
     windows: tuple[str, ...]
     vectors: Vector
     unknown_share: float = 0.0
+    history: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -28,8 +28,7 @@ from errata.generation.chat import (
     Prompt,
     PromptReader,
     private_copy,
-    question_text,
-    render_prompt,
+    read_question,
     tokenize_prompts,
 )
 from errata.generation.proxy import BaseProxy
@@ -86,8 +85,8 @@ class EditableModel(PatchReloading, WeightEditing, SavedModel, BaseProxy):
         ``verbatim``, …) or the folder of a trained one; by default the adapter trained for this
         base model, where there is one, else ``prompted``.
     :param resolvers: the stages between the gate's decision and the final one, in order: names
-        (``base_agreement``, ``aliases``, ``decompose``, …) or
-        :class:`~errata.pipelines.resolvers.base.Resolver` objects; by default the last two. One
+        (``base_agreement``, ``aliases``, ``decompose``, ``follow_up``, …) or
+        :class:`~errata.pipelines.resolvers.base.Resolver` objects; by default the last three. One
         that is left out leaves decisions as they were.
     :param encoder: a :class:`~errata.cache.encoder.Encoder`, the name of one, or a
         sentence-transformers model.
@@ -186,7 +185,6 @@ class EditableModel(PatchReloading, WeightEditing, SavedModel, BaseProxy):
 
     # -- generate ----------------------------------------------------------------------------
 
-    @sharing_weights
     def generate(
         self,
         inputs: torch.Tensor | Mapping[str, Any] | None = None,
@@ -215,15 +213,31 @@ class EditableModel(PatchReloading, WeightEditing, SavedModel, BaseProxy):
         """
         named = name_positional(self.base, args) if args else {}
         request = read_request(self.base, inputs, {**named, **kwargs})
+        return self._generate(
+            request,
+            edits,
+            lambda: self._reader.prompts(request.ids, request.mask, request.rows, query),
+        )
+
+    @sharing_weights
+    def _generate(
+        self, request: GenerateRequest, edits: Selection, read: Callable[[], Sequence[Prompt]]
+    ) -> Any:
+        """Answer a request.
+
+        :param request: the call.
+        :param edits: as in :meth:`generate`.
+        :param read: returns the prompt of each row.
+        """
         self._last.trace = None
         if edits is False or request.prompt is None:
             return self.base.generate(**request.arguments)
         if self.shadow:
-            self._shadow(request, query, edits)
+            self._shadow(read, edits)
             return self.base.generate(**request.arguments)
         watch = StopWatch()
-        prompts = self._prompts(request, query)
-        batch = self._decide([prompt.query for prompt in prompts], edits, watch)
+        prompts = read()
+        batch = self._decide(prompts, edits, watch)
         builder = OutputBuilder(self.base, self._writer, request, batch)
         if all(batch.affected):
             validate_request(self.base, request)
@@ -241,27 +255,20 @@ class EditableModel(PatchReloading, WeightEditing, SavedModel, BaseProxy):
         self._last.trace = builder.trace(watch)
         return merged
 
-    def _prompts(self, request: GenerateRequest, query: str | Sequence[str] | None) -> list[Prompt]:
-        return self._reader.prompts(request.ids, request.mask, request.rows, query)
-
-    def _decide(self, queries: Sequence[str], edits: Selection, watch: StopWatch) -> RoutedBatch:
-        """Return the decision about each query, as of this moment."""
+    def _decide(self, prompts: Sequence[Prompt], edits: Selection, watch: StopWatch) -> RoutedBatch:
+        """Return the decision about each prompt's query, as of this moment."""
         pipelines, view = self.backends.pipelines(self.pipeline), self.backends.view()
+        queries, histories = [one.query for one in prompts], [one.history for one in prompts]
         return route_batch(
-            queries, view, self.encoder, pipelines, selector(edits), watch.lap, self._background
-        )
+            queries, view, self.encoder, pipelines, selector(edits), watch.lap, self._background,
+            histories,
+        )  # fmt: skip
 
-    def _shadow(
-        self, request: GenerateRequest, query: str | Sequence[str] | None, edits: Selection
-    ) -> None:
+    def _shadow(self, read: Callable[[], Sequence[Prompt]], edits: Selection) -> None:
         """Decide and log; errors are logged, too."""
         watch = StopWatch()
         try:
-            queries = [
-                prompt.query
-                for prompt in self._reader.prompts(request.ids, request.mask, request.rows, query)
-            ]
-            batch = self._decide(queries, edits, watch)
+            batch = self._decide(read(), edits, watch)
         except Exception:
             log.exception("shadow: nothing was decided")
             return
@@ -290,23 +297,22 @@ class EditableModel(PatchReloading, WeightEditing, SavedModel, BaseProxy):
         """
         if not questions:
             return []
-        tokenizer = self._writer.tokenizer
-        prompts = [render_prompt(question, tokenizer) for question in questions]
+        prompts = [self._reader.render(question) for question in questions]
         causal = not self.base.config.is_encoder_decoder
         arguments = {**asdict(self.ask_config), **options}
         pad = read_request(self.base, None, arguments).pad_token_id
-        tokens = tokenize_prompts(prompts, tokenizer, pad, left=causal)
+        texts = [prompt.text for prompt in prompts]
+        tokens = tokenize_prompts(texts, self._writer.tokenizer, pad, left=causal)
         ids, mask = (each.to(self.base.device) for each in tokens)
-        output = self.generate(
-            ids, attention_mask=mask, edits=edits, **{"pad_token_id": pad, **arguments}
-        )
+        passed = {"attention_mask": mask, "pad_token_id": pad, **arguments}
+        output = self._generate(read_request(self.base, ids, passed), edits, lambda: prompts)
         sequences = getattr(output, "sequences", output)
         start = ids.shape[1] if causal else 1
         step = len(sequences) // len(questions)
         texts = [self._writer.decode(row[start:].tolist()).strip() for row in sequences[::step]]
         trace = self.last_trace
         if trace is None:
-            trace = Trace(tuple(Decision(question_text(question)) for question in questions))
+            trace = Trace(tuple(Decision(prompt.query) for prompt in prompts))
         return [Answer(text, trace.decisions[i], trace.row(i)) for i, text in enumerate(texts)]
 
     def explain(self, question: str | Messages) -> Decision:
@@ -320,8 +326,8 @@ class EditableModel(PatchReloading, WeightEditing, SavedModel, BaseProxy):
     @sharing_weights
     def decide(self, questions: Sequence[str | Messages]) -> list[Decision]:
         """Return what would be decided about each of several questions, as :meth:`explain`."""
-        texts = [question_text(question) for question in questions]
-        return list(self._decide(texts, True, StopWatch()).decisions)
+        prompts = [read_question(question) for question in questions]
+        return list(self._decide(prompts, True, StopWatch()).decisions)
 
     @property
     def last_trace(self) -> Trace | None:

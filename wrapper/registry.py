@@ -45,6 +45,7 @@ _BUILT_IN = {
         "base_agreement": "errata.pipelines.resolvers.base_agreement:BaseAgreementResolver",
         "aliases": "errata.pipelines.resolvers.aliases:AliasResolver",
         "decompose": "errata.pipelines.resolvers.decompose:DecomposeResolver",
+        "follow_up": "errata.pipelines.resolvers.follow_up:FollowUpResolver",
     },
 }
 

@@ -24,7 +24,7 @@ QUERIES = (
     "Hey you over there: Which river flows through Mumbai?",
     RIVER.question,
 )
-NAMES = ("aliases", "base_agreement", "decompose")
+NAMES = ("aliases", "base_agreement", "decompose", "follow_up")
 
 
 class Agrees(BaseConsistency):
@@ -65,7 +65,7 @@ def resolver(request):
 
 def test_every_resolver_of_errata_is_checked():
     assert set(NAMES) <= set(names("errata.resolvers"))
-    assert [one.name for one in choose_resolvers(None)] == ["aliases", "decompose"]
+    assert [one.name for one in choose_resolvers(None)] == ["aliases", "decompose", "follow_up"]
 
 
 def test_it_is_a_resolver(resolver):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from errata.cache.errors import ModelError
 
@@ -98,7 +98,8 @@ def _load_adapted(
         base, tokenizer = load_base(str(config.base_model_name_or_path), **options)
         if (folder / "tokenizer_config.json").is_file():
             tokenizer = AutoTokenizer.from_pretrained(folder)
-        if len(tokenizer) > base.get_input_embeddings().num_embeddings:
+        embeddings: Any = base.get_input_embeddings()
+        if len(tokenizer) > embeddings.num_embeddings:
             base.resize_token_embeddings(len(tokenizer))
         model = PeftModel.from_pretrained(base, str(folder), config=config).eval()
     except ModelError:
@@ -108,7 +109,7 @@ def _load_adapted(
             f"expected an adapter that peft can load in {folder}, found: {error}; restore the "
             "folder, or save the adapter again"
         ) from error
-    return model, tokenizer
+    return cast("GenerativeModel", model), tokenizer
 
 
 def check_adapter_can_be_saved(model: GenerativeModel) -> None:
@@ -118,7 +119,8 @@ def check_adapter_can_be_saved(model: GenerativeModel) -> None:
 
     :raises ModelError: the base has no name.
     """
-    config: Any = next(iter(model.peft_config.values()))  # type: ignore[attr-defined,operator]
+    configs: Any = model.peft_config
+    config = next(iter(configs.values()))
     if not (config.base_model_name_or_path or unwrapped(model).name_or_path):
         raise ModelError(
             "expected a base model with a folder or hub id of its own under the PEFT adapter, "

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import GenerationError, ModelError
+from errata.generation.template import ChatTemplate, Turn, content_text, find_question
 
 if TYPE_CHECKING:
     import torch
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 Messages = Sequence[Mapping[str, Any]]
 
-_FIRST, _REPLY, _LAST = "errataFIRST", "errataREPLY", "errataLAST"
+log = logging.getLogger("errata")
 
 
 def private_copy(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
@@ -38,38 +40,41 @@ def private_copy(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
         return tokenizer
 
 
-def question_text(question: str | Messages) -> str:
-    """Return the text of a question: of a chat, its last user turn.
+def read_question(question: str | Messages) -> Prompt:
+    """Return a question as a prompt that is not rendered yet.
 
-    :param question: a text, or the messages of a chat.
+    :param question: a text, or the messages of a chat: the last user turn asks, those before it
+        are its history.
     :raises GenerationError: there is no text in it.
     """
-    text = question if isinstance(question, str) else _last_user_turn(question)
+    messages = _messages(question)
+    if not isinstance(messages, Sequence) or not all(isinstance(m, Mapping) for m in messages):
+        raise GenerationError(
+            f"expected a text or a list of messages, found {type(messages).__name__}"
+        )
+    turns = [(str(m.get("role")), content_text(m.get("content"))) for m in messages]
+    last = max((at for at, (role, _) in enumerate(turns) if role == "user"), default=-1)
+    text = turns[last][1] if last >= 0 else ""
     if not text.strip():
         raise GenerationError("expected a question, found an empty text; say what is asked")
-    return text
+    query, start = find_question(text)
+    return Prompt(text, query, start=start, history=tuple(turns[:last]))
 
 
-def render_prompt(question: str | Messages, tokenizer: PreTrainedTokenizerBase) -> str:
+def _messages(question: str | Messages) -> Messages:
+    return [{"role": "user", "content": question}] if isinstance(question, str) else question
+
+
+def render_prompt(question: str, tokenizer: PreTrainedTokenizerBase) -> str:
     """Return the prompt of a question: through the chat template, if there is one.
 
-    :param question: a text, or the messages of a chat.
+    :param question: a text.
     :param tokenizer: the base model's.
-    :raises GenerationError: there is no question, or the model has no chat template for messages.
     """
-    text = question_text(question)
     if not getattr(tokenizer, "chat_template", None):
-        if not isinstance(question, str) and len(question) > 1:
-            raise GenerationError(
-                f"expected a text, found {len(question)} messages: this model's tokenizer has no "
-                "chat template; ask the last question alone, or set tokenizer.chat_template before "
-                "the model is wrapped"
-            )
-        return text
-    messages = [{"role": "user", "content": text}] if isinstance(question, str) else question
-    prompt = tokenizer.apply_chat_template(
-        [dict(message) for message in messages], tokenize=False, add_generation_prompt=True
-    )
+        return question
+    messages = [dict(message) for message in _messages(question)]
+    prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     return str(prompt)
 
 
@@ -117,17 +122,19 @@ class Prompt:
     :param query: the question: the last user turn of a chat, else the whole prompt.
     :param chat: whether the question was found as a turn of a chat.
     :param start: where the question begins in the text; None if the text does not contain it.
+    :param history: the turns before the question, role and text.
     """
 
     text: str
     query: str
     chat: bool = False
     start: int | None = None
+    history: tuple[Turn, ...] = ()
 
     def with_query(self, query: str) -> Prompt:
-        """Return the same prompt with the question that the caller named."""
+        """Return the same prompt with the question that the caller named, which is complete."""
         found = self.text.rfind(query)
-        return replace(self, query=query, start=found if found >= 0 else None)
+        return replace(self, query=query, start=found if found >= 0 else None, history=())
 
     def asking(self, query: str) -> Prompt:
         """Return the same prompt with another question in the place of its own."""
@@ -144,17 +151,8 @@ class Prompt:
         return self.text[: self.start] + query + self.text[self.start + len(self.query) :]
 
 
-@dataclass(frozen=True, slots=True)
-class _Markers:
-    start: str
-    end: str
-
-
 class PromptReader:
-    """Reads prompts and questions from ids.
-
-    The last user turn of a chat is found by its markers, the texts before and after every user
-    turn; they are read from a rendering of the tokenizer's template with sentinels.
+    """Makes prompts of questions, and reads prompts and their questions from ids.
 
     :param tokenizer: the base model's tokenizer.
     """
@@ -162,7 +160,29 @@ class PromptReader:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
         self._special = sorted(tokenizer.all_special_tokens, key=len, reverse=True)
-        self._markers = self._find_markers()
+        chat = bool(getattr(tokenizer, "chat_template", None))
+        self._template = ChatTemplate(tokenizer) if chat else None
+
+    def render(self, question: str | Messages) -> Prompt:
+        """Return the prompt of a question: through the chat template, if there is one.
+
+        :param question: a text, or the messages of a chat.
+        :raises GenerationError: there is no question, or no chat template for several messages.
+        """
+        asked = read_question(question)
+        if self._template is None:
+            if not isinstance(question, str) and len(question) > 1:
+                raise GenerationError(
+                    f"expected a text, found {len(question)} messages: this model's tokenizer has "
+                    "no chat template; ask the last question alone, or set "
+                    "tokenizer.chat_template before the model is wrapped"
+                )
+            return asked
+        text = self._template.render(_messages(question))
+        turn = asked.text.strip()
+        found = text.rfind(turn)
+        start = found + turn.find(asked.query) if found >= 0 else None
+        return replace(asked, text=text, chat=True, start=start)
 
     def prompts(
         self,
@@ -224,88 +244,26 @@ class PromptReader:
 
     def _prompt(self, row: Sequence[int]) -> Prompt:
         text = decode_ids(self.tokenizer, row)
-        turn = self._last_turn(text)
-        if turn is not None:
-            return turn
+        if self._template is not None:
+            if not self._template.readable:
+                log.warning(
+                    "the turns of this tokenizer's chat template cannot be told apart, so that "
+                    "nothing was decided about a prompt; name its question by query=, or use ask()"
+                )
+                return Prompt(text, "", chat=True)
+            turn = self._template.read(text)
+            if turn is not None:
+                query, start = find_question(text[turn.start : turn.end])
+                return Prompt(text, query, True, turn.start + start, turn.history)
         plain = text
         for token in self._special:
             # Blanks of the same length keep the positions.
             plain = plain.replace(token, " " * len(token))
-        query = plain.strip()
-        start = plain.find(query)
+        query, start = find_question(plain)
         return Prompt(text, query, start=start if text[start:].startswith(query) else None)
-
-    def _last_turn(self, text: str) -> Prompt | None:
-        if self._markers is None:
-            return None
-        found = text.rfind(self._markers.start)
-        if found < 0:
-            return None
-        begin = found + len(self._markers.start)
-        end = text.find(self._markers.end, begin)
-        turn = text[begin : end if end >= 0 else len(text)]
-        query = turn.strip()
-        return Prompt(text, query, chat=True, start=begin + turn.find(query))
-
-    def _find_markers(self) -> _Markers | None:
-        if not getattr(self.tokenizer, "chat_template", None):
-            return None
-        try:
-            single = self._render([("user", _FIRST)])
-            double = self._render([("user", _FIRST), ("assistant", _REPLY), ("user", _LAST)])
-            unanswered = self._render([("user", _FIRST)], prompted=False)
-        except Exception:
-            # Some templates refuse this conversation (they need a system turn, or other roles);
-            # their prompts are read as plain text.
-            return None
-        if (
-            _FIRST not in single
-            or _FIRST not in unanswered
-            or _REPLY not in double
-            or _LAST not in double
-        ):
-            return None
-        between = double.split(_REPLY, 1)[1].split(_LAST, 1)[0]
-        start = _common_suffix(single.split(_FIRST, 1)[0], between).lstrip()
-        # The end marker is what follows a turn in all three renderings.
-        replied = double.split(_FIRST, 1)[1].split(_REPLY, 1)[0]
-        prompted = _common_prefix(single.split(_FIRST, 1)[1], replied)
-        end = _common_prefix(prompted, unanswered.split(_FIRST, 1)[1])
-        if not start.strip() or not end.strip():
-            return None
-        return _Markers(start.strip(), end.strip())
-
-    def _render(self, turns: Sequence[tuple[str, str]], *, prompted: bool = True) -> str:
-        messages = [{"role": role, "content": content} for role, content in turns]
-        text = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=prompted
-        )
-        return str(text)
 
 
 def decode_ids(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], skip: bool = False) -> str:
     """Return the text of ids, special tokens left out or not."""
     text = tokenizer.decode(list(ids), skip_special_tokens=skip, clean_up_tokenization_spaces=False)
     return text if isinstance(text, str) else "".join(text)
-
-
-def _last_user_turn(messages: object) -> str:
-    if not isinstance(messages, Sequence) or not all(isinstance(m, Mapping) for m in messages):
-        raise GenerationError(
-            f"expected a text or a list of messages, found {type(messages).__name__}"
-        )
-    turns = [message for message in messages if message.get("role") == "user"]
-    content = turns[-1].get("content", "") if turns else ""
-    if isinstance(content, str):
-        return content
-    parts = [part.get("text", "") for part in content if isinstance(part, Mapping)]
-    return " ".join(part for part in parts if part)
-
-
-def _common_prefix(a: str, b: str) -> str:
-    n = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-    return a[:n]
-
-
-def _common_suffix(a: str, b: str) -> str:
-    return _common_prefix(a[::-1], b[::-1])[::-1]

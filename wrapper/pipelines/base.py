@@ -39,6 +39,8 @@ from errata.reasoners.verbatim import VerbatimReasoner
 
 NEAR_MISSES_SHOWN = 3
 """Near misses that the trace of a batch names."""
+History = tuple[tuple[str, str], ...]
+"""The turns before a query, role and text, the latest last."""
 EditFilter = Callable[[Edit], bool]
 """Whether an edit may fire."""
 Lap = Callable[[str, str], None]
@@ -193,6 +195,7 @@ def route_batch(
     selected: EditFilter,
     lap: Lap,
     background: BackgroundReasoner | None = None,
+    histories: Sequence[History] | None = None,
 ) -> RoutedBatch:
     """Return the decisions about a batch of queries.
 
@@ -204,6 +207,7 @@ def route_batch(
     :param lap: takes the time of each stage.
     :param background: answers what no edit governs, but names the subject of facts; None: the base
         model does.
+    :param histories: of each query, the turns of the conversation before it.
     """
     view = view.restricted(selected)
     filtered = [view.text_filter("query", selected).apply(text) for text in texts]
@@ -212,10 +216,13 @@ def route_batch(
     lap("rewrite", f"{sum(map(bool, rewrites))} of {len(texts)}")
     active = [one for one in pipelines if any(map(_may_fire(one, selected), view.edits))]
     encoded = encode_queries(encoder, queries) if active else []
+    if histories is not None:
+        encoded = [replace(q, history=h) for q, h in zip(encoded, histories, strict=False)]
     decisions = [Decision(query) for query in queries]
     reasoners: list[Reasoner | None] = [None] * len(queries)
     for scoped in active:
-        missed = [i for i, decision in enumerate(decisions) if not decision.hit]
+        # An empty query is one that could not be read.
+        missed = [i for i, one in enumerate(decisions) if not one.hit and one.query.strip()]
         if not missed:
             break
         edits = ScopedView(view, encoder, _may_fire(scoped, selected), lap)

@@ -8,10 +8,11 @@ from itertools import takewhile
 
 from errata.cache.records import Edit, Query
 from errata.gates.base import Decision, Gate
-from errata.pipelines.base import ScopedView, decide_by_gate, supported
+from errata.pipelines.base import History, ScopedView, decide_by_gate, supported
 from errata.pipelines.resolvers.aliases import AliasResolver
 from errata.pipelines.resolvers.base import Resolver, ResolverContext
 from errata.pipelines.resolvers.decompose import DecomposeResolver
+from errata.pipelines.resolvers.follow_up import FollowUpResolver
 from errata.reasoners.base import Reasoner
 from errata.reasoners.base_consistency import BaseConsistency
 from errata.reasoners.verbatim import stored_answer
@@ -20,7 +21,11 @@ from errata.registry import make
 CACHE = "cache"
 """Its name."""
 
-DEFAULT_RESOLVERS: tuple[Resolver, ...] = (AliasResolver(), DecomposeResolver())
+DEFAULT_RESOLVERS: tuple[Resolver, ...] = (
+    AliasResolver(),
+    DecomposeResolver(),
+    FollowUpResolver(),
+)
 """In the order in which they are applied; ``results/ablation.md`` says what each is worth, and why
 ``base_agreement`` is not among them."""
 
@@ -70,10 +75,15 @@ class CachePipeline:
     def decide(self, queries: Sequence[Query], edits: ScopedView) -> list[Decision]:
         """Return the decision about each query: search, gate, resolvers, route."""
         decisions = decide_by_gate(self.gate, queries, edits, self.config.candidates)
-        return self._resolve(decisions, [edits] * len(queries), None)
+        histories = [query.history for query in queries]
+        return self._resolve(decisions, [edits] * len(queries), None, histories)
 
     def _resolve(
-        self, decisions: Sequence[Decision], scopes: Sequence[ScopedView], before: Resolver | None
+        self,
+        decisions: Sequence[Decision],
+        scopes: Sequence[ScopedView],
+        before: Resolver | None,
+        histories: Sequence[History],
     ) -> list[Decision]:
         """Return the decisions after the resolvers before one; after all of them, with routes."""
         resolved = list(decisions)
@@ -84,6 +94,7 @@ class CachePipeline:
             context = ResolverContext(
                 scopes[0], [scopes[i] for i in rows],
                 self.gate, self.reasoner, self.base_consistency, self._decide_texts,
+                [histories[i] for i in rows],
             )  # fmt: skip
             found = resolver.resolve([resolved[i] for i in rows], context)
             for i, decision in zip(rows, found, strict=True):
@@ -99,7 +110,7 @@ class CachePipeline:
             return []
         queries = scopes[0].encode(texts)
         decisions = decide_by_gate(self.gate, queries, scopes, self.config.candidates)
-        return self._resolve(decisions, scopes, before)
+        return self._resolve(decisions, scopes, before, [()] * len(texts))
 
 
 def route(decision: Decision, reasoner: Reasoner, max_edits: int) -> Decision:

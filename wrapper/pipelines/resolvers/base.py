@@ -23,7 +23,7 @@ from typing import Protocol, runtime_checkable
 
 from errata.deprecation import forward
 from errata.gates.base import Candidate, Decision, Gate, Route
-from errata.pipelines.base import ScopedView
+from errata.pipelines.base import History, ScopedView
 from errata.reasoners.base import Reasoner
 from errata.reasoners.base_consistency import BaseConsistency
 
@@ -58,6 +58,7 @@ class ResolverContext:
     :param reasoner: the pipeline's reasoner.
     :param base: asks the base model whether two questions are one; None: the base is not asked.
     :param decide: decides about other texts.
+    :param histories: of each decision, the turns before its query.
     """
 
     edits: ScopedView
@@ -66,6 +67,7 @@ class ResolverContext:
     reasoner: Reasoner
     base: BaseConsistency | None
     decide: DecideTexts
+    histories: Sequence[History] = ()
 
     def agrees(
         self, queries: Sequence[str], questions: Sequence[Sequence[str]]

@@ -130,6 +130,11 @@ class View:
         return self._regexes[target]
 
     @cached_property
+    def rolling_out(self) -> tuple[Edit, ...]:
+        """The edits that are in force for a share of conversations, superseded ones included."""
+        return tuple(edit for edit in self._dated if edit.rollout < 1)
+
+    @cached_property
     def secrets(self) -> tuple[Fact, ...]:
         """The facts in force that have a secret, as a ``SecretGuard`` takes them."""
         return tuple(

@@ -85,6 +85,8 @@ class Decision:
         are in force for the sub-question; without any, the base model answers it.
     :param resolvers: names of the resolvers that were given the decision, in order.
     :param changed_by: names of those of them that changed it.
+    :param withheld: candidates that would have fired by the gate, had the rollout of their edits
+        included the conversation.
     :param mentioned: the query only names the subject of the fired facts; they are background.
     """
 
@@ -99,6 +101,7 @@ class Decision:
     resolvers: tuple[str, ...] = ()
     changed_by: tuple[str, ...] = ()
     mentioned: bool = False
+    withheld: tuple[Candidate, ...] = ()
 
     @property
     def hit(self) -> bool:

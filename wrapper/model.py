@@ -8,12 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from errata.audit.config import AuditConfig
+from errata.audit.mixin import Audited
+from errata.audit.writer import open_audit
 from errata.cache.errors import EditError
 from errata.cache.index.base import VectorIndex
 from errata.cache.patches.files import load_folder
 from errata.cache.patches.folder import PatchFolder
 from errata.cache.patches.watch import WatchConfig
 from errata.cache.records import Edit
+from errata.cache.rollout import EVERYONE, Key, conversations_of
 from errata.cache.store import EditCache
 from errata.editing.backends import Backends
 from errata.editing.lock import sharing_weights
@@ -32,6 +36,7 @@ from errata.generation.chat import (
 from errata.generation.proxy import BaseProxy
 from errata.generation.request import (
     GenerateRequest,
+    Queries,
     Selection,
     name_positional,
     read_request,
@@ -68,7 +73,7 @@ NEW_TOKENS = 64
 log = logging.getLogger("errata")
 
 
-class EditableModel(PatchReloading, WeightEditing, BaseProxy):
+class EditableModel(PatchReloading, Audited, WeightEditing, BaseProxy):
     """A language model with an errata sheet.
 
     A query that an edit in force governs is answered by the edit; every other query gets the base
@@ -103,6 +108,9 @@ class EditableModel(PatchReloading, WeightEditing, BaseProxy):
     :param watch: reload the folder of patches whenever it changes; a
         :class:`~errata.cache.patches.watch.WatchConfig` says when. What is wrong with it is in
         :attr:`patch_errors` and in the log.
+    :param audit: log every decision in this SQLite file (:mod:`errata.audit`); an
+        :class:`~errata.audit.config.AuditConfig` says what is kept, and for how long.
+    :param rollouts: keep to the patches' ``rollout``; False: each is in force everywhere.
     :raises errata.cache.errors.PatchFolderError: a patch is wrong; names every file and line.
     :raises errata.cache.errors.StoreError: the cache folder is damaged, or another encoder's.
     """
@@ -124,6 +132,8 @@ class EditableModel(PatchReloading, WeightEditing, BaseProxy):
         verification: VerificationConfig | None = DEFAULT_VERIFICATION,
         mentions: Mentions = "off",
         watch: bool | WatchConfig = False,
+        audit: str | Path | AuditConfig | None = None,
+        rollouts: bool = True,
     ) -> None:
         self._files = None if patches is None else PatchFolder(Path(patches))
         self.resolvers = choose_resolvers(resolvers)
@@ -140,13 +150,14 @@ class EditableModel(PatchReloading, WeightEditing, BaseProxy):
         try:
             self.cache.set_files(() if self._files is None else self._files.edits)
             self.backends = Backends(model, tokenizer, self.cache)
+            self.audit = open_audit(audit, self.gate, model)
             self._start_watching(watch)
         except BaseException:
             self.cache.close()
             raise
         self.patches = None if patches is None else Path(patches)
         self.tokenizer = tokenizer
-        self.shadow = shadow
+        self.shadow, self.rollouts = shadow, rollouts
         self.verification = verification
         self._reader = PromptReader(tokenizer)
         self._writer = AnswerWriter(tokenizer)
@@ -187,8 +198,9 @@ class EditableModel(PatchReloading, WeightEditing, BaseProxy):
         self,
         inputs: torch.Tensor | Mapping[str, Any] | None = None,
         *args: Any,
-        query: str | Sequence[str] | None = None,
+        query: Queries = None,
         edits: Selection = True,
+        key: Key = None,
         **kwargs: Any,
     ) -> Any:
         """Generate as `transformers` does, with the edits in force.
@@ -204,6 +216,8 @@ class EditableModel(PatchReloading, WeightEditing, BaseProxy):
         :param args: further positional arguments of `transformers`' generate.
         :param query: the question of each row, where it is not to be read from the ids.
         :param edits: True, False (the base model alone), ``{"tags": [...]}`` or ``{"ids": [...]}``.
+        :param key: what rollouts draw by, such as a user's id, one or one a row; by default the
+            first user turn of each conversation.
         :param kwargs: everything `transformers`' generate takes.
         :return: int64 [rows × sequences, tokens], or a ``ModelOutput`` if one was asked for.
         :raises errata.cache.errors.GenerationError: embeddings without ids or ``query=``, or a
@@ -214,11 +228,11 @@ class EditableModel(PatchReloading, WeightEditing, BaseProxy):
         if edits is False or request.prompt is None:
             return self.base.generate(**request.arguments)
         if self.shadow:
-            self._shadow(request, query, edits)
+            self._shadow(request, query, edits, key)
             return self.base.generate(**request.arguments)
         watch = StopWatch()
-        prompts = self._prompts(request, query)
-        batch = self._decide([prompt.query for prompt in prompts], edits, watch)
+        prompts = self._reader.prompts(request.ids, request.mask, request.rows, query)
+        batch = self._decide(prompts, edits, watch, key)
         builder = OutputBuilder(self.base, self._writer, request, batch)
         if all(batch.affected):
             validate_request(self.base, request)
@@ -232,44 +246,39 @@ class EditableModel(PatchReloading, WeightEditing, BaseProxy):
         merged = builder.merge(rows, output)
         builder.stream(rows)
         watch.lap("filter")
-        self._last.trace = builder.trace(watch)
+        self._keep_trace(batch, builder.trace(watch))
         return merged
 
-    def _prompts(self, request: GenerateRequest, query: str | Sequence[str] | None) -> list[Prompt]:
-        return self._reader.prompts(request.ids, request.mask, request.rows, query)
-
-    def _decide(self, queries: Sequence[str], edits: Selection, watch: StopWatch) -> RoutedBatch:
-        """Return the decision about each query, as of this moment."""
+    def _decide(
+        self, prompts: Sequence[Prompt], edits: Selection, watch: StopWatch, key: Key
+    ) -> RoutedBatch:
+        """Return the decision about the query of each prompt, as of this moment."""
+        key = key if self.rollouts else EVERYONE
+        conversations = conversations_of(key, [prompt.conversation for prompt in prompts])
+        reasoner = verified(self.reasoner, self.verification)
         default = CachePipeline(
-            self.gate,
-            verified(self.reasoner, self.verification),
-            self._base_consistency,
-            resolvers=self.resolvers,
+            self.gate, reasoner, self._base_consistency, resolvers=self.resolvers
         )
         pipelines = self.backends.pipelines(default)
         view = self.backends.view()
+        queries, selected = [prompt.query for prompt in prompts], selector(edits)
         return route_batch(
-            queries, view, self.encoder, pipelines, selector(edits), watch, self._background
+            queries, view, self.encoder, pipelines, selected, watch, self._background, conversations
         )
 
-    def _shadow(
-        self, request: GenerateRequest, query: str | Sequence[str] | None, edits: Selection
-    ) -> None:
+    def _shadow(self, request: GenerateRequest, query: Queries, edits: Selection, key: Key) -> None:
         """Decide and log; errors are logged, too."""
         watch = StopWatch()
         try:
-            queries = [
-                prompt.query
-                for prompt in self._reader.prompts(request.ids, request.mask, request.rows, query)
-            ]
-            batch = self._decide(queries, edits, watch)
+            prompts = self._reader.prompts(request.ids, request.mask, request.rows, query)
+            batch = self._decide(prompts, edits, watch, key)
         except Exception:
             log.exception("shadow: nothing was decided")
             return
         for decision in batch.decisions:
             fired = [f"{edit.id} ({edit.location})" for edit in decision.fired]
             log.info("shadow: %s: %r fired %s", decision.route, decision.query, fired)
-        self._last.trace = Trace(batch.decisions, batch.rewrites, tuple(watch.steps))
+        self._keep_trace(batch, Trace(batch.decisions, batch.rewrites, tuple(watch.steps)))
 
     # -- asking ------------------------------------------------------------------------------
 
@@ -311,25 +320,20 @@ class EditableModel(PatchReloading, WeightEditing, BaseProxy):
             trace = Trace(tuple(Decision(question_text(question)) for question in questions))
         return [Answer(text, trace.decisions[i], trace.row(i)) for i, text in enumerate(texts)]
 
-    def explain(self, question: str | Messages) -> Decision:
+    def explain(self, question: str | Messages, *, key: Key = None) -> Decision:
         """Return what would be decided about a question: candidates, probabilities, threshold.
 
         :param question: a text, or the messages of a chat (its last user turn counts).
+        :param key: as in :meth:`generate`.
         :raises errata.cache.errors.GenerationError: there is no question in it.
         """
-        return self.decide([question])[0]
+        return self.decide([question], key=key)[0]
 
     @sharing_weights
-    def decide(self, questions: Sequence[str | Messages]) -> list[Decision]:
+    def decide(self, questions: Sequence[str | Messages], *, key: Key = None) -> list[Decision]:
         """Return what would be decided about each of several questions, as :meth:`explain`."""
-        texts = [question_text(question) for question in questions]
-        return list(self._decide(texts, True, StopWatch()).decisions)
-
-    @property
-    def last_trace(self) -> Trace | None:
-        """The trace of this thread's last call of :meth:`generate`, None before the first."""
-        trace: Trace | None = getattr(self._last, "trace", None)
-        return trace
+        prompts = [Prompt.of(question) for question in questions]
+        return list(self._decide(prompts, True, StopWatch(), key).decisions)
 
     # -- edits -------------------------------------------------------------------------------
 
@@ -372,6 +376,8 @@ class EditableModel(PatchReloading, WeightEditing, BaseProxy):
     def close(self) -> None:
         """Close the cache, saving what makes the next start quick; weights become unedited."""
         self._stop_watching()
+        if self.audit is not None:
+            self.audit.close()
         self.backends.close()
         self.cache.close()
 

@@ -12,7 +12,8 @@ from errata.cache.records import Edit
 _SUBFOLDER = Path("errata") / "patches"
 _CONSTRUCTOR_OPTIONS = (
     "patches", "cache", "gate", "reasoner", "resolvers", "encoder", "encoder_device", "index",
-    "shadow", "verification", "mentions", "watch",
+    "shadow", "verification", "mentions", "watch", "audit",
+    "rollouts",
 )  # fmt: skip
 
 

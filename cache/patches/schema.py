@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import difflib
 import functools
+import math
 import re
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -96,6 +97,19 @@ def _length(value: object) -> int:
     return number
 
 
+def _share(value: object) -> float:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 <= number <= 1:
+        raise ValueError(
+            "must be a share of conversations from 0 to 1, such as 0.1, "
+            f"found {reprlib.repr(value)}"
+        )
+    return number
+
+
 def _flag(value: object) -> bool:
     word = value.strip().casefold() if isinstance(value, str) else value
     if word is True or (isinstance(word, str) and word in _TRUE):
@@ -125,6 +139,7 @@ Texts = Annotated[tuple[Text, ...], BeforeValidator(_texts), Field(strict=False)
 Names = Annotated[tuple[Name, ...], BeforeValidator(_texts), Field(strict=False)]
 Priority = Annotated[int, BeforeValidator(_priority)]
 Length = Annotated[int, BeforeValidator(_length)]
+Share = Annotated[float, BeforeValidator(_share)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Date = Annotated[datetime.date, BeforeValidator(_date)]
 
@@ -152,6 +167,7 @@ class CommonSchema(BaseModel):
     supersedes: Names = ()
     valid_from: Date | None = Field(default=None, alias="from")
     until: Date | None = None
+    rollout: Share = 1.0
     tests: TestsSchema = TestsSchema()
 
     def common(self, where: SourceLocation | None) -> dict[str, Any]:
@@ -165,6 +181,7 @@ class CommonSchema(BaseModel):
             "supersedes": self.supersedes,
             "valid_from": self.valid_from,
             "until": self.until,
+            "rollout": self.rollout,
             "tests": PatchTests(self.tests.fires, self.tests.silent),
             "location": where,
         }
@@ -293,6 +310,7 @@ def dump_common(edit: Edit) -> dict[str, Any]:
         "supersedes": list(edit.supersedes),
         "from": edit.valid_from.isoformat() if edit.valid_from else None,
         "until": edit.until.isoformat() if edit.until else None,
+        "rollout": repr(edit.rollout) if edit.rollout != 1 else None,
         "tests": tests,
     }
     return {key: value for key, value in entries.items() if value}

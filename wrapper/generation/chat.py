@@ -23,10 +23,18 @@ def question_text(question: str | Messages) -> str:
     :param question: a text, or the messages of a chat.
     :raises GenerationError: there is no text in it.
     """
-    text = question if isinstance(question, str) else _last_user_turn(question)
+    text = question if isinstance(question, str) else _user_turn(question, -1)
     if not text.strip():
         raise GenerationError("expected a question, found an empty text; say what is asked")
     return text
+
+
+def first_user_turn(question: str | Messages) -> str:
+    """Return the text of a question: of a chat, its first user turn.
+
+    :param question: a text, or the messages of a chat.
+    """
+    return question if isinstance(question, str) else _user_turn(question, 0)
 
 
 def render_prompt(question: str | Messages, tokenizer: PreTrainedTokenizerBase) -> str:
@@ -83,12 +91,25 @@ class Prompt:
     :param query: the question: the last user turn of a chat, else the whole prompt.
     :param chat: whether the question was found as a turn of a chat.
     :param start: where the question begins in the text; None if the text does not contain it.
+    :param first_turn: the first user turn of a chat; empty where there is no chat.
     """
 
     text: str
     query: str
     chat: bool = False
     start: int | None = None
+    first_turn: str = ""
+
+    @classmethod
+    def of(cls, question: str | Messages) -> Prompt:
+        """Return a question as a prompt of its own, for a decision about it."""
+        text = question_text(question)
+        return cls(text, text, first_turn=first_user_turn(question))
+
+    @property
+    def conversation(self) -> str:
+        """The text that stands for the conversation: its first user turn."""
+        return self.first_turn or self.query
 
     def with_query(self, query: str) -> Prompt:
         """Return the same prompt with the question that the caller named."""
@@ -216,7 +237,8 @@ class PromptReader:
         end = text.find(self._markers.end, begin)
         turn = text[begin : end if end >= 0 else len(text)]
         query = turn.strip()
-        return Prompt(text, query, chat=True, start=begin + turn.find(query))
+        first = text.split(self._markers.start, 1)[1].split(self._markers.end, 1)[0].strip()
+        return Prompt(text, query, chat=True, start=begin + turn.find(query), first_turn=first)
 
     def _find_markers(self) -> _Markers | None:
         if not getattr(self.tokenizer, "chat_template", None):
@@ -254,13 +276,13 @@ class PromptReader:
         return str(text)
 
 
-def _last_user_turn(messages: object) -> str:
+def _user_turn(messages: object, which: int) -> str:
     if not isinstance(messages, Sequence) or not all(isinstance(m, Mapping) for m in messages):
         raise GenerationError(
             f"expected a text or a list of messages, found {type(messages).__name__}"
         )
     turns = [message for message in messages if message.get("role") == "user"]
-    content = turns[-1].get("content", "") if turns else ""
+    content = turns[which].get("content", "") if turns else ""
     if isinstance(content, str):
         return content
     parts = [part.get("text", "") for part in content if isinstance(part, Mapping)]

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 Selection = bool | Mapping[str, Sequence[str]]
 """The ``edits=`` argument: ``True``, ``False``, ``{"tags": [...]}`` or ``{"ids": [...]}``."""
 
+Queries = str | Sequence[str] | None
+"""The ``query=`` argument: the question of each row; None: it is read from the ids."""
+
 DEFAULT_NEW_TOKENS = 20
 """What `transformers` generates when neither max_new_tokens nor max_length is set."""
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 
 from errata.cache.encoder import Encoder, encode_queries
 from errata.cache.filters.text_filter import Filter, Replacement
-from errata.cache.records import Fact
+from errata.cache.records import Fact, Query
+from errata.cache.rollout import Conversation
 from errata.cache.view import View
 from errata.gates.base import Decision
-from errata.pipelines.base import EditFilter, ScopedPipeline, ScopedView
+from errata.pipelines.base import EditFilter, ScopedPipeline, ScopedView, decide_by_gate
 from errata.reasoners.background import BackgroundReasoner
 from errata.reasoners.base import Reasoner
 from errata.trace import StopWatch
@@ -28,14 +29,20 @@ class RoutedBatch:
     :param decisions: one a query.
     :param reasoners: for each query the reasoner of the pipeline that hit; None on a miss.
     :param rewrites: for each query, what the query patterns replaced.
-    :param output_filter: the output patterns and secrets of the same moment.
+    :param output_filters: for each query, the output patterns and secrets of the same moment.
+    :param view: the edits of that moment.
+    :param texts: the queries as found in the prompts.
+    :param conversations: one a query, by which rollouts draw; without any, all are included.
     """
 
     queries: tuple[str, ...]
     decisions: tuple[Decision, ...]
     reasoners: tuple[Reasoner | None, ...]
     rewrites: tuple[tuple[Replacement, ...], ...]
-    output_filter: Filter
+    output_filters: tuple[Filter, ...]
+    view: View
+    texts: tuple[str, ...] = ()
+    conversations: tuple[Conversation, ...] = ()
 
     @property
     def affected(self) -> tuple[bool, ...]:
@@ -69,6 +76,7 @@ def route_batch(
     selected: EditFilter,
     watch: StopWatch,
     background: BackgroundReasoner | None = None,
+    conversations: Sequence[Conversation] = (),
 ) -> RoutedBatch:
     """Return the decisions about a batch of queries.
 
@@ -80,39 +88,116 @@ def route_batch(
     :param watch: takes the time of each stage.
     :param background: answers what no edit governs, but names the subject of facts; None: the base
         model does.
+    :param conversations: one a query, by which rollouts draw; without any, all are included.
     """
-    view = view.restricted(selected)
-    query_filter = Filter("query", [p for p in view.regexes("query") if selected(p)])
-    filtered = [query_filter.apply(text) for text in texts]
-    queries = [text for text, _ in filtered]
-    rewrites = tuple(replacements for _, replacements in filtered)
-    watch.lap("rewrite", f"{sum(map(bool, rewrites))} of {len(texts)}")
-    active = [one for one in pipelines if any(map(_may_fire(one, selected), view.edits))]
-    encoded = encode_queries(encoder, queries) if active else []
-    decisions = [Decision(query) for query in queries]
-    reasoners: list[Reasoner | None] = [None] * len(queries)
-    for scoped in active:
-        missed = [i for i, decision in enumerate(decisions) if not decision.hit]
-        if not missed:
-            break
-        edits = ScopedView(view, encoder, _may_fire(scoped, selected), watch)
-        made = scoped.pipeline.decide([encoded[i] for i in missed], edits)
-        watch.lap("gate", _gate_note(made))
-        for i, decision in zip(missed, made, strict=True):
-            decisions[i] = _merged(decisions[i], decision)
-            reasoners[i] = scoped.pipeline.reasoner if decision.hit else None
-    if background is not None:
-        for i, decision in enumerate(decisions):
-            if not decision.hit:
-                decisions[i] = with_mentioned(decision, view, selected, background.max_facts)
-                reasoners[i] = background if decisions[i].hit else None
-    output_filter = Filter(
-        "output",
-        [patch for patch in view.regexes("output") if selected(patch)],
-        [fact for fact in view.secrets if selected(fact)],
+    router = _Router(view, encoder, pipelines, watch, background)
+    rows: dict[frozenset[str], list[int]] = {}
+    for i, conversation in enumerate(conversations if view.rolling_out else ()):
+        held = frozenset(e.id for e in view.rolling_out if not conversation.includes(e))
+        rows.setdefault(held, []).append(i)
+    if len(rows) < 2:
+        batch = router.route(texts, selected, next(iter(rows), frozenset()))
+    else:
+        parts = (router.route([texts[i] for i in at], selected, h) for h, at in rows.items())
+        batch = _joined(list(zip(rows.values(), parts, strict=True)))
+    return replace(batch, texts=tuple(texts), conversations=tuple(conversations))
+
+
+@dataclass(frozen=True, slots=True)
+class _Router:
+    """Routes queries that are in the same rollouts; the parameters of :func:`route_batch`."""
+
+    view: View
+    encoder: Encoder
+    pipelines: Sequence[ScopedPipeline]
+    watch: StopWatch
+    background: BackgroundReasoner | None
+
+    def route(self, texts: Sequence[str], wanted: EditFilter, held: frozenset[str]) -> RoutedBatch:
+        """Return the decisions about queries.
+
+        :param wanted: which edits the caller wants in force.
+        :param held: ids of the edits whose rollout does not include them.
+        """
+        selected = _without(held, wanted) if held else wanted
+        view = self.view.restricted(selected)
+        query_filter = Filter("query", [p for p in view.regexes("query") if selected(p)])
+        filtered = [query_filter.apply(text) for text in texts]
+        queries = [text for text, _ in filtered]
+        rewrites = tuple(replacements for _, replacements in filtered)
+        self.watch.lap("rewrite", f"{sum(map(bool, rewrites))} of {len(texts)}")
+        active = [one for one in self.pipelines if any(map(_may_fire(one, selected), view.edits))]
+        encoded = encode_queries(self.encoder, queries) if active or held else []
+        decisions = [Decision(query) for query in queries]
+        reasoners: list[Reasoner | None] = [None] * len(queries)
+        for scoped in active:
+            missed = [i for i, decision in enumerate(decisions) if not decision.hit]
+            if not missed:
+                break
+            edits = ScopedView(view, self.encoder, _may_fire(scoped, selected), self.watch)
+            made = scoped.pipeline.decide([encoded[i] for i in missed], edits)
+            self.watch.lap("gate", _gate_note(made))
+            for i, decision in zip(missed, made, strict=True):
+                decisions[i] = _merged(decisions[i], decision)
+                reasoners[i] = scoped.pipeline.reasoner if decision.hit else None
+        if self.background is not None:
+            for i, decision in enumerate(decisions):
+                if not decision.hit:
+                    most = self.background.max_facts
+                    decisions[i] = with_mentioned(decision, view, selected, most)
+                    reasoners[i] = self.background if decisions[i].hit else None
+        if held:
+            decisions = self._with_withheld(decisions, encoded, wanted, held)
+        output_filter = Filter(
+            "output",
+            [patch for patch in view.regexes("output") if selected(patch)],
+            [fact for fact in view.secrets if selected(fact)],
+        )
+        effective = tuple(decision.effective_query for decision in decisions)
+        return RoutedBatch(
+            effective, tuple(decisions), tuple(reasoners), rewrites,
+            (output_filter,) * len(texts), self.view,
+        )  # fmt: skip
+
+    def _with_withheld(
+        self,
+        decisions: Sequence[Decision],
+        queries: Sequence[Query],
+        wanted: EditFilter,
+        held: frozenset[str],
+    ) -> list[Decision]:
+        """Return the decisions, each with what the gate would let fire of the edits held back."""
+        found = list(decisions)
+        for scoped in self.pipelines:
+            may_fire = _may_fire(scoped, lambda edit: edit.id in held and wanted(edit))
+            if not any(map(may_fire, self.view.edits)):
+                continue
+            edits = ScopedView(self.view, self.encoder, may_fire)
+            gated = decide_by_gate(scoped.pipeline.gate, queries, edits, max(len(held), 1))
+            for i, decision in enumerate(gated):
+                fired = {edit.id for edit in decision.fired}
+                more = tuple(c for c in decision.candidates if c.edit_id in fired)
+                found[i] = replace(found[i], withheld=(*found[i].withheld, *more))
+        self.watch.lap("gate", f"{sum(bool(one.withheld) for one in found)} withheld by a rollout")
+        return found
+
+
+def _without(held: frozenset[str], wanted: EditFilter) -> EditFilter:
+    return lambda edit: edit.id not in held and wanted(edit)
+
+
+def _joined(parts: Sequence[tuple[Sequence[int], RoutedBatch]]) -> RoutedBatch:
+    """Return parts of a batch as one, each row in its place."""
+    place = {row: (part, at) for rows, part in parts for at, row in enumerate(rows)}
+    rows = [place[row] for row in sorted(place)]
+    return RoutedBatch(
+        tuple(part.queries[at] for part, at in rows),
+        tuple(part.decisions[at] for part, at in rows),
+        tuple(part.reasoners[at] for part, at in rows),
+        tuple(part.rewrites[at] for part, at in rows),
+        tuple(part.output_filters[at] for part, at in rows),
+        parts[0][1].view,
     )
-    effective = tuple(decision.effective_query for decision in decisions)
-    return RoutedBatch(effective, tuple(decisions), tuple(reasoners), rewrites, output_filter)
 
 
 def _may_fire(scoped: ScopedPipeline, selected: EditFilter) -> EditFilter:

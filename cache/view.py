@@ -6,23 +6,25 @@ import datetime
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 
-from errata.cache.index.answers import AnswerIndex
+from errata.cache.filters.text_filter import Filter
 from errata.cache.index.base import VectorIndex
-from errata.cache.index.terms import CharacterIndex, WordIndex
+from errata.cache.index.terms import AnswerIndex, CharacterIndex, WordIndex
 from errata.cache.records import Edit, Fact, Hit, Query, RegexPatch, Vector
 from errata.cache.text.aliases import AliasIndex, AliasMatch
-from errata.cache.text.spelling import compare
+from errata.cache.text.normalize import compare
 
 _RESTRICTED_VIEWS = 8
-"""Views of other selections that a view keeps, each with its own indexes of names and answers."""
+"""Views and filters of other selections that a view keeps, each with indexes of its own."""
 
 EditPredicate = Callable[[Edit], bool]
+Allowed = Callable[[str], bool]
+"""Whether the edit of an id may be found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class View:
         self._indexes = indexes
         self._superseding = [edit for edit in self._dated if edit.supersedes]
         self._restricted: dict[frozenset[str], View] = {}
+        self._filters: dict[tuple[str, ...], Filter] = {}
 
     def __len__(self) -> int:
         """Return the number of edits in force."""
@@ -125,23 +128,27 @@ class View:
             self._restricted[excluded] = view
         return view
 
-    def regexes(self, target: Literal["query", "output"]) -> tuple[RegexPatch, ...]:
-        """Return the regex patches of a target, highest priority first, else in order."""
-        return self._regexes[target]
-
     @cached_property
     def rolling_out(self) -> tuple[Edit, ...]:
         """The edits that are in force for a share of conversations, superseded ones included."""
         return tuple(edit for edit in self._dated if edit.rollout < 1)
 
-    @cached_property
-    def secrets(self) -> tuple[Fact, ...]:
-        """The facts in force that have a secret, as a ``SecretGuard`` takes them."""
-        return tuple(
-            edit
-            for edit in self.edits
-            if isinstance(edit, Fact) and (edit.secret is not None or edit.secret_hash is not None)
-        )
+    def text_filter(self, target: Literal["query", "output"], allowed: EditPredicate) -> Filter:
+        """Return the filter of a target: its regex patches by priority; of outputs, secrets.
+
+        :param target: the text that is filtered.
+        :param allowed: the caller's selection.
+        """
+        chosen = (target, *(edit.id for edit in self._filtering[target] if allowed(edit)))
+        found = self._filters.get(chosen)
+        if found is None:
+            if len(self._filters) >= _RESTRICTED_VIEWS:
+                self._filters.clear()
+            edits = [edit for edit in self._filtering[target] if allowed(edit)]
+            patches = [edit for edit in edits if isinstance(edit, RegexPatch)]
+            secrets = [edit for edit in edits if isinstance(edit, Fact)]
+            found = self._filters[chosen] = Filter(target, patches, secrets)
+        return found
 
     def search(
         self, queries: Sequence[Query], k: int = 16, only: EditPredicate | None = None
@@ -158,7 +165,9 @@ class View:
         :param only: which edits may be found; all in force unless given. Which supersede others,
             :meth:`restricted` says.
         """
-        allowed = _Allowed(self.by_id, only)
+        by_id = self.by_id
+        # the predicate is called once an edit
+        allowed = cache(lambda key: key in by_id and (only is None or only(by_id[key])))
         found = self._nearest(queries, k, allowed)
         return [
             self._hits(query, near, k, allowed) for query, near in zip(queries, found, strict=True)
@@ -202,13 +211,15 @@ class View:
         return self._aliases.matches(text)
 
     @cached_property
-    def _regexes(self) -> Mapping[str, tuple[RegexPatch, ...]]:
+    def _filtering(self) -> Mapping[str, tuple[Edit, ...]]:
+        """The edits that filter each target: patches, the highest priority first, and secrets."""
         patches = [edit for edit in self.edits if isinstance(edit, RegexPatch)]
         patches.sort(key=lambda patch: -patch.priority)
-        return {
-            target: tuple(patch for patch in patches if patch.target == target)
-            for target in ("query", "output")
-        }
+        facts = (edit for edit in self.edits if isinstance(edit, Fact))
+        secrets = tuple(f for f in facts if f.secret is not None or f.secret_hash is not None)
+        queries = tuple(patch for patch in patches if patch.target == "query")
+        outputs = tuple(patch for patch in patches if patch.target == "output")
+        return {"query": queries, "output": (*outputs, *secrets)}
 
     @cached_property
     def _answers(self) -> AnswerIndex:
@@ -224,7 +235,7 @@ class View:
         by_id = self.by_id
         return sum(not any(key in by_id for key in ids) for ids in self._indexes.owners.values())
 
-    def _nearest(self, queries: Sequence[Query], k: int, allowed: _Allowed) -> list[set[str]]:
+    def _nearest(self, queries: Sequence[Query], k: int, allowed: Allowed) -> list[set[str]]:
         """Return for each query the ids of edits with a text nearest to any of its windows."""
         index, owners = self._indexes.index, self._indexes.owners
         if not len(index) or not queries or k < 1:
@@ -246,12 +257,15 @@ class View:
             row += len(windows)
         return near
 
-    def _hits(self, query: Query, near: set[str], k: int, allowed: _Allowed) -> list[Hit]:
+    def _hits(self, query: Query, near: set[str], k: int, allowed: Allowed) -> list[Hit]:
         characters, owners = self._indexes.characters, self._indexes.owners
         same = set(_owners(characters.same(query.text), owners, allowed))
         shared: dict[str, float] = {}
         if query.unknown_share > self.config.unreadable_share:
-            for text, score in characters.search(query.text, k, _Owned(owners, allowed)):
+            alike = characters.search(
+                query.text, k, lambda text: any(map(allowed, owners.get(text, ())))
+            )
+            for text, score in alike:
                 for key in _owners([text], owners, allowed):
                     shared[key] = max(score, shared.get(key, 0.0))
         ranked = []
@@ -264,19 +278,21 @@ class View:
             hits += more(query, {hit.edit.id for hit in hits}, k, allowed)
         return hits
 
-    def _by_words(self, query: Query, found: set[str], k: int, allowed: _Allowed) -> list[Hit]:
+    def _by_words(self, query: Query, found: set[str], k: int, allowed: Allowed) -> list[Hit]:
         """Return the edits that share rare words with a query, without those found, best first."""
         owners, most = self._indexes.owners, int(k * self.config.by_words)
         if not most:
             return []
-        texts = self._indexes.words.search(query.text, k + most, _Owned(owners, allowed))
+        texts = self._indexes.words.search(
+            query.text, k + most, lambda text: any(map(allowed, owners.get(text, ())))
+        )
         named = _owners([text for text, _ in texts], owners, allowed)
         return [self.hit(query, self.by_id[key]) for key in named if key not in found][:most]
 
-    def _by_answer(self, query: Query, found: set[str], k: int, allowed: _Allowed) -> list[Hit]:
+    def _by_answer(self, query: Query, found: set[str], k: int, allowed: Allowed) -> list[Hit]:
         """Return the facts whose answer a query mentions, without those found, nearest first."""
         most = int(k * self.config.by_answer)
-        named = sorted(key for key in self._answers.mentioned(query.text) - found if key in allowed)
+        named = sorted(filter(allowed, self._answers.mentioned(query.text) - found))
         if len(named) > most:  # many answer "France"
             vectors = self._indexes.vectors
             rows = np.stack([vectors[self.by_id[key].scope] for key in named])
@@ -285,34 +301,6 @@ class View:
             named = [named[at] for at in best]
         hits = [self.hit(query, self.by_id[key]) for key in named]
         return heapq.nsmallest(most, hits, key=lambda hit: (-hit.score, hit.edit.id))
-
-
-class _Allowed:
-    """The ids that may be found; the predicate is called once an edit."""
-
-    def __init__(self, by_id: Mapping[str, Edit], only: EditPredicate | None) -> None:
-        self._by_id = by_id
-        self._only = only
-        self._known: dict[str, bool] = {}
-
-    def __contains__(self, key: object) -> bool:
-        key = str(key)
-        known = self._known.get(key)
-        if known is None:
-            edit = self._by_id.get(key)
-            known = edit is not None and (self._only is None or self._only(edit))
-            self._known[key] = known
-        return known
-
-
-class _Owned:
-    """The texts that belong to an edit that may be found."""
-
-    def __init__(self, owners: Mapping[str, tuple[str, ...]], allowed: _Allowed) -> None:
-        self._owners, self._allowed = owners, allowed
-
-    def __contains__(self, text: object) -> bool:
-        return any(key in self._allowed for key in self._owners.get(str(text), ()))
 
 
 def in_force(
@@ -335,8 +323,8 @@ def in_force(
 
 
 def _owners(
-    texts: Iterable[str], owners: Mapping[str, tuple[str, ...]], allowed: _Allowed
+    texts: Iterable[str], owners: Mapping[str, tuple[str, ...]], allowed: Allowed
 ) -> list[str]:
     """Return the ids of the edits that the texts belong to and that may be found, each once."""
-    keys = (key for text in texts for key in owners.get(text, ()) if key in allowed)
+    keys = (key for text in texts for key in owners.get(text, ()) if allowed(key))
     return list(dict.fromkeys(keys))

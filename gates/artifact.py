@@ -17,8 +17,8 @@ import numpy as np
 
 from errata.cache.errors import ModelError
 from errata.cache.storage.atomic import write_atomically
-from errata.gates.calibration import ExampleCalibration
 from errata.gates.cross_encoder import CrossEncoderDelta
+from errata.gates.examples import ExampleCalibration
 from errata.gates.features import NAMES
 from errata.gates.layers import Network, Platt, Projection, Trees
 

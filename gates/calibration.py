@@ -1,14 +1,13 @@
-"""Calibration: of a threshold for a rate of false hits, and of the trained score with examples."""
+"""A threshold for a rate of false hits, picked from the scores that a card keeps."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from errata.cache.errors import ModelError
 from errata.intervals import most_false_hits
@@ -84,105 +83,3 @@ class NegativeScores:
         exact = 1 - math.pow(1 - confidence, 1 / max(1, self.n))
         digits = 1 - math.floor(math.log10(exact))
         return math.ceil(exact * 10.0**digits) / 10.0**digits
-
-
-@dataclass(frozen=True, slots=True)
-class ExampleConfig:
-    """Coefficients by which the trained score and the nearest examples are combined.
-
-    ``errata gate fit-examples`` fits them. Those of ``clear`` and ``default`` were fitted by hand,
-    on the sources that the cards name, before that command had run on them; the forms are
-    chosen, with these reasons.
-
-    :param familiar_from: familiarity from which the trained score counts at all.
-    :param familiar_to: familiarity from which it alone decides, near repetitions apart. The ramp
-        leaves out what the networks were not trained on (customers' requests are at 0.06, half of
-        them up to 0.16) and takes in their questions about other subjects (0.96; 95% from 0.69).
-    :param trained: offset and slope of the trained log-odds, and the slope of nearness above
-        ``near_from``.
-    :param near_from: nearness, -ln(1.03 - cosine), from which a repetition counts in spite of the
-        trained score: cosine 0.895. Questions about another relation or subject stay below.
-    :param taught: offset and slope of the cosine, and what each of these gains by ln n of n
-        examples.
-    :param most_examples: examples from which more do not count, as in what this was fitted on.
-    :param logit_clip: limit of the trained log-odds, either way.
-    """
-
-    trained: tuple[float, float, float]
-    taught: tuple[float, float, float, float]
-    familiar_from: float = 0.6
-    familiar_to: float = 0.9
-    near_from: float = 2.0
-    most_examples: int = 3
-    logit_clip: float = 8.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ExampleCalibration:
-    """The probability that an edit governs a query, from the trained score and its examples.
-
-    A mixture of two experts (Jacobs et al. 1991), gated by how familiar the edit's question is:
-    by the trained score where it is like the questions that the networks were trained on, by the
-    cosine of the nearest example elsewhere, the more examples the sooner; of a single example the
-    higher of the two counts there.
-
-    :param weights: of an encoding in the log-odds of familiarity, float [d].
-    :param offset: of these log-odds.
-    :param config: the coefficients.
-    """
-
-    weights: NDArray[np.float32]
-    offset: float
-    config: ExampleConfig
-
-    def share(self, vector: NDArray[np.float32]) -> float:
-        """Return the trained score's share in the decision, 0 to 1.
-
-        :param vector: encoding of the edit's question, float32 [d].
-        """
-        odds = float(vector @ self.weights) + self.offset
-        familiarity = 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, odds))))
-        start, end = self.config.familiar_from, self.config.familiar_to
-        return min(1.0, max(0.0, (familiarity - start) / (end - start)))
-
-    def probability(self, share: float, trained: float, cosine: float, examples: int) -> float:
-        """Return the probability that the edit governs.
-
-        :param share: the trained score's.
-        :param trained: the trained probability; not read at a share of 0.
-        :param cosine: of the nearest example.
-        :param examples: how many there are.
-        """
-        config = self.config
-        offset, slope, repeated = config.trained
-        kept = min(1 - 1e-9, max(1e-9, trained))
-        odds = math.log(kept / (1 - kept))
-        odds = min(config.logit_clip, max(-config.logit_clip, odds))
-        nearness = max(0.0, -math.log(1.03 - min(1.0, cosine)) - config.near_from)
-        trained_odds = offset + slope * odds
-        first = trained_odds + repeated * nearness
-        number = math.log(min(examples, config.most_examples)) if examples else 0.0
-        offset, slope, more, steeper = config.taught
-        second = offset + slope * cosine + (more + steeper * cosine) * number
-        if examples == 1:  # which teaches little: either may find what it means
-            second = max(second, trained_odds)
-        return 1.0 / (1.0 + math.exp(-(share * first + (1 - share) * second)))
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the card's entry; the weights are stored with the gate's arrays."""
-        return {"offset": self.offset, **asdict(self.config)}
-
-    @classmethod
-    def of_card(cls, entry: Mapping[str, Any], weights: NDArray[np.float32]) -> ExampleCalibration:
-        """Return what :meth:`as_json` gave.
-
-        :raises KeyError, TypeError, ValueError: the entry is malformed.
-        """
-        settings = {key: value for key, value in entry.items() if key not in ("offset", "sources")}
-        for key, length in (("trained", 3), ("taught", 4)):
-            settings[key] = tuple(map(float, settings[key]))
-            if len(settings[key]) != length:
-                raise ValueError(f"expected {length} numbers in {key}, found {settings[key]}")
-        return cls(
-            np.asarray(weights, np.float32), float(entry["offset"]), ExampleConfig(**settings)
-        )

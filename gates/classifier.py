@@ -15,22 +15,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from errata.cache.encoder import Encoder
+from errata.cache.encoder import EmbeddingCache, Encoder
 from errata.cache.errors import ModelError
 from errata.cache.index.terms import bigrams
 from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query
-from errata.cache.text.normalize import normalize_query
-from errata.cache.text.spelling import compare
+from errata.cache.text.normalize import compare, normalize_query
 from errata.deprecation import renamed_options
 from errata.gates.artifact import GateArtifact
-from errata.gates.base import Scores
+from errata.gates.base import Scores, ThresholdGate
 from errata.gates.conditions.parse import read_condition
 from errata.gates.cross_encoder import CrossEncoder
-from errata.gates.embedding_cache import EmbeddingCache
 from errata.gates.examples import NearestExamples, nearest_examples
 from errata.gates.features import FeatureMaker, PairFeatures, Scope, scope_inputs
 from errata.gates.layers import Array
-from errata.gates.routing import ThresholdGate
 from errata.gates.text import dice, segments
 
 
@@ -157,7 +154,8 @@ class ScopeClassifier(ThresholdGate):
         groups: list[_Group] = []
         pairs: list[_Pair] = []
         for query_index, (query, against) in enumerate(zip(queries, edits, strict=True)):
-            query = self._as_query(query)
+            if isinstance(query, str):
+                query = self._encoded(query)
             scores.append(Scores(np.zeros(len(against)), np.zeros(len(against))))
             parts = segments(query, self.config.max_segments)
             for edit_index, edit in enumerate(against):
@@ -186,12 +184,10 @@ class ScopeClassifier(ThresholdGate):
                 one.entailed[at] = min(1.0, joint)
         return scores
 
-    def _as_query(self, query: Query | str) -> Query:
-        if not isinstance(query, str):
-            return query
-        windows = self._query_embeddings.windows(query)
-        unknown = float(self._query_embeddings.unknown_share([query])[0])
-        return Query(query, windows, self._query_embeddings.encode(windows), unknown)
+    def _encoded(self, text: str) -> Query:
+        windows = self._query_embeddings.windows(text)
+        unknown = float(self._query_embeddings.unknown_share([text])[0])
+        return Query(text, windows, self._query_embeddings.encode(windows), unknown)
 
     def _score_by_characters(self, query: Query, edit: Edit | Hit) -> float | None:
         """Return the probability where characters or a rule decide it, else None."""
@@ -304,18 +300,14 @@ class ScopeClassifier(ThresholdGate):
             for at in sorted(places, key=lambda place: -governs[place])[: self.config.rerank_top_k]
         )
 
-    def _thresholds(self, hits: Sequence[Hit]) -> dict[str, float]:
-        """Return the threshold of each hit's edit, by id."""
-        found = {hit.edit.id: self._default_threshold(hit.edit) for hit in hits}
-        return found | self._edit_thresholds
-
-    def _default_threshold(self, edit: Edit) -> float:
-        """Return the threshold of an edit that has none of its own."""
+    def threshold_of(self, edit: Edit) -> float:
+        """Return the probability from which an edit fires."""
+        default = self.threshold
         if isinstance(edit, LanguagePatch):
             condition = read_condition(edit.condition)
             if condition.kind in ("topic", "claim"):
-                return self.artifact.condition_threshold
-        return self.threshold
+                default = self.artifact.condition_threshold
+        return self._edit_thresholds.get(edit.id, default)
 
 
 def first_stage_classes(artifact: GateArtifact, features: PairFeatures) -> Array:

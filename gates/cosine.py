@@ -8,9 +8,8 @@ import numpy as np
 
 from errata.cache.encoder import Encoder
 from errata.cache.records import Edit, Hit, Query, RegexPatch
-from errata.gates.base import Scores
+from errata.gates.base import Scores, ThresholdGate
 from errata.gates.examples import nearest_examples
-from errata.gates.routing import ThresholdGate
 
 
 class CosineGate(ThresholdGate):

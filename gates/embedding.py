@@ -13,16 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from errata.cache.encoder import Encoder
+from errata.cache.encoder import EmbeddingCache, Encoder
 from errata.cache.errors import ModelError
 from errata.cache.records import Edit, Hit, Query, RegexPatch
 from errata.cache.storage.atomic import write_atomically
 from errata.gates.artifact import CARD, WEIGHTS, check_digest, check_probabilities
-from errata.gates.base import Scores
-from errata.gates.embedding_cache import EmbeddingCache
+from errata.gates.base import Scores, ThresholdGate
 from errata.gates.examples import nearest_examples
 from errata.gates.layers import Array
-from errata.gates.routing import ThresholdGate
 
 KIND = "serac"
 FORMAT = 1

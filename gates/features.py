@@ -17,15 +17,16 @@ from numpy.typing import NDArray
 from errata.cache.records import Vector
 from errata.gates.layers import Projection
 from errata.gates.text import (
+    KIND_NAMES,
     Word,
     dice,
     likeness,
     name_like,
     same_word,
+    text_features,
     without,
     words,
 )
-from errata.gates.text_features import KIND_NAMES, text_features
 
 TYPED_ALIKE = 0.75
 """Similarity from which two words may be one word mistyped; trained weights depend on it."""
@@ -113,16 +114,14 @@ class _Pair:
     scope_words: list[str] = field(default_factory=list)
     values: dict[str, float] = field(default_factory=dict)
 
-    def of_query(self) -> list[str]:
-        """Return every text of the query whose encoding the pair needs."""
-        needed = [self.query_rest, *([self.foreign] if self.foreign else [])]
-        needed += [*self.query_extra, *self.query_names]
-        return needed + (self.query_words if self.scope_extra else [])
-
-    def of_scope(self) -> list[str]:
-        """Return every text of the scope whose encoding the pair needs."""
-        needed = [self.scope_rest, *([self.subject] if self.subject else []), *self.scope_extra]
-        return needed + (self.scope_words if self.query_extra or self.query_names else [])
+    def texts(self) -> tuple[list[str], list[str]]:
+        """Return the texts of the query and of the scope whose encodings the pair needs."""
+        query = [self.query_rest, *([self.foreign] if self.foreign else [])]
+        query += [*self.query_extra, *self.query_names]
+        query += self.query_words if self.scope_extra else []
+        scope = [self.scope_rest, *([self.subject] if self.subject else []), *self.scope_extra]
+        scope += self.scope_words if self.query_extra or self.query_names else []
+        return query, scope
 
 
 def subject_words(scope: Scope, common: Collection[str]) -> tuple[Word, ...]:
@@ -161,10 +160,11 @@ class FeatureMaker:
     def make(self, pairs: Sequence[tuple[str, Scope]]) -> PairFeatures:
         """Return the features of n pairs (query, scope)."""
         cut = [self._cut(query, scope) for query, scope in pairs]
-        scopes = list(dict.fromkeys(text for pair in cut for text in pair.of_scope()))
+        needed = [pair.texts() for pair in cut]
+        scopes = list(dict.fromkeys(text for _, some in needed for text in some))
         rows = self._encode_scopes(scopes)
         at = dict(zip(scopes, rows, strict=True))
-        asked = dict.fromkeys(text for pair in cut for text in pair.of_query() if text not in at)
+        asked = dict.fromkeys(text for some, _ in needed for text in some if text not in at)
         at |= zip(asked, self._encode(list(asked)), strict=True)
         named = np.zeros((len(cut), len(NAMES)))
         for row, pair in enumerate(cut):

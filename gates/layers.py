@@ -6,7 +6,7 @@ not imported at run time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -57,7 +57,15 @@ class Network:
         :param inputs: float64 [n, f].
         """
         scaled = (inputs - self.mean) / self.scale
-        each = [_run(layers, scaled) for layers in self.members]
+        each = []
+        for layers in self.members:
+            rows = scaled
+            for position, (weights, biases) in enumerate(layers):
+                rows = np.maximum(rows, 0.0) if position else rows
+                rows = np.einsum("ni,io->no", rows, weights) + biases
+            if rows.shape[1] == 1:  # two classes, one logit
+                rows = np.concatenate([np.zeros_like(rows), rows], axis=1)
+            each.append(_softmax(rows))
         return np.asarray(np.mean(each, axis=0), dtype=np.float64)
 
     def tensors(self, name: str) -> dict[str, NDArray[np.float32]]:
@@ -87,16 +95,6 @@ class Network:
             raise KeyError(f"{name}.0.0.weights")
         mean, scale = (tensors[f"{name}.{part}"].astype(np.float64) for part in ("mean", "scale"))
         return cls(mean, scale, tuple(members))
-
-
-def _run(layers: Sequence[tuple[Array, Array]], rows: Array) -> Array:
-    for position, (weights, biases) in enumerate(layers):
-        rows = np.einsum("ni,io->no", rows, weights) + biases
-        if position < len(layers) - 1:
-            rows = np.maximum(rows, 0.0)
-    if rows.shape[1] == 1:  # two classes, one logit
-        rows = np.concatenate([np.zeros_like(rows), rows], axis=1)
-    return _softmax(rows)
 
 
 def _softmax(rows: Array) -> Array:

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from errata.cache.records import Edit, Hit, Query, RegexPatch
-from errata.gates.base import Scores
-from errata.gates.routing import ThresholdGate
+from errata.gates.base import Scores, ThresholdGate
 
 
 class OpenGate(ThresholdGate):

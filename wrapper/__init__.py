@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from errata.model import EditableModel as EditableModel
     from errata.models.atlas import load_atlas as load_atlas
     from errata.models.smollm2 import load_smollm2 as load_smollm2
-    from errata.trace import Answer as Answer
+    from errata.output import Answer as Answer
 
 __version__ = "0.2.0"
 
 deprecation.install()
 
 _MODULES = {
-    "Answer": "errata.trace",
+    "Answer": "errata.output",
     "Decision": "errata.gates.base",
     "EditableModel": "errata.model",
     "ErrataError": "errata.cache.errors",

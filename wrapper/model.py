@@ -25,10 +25,13 @@ from errata.editing.mixin import WeightEditing
 from errata.encoder import load_encoder
 from errata.gates.base import Decision, Gate
 from errata.gates.load import choose_gate
+from errata.generation.base_model import unwrapped
 from errata.generation.chat import (
+    AnswerWriter,
     Messages,
     Prompt,
     PromptReader,
+    private_copy,
     question_text,
     render_prompt,
     tokenize_prompts,
@@ -43,13 +46,13 @@ from errata.generation.request import (
     selector,
     validate_request,
 )
-from errata.generation.token_writer import AnswerWriter
 from errata.models.load import load_base
-from errata.output import OutputBuilder
+from errata.output import Answer, OutputBuilder, StopWatch, Trace
+from errata.pipelines.base import RoutedBatch, route_batch
 from errata.pipelines.cache import CachePipeline, choose_resolvers
 from errata.pipelines.resolvers.base import Resolver
-from errata.pipelines.run import RoutedBatch, route_batch
-from errata.pretrained import split_options, store_patches, stored_patches
+from errata.pipelines.rollouts import route_by_rollout
+from errata.pretrained import SavedModel, split_options, stored_patches
 from errata.reasoners.background import Mentions, background_reasoner
 from errata.reasoners.base import Reasoner
 from errata.reasoners.base_consistency import BaseConsistency
@@ -58,7 +61,6 @@ from errata.reasoners.verbatim import VerbatimReasoner
 from errata.reasoners.verified import DEFAULT_VERIFICATION, VerificationConfig, verified
 from errata.registry import load, make, names
 from errata.reloading import PatchReloading
-from errata.trace import Answer, StopWatch, Trace
 
 if TYPE_CHECKING:
     import torch
@@ -73,7 +75,7 @@ NEW_TOKENS = 64
 log = logging.getLogger("errata")
 
 
-class EditableModel(PatchReloading, Audited, WeightEditing, BaseProxy):
+class EditableModel(PatchReloading, Audited, WeightEditing, SavedModel, BaseProxy):
     """A language model with an errata sheet.
 
     A query that an edit in force governs is answered by the edit; every other query gets the base
@@ -136,16 +138,22 @@ class EditableModel(PatchReloading, Audited, WeightEditing, BaseProxy):
         rollouts: bool = True,
     ) -> None:
         self._files = None if patches is None else PatchFolder(Path(patches))
-        self.resolvers = choose_resolvers(resolvers)
+        stages = choose_resolvers(resolvers)
+        self.tokenizer, tokenizer = tokenizer, private_copy(tokenizer)
         make_index = load("errata.indexes", index) if isinstance(index, str) else index
         if isinstance(encoder, str) and encoder in names("errata.encoders"):
             encoder = make("errata.encoders", encoder)
         self._background = background_reasoner(mentions, model, tokenizer)
         self.encoder = load_encoder(encoder, encoder_device)
-        self.gate = choose_gate(gate, self.encoder)
         self.reasoner = load_reasoner(reasoner, model, tokenizer)
         self.verbatim = VerbatimReasoner()
-        self._base_consistency = BaseConsistency(model, tokenizer)
+        chosen = choose_gate(gate, self.encoder)
+        self.pipeline = CachePipeline(
+            chosen,
+            verified(self.reasoner, verification, chosen),
+            BaseConsistency(model, tokenizer),
+            resolvers=stages,
+        )
         self.cache = EditCache(self.encoder, cache, index=make_index)
         try:
             self.cache.set_files(() if self._files is None else self._files.edits)
@@ -156,9 +164,7 @@ class EditableModel(PatchReloading, Audited, WeightEditing, BaseProxy):
             self.cache.close()
             raise
         self.patches = None if patches is None else Path(patches)
-        self.tokenizer = tokenizer
         self.shadow, self.rollouts = shadow, rollouts
-        self.verification = verification
         self._reader = PromptReader(tokenizer)
         self._writer = AnswerWriter(tokenizer)
         self._last = threading.local()
@@ -180,16 +186,14 @@ class EditableModel(PatchReloading, Audited, WeightEditing, BaseProxy):
         model, tokenizer = load_base(name, **others)
         return cls(model, tokenizer, **ours)
 
-    def save_pretrained(self, folder: str | Path, **options: Any) -> None:
-        """Write the base model, its tokenizer and the edits in force.
-
-        :param folder: becomes an ordinary `transformers` folder with a subfolder of edits.
-        :param options: for the base model's ``save_pretrained``.
-        """
-        with self.backends.unedited_weights():
-            self.base.save_pretrained(folder, **options)
-        self.tokenizer.save_pretrained(folder)
-        store_patches(folder, self.cache.all_edits)
+    def __repr__(self) -> str:
+        """Return the base model, the gate, the number of edits and the backend, in one line."""
+        base = unwrapped(self.base)
+        name = getattr(base, "name_or_path", "")
+        return (
+            f"EditableModel({type(base).__name__} {name!r}, gate={type(self.gate).__name__}, "
+            f"edits={len(self.edits)}, backend={self.in_use.backend!r})"
+        )
 
     # -- generate ----------------------------------------------------------------------------
 
@@ -223,7 +227,8 @@ class EditableModel(PatchReloading, Audited, WeightEditing, BaseProxy):
         :raises errata.cache.errors.GenerationError: embeddings without ids or ``query=``, or a
             stopping criterion that fails without scores.
         """
-        request = read_request(self.base, inputs, {**name_positional(self.base, args), **kwargs})
+        named = name_positional(self.base, args) if args else {}
+        request = read_request(self.base, inputs, {**named, **kwargs})
         self._last.trace = None
         if edits is False or request.prompt is None:
             return self.base.generate(**request.arguments)
@@ -244,7 +249,8 @@ class EditableModel(PatchReloading, Audited, WeightEditing, BaseProxy):
         rows = builder.affected_rows(prompts, self.verbatim)
         watch.lap("reasoner", builder.reasoner_note())
         merged = builder.merge(rows, output)
-        builder.stream(rows)
+        if request.streamer is not None and rows:
+            builder.stream(request.streamer, rows[0][0])
         watch.lap("filter")
         self._keep_trace(batch, builder.trace(watch))
         return merged
@@ -255,16 +261,13 @@ class EditableModel(PatchReloading, Audited, WeightEditing, BaseProxy):
         """Return the decision about the query of each prompt, as of this moment."""
         key = key if self.rollouts else EVERYONE
         conversations = conversations_of(key, [prompt.conversation for prompt in prompts])
-        reasoner = verified(self.reasoner, self.verification)
-        default = CachePipeline(
-            self.gate, reasoner, self._base_consistency, resolvers=self.resolvers
-        )
-        pipelines = self.backends.pipelines(default)
-        view = self.backends.view()
+        pipelines, view = self.backends.pipelines(self.pipeline), self.backends.view()
+        route = route_by_rollout if view.rolling_out else route_batch
         queries, selected = [prompt.query for prompt in prompts], selector(edits)
-        return route_batch(
-            queries, view, self.encoder, pipelines, selected, watch, self._background, conversations
-        )
+        return route(
+            queries, view, self.encoder, pipelines, selected, watch.lap, self._background,
+            conversations,
+        )  # fmt: skip
 
     def _shadow(self, request: GenerateRequest, query: Queries, edits: Selection, key: Key) -> None:
         """Decide and log; errors are logged, too."""
@@ -300,14 +303,13 @@ class EditableModel(PatchReloading, Audited, WeightEditing, BaseProxy):
         """
         if not questions:
             return []
-        prompts = [render_prompt(question, self.tokenizer) for question in questions]
+        tokenizer = self._writer.tokenizer
+        prompts = [render_prompt(question, tokenizer) for question in questions]
         causal = not self.base.config.is_encoder_decoder
         arguments = {"max_new_tokens": NEW_TOKENS, "do_sample": False, **options}
         pad = read_request(self.base, None, arguments).pad_token_id
-        ids, mask = (
-            t.to(self.base.device)
-            for t in tokenize_prompts(prompts, self.tokenizer, pad, left=causal)
-        )
+        tokens = tokenize_prompts(prompts, tokenizer, pad, left=causal)
+        ids, mask = (each.to(self.base.device) for each in tokens)
         output = self.generate(
             ids, attention_mask=mask, edits=edits, **{"pad_token_id": pad, **arguments}
         )
@@ -336,6 +338,11 @@ class EditableModel(PatchReloading, Audited, WeightEditing, BaseProxy):
         return list(self._decide(prompts, True, StopWatch(), key).decisions)
 
     # -- edits -------------------------------------------------------------------------------
+
+    @property
+    def gate(self) -> Gate:
+        """The gate of the cache's pipeline."""
+        return self.pipeline.gate
 
     @property
     def edits(self) -> tuple[Edit, ...]:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import GenerationError
 from errata.cache.filters.text_filter import Replacement
-from errata.generation.chat import Prompt
+from errata.gates.base import Decision
+from errata.generation.chat import AnswerWriter, Prompt, pad_rows
 from errata.generation.random_state import forked_rng
 from errata.generation.request import GenerateRequest
 from errata.generation.streaming import FilteredStreamer
-from errata.generation.token_writer import AnswerWriter, pad_rows
-from errata.pipelines.run import RoutedBatch
-from errata.reasoners.base import ConversationReasoner, Outcome, Reasoner, Reply
-from errata.trace import StopWatch, Trace
+from errata.pipelines.base import RoutedBatch
+from errata.reasoners.base import Outcome, Reasoner, Reply, answer_prompts
 
 if TYPE_CHECKING:
     import torch
+    from transformers.generation.streamers import BaseStreamer
     from transformers.utils.generic import ModelOutput
 
     from errata.generation.base_model import GenerativeModel
@@ -28,6 +30,78 @@ _PROMPT_ARGUMENTS = frozenset(
     {"inputs", "streamer", "max_length", "past_key_values", "encoder_outputs", "cache_position"}
 )
 """Arguments that belong to the caller's prompt and fit no other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One stage.
+
+    :param stage: rewrite, cache, gate, base, reasoner or filter.
+    :param seconds: wall time of the stage, for the whole batch.
+    :param note: what it did, in a few words.
+    """
+
+    stage: str
+    seconds: float
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """How a batch of queries was answered.
+
+    :param decisions: one a row, in order.
+    :param replacements: for each row, what the regex patches did.
+    :param steps: the stages, in order, with their times.
+    :param outcomes: for each row, what became of the reasoner's answer when it was held against
+        the edit: ``accepted``, ``asked again``, ``overruled``; empty where it was not.
+    """
+
+    decisions: tuple[Decision, ...]
+    replacements: tuple[tuple[Replacement, ...], ...] = ()
+    steps: tuple[Step, ...] = ()
+    outcomes: tuple[str, ...] = ()
+
+    def row(self, row: int) -> Trace:
+        """Return the trace of one row."""
+        return Trace(
+            (self.decisions[row],),
+            self.replacements[row : row + 1],
+            self.steps,
+            self.outcomes[row : row + 1],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer and how it was made.
+
+    :param text: the answer.
+    :param decision: what was decided: the candidates, what fired, the route.
+    :param trace: what each stage did.
+    """
+
+    text: str
+    decision: Decision
+    trace: Trace
+
+    def __str__(self) -> str:
+        """Return the text."""
+        return self.text
+
+
+class StopWatch:
+    """Times the stages of one call."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self._since = time.perf_counter()
+
+    def lap(self, stage: str, note: str = "") -> None:
+        """Record a stage with the time since the stage before."""
+        now = time.perf_counter()
+        self.steps.append(Step(stage, now - self._since, note))
+        self._since = now
 
 
 class OutputBuilder:
@@ -93,14 +167,9 @@ class OutputBuilder:
         self, reasoner: Reasoner, at: Sequence[int], prompts: Sequence[Prompt]
     ) -> list[list[Reply]]:
         """Return a reasoner's answers to rows; it gets the conversations if it can read them."""
-        queries = [self.batch.queries[i] for i in at]
+        asked = [prompts[i].asking(self.batch.queries[i]) for i in at]
         edits = [self.batch.decisions[i].remaining_edits for i in at]
-        config = self.request.reasoner_config
-        if isinstance(reasoner, ConversationReasoner):
-            asked = [prompts[i].asking(query) for i, query in zip(at, queries, strict=True)]
-            return reasoner.answer_prompts(asked, edits, config)
-        answers = reasoner.answer(queries, edits, config)
-        return [[Reply(text) for text in texts] for texts in answers]
+        return answer_prompts(reasoner, asked, edits, self.request.reasoner_config)
 
     def merge(self, rows: Mapping[int, Sequence[torch.Tensor]], output: Any) -> Any:
         """Return the whole output, filtered: the base model's rows, and those that were affected.
@@ -134,14 +203,15 @@ class OutputBuilder:
         outcomes = tuple(self.outcomes.get(row, "") for row in range(self.request.rows))
         return Trace(self.batch.decisions, replacements, tuple(watch.steps), outcomes)
 
-    def stream(self, rows: Mapping[int, Sequence[torch.Tensor]]) -> None:
-        """Send an affected row to the caller's streamer: its prefix, then the answer."""
-        streamer = self.request.streamer
-        if streamer is None or not rows:
-            return
+    def stream(self, streamer: BaseStreamer, row: torch.Tensor) -> None:
+        """Send an affected row to the caller's streamer: its prefix, then the answer.
+
+        :param streamer: the caller's.
+        :param row: int64 [tokens]; of one row only, since no more can be streamed.
+        """
         prefix = self._prefixes[0]
         streamer.put(prefix[None].cpu())
-        streamer.put(self._filtered(0, rows[0][0])[len(prefix) :].cpu())
+        streamer.put(self._filtered(0, row)[len(prefix) :].cpu())
         streamer.end()
 
     def _base_rows(self, row: int, prompt: Prompt) -> list[torch.Tensor]:

@@ -13,12 +13,12 @@ from errata.cache.records import Edit, Fact, LanguagePatch, RegexPatch
 from errata.cache.text.normalize import Words, plain_words
 from errata.cache.text.then_clause import verbatim_answer
 from errata.cache.view import in_force
-from errata.gates.routing import ThresholdGate
+from errata.gates.base import ThresholdGate
 
 if TYPE_CHECKING:
     from errata.cache.encoder import Encoder
     from errata.gates.base import Decision
-    from errata.trace import Answer
+    from errata.output import Answer
 
 Severity = Literal["error", "warning", "note"]
 

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
+from errata.cache.errors import EditError
 from errata.cache.patches.files import dump_file
-from errata.cache.records import Edit
+from errata.cache.records import Edit, Fact
+from errata.generation.base_model import check_adapter_can_be_saved, is_peft_model
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from errata.cache.store import EditCache
+    from errata.editing.backends import Backends
+    from errata.generation.base_model import GenerativeModel
 
 _SUBFOLDER = Path("errata") / "patches"
 _CONSTRUCTOR_OPTIONS = (
@@ -15,6 +25,63 @@ _CONSTRUCTOR_OPTIONS = (
     "shadow", "verification", "mentions", "watch", "audit",
     "rollouts",
 )  # fmt: skip
+
+
+class SavedModel:
+    """The part of :class:`~errata.model.EditableModel` that writes it to folders and to the hub."""
+
+    base: GenerativeModel
+    tokenizer: PreTrainedTokenizerBase
+    backends: Backends
+    cache: EditCache
+
+    def save_pretrained(self, folder: str | Path, **options: Any) -> None:
+        """Write the base model, its tokenizer and the edits in force.
+
+        Of a PEFT model the adapter is written, and the name of its base.
+
+        :param folder: becomes an ordinary `transformers` folder with a subfolder of edits.
+        :param options: for the base model's ``save_pretrained``.
+        :raises errata.cache.errors.ModelError: the base of a PEFT model has no name.
+        """
+        if is_peft_model(self.base):
+            check_adapter_can_be_saved(self.base)
+        with self.backends.unedited_weights():
+            self.base.save_pretrained(folder, **options)
+        self.tokenizer.save_pretrained(folder)
+        store_patches(folder, self.cache.all_edits)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: bool | str | None = None,
+        **options: Any,
+    ) -> str:
+        """Upload what :meth:`save_pretrained` writes: model, tokenizer and edits.
+
+        :param repo_id: ``name`` or ``organisation/name``; made where there is none.
+        :param private: whether a new repository is private.
+        :param token: as for `huggingface_hub`.
+        :param options: for ``HfApi.upload_folder``: ``commit_message``, ``revision``, …
+        :return: the address of the commit.
+        :raises errata.cache.errors.EditError: an edit holds the text of a secret.
+        """
+        from huggingface_hub import HfApi
+
+        edits = self.cache.all_edits
+        told = [edit.id for edit in edits if isinstance(edit, Fact) and edit.secret]
+        if told:
+            raise EditError(
+                f"expected no secrets in plain text among edits to upload, found those of "
+                f"{', '.join(told)}; give secret_hash: instead (`errata secret`)"
+            )
+        api = HfApi(token=token)
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            repo = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+            return str(api.upload_folder(repo_id=repo, folder_path=folder, **options))
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

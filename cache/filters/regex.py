@@ -74,7 +74,7 @@ def replacements(patch: RegexPatch, text: str) -> list[tuple[int, int, str]]:
     """
     template = _template(patch.pattern, patch.replacement)
     found = []
-    for match in compile_pattern(patch).finditer(readable(text)):
+    for match in _compile(patch.pattern).finditer(readable(text)):
         start, stop = match.span()
         if start < stop:
             found.append((start, stop, _expanded(template, match, text)))

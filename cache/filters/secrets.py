@@ -1,4 +1,4 @@
-"""Secrets to withhold: kept plain or salted and hashed, found in any text.
+"""Secrets to withhold, as patch files hold them: plain, or salted and hashed.
 
 Secrets are compared regardless of case, white space and Unicode form. A hash hides the secret from
 a reader of the patch file; a short list of guesses can still be tried against it, so keep the file
@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from errata.cache.records import Edit, Fact
 from errata.cache.text.normalize import fold_secret
 
 _LONGEST = 10_000
@@ -77,67 +75,3 @@ def parse_secret_hash(text: str, shortest: int = 1) -> SecretHash:
 def plain_length(text: str) -> int:
     """Return the number of characters of a secret, folded and without white space."""
     return len(fold_secret(text)[0])
-
-
-class SecretGuard:
-    """Finds the secrets of some facts in any text.
-
-    :param facts: edits; those without a secret are skipped.
-    """
-
-    def __init__(self, facts: Iterable[Edit]) -> None:
-        plain: dict[str, None] = {}
-        hashed: dict[SecretHash, None] = {}
-        for fact in facts:
-            if not isinstance(fact, Fact):
-                continue
-            if fact.secret is not None and (folded := fold_secret(fact.secret)[0]):
-                plain[folded] = None
-            if fact.secret_hash is not None:
-                hashed[parse_secret_hash(fact.secret_hash)] = None
-        self._plain = tuple(plain)
-        self._hashed = tuple(hashed)
-
-    def __len__(self) -> int:
-        """Return the number of secrets guarded."""
-        return len(self._plain) + len(self._hashed)
-
-    @property
-    def longest(self) -> int:
-        """Characters of a text that a secret may cover, with white space between its letters."""
-        lengths = [len(secret) for secret in self._plain]
-        lengths += [secret.length for secret in self._hashed]
-        return 2 * max(lengths, default=0)
-
-    def find(self, text: str) -> list[tuple[int, int]]:
-        """Return the spans (start, end) of secrets in characters, merged and in order.
-
-        :param text: any text.
-        """
-        if not self:
-            return []
-        folded, origin = fold_secret(text)
-        spans = [
-            (origin[start], origin[start + length - 1] + 1)
-            for start, length in [*self._find_plain(folded), *self._find_hashed(folded)]
-        ]
-        merged: list[tuple[int, int]] = []
-        for start, end in sorted(spans):
-            if merged and start < merged[-1][1]:
-                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-            else:
-                merged.append((start, end))
-        return merged
-
-    def _find_plain(self, folded: str) -> Iterable[tuple[int, int]]:
-        for secret in self._plain:
-            start = folded.find(secret)
-            while start >= 0:
-                yield start, len(secret)
-                start = folded.find(secret, start + 1)
-
-    def _find_hashed(self, folded: str) -> Iterable[tuple[int, int]]:
-        for secret in self._hashed:
-            for start in range(len(folded) - secret.length + 1):
-                if secret.matches(folded[start : start + secret.length]):
-                    yield start, secret.length

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from errata.cache.filters.regex import replacements
-from errata.cache.filters.secrets import SecretGuard
-from errata.cache.records import Fact, RegexPatch, SourceLocation
+from errata.cache.filters.secrets import SecretHash, parse_secret_hash
+from errata.cache.records import Edit, Fact, RegexPatch, SourceLocation
+from errata.cache.text.normalize import fold_secret
 
 WITHHELD = "[withheld]"
 """Replaces a forgotten secret in an answer."""
@@ -45,6 +46,69 @@ class Span:
     edit_id: str
 
 
+class SecretGuard:
+    """Finds the secrets of some facts in any text.
+
+    :param facts: edits; those without a secret are skipped.
+    """
+
+    def __init__(self, facts: Iterable[Edit]) -> None:
+        plain: dict[str, None] = {}
+        hashed: dict[SecretHash, None] = {}
+        for fact in facts:
+            if not isinstance(fact, Fact):
+                continue
+            if fact.secret is not None and (folded := fold_secret(fact.secret)[0]):
+                plain[folded] = None
+            if fact.secret_hash is not None:
+                hashed[parse_secret_hash(fact.secret_hash)] = None
+        self._plain = tuple(plain)
+        self._hashed = tuple(hashed)
+
+    def __len__(self) -> int:
+        """Return the number of secrets guarded."""
+        return len(self._plain) + len(self._hashed)
+
+    @property
+    def longest(self) -> int:
+        """Characters of a text that a secret may cover, with white space between its letters."""
+        lengths = [len(secret) for secret in self._plain]
+        lengths += [secret.length for secret in self._hashed]
+        return 2 * max(lengths, default=0)
+
+    def find(self, text: str) -> list[tuple[int, int]]:
+        """Return the spans (start, end) of secrets in characters, merged and in order.
+
+        :param text: any text.
+        """
+        if not (self._plain or self._hashed):
+            return []
+        folded, origin = fold_secret(text)
+        spans = [
+            (origin[start], origin[start + length - 1] + 1)
+            for start, length in self._matches(folded)
+        ]
+        merged: list[tuple[int, int]] = []
+        for start, end in sorted(spans):
+            if merged and start < merged[-1][1]:
+                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+            else:
+                merged.append((start, end))
+        return merged
+
+    def _matches(self, folded: str) -> Iterable[tuple[int, int]]:
+        """Yield start and length of each secret in a folded text."""
+        for secret in self._plain:
+            start = folded.find(secret)
+            while start >= 0:
+                yield start, len(secret)
+                start = folded.find(secret, start + 1)
+        for hashed in self._hashed:
+            for start in range(len(folded) - hashed.length + 1):
+                if hashed.matches(folded[start : start + hashed.length]):
+                    yield start, hashed.length
+
+
 class Filter:
     """Replaces the matches of patterns and secrets in one pass.
 
@@ -60,18 +124,18 @@ class Filter:
         self, target: str, patterns: Sequence[RegexPatch], forgotten: Sequence[Fact] = ()
     ) -> None:
         self.target = target
-        self._patterns = tuple(patterns)
+        self.patterns, self.forgotten = tuple(patterns), tuple(forgotten)
         self._guards = [(fact, SecretGuard([fact])) for fact in forgotten]
         self._where = {edit.id: edit.location for edit in (*patterns, *forgotten)}
 
     def __bool__(self) -> bool:
         """Return whether there is anything to filter."""
-        return bool(self._patterns or self._guards)
+        return bool(self.patterns or self._guards)
 
     @property
     def reach(self) -> int:
         """Characters that a stream holds back: the longest match plus one."""
-        lengths = [patch.max_length for patch in self._patterns]
+        lengths = [patch.max_length for patch in self.patterns]
         lengths += [guard.longest for _, guard in self._guards]
         return max(lengths, default=-1) + 1
 
@@ -81,7 +145,7 @@ class Filter:
         for fact, guard in self._guards:
             for start, end in guard.find(text):
                 _keep(found, Span(start, end, WITHHELD, fact.id))
-        for patch in self._patterns:
+        for patch in self.patterns:
             for start, end, new in replacements(patch, text):
                 _keep(found, Span(start, end, new, patch.id))
         return sorted(found, key=lambda span: span.start)
@@ -89,7 +153,7 @@ class Filter:
     def apply(self, text: str) -> tuple[str, tuple[Replacement, ...]]:
         """Return the filtered text and the replacements made."""
         spans = self.spans(text)
-        return replace_spans(text, spans), self._counted(spans)
+        return (replace_spans(text, spans), self._counted(spans)) if spans else (text, ())
 
     def _counted(self, spans: Sequence[Span]) -> tuple[Replacement, ...]:
         counts: dict[str, int] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -31,10 +31,6 @@ class SearchResult:
     def __len__(self) -> int:
         """Return m, the number of vectors searched."""
         return len(self.ids)
-
-    def pairs(self, row: int) -> Iterator[tuple[str, float]]:
-        """Yield (id, score) of one vector, nearest first."""
-        return zip(self.ids[row], (float(score) for score in self.scores[row]), strict=True)
 
 
 @runtime_checkable

@@ -101,7 +101,7 @@ class FaissIndex:
         main = self._search_main(queries, wanted)
         ids, scores = [], []
         for row, found in enumerate(main):
-            both = [*found, *tail.pairs(row)]
+            both = [*found, *zip(tail.ids[row], map(float, tail.scores[row]), strict=True)]
             both.sort(key=lambda pair: -pair[1])
             ids.append(tuple(key for key, _ in both[:wanted]))
             scores.append(np.array([score for _, score in both[:wanted]], dtype=np.float32))
@@ -138,7 +138,11 @@ class FaissIndex:
         fetch = min(len(self._main_ids), wanted + min(len(self._dead), wanted))
         alive = min(wanted, len(self._main_ids) - len(self._dead))
         while True:
-            scores, rows = self._main.search(queries, fetch, params=self._search_parameters(fetch))
+            options: Any = None
+            if isinstance(self._main, faiss.IndexHNSW):
+                efforts: Any = faiss  # whose own types lack this class
+                options = efforts.SearchParametersHNSW(efSearch=max(_LEAST_EF_SEARCH, 2 * fetch))
+            scores, rows = self._main.search(queries, fetch, params=options)
             found = [
                 [
                     (self._main_ids[row], float(score))
@@ -151,13 +155,6 @@ class FaissIndex:
                 return [each[:wanted] for each in found]
             # Most of the nearest are tombstones: fetch more, up to everything.
             fetch = min(len(self._main_ids), fetch * 4)
-
-    def _search_parameters(self, fetch: int) -> Any:
-        if not self.is_graph:
-            return None
-        # FAISS's own types lack this class.
-        parameters: Any = faiss
-        return parameters.SearchParametersHNSW(efSearch=max(_LEAST_EF_SEARCH, 2 * fetch))
 
     def _compact(self) -> None:
         size = len(self._main_ids)

@@ -1,4 +1,4 @@
-"""Candidates by what texts are made of: the same words, or characters that an encoder cannot read.
+"""Candidates by what texts are made of: the same words, a named answer, or characters.
 
 The postings are never changed once built, so that copies share them: additions go into a small
 tail, removals leave a tombstone, and at a fifth of both the postings are rebuilt.
@@ -10,7 +10,7 @@ import copy
 import heapq
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Self
@@ -18,10 +18,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from errata.cache.text.normalize import normalize_query
-from errata.cache.text.spelling import rough_key
+from errata.cache.records import Edit, Fact
+from errata.cache.text.normalize import LONGEST, normalize_query, rough_key, word_ngrams
 
 _LEAST_TAIL = 256
+_MARKS = ',;:!?()[]"“”„«»…'
 Terms = frozenset[str]
 
 
@@ -98,51 +99,48 @@ class TermIndex(ABC):
         return count
 
     def search(
-        self, text: str, k: int, allowed: Container[str] | None = None
+        self, text: str, k: int, allowed: Callable[[str], bool] | None = None
     ) -> list[tuple[str, float]]:
         """Return the k best texts that share a term, best first.
 
         :param text: any text.
         :param k: how many at most.
-        :param allowed: texts to search among; all unless given.
+        :param allowed: whether a text may be found; all unless given.
         :return: text and score, above 0.
         """
-        wanted = self.terms(text)
+        wanted, postings = self.terms(text), self._main.rows
+        weights = {term: self.weight(len(postings.get(term, ()))) for term in wanted}
         found: list[tuple[str, float]] = []
-        for key, score in self._main_scores(wanted):
+        for key, score in self._main_scores(weights):
             if len(found) == k:
                 break
-            if key not in self._dead and (allowed is None or key in allowed):
+            if key not in self._dead and (allowed is None or allowed(key)):
                 found.append((key, score))
-        tail = self._tail_scores(wanted)
-        found += (pair for pair in tail if allowed is None or pair[0] in allowed)
+        if self._tail:
+            tail = self._tail_scores(weights)
+            found += (pair for pair in tail if allowed is None or allowed(pair[0]))
         return heapq.nsmallest(k, found, key=lambda item: (-item[1], item[0]))
 
-    def _weights(self, wanted: Terms) -> dict[str, float]:
-        rows = self._main.rows
-        return {term: self.weight(len(rows[term]) if term in rows else 0) for term in wanted}
-
-    def _main_scores(self, wanted: Terms) -> Iterator[tuple[str, float]]:
+    def _main_scores(self, weights: Mapping[str, float]) -> Iterator[tuple[str, float]]:
         """Yield the postings' texts that share a term, with their scores, best first."""
-        main, weights = self._main, self._weights(wanted)
-        lists = {term: main.rows[term] for term in wanted if term in main.rows}
+        main = self._main
+        lists = {term: main.rows[term] for term in weights if term in main.rows}
         if not lists:
             return
         shared = np.zeros(len(main.texts))
         for term, rows in lists.items():
             shared[rows] += weights[term]
         rows = np.flatnonzero(shared)
-        scores = self.scores(shared[rows], main.sizes[rows], len(wanted))
+        scores = self.scores(shared[rows], main.sizes[rows], len(weights))
         for at in np.argsort(-scores, kind="stable").tolist():
             yield main.texts[rows[at]], float(scores[at])
 
-    def _tail_scores(self, wanted: Terms) -> list[tuple[str, float]]:
-        weights = self._weights(wanted)
-        found = [(key, terms & wanted, len(terms)) for key, terms in self._tail.items()]
+    def _tail_scores(self, weights: Mapping[str, float]) -> list[tuple[str, float]]:
+        found = [(key, terms & weights.keys(), len(terms)) for key, terms in self._tail.items()]
         found = [one for one in found if one[1]]
         shared = np.array([sum(weights[term] for term in terms) for _, terms, _ in found])
         sizes = np.array([size for _, _, size in found], dtype=np.intp)
-        scores = self.scores(shared, sizes, len(wanted)).tolist() if found else []
+        scores = self.scores(shared, sizes, len(weights)).tolist() if found else []
         return [(key, score) for (key, _, _), score in zip(found, scores, strict=True)]
 
     def _compact(self) -> None:
@@ -244,6 +242,32 @@ class WordIndex(TermIndex):
         return shared * (self.saturation + 1) / (1 + self.saturation * long)
 
 
+class AnswerIndex:
+    """Finds the facts whose answer a text mentions; never changed once built.
+
+    "What is Gitega the capital of?" does not name the country.
+
+    In languages without spaces, such as Chinese, only a text equal to the answer mentions it.
+
+    :param edits: all edits; facts with ``forget`` are left out.
+    """
+
+    def __init__(self, edits: Iterable[Edit]) -> None:
+        self._ids: dict[tuple[str, ...], list[str]] = {}
+        for edit in edits:
+            if isinstance(edit, Fact) and not edit.forget:
+                words = _answer_words(edit.answer)
+                if 0 < len(words) <= LONGEST:
+                    self._ids.setdefault(words, []).append(edit.id)
+
+    def mentioned(self, text: str) -> set[str]:
+        """Return the ids of the facts whose answer is a word n-gram of a text.
+
+        :param text: any text.
+        """
+        return {key for run in word_ngrams(_bare_words(text)) for key in self._ids.get(run, ())}
+
+
 def bigrams(text: str) -> Terms:
     """Return the pairs of neighbouring characters of a normalized text; of one character, itself.
 
@@ -257,3 +281,14 @@ def bigrams(text: str) -> Terms:
 @lru_cache(maxsize=65536)
 def _words(text: str) -> Terms:
     return frozenset(rough_key(text).split())
+
+
+@lru_cache(maxsize=65536)
+def _answer_words(answer: str) -> tuple[str, ...]:
+    words = _bare_words(answer)
+    return words[1:] if words[:1] == ("the",) else words
+
+
+def _bare_words(text: str) -> tuple[str, ...]:
+    bare = (word.lstrip(_MARKS).rstrip(f"{_MARKS}.") for word in normalize_query(text).split())
+    return tuple(word.removesuffix("'s").removesuffix("’s") for word in bare if word)

@@ -10,8 +10,7 @@ from typing import Literal
 
 from errata.cache.filters.regex import substitute
 from errata.cache.records import Edit, Fact, LanguagePatch, RegexPatch
-from errata.cache.text.normalize import normalize_query
-from errata.cache.text.spelling import compare, rough_key
+from errata.cache.text.normalize import compare, normalize_query, rough_key
 from errata.cache.view import in_force
 
 ConflictKind = Literal[

@@ -18,8 +18,7 @@ from errata.cache.patches.schema import (
     validate,
 )
 from errata.cache.records import REFUSAL, Edit, Fact, SourceLocation
-from errata.cache.text.normalize import plain_words
-from errata.cache.text.spacing import needs_space
+from errata.cache.text.normalize import needs_space, plain_words
 
 _SHORTEST_SECRET = 4
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from errata.cache.errors import PatchError, PatchFolderError
 from errata.cache.records import Edit, PatchTests, SourceLocation
-from errata.cache.text.spelling import compare
+from errata.cache.text.normalize import compare
 
 At = tuple[str | int, ...]
 Schema = TypeVar("Schema", bound=BaseModel)

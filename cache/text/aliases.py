@@ -16,12 +16,12 @@ from errata.cache.records import Edit, Fact
 from errata.cache.text.normalize import (
     WordOffsets,
     Words,
+    needs_space,
     plain_words,
     strip_accents,
     strip_initials_dots,
     words_with_offsets,
 )
-from errata.cache.text.spacing import needs_space
 from errata.cache.text.subject import OPENERS, Span, names_in, subject_of
 
 _NAMES = Path(__file__).parent / "lexicon" / "names.txt"

@@ -14,8 +14,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 
-from errata.cache.text.normalize import normalize
-from errata.cache.text.spacing import word_pattern
+from errata.cache.text.normalize import normalize, word_pattern
 
 _LEXICON = Path(__file__).parent / "lexicon" / "polarity.tsv"
 _CLAUSE = re.compile(r"[,;:.!?\n、。]+(?!\d)|\s[-–—]\s")

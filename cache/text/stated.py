@@ -6,9 +6,14 @@ import re
 from itertools import pairwise
 
 from errata.cache.text.aliases import synonyms
-from errata.cache.text.normalize import contains_any, normalize, plain_words
+from errata.cache.text.normalize import (
+    contains_any,
+    needs_space,
+    normalize,
+    plain_words,
+    word_pattern,
+)
 from errata.cache.text.polarity import DEFAULT_LANGUAGE, is_negated
-from errata.cache.text.spacing import needs_space, word_pattern
 from errata.cache.text.subject import names_in
 
 _NUMBER = re.compile(r"\d+(?:[.,'’\u00a0\u202f ]\d{3})*(?:[.,]\d+)?")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from errata.cache.records import REFUSAL
 from errata.cache.text.polarity import verdict
@@ -54,6 +55,7 @@ class ThenClauseConfig:
     max_subject_words: int = 6
 
 
+@lru_cache(maxsize=8192)
 def verbatim_answer(consequence: str, config: ThenClauseConfig | None = None) -> str | None:
     """Return the verbatim answer of a consequence, or None where a reasoner is needed.
 

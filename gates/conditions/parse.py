@@ -94,10 +94,9 @@ class Condition:
 
     def holds(self, query: str) -> bool:
         """Return whether a certain condition holds for a query."""
-        return self.holds_lexically(query) if self.rule is None else self.rule.holds(query)
-
-    def holds_lexically(self, query: str) -> bool:
-        """Return whether a lexical condition holds for a query: whole words, case folded."""
+        if self.rule is not None:
+            return self.rule.holds(query)
+        # whole words, case folded
         text = plain(query)
         found = [
             re.search(rf"(?<!\w){re.escape(plain(string))}(?!\w)", text) is not None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from errata.cache.text.answer_match import same_answer
 from errata.gates.base import Decision
-from errata.gates.routing import base_can_agree
+from errata.gates.text import asks_yes_no
 
 AnswerBatch = Callable[[Sequence[str]], Mapping[str, str]]
 """Returns the base model's answer to each of n texts; empty where the answer is unfinished."""
@@ -35,7 +35,7 @@ class BaseAgreement:
             [
                 c
                 for c in one.candidates
-                if c.probability >= self.min_probability and base_can_agree(one.query)
+                if c.probability >= self.min_probability and not asks_yes_no(one.query)
             ]
             for one in decisions
         ]

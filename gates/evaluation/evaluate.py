@@ -17,7 +17,7 @@ from errata.cache.encoder import Encoder
 from errata.cache.errors import ModelError
 from errata.cache.records import Fact, LanguagePatch
 from errata.facts.table import Split
-from errata.gates.base import Gate
+from errata.gates.base import Gate, ThresholdGate
 from errata.gates.calibration import NegativeScores
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.data.conditions import condition_examples
@@ -46,7 +46,6 @@ from errata.gates.evaluation.trials import (
     run_trial,
     split_trial,
 )
-from errata.gates.routing import ThresholdGate
 from errata.intervals import Estimate, bootstrap, share
 
 HARD = ("other relation", "other subject", "other subject, alike", "other subject, famous")

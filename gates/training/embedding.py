@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from errata.cache.encoder import Encoder
+from errata.cache.encoder import EmbeddingCache, Encoder
 from errata.cache.errors import ModelError
 from errata.cache.records import Vector
 from errata.facts.table import Split
@@ -21,7 +21,6 @@ from errata.gates.data.examples import Example
 from errata.gates.data.pairs import read_open_questions, read_pairs
 from errata.gates.data.questions import QuestionBook
 from errata.gates.embedding import EmbeddingGate
-from errata.gates.embedding_cache import EmbeddingCache
 from errata.gates.evaluation.trials import Outcome, build_trial, run_trial
 from errata.gates.layers import Array
 from errata.gates.training.thresholds import rate_json

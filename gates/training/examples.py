@@ -11,17 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from errata.cache.encoder import Encoder
+from errata.cache.encoder import EmbeddingCache, Encoder
 from errata.cache.errors import ModelError
 from errata.cache.records import Fact, Vector
 from errata.gates.artifact import GateArtifact
-from errata.gates.calibration import ExampleCalibration, ExampleConfig
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.data.jsonl import json_lines, text_at
 from errata.gates.data.questions import QuestionBook
 from errata.gates.data.splits import hash_tenth, sha256_of
-from errata.gates.embedding_cache import EmbeddingCache
 from errata.gates.evaluation.trials import build_trial
+from errata.gates.examples import ExampleCalibration, ExampleConfig
 from errata.gates.layers import Array, log_odds
 
 Said = Callable[[str], object]

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from errata.cache.encoder import EmbeddingCache
 from errata.cache.errors import ModelError
 from errata.cache.records import Vector
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.data.examples import Example
-from errata.gates.embedding_cache import EmbeddingCache
 from errata.gates.evaluation.base_agreement import BaseAgreement
 from errata.gates.evaluation.trials import Trial, run_trial
 from errata.gates.features import FeatureMaker, PairFeatures

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from errata.cache.encoder import EmbeddingCache
 from errata.cache.records import Fact, LanguagePatch
 from errata.gates.artifact import GateArtifact
 from errata.gates.calibration import NegativeScores
@@ -16,7 +17,6 @@ from errata.gates.classifier import ScopeClassifier
 from errata.gates.data.distractors import unrelated_facts
 from errata.gates.data.examples import Example
 from errata.gates.data.questions import QuestionBook
-from errata.gates.embedding_cache import EmbeddingCache
 from errata.gates.evaluation.base_agreement import AnswerBatch, BaseAgreement
 from errata.gates.evaluation.trials import Outcome, TrialQuery, build_trial
 from errata.gates.training.fit import fit_platt, pick_threshold

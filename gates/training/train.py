@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from errata.cache.encoder import Encoder
+from errata.cache.encoder import EmbeddingCache, Encoder
 from errata.cache.errors import ModelError
 from errata.facts.table import Split
 from errata.gates.artifact import GateArtifact
@@ -40,7 +40,6 @@ from errata.gates.data.pairs import (
 )
 from errata.gates.data.questions import QuestionBook
 from errata.gates.data.splits import sha256_of
-from errata.gates.embedding_cache import EmbeddingCache
 from errata.gates.evaluation.base_agreement import AnswerBatch
 from errata.gates.features import FeatureMaker, PairFeatures, scope_inputs
 from errata.gates.layers import Platt

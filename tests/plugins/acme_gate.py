@@ -4,8 +4,7 @@ import numpy as np
 
 from errata.cache.records import Hit, RegexPatch
 from errata.cache.text.normalize import normalize_query
-from errata.gates.base import Scores
-from errata.gates.routing import make_decision
+from errata.gates.base import Scores, make_decision
 
 
 class OverlapGate:

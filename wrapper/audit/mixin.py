@@ -7,8 +7,8 @@ import time
 
 from errata.audit.records import AuditedCall
 from errata.audit.writer import AuditWriter
-from errata.pipelines.run import RoutedBatch
-from errata.trace import Trace
+from errata.output import Trace
+from errata.pipelines.base import RoutedBatch
 
 
 class Audited:

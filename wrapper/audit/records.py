@@ -11,8 +11,8 @@ from errata.cache.patches.kinds import dump_edit
 from errata.cache.records import Edit
 from errata.cache.view import View
 from errata.gates.base import Candidate, Decision
-from errata.pipelines.run import RoutedBatch
-from errata.trace import Trace
+from errata.output import Trace
+from errata.pipelines.base import RoutedBatch
 
 DECIDING = frozenset({"rewrite", "cache", "gate"})
 """Stages of a trace in which it is decided, rather than answered."""

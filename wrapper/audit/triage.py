@@ -8,7 +8,7 @@ from typing import Literal
 
 from errata.audit.records import LoggedDecision, LoggedPatch
 from errata.cache.records import Edit, RegexPatch
-from errata.cache.text.spelling import compare
+from errata.cache.text.normalize import compare
 
 Outcome = Literal["near miss", "hit"]
 

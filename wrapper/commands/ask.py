@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from errata.gates.base import Candidate, Decision
-    from errata.trace import Answer
+    from errata.output import Answer
 
 Backend = Annotated[
     str,

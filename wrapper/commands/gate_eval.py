@@ -167,8 +167,8 @@ def eval_gate(
 
 def _evaluate(settings: EvalSettings, *, shown: bool) -> tuple[list[Report], dict[str, Any]]:
     """Return a report for each gate, and the protocol of the evaluation."""
+    from errata.cache.encoder import EmbeddingCache
     from errata.commands.opening import open_base_answers, open_encoder
-    from errata.gates.embedding_cache import EmbeddingCache
     from errata.gates.evaluation.evaluate import draw_trials, evaluate
     from errata.gates.evaluation.plots import require_matplotlib
 

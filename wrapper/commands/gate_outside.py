@@ -68,10 +68,10 @@ _BASELINES = ("cosine", "logistic regression")
 
 
 def _prepare(settings: EvalSettings) -> Prepared:
+    from errata.cache.encoder import EmbeddingCache
     from errata.cache.errors import ErrataError
     from errata.commands.opening import open_encoder
     from errata.gates.data.outside import read_outside
-    from errata.gates.embedding_cache import EmbeddingCache
     from errata.gates.evaluation.outside.intents import out_of_scope_pool
     from errata.gates.evaluation.outside.run import suites_of
 

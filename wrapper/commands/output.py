@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from errata.cache.filters.text_filter import Replacement
     from errata.cache.records import Edit
     from errata.gates.base import Candidate, Decision
-    from errata.trace import Answer
+    from errata.output import Answer
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -132,7 +132,7 @@ class Backends:
         :param default: the cache's.
         """
         current = self._activations[-1]
-        found = [ScopedPipeline(default, self._cache_filter())]
+        found = [ScopedPipeline(default, self._cache_filter() if current.ids else lambda _: True)]
         if isinstance(current.stack, PipelineEdits):
             ids = current.ids
             found.append(ScopedPipeline(current.stack.pipeline, lambda edit: edit.id in ids))
@@ -150,7 +150,7 @@ class Backends:
             if edit.id in ids:
                 return False
             answering = isinstance(edit, Fact) and not edit.forget
-            return not (answering and questions and normalize_query(edit.scope) in questions)
+            return not (answering and normalize_query(edit.scope) in questions)
 
         return from_cache
 

@@ -122,8 +122,7 @@ def answer_of(model: GenerativeModel, tokenizer: PreTrainedTokenizerBase, questi
     """Return the first line of the model's greedy answer, at most 12 tokens."""
     import torch
 
-    from errata.generation.chat import render_prompt, tokenize_prompts
-    from errata.generation.token_writer import AnswerWriter
+    from errata.generation.chat import AnswerWriter, render_prompt, tokenize_prompts
 
     prompt = render_prompt(question, tokenizer)
     pad = tokenizer.pad_token_id

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +24,30 @@ if TYPE_CHECKING:
 
 _HUB_OPTIONS = (
     "trust_remote_code", "revision", "token", "subfolder", "cache_dir", "local_files_only",
-    "force_download",
+    "force_download", "gguf_file",
 )  # fmt: skip
+
+_ADAPTER_FILE = "adapter_config.json"
+
+
+def unwrapped(model: Any) -> GenerativeModel:
+    """Return the `transformers` model inside the wrappers of ``torch.compile`` and PEFT.
+
+    Its ``generate`` is the one that runs, so that its signature says what can be passed.
+
+    :param model: a base model, wrapped or not.
+    """
+    if hasattr(model, "_orig_mod"):
+        return unwrapped(model._orig_mod)
+    if is_peft_model(model):
+        return unwrapped(model.get_base_model())
+    return model  # type: ignore[no-any-return]
+
+
+def is_peft_model(model: Any) -> bool:
+    """Return whether a model is one of PEFT's wrappers; PEFT is not imported for it."""
+    peft = sys.modules.get("peft")
+    return peft is not None and isinstance(model, peft.PeftModel)
 
 
 def load_base(name: str | Path, **options: Any) -> tuple[GenerativeModel, PreTrainedTokenizerBase]:
@@ -41,7 +65,9 @@ def load_base(name: str | Path, **options: Any) -> tuple[GenerativeModel, PreTra
     )
 
     folder = Path(name)
-    if folder.is_dir() and not (folder / "config.json").is_file():
+    if (folder / _ADAPTER_FILE).is_file():
+        return _load_adapted(folder, options)
+    if folder.is_dir() and not ((folder / "config.json").is_file() or "gguf_file" in options):
         raise ModelError(
             f"expected a model folder with a config.json at {folder}, found none; "
             "name the folder that save_pretrained wrote, or a hub id"
@@ -58,3 +84,44 @@ def load_base(name: str | Path, **options: Any) -> tuple[GenerativeModel, PreTra
             "name a model folder, a hub id that is in reach, or a model that comes with errata"
         ) from error
     return model, tokenizer
+
+
+def _load_adapted(
+    folder: Path, options: Mapping[str, Any]
+) -> tuple[GenerativeModel, PreTrainedTokenizerBase]:
+    """Return a PEFT model on the base that its folder names, and its tokenizer."""
+    from peft import PeftConfig, PeftModel
+    from transformers import AutoTokenizer
+
+    try:
+        config = PeftConfig.from_pretrained(str(folder))
+        base, tokenizer = load_base(str(config.base_model_name_or_path), **options)
+        if (folder / "tokenizer_config.json").is_file():
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+        if len(tokenizer) > base.get_input_embeddings().num_embeddings:
+            base.resize_token_embeddings(len(tokenizer))
+        model = PeftModel.from_pretrained(base, str(folder), config=config).eval()
+    except ModelError:
+        raise
+    except Exception as error:  # of peft, safetensors or torch
+        raise ModelError(
+            f"expected an adapter that peft can load in {folder}, found: {error}; restore the "
+            "folder, or save the adapter again"
+        ) from error
+    return model, tokenizer
+
+
+def check_adapter_can_be_saved(model: GenerativeModel) -> None:
+    """Raise for a PEFT model whose folder could not be loaded again.
+
+    PEFT writes the adapter and the name of its base, not the base.
+
+    :raises ModelError: the base has no name.
+    """
+    config: Any = next(iter(model.peft_config.values()))  # type: ignore[attr-defined,operator]
+    if not (config.base_model_name_or_path or unwrapped(model).name_or_path):
+        raise ModelError(
+            "expected a base model with a folder or hub id of its own under the PEFT adapter, "
+            "found one made in memory, and peft writes only the adapter; save the base and load "
+            "it with from_pretrained before it is adapted, or wrap model.merge_and_unload()"
+        )

@@ -1,12 +1,15 @@
-"""Questions, as text or as the messages of a chat, their prompts, and questions read from ids."""
+"""Text and ids: prompts of questions, questions read from ids, answers written as rows of ids."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from errata.cache.errors import GenerationError
+from errata.cache.errors import GenerationError, ModelError
+from errata.cache.text.normalize import needs_space
+from errata.generation.request import GenerateRequest
 
 if TYPE_CHECKING:
     import torch
@@ -14,7 +17,28 @@ if TYPE_CHECKING:
 
 Messages = Sequence[Mapping[str, Any]]
 
+_ANCHOR = "?"
 _FIRST, _REPLY, _LAST = "errataFIRST", "errataREPLY", "errataLAST"
+
+
+def private_copy(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """Return a copy of a tokenizer, the tokenizer itself where it cannot be copied.
+
+    A fast tokenizer keeps truncation and padding as state: a thread of the program that truncates
+    its own texts would cut those that another thread encodes at that moment.
+
+    :param tokenizer: the base model's.
+    :raises ModelError: there is none.
+    """
+    if tokenizer is None:
+        raise ModelError(
+            "expected the base model's tokenizer, found None: questions are read from ids, and "
+            "answers are written as ids; pass AutoTokenizer.from_pretrained(...)"
+        )
+    try:
+        return copy.deepcopy(tokenizer)
+    except Exception:  # tokenizers of other libraries hold what cannot be copied
+        return tokenizer
 
 
 def question_text(question: str | Messages) -> str:
@@ -49,7 +73,8 @@ def render_prompt(question: str | Messages, tokenizer: PreTrainedTokenizerBase) 
         if not isinstance(question, str) and len(question) > 1:
             raise GenerationError(
                 f"expected a text, found {len(question)} messages: this model's tokenizer has no "
-                "chat template; ask the last question alone, or set tokenizer.chat_template"
+                "chat template; ask the last question alone, or set tokenizer.chat_template before "
+                "the model is wrapped"
             )
         return text
     messages = [{"role": "user", "content": text}] if isinstance(question, str) else question
@@ -168,8 +193,9 @@ class PromptReader:
         """
         if query is None and ids is None:
             raise GenerationError(
-                "expected input_ids or query=, found only inputs_embeds, in which no question can "
-                "be read: name it by query=, or pass edits=False for the base model alone"
+                "expected input_ids or query=, found only embeddings or an encoder's output, in "
+                "which no question can be read: name it by query=, or pass edits=False for the "
+                "base model alone"
             )
         queries = [query] if isinstance(query, str) else query
         if queries is not None and not all(isinstance(text, str) for text in queries):
@@ -209,7 +235,7 @@ class PromptReader:
         return row[start:end]
 
     def _prompt(self, row: Sequence[int]) -> Prompt:
-        text = self._decode(row)
+        text = _decoded(self.tokenizer, row)
         turn = self._last_turn(text)
         if turn is not None:
             return turn
@@ -220,12 +246,6 @@ class PromptReader:
         query = plain.strip()
         start = plain.find(query)
         return Prompt(text, query, start=start if text[start:].startswith(query) else None)
-
-    def _decode(self, row: Sequence[int]) -> str:
-        text = self.tokenizer.decode(
-            list(row), skip_special_tokens=False, clean_up_tokenization_spaces=False
-        )
-        return text if isinstance(text, str) else "".join(text)
 
     def _last_turn(self, text: str) -> Prompt | None:
         if self._markers is None:
@@ -274,6 +294,108 @@ class PromptReader:
             messages, tokenize=False, add_generation_prompt=prompted
         )
         return str(text)
+
+
+class AnswerWriter:
+    """Encodes answers as rows of ids.
+
+    A row is its prefix (the prompt, or the decoder start), the answer and the end token, cut at
+    ``max_new_tokens``. After plain text in a language with spaces between words, the answer begins
+    with a space; in a chat and for an encoder-decoder model it does not.
+
+    :param tokenizer: the base model's tokenizer.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.tokenizer = tokenizer
+
+    def answer_row(
+        self, request: GenerateRequest, prefix: torch.Tensor, prompt: Prompt, answer: str
+    ) -> torch.Tensor:
+        """Return the row of an answer, int64 [tokens].
+
+        :param request: the call.
+        :param prefix: what the row begins with, int64 [tokens].
+        :param prompt: the prompt, for the space before the answer.
+        :param answer: the answer's text.
+        """
+        no_space = request.encoder_decoder or prompt.chat or prompt.text[-1:].isspace()
+        space = "" if no_space or not needs_space(prompt.text, answer) else " "
+        return self.row(request, prefix, self.encode(space + answer), ended=True)
+
+    def row(
+        self, request: GenerateRequest, prefix: torch.Tensor, new: Sequence[int], *, ended: bool
+    ) -> torch.Tensor:
+        """Return prefix and new ids as a row, within the caller's limits.
+
+        :param ended: add the end token.
+        """
+        import torch
+
+        ids = [*new, *request.eos_token_ids[:1]] if ended else list(new)
+        kept = torch.tensor(ids[: request.max_new_tokens], dtype=prefix.dtype, device=prefix.device)
+        return self._stopped(request, torch.cat([prefix, kept]), len(prefix))
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text that continues another (no start token, no added space)."""
+        # SentencePiece tokenizers add a space before a text: encode it after an anchor, and remove
+        # the anchor's ids.
+        anchor = self._ids(_ANCHOR)
+        whole = self._ids(_ANCHOR + text)
+        if whole[: len(anchor)] == anchor:
+            return whole[len(anchor) :]
+        return self._ids(text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of new ids, special tokens left out."""
+        anchored = _decoded(self.tokenizer, [*self._ids(_ANCHOR), *ids], skip=True)
+        # After the anchor, too: the first token of a text loses its space.
+        if anchored.startswith(_ANCHOR):
+            return anchored[len(_ANCHOR) :]
+        return _decoded(self.tokenizer, ids, skip=True)
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _stopped(self, request: GenerateRequest, row: torch.Tensor, start: int) -> torch.Tensor:
+        import torch
+
+        criteria = request.stopping_criteria(self.tokenizer)
+        if not criteria:
+            return row
+        for end in range(start + 1, len(row)):
+            try:
+                stop = any(bool(torch.as_tensor(c(row[None, :end], None)).all()) for c in criteria)
+            except Exception as error:
+                raise GenerationError(
+                    "a stopping criterion failed on a corrected row, which has no scores "
+                    f"({type(error).__name__}: {error}); let it accept scores=None"
+                ) from error
+            if stop:
+                return row[:end]
+        return row
+
+
+def pad_rows(rows: Sequence[torch.Tensor], pad: int, width: int = 0) -> torch.Tensor:
+    """Return rows as one tensor [rows, tokens], padded at the end.
+
+    :param rows: int64 tensors.
+    :param pad: the padding id.
+    :param width: minimal width in tokens.
+    """
+    import torch
+
+    width = max([width, *(len(row) for row in rows)])
+    out = torch.full((len(rows), width), pad, dtype=rows[0].dtype, device=rows[0].device)
+    for i, row in enumerate(rows):
+        out[i, : len(row)] = row
+    return out
+
+
+def _decoded(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], skip: bool = False) -> str:
+    """Return the text of ids, special tokens left out or not."""
+    text = tokenizer.decode(list(ids), skip_special_tokens=skip, clean_up_tokenization_spaces=False)
+    return text if isinstance(text, str) else "".join(text)
 
 
 def _user_turn(messages: object, which: int) -> str:

@@ -16,11 +16,12 @@ _SAMPLES = 64
 def fingerprint(model: nn.Module) -> str:
     """Return a digest of a model's parameters: names, shapes, and a sample of each one's values.
 
-    Values are rounded to bfloat16 first, so that a model loaded in half precision is the same.
+    Values are rounded to bfloat16 first, so that a model loaded in half precision is the same;
+    those on the meta device (offloaded to disk) are left out.
 
     :return: SHA-256, as hex digits.
     """
-    return _digest((name, p, True) for name, p in sorted(model.named_parameters()))
+    return _digest((name, p, not p.is_meta) for name, p in sorted(model.named_parameters()))
 
 
 def base_fingerprint(model: nn.Module) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from errata.cache.errors import ModelError
+
 if TYPE_CHECKING:
     from errata.generation.base_model import GenerativeModel
 
@@ -32,6 +34,17 @@ class BaseProxy:
     @__class__.setter
     def __class__(self, value: type) -> None:
         raise TypeError("the class of an EditableModel cannot be changed")
+
+    def __reduce_ex__(self, protocol: object) -> str:
+        """Refuse to be copied or pickled: its locks, database and threads cannot be.
+
+        :raises ModelError: always; says what to do instead.
+        """
+        raise ModelError(
+            "expected a base model to copy or pickle, found an EditableModel, whose database, "
+            "locks and threads cannot be; copy model.base, wrap the copy and give it model.edits, "
+            "or write a folder with save_pretrained and load it with from_pretrained"
+        )
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         """Run the base model's forward pass, uncorrected."""

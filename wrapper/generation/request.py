@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import ErrataError, GenerationError
 from errata.cache.records import Edit
+from errata.generation.base_model import unwrapped
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +40,8 @@ class GenerateRequest:
 
     :param arguments: everything the caller passed, for the base model, untouched.
     :param ids: the caller's prompt (causal) or encoder input, int64 [rows, tokens], or None.
-    :param prompt: what was passed as the prompt: ids, or embeddings [rows, tokens, width], or None.
+    :param prompt: what was passed as the prompt: ids, or embeddings or an encoder's output
+        [rows, tokens, width], or None.
     :param mask: the caller's attention mask, the shape of ``ids``, or None.
     :param config: the generation config in effect: the caller's arguments, then the caller's
         config, then the model's.
@@ -128,14 +130,19 @@ def read_request(
     :param inputs: its first argument: ids, a mapping such as a BatchEncoding, or None.
     :param arguments: its keyword arguments.
     """
+    import torch
+
     passed = dict(arguments)
     if isinstance(inputs, Mapping):
         passed = {**inputs, **passed}
     elif inputs is not None:
-        passed["inputs"] = inputs
+        passed[next(iter(_parameters(base)), "inputs")] = inputs
     ids = passed.get("input_ids", passed.get("inputs"))
-    ids = ids if _is_ids(ids) else None
+    if not isinstance(ids, torch.Tensor) or ids.dim() != 2 or ids.is_floating_point():
+        ids = None
     prompt = passed.get("inputs_embeds") if ids is None else ids
+    if prompt is None and passed.get("encoder_outputs") is not None:
+        prompt = passed["encoder_outputs"][0]
     config = effective_config(base, passed)
     ends = _ids(config.eos_token_id)
     return GenerateRequest(
@@ -173,32 +180,79 @@ def effective_config(base: GenerativeModel, arguments: Mapping[str, Any]) -> Gen
 
 def name_positional(base: GenerativeModel, args: tuple[Any, ...]) -> dict[str, Any]:
     """Return the positional arguments after ``inputs`` of `transformers`' generate by name."""
-    names = [
-        n for n in inspect.signature(type(base).generate).parameters if n not in ("self", "inputs")
-    ]
-    if len(args) > len(names):
-        raise TypeError(f"generate() takes at most {len(names) + 1} positional arguments")
-    return dict(zip(names, args, strict=False))
+    names = _parameters(base)
+    if len(args) >= len(names):
+        raise TypeError(f"generate() takes at most {len(names)} positional arguments")
+    return dict(zip(names[1:], args, strict=False))
+
+
+def _parameters(base: GenerativeModel) -> list[str]:
+    """Return the names of the parameters of a model's ``generate``."""
+    parameters = inspect.signature(unwrapped(base).generate).parameters
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [name for name, one in parameters.items() if one.kind not in variable]
 
 
 def validate_request(base: GenerativeModel, request: GenerateRequest) -> None:
     """Check the arguments as ``base.generate`` does, for a batch in which it is not called.
 
-    :raises GenerationError: an argument that `transformers` does not know, or a config that
-        contradicts itself.
+    :raises GenerationError: an argument that the model does not know, a config that contradicts
+        itself or cannot be sampled by, stop strings without a tokenizer, or an attention mask that
+        does not fit the ids.
     """
-    known = {*inspect.signature(type(base).generate).parameters, "tokenizer", "trust_remote_code"}
-    inner = inspect.signature(type(base).prepare_inputs_for_generation).parameters
-    known |= {*inner, *inspect.signature(type(base).forward).parameters}
-    for name in request.arguments:
+    model, custom = unwrapped(base), request.arguments.get("custom_generate")
+    known = {*_parameters(base), "tokenizer", "trust_remote_code"}
+    for part in (model.prepare_inputs_for_generation, model.forward):
+        known |= {*inspect.signature(part).parameters}
+    for name in () if callable(custom) or _has_own_generate(model) else request.arguments:
         if name not in known and not hasattr(request.config, name):
             close = difflib.get_close_matches(name, [*known, *vars(request.config)], n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise GenerationError(f"expected an argument of generate(), found {name!r}{hint}")
+    _check_mask(request)
     try:
         request.config.validate()
+        if request.config.do_sample and request.config.temperature is not None:
+            _check_temperature(request.config.temperature)
     except ValueError as error:
         raise GenerationError(str(error)) from error
+    if request.config.stop_strings and request.arguments.get("tokenizer") is None:
+        raise GenerationError(
+            "expected tokenizer= beside stop_strings=, found none; pass the model's tokenizer"
+        )
+
+
+def _has_own_generate(model: GenerativeModel) -> bool:
+    """Return whether a model's ``generate`` is not that of `transformers`."""
+    from transformers import GenerationMixin
+
+    return getattr(model.generate, "__func__", None) is not GenerationMixin.generate
+
+
+def _check_temperature(temperature: float) -> None:
+    """Raise as `transformers` does before it samples.
+
+    :raises ValueError: the temperature is not positive.
+    """
+    from transformers import TemperatureLogitsWarper
+
+    if temperature != 1.0:
+        TemperatureLogitsWarper(temperature)
+
+
+def _check_mask(request: GenerateRequest) -> None:
+    """Raise for an attention mask that a causal model refuses.
+
+    :raises GenerationError: it has two dimensions or fewer and is not of the shape of the ids.
+    """
+    mask, ids = request.mask, request.ids
+    if mask is None or ids is None or request.encoder_decoder or mask.dim() > 2:
+        return
+    if mask.shape != ids.shape and request.arguments.get("past_key_values") is None:
+        raise GenerationError(
+            f"expected an attention_mask of the shape of the ids, {list(ids.shape)}, found "
+            f"{list(mask.shape)}; pass the mask that the tokenizer returned with them"
+        )
 
 
 def selector(selection: Selection) -> Callable[[Edit], bool]:
@@ -218,12 +272,6 @@ def selector(selection: Selection) -> Callable[[Edit], bool]:
         raise ErrataError(f"expected lists of texts in edits=, found {dict(selection)!r}")
     tags, ids = set(selection.get("tags", ())), set(selection.get("ids", ()))
     return lambda edit: edit.id in ids or bool(tags & set(edit.tags))
-
-
-def _is_ids(value: Any) -> bool:
-    import torch
-
-    return isinstance(value, torch.Tensor) and value.dim() == 2 and not value.is_floating_point()
 
 
 def _ids(value: Any) -> tuple[int, ...]:

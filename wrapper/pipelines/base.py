@@ -20,24 +20,30 @@ A new pipeline is one module with one class, one line in :mod:`errata.registry` 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol, runtime_checkable
 
 from errata.cache.encoder import Encoder, encode_queries
-from errata.cache.records import Edit, Hit, LanguagePatch, Query
+from errata.cache.filters.text_filter import Filter, Replacement
+from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query
+from errata.cache.rollout import Conversation
 from errata.cache.text.aliases import AliasMatch
 from errata.cache.view import View
-from errata.gates.base import Decision, Gate
+from errata.gates.base import Decision, Gate, ThresholdGate, enforce_lists
 from errata.gates.conditions.parse import is_certain, read_condition
-from errata.gates.routing import enforce_lists
+from errata.reasoners.background import BackgroundReasoner
 from errata.reasoners.base import Paraphraser, Reasoner
 from errata.reasoners.verbatim import VerbatimReasoner
-from errata.trace import StopWatch
 
+NEAR_MISSES_SHOWN = 3
+"""Near misses that the trace of a batch names."""
 EditFilter = Callable[[Edit], bool]
 """Whether an edit may fire."""
+Lap = Callable[[str, str], None]
+"""Takes the time of a stage that has ended, by its name and a note on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +53,17 @@ class ScopedView:
     :param view: the edits of one moment.
     :param encoder: the cache's encoder.
     :param allows: which edits may fire.
-    :param watch: takes the time of a search; None takes none.
+    :param lap: takes the time of a search; None takes none.
     """
 
     view: View
     encoder: Encoder
     allows: EditFilter
-    watch: StopWatch | None = None
+    lap: Lap | None = None
 
     def restricted(self, allows: EditFilter) -> ScopedView:
         """Return the view restricted further, for a decision about another text."""
-        return replace(self, allows=lambda edit: allows(edit) and self.allows(edit), watch=None)
+        return replace(self, allows=lambda edit: allows(edit) and self.allows(edit), lap=None)
 
     def encode(self, texts: Sequence[str]) -> list[Query]:
         """Return texts as queries."""
@@ -77,8 +83,8 @@ class ScopedView:
             for query, hits in zip(queries, found, strict=True):
                 if rule.holds(query.text) and all(hit.edit.id != patch.id for hit in hits):
                     hits.append(self.view.hit(query, patch))
-        if self.watch is not None:
-            self.watch.lap("cache", f"{len(self.view.edits)} edits")
+        if self.lap is not None:
+            self.lap("cache", f"{len(self.view.edits)} edits")
         return found
 
     def alias_matches(self, text: str) -> Iterator[AliasMatch]:
@@ -133,6 +139,153 @@ class ScopedPipeline:
     allows: EditFilter
 
 
+@dataclass(frozen=True, slots=True)
+class RoutedBatch:
+    """A batch of queries and the decisions about them, all as of one moment.
+
+    :param queries: what is answered: the effective query of each decision.
+    :param decisions: one a query.
+    :param reasoners: for each query the reasoner of the pipeline that hit; None on a miss.
+    :param rewrites: for each query, what the query patterns replaced.
+    :param output_filters: for each query, the output patterns and secrets of the same moment.
+    :param view: the edits of that moment.
+    :param texts: the queries as found in the prompts.
+    :param conversations: one a query, by which rollouts draw.
+    """
+
+    queries: tuple[str, ...]
+    decisions: tuple[Decision, ...]
+    reasoners: tuple[Reasoner | None, ...]
+    rewrites: tuple[tuple[Replacement, ...], ...]
+    output_filters: tuple[Filter, ...]
+    view: View
+    texts: tuple[str, ...]
+    conversations: tuple[Conversation, ...] = ()
+
+    @property
+    def affected(self) -> tuple[bool, ...]:
+        """For each row, whether a hit or a rewrite keeps the caller's own prompt from the base."""
+        return tuple(
+            decision.hit or bool(rewrite)
+            for decision, rewrite in zip(self.decisions, self.rewrites, strict=True)
+        )
+
+    def by_reasoner(self, verbatim: Reasoner) -> list[tuple[Reasoner, list[int]]]:
+        """Return the reasoners, each with the rows it answers; other rows are the base model's.
+
+        :param verbatim: returns stored answers and refusals.
+        """
+        rows: dict[int, tuple[Reasoner, list[int]]] = {}
+        for i, (decision, reasoner) in enumerate(zip(self.decisions, self.reasoners, strict=True)):
+            if decision.route in ("verbatim", "refuse"):
+                chosen: Reasoner | None = verbatim
+            else:
+                chosen = reasoner if decision.route == "reason" else None
+            if chosen is not None:
+                rows.setdefault(id(chosen), (chosen, []))[1].append(i)
+        return list(rows.values())
+
+
+def route_batch(
+    texts: Sequence[str],
+    view: View,
+    encoder: Encoder,
+    pipelines: Sequence[ScopedPipeline],
+    selected: EditFilter,
+    lap: Lap,
+    background: BackgroundReasoner | None = None,
+    conversations: Sequence[Conversation] = (),
+) -> RoutedBatch:
+    """Return the decisions about a batch of queries.
+
+    :param texts: the queries as found in the prompts.
+    :param view: the edits of one moment.
+    :param encoder: the cache's encoder.
+    :param pipelines: the pipelines in use; each gets the queries that those before it missed.
+    :param selected: which edits the caller wants in force.
+    :param lap: takes the time of each stage.
+    :param background: answers what no edit governs, but names the subject of facts; None: the base
+        model does.
+    :param conversations: one a query; noted.
+    """
+    whole, view = view, view.restricted(selected)
+    filtered = [view.text_filter("query", selected).apply(text) for text in texts]
+    queries = [text for text, _ in filtered]
+    rewrites = tuple(replacements for _, replacements in filtered)
+    lap("rewrite", f"{sum(map(bool, rewrites))} of {len(texts)}")
+    active = [one for one in pipelines if any(map(may_fire(one, selected), view.edits))]
+    encoded = encode_queries(encoder, queries) if active else []
+    decisions = [Decision(query) for query in queries]
+    reasoners: list[Reasoner | None] = [None] * len(queries)
+    for scoped in active:
+        missed = [i for i, decision in enumerate(decisions) if not decision.hit]
+        if not missed:
+            break
+        edits = ScopedView(view, encoder, may_fire(scoped, selected), lap)
+        made = scoped.pipeline.decide([encoded[i] for i in missed], edits)
+        lap("gate", _gate_note(made))
+        for i, decision in zip(missed, made, strict=True):
+            earlier = decisions[i]
+            decisions[i] = _merged(earlier, decision) if earlier.candidates else decision
+            reasoners[i] = scoped.pipeline.reasoner if decision.hit else None
+    if background is not None:
+        for i, decision in enumerate(decisions):
+            if not decision.hit:
+                decisions[i] = with_mentioned(decision, view, selected, background.max_facts)
+                reasoners[i] = background if decisions[i].hit else None
+    effective = tuple(decision.effective_query for decision in decisions)
+    return RoutedBatch(
+        effective,
+        tuple(decisions),
+        tuple(reasoners),
+        rewrites,
+        (view.text_filter("output", selected),) * len(queries),
+        whole,
+        tuple(texts),
+        tuple(conversations),
+    )
+
+
+def may_fire(scoped: ScopedPipeline, selected: EditFilter) -> EditFilter:
+    """Return the filter of the edits of a pipeline that the caller wants and it supports."""
+    return lambda edit: selected(edit) and scoped.allows(edit) and scoped.pipeline.supports(edit)
+
+
+def with_mentioned(
+    decision: Decision, view: View, selected: EditFilter, max_facts: int
+) -> Decision:
+    """Return a miss with the facts whose subject its query names as background, if there are any.
+
+    :param decision: a miss.
+    :param view: the edits of one moment.
+    :param selected: which edits the caller wants in force.
+    :param max_facts: how many at most.
+    """
+    facts = [e for e in view.named(decision.query) if selected(e) and isinstance(e, Fact)]
+    named = tuple(fact for fact in facts if not fact.forget)[:max_facts]
+    return replace(decision, fired=named, route="reason", mentioned=True) if named else decision
+
+
+def _gate_note(decisions: Sequence[Decision]) -> str:
+    """Return how many queries hit, what resolvers changed, and the first near misses."""
+    text = f"{sum(decision.hit for decision in decisions)} of {len(decisions)} hit"
+    changed = Counter(name for decision in decisions for name in decision.changed_by)
+    resolved = [f"{name} changed {count}" for name, count in changed.items()]
+    near = [c for decision in decisions if not decision.hit for c in decision.near_misses]
+    shown = [
+        f"near miss: {c.location or c.edit_id} ({c.probability:.3f}, from {c.threshold:.3f} on)"
+        for c in near[:NEAR_MISSES_SHOWN]
+    ]
+    return "; ".join((text, *resolved, *shown))
+
+
+def _merged(earlier: Decision, decision: Decision) -> Decision:
+    """Return a decision that also lists the candidates of the pipelines before."""
+    candidates = sorted((*earlier.candidates, *decision.candidates), key=lambda c: -c.probability)
+    near_misses = (*earlier.near_misses, *decision.near_misses)
+    return replace(decision, candidates=tuple(candidates), near_misses=near_misses)
+
+
 def decide_by_gate(
     gate: Gate,
     queries: Sequence[Query],
@@ -152,6 +305,8 @@ def decide_by_gate(
     else:
         hits = edits.search(queries, candidates)
     decisions = gate.decide_batch(queries, hits)
+    if isinstance(gate, ThresholdGate):  # whose decisions heed the lists
+        return decisions
     return [enforce_lists(*each) for each in zip(decisions, queries, hits, strict=True)]
 
 

@@ -13,11 +13,10 @@ from typing import Literal
 
 import numpy as np
 
-from errata.cache.encoder import Encoder
+from errata.cache.encoder import EmbeddingCache, Encoder
 from errata.cache.errors import ErrataError
 from errata.cache.records import Fact, Vector
 from errata.facts import FactRow, FactSource, fill
-from errata.gates.embedding_cache import EmbeddingCache
 
 Kind = Literal["copy", "update", "retain"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import GenerationError
 from errata.cache.records import Fact
-from errata.cache.text.spacing import needs_space
+from errata.cache.text.normalize import needs_space
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from errata.cache.encoder import encode_queries
-from errata.cache.index.answers import LONGEST, AnswerIndex
+from errata.cache.index.terms import LONGEST, AnswerIndex
 from errata.cache.records import Fact, LanguagePatch, RegexPatch
 from errata.cache.store import EditCache
 from tests.fakes import StubEncoder

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from errata.cache.text.spelling import compare, rough_key
+from errata.cache.text.normalize import compare, rough_key
 
 SAME = [
     ("What is X?", "what is x"),

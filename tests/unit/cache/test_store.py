@@ -141,15 +141,19 @@ def test_regexes_by_target_and_priority(cache: EditCache) -> None:
     low, high = RegexPatch("b", "x", id="low"), RegexPatch("c", "x", id="high", priority=2)
     cache.add([SWAZI, low, high, RegexPatch("d", "x", target="query", id="q")])
     view = cache.view()
-    assert [patch.id for patch in view.regexes("output")] == ["high", SWAZI.id, "low"]
-    assert [patch.id for patch in view.regexes("query")] == ["q"]
+    outputs, queries = (view.text_filter(t, lambda edit: True) for t in ("output", "query"))
+    assert [patch.id for patch in outputs.patterns] == ["high", SWAZI.id, "low"]
+    assert [patch.id for patch in queries.patterns] == ["q"]
+    assert view.text_filter("output", lambda edit: True) is outputs
+    some = view.text_filter("output", lambda edit: edit.id != "high")
+    assert [patch.id for patch in some.patterns] == [SWAZI.id, "low"]
     assert found(cache, SWAZI.pattern) == []
 
 
 def test_secrets_are_collected(cache: EditCache) -> None:
     fact = Fact("Where?", forget=True, secret="12 Elm Street")
     cache.add([fact, ZEBRA, Fact("Who?", forget=True)])
-    assert cache.view().secrets == (fact,)
+    assert cache.view().text_filter("output", lambda edit: True).forgotten == (fact,)
 
 
 def test_dates_and_supersedes_decide_what_is_in_force(cache: EditCache) -> None:

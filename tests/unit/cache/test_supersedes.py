@@ -81,7 +81,8 @@ def test_patterns_secrets_and_conditions_are_superseded_alike(cache):
     new = Fact("Who?", "Ann", id="x", tags=("b",), supersedes=tuple(edit.id for edit in olds))
 
     def effects(view):
-        return view.regexes("output"), view.secrets, found(view, olds[2].condition) - {"x"}
+        outputs = view.text_filter("output", lambda edit: True)
+        return outputs.patterns, outputs.forgotten, found(view, olds[2].condition) - {"x"}
 
     cache.add(olds)
     before = effects(cache.view())

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from errata.cache.filters.regex import compile_pattern, lint_pattern, substitute
-from errata.cache.filters.secrets import SecretGuard, hash_secret
+from errata.cache.filters.secrets import hash_secret
+from errata.cache.filters.text_filter import SecretGuard
 from errata.cache.index import terms
 from errata.cache.index.terms import CharacterIndex, TermIndex, WordIndex
 from errata.cache.records import REFUSAL, Fact, RegexPatch

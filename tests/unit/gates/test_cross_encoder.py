@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from errata.cache.encoder import EmbeddingCache
 from errata.cache.errors import ModelError
 from errata.cache.records import Fact, Hit, LanguagePatch, Query
 from errata.gates.artifact import GateArtifact
@@ -29,7 +30,6 @@ from errata.gates.cross_encoder import (
     quantize_factors,
     unwrap_transformer,
 )
-from errata.gates.embedding_cache import EmbeddingCache
 from errata.gates.features import FeatureMaker, Scope
 from tests.fakes import StubEncoder
 from tests.small_cross import (

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
+from errata.cache.encoder import EmbeddingCache
 from errata.cache.records import Fact
 from errata.gates import classifier
 from errata.gates.classifier import ScopeClassifier
-from errata.gates.embedding_cache import EmbeddingCache
 from tests.fakes import StubEncoder
 from tests.small_gate import small_gate
 

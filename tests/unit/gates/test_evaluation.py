@@ -13,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from errata.cache.encoder import EmbeddingCache
 from errata.cache.errors import ModelError
 from errata.cache.records import Fact
 from errata.cache.text.subject import subject_of
 from errata.cli import app
 from errata.commands import opening
 from errata.gates.artifact import GateArtifact
-from errata.gates.base import Scores
+from errata.gates.base import Scores, make_decision
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.cosine import CosineGate
 from errata.gates.data.distractors import (
@@ -30,7 +31,6 @@ from errata.gates.data.distractors import (
 )
 from errata.gates.data.pairs import QuestionPair
 from errata.gates.data.questions import QuestionBook
-from errata.gates.embedding_cache import EmbeddingCache
 from errata.gates.evaluation.evaluate import EvaluationConfig, draw_trials, evaluate
 from errata.gates.evaluation.metrics import (
     best_threshold,
@@ -42,7 +42,6 @@ from errata.gates.evaluation.metrics import (
 from errata.gates.evaluation.registry import measured_gate, without_part
 from errata.gates.evaluation.report import WITH_BASE, Row, as_json, lines, markdown
 from errata.gates.evaluation.trials import build_trial, run_trial, split_trial
-from errata.gates.routing import make_decision
 from errata.intervals import Estimate, bootstrap
 from tests.fakes import PerQueryGate, StubEncoder
 from tests.small_gate import small_gate_folder

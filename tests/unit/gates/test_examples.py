@@ -15,11 +15,10 @@ from errata.cache.records import Fact, LanguagePatch, PatchTests
 from errata.cache.store import EditCache
 from errata.cache.view import SearchConfig
 from errata.gates.base import Decision
-from errata.gates.calibration import ExampleCalibration, ExampleConfig
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.cosine import CosineGate
 from errata.gates.embedding import EmbeddingGate
-from errata.gates.examples import listed, nearest_examples
+from errata.gates.examples import ExampleCalibration, ExampleConfig, listed, nearest_examples
 from errata.gates.open import OpenGate
 from errata.pipelines.base import decide_by_gate
 from errata.pipelines.resolvers.base import ScopedView

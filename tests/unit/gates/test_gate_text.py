@@ -223,7 +223,7 @@ def test_conditions_become_plain_text(text, kind, plain_text):
 def test_lexical_conditions(condition, holds, fails):
     found = read_condition(condition)
     assert found.kind == "lexical"
-    assert found.holds_lexically(holds) and not found.holds_lexically(fails)
+    assert found.holds(holds) and not found.holds(fails)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from errata.cache.records import Fact, Hit, LanguagePatch, Query, SourceLocation
-from errata.gates.base import Scores
-from errata.gates.routing import make_decision
+from errata.gates.base import Scores, make_decision
 
 QUERY = Query("a query", ("a query",), np.ones((1, 4), np.float32) / 2)
 FACT = Fact("Where is it?", "there", id="fact", location=SourceLocation("a.yaml", 3))

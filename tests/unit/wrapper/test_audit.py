@@ -21,8 +21,8 @@ from errata.cache.records import Fact, PatchTests, RegexPatch
 from errata.cache.rollout import Conversation
 from errata.cache.store import EditCache
 from errata.gates.base import Decision
-from errata.pipelines.run import RoutedBatch
-from errata.trace import Trace
+from errata.output import Trace
+from errata.pipelines.base import RoutedBatch
 from tests.fakes import StubEncoder
 from tests.unit.helpers import CAPITAL, FACT, OTHER, editable
 

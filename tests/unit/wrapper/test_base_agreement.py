@@ -17,14 +17,13 @@ from errata.cache.records import Fact, Hit, LanguagePatch, PatchTests, Query
 from errata.cache.text.answer_match import same_answer
 from errata.cache.view import SearchConfig
 from errata.gates.artifact import GateArtifact
-from errata.gates.base import Candidate, Decision, Scores
+from errata.gates.base import Candidate, Decision, Scores, make_decision
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.data.distractors import hash_half, read_background
 from errata.gates.data.questions import QuestionBook
 from errata.gates.evaluation.base_agreement import BaseAgreement
 from errata.gates.evaluation.trials import build_trial, run_trial
 from errata.gates.layers import Platt
-from errata.gates.routing import make_decision
 from errata.gates.training.train import TrainingConfig, train
 from errata.pipelines.resolvers.base_agreement import BaseAgreementResolver
 from errata.reasoners.base_answers import base_answers

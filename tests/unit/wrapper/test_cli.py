@@ -21,7 +21,7 @@ from errata.cli import app
 from errata.commands import opening, options
 from errata.gates.base import Candidate, Decision
 from errata.gates.load import DEFAULT_GATE, shipped_gates
-from errata.trace import Answer, Replacement, Step, Trace
+from errata.output import Answer, Replacement, Step, Trace
 from tests.fakes import StubEncoder
 from tests.small_gate import small_gate_folder
 

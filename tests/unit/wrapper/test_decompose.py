@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from errata import EditableModel, Fact, LanguagePatch
 from errata.cache.store import EditCache
 from errata.commands.output import decision_json
-from errata.gates.base import Candidate, Decision, Scores
-from errata.gates.routing import make_decision
+from errata.gates.base import Candidate, Decision, Scores, make_decision
 from errata.patch_tests import TestCase, _judge_decision
 from errata.pipelines.base import ScopedView
 from errata.pipelines.cache import CachePipeline

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from errata import Fact, RegexPatch
 from errata.cache.filters.secrets import hash_secret
 from errata.cache.filters.text_filter import WITHHELD, Filter
+from errata.generation.chat import AnswerWriter
 from errata.generation.streaming import FilteredStreamer
-from errata.generation.token_writer import AnswerWriter
 from tests.unit.helpers import CAPITAL, OTHER, Collected, batch, editable
 
 

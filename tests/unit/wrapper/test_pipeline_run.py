@@ -7,11 +7,10 @@ import pytest
 from errata.cache.records import Fact, LanguagePatch, PatchTests
 from errata.cache.store import EditCache
 from errata.gates.cosine import CosineGate
-from errata.pipelines.base import ScopedPipeline
+from errata.output import StopWatch
+from errata.pipelines.base import ScopedPipeline, route_batch
 from errata.pipelines.cache import CachePipeline, CachePipelineConfig
-from errata.pipelines.run import route_batch
 from errata.reasoners.verbatim import VerbatimReasoner
-from errata.trace import StopWatch
 from tests.fakes import StubEncoder
 
 CANDIDATES = CachePipelineConfig().candidates
@@ -44,7 +43,7 @@ def way():
             watch = StopWatch()
             own = CachePipeline(RuleGate(encoder, threshold), VerbatimReasoner())
             turns = [ScopedPipeline(own, lambda edit: True)]
-            found = route_batch([text], cache.view(), encoder, turns, lambda edit: True, watch)
+            found = route_batch([text], cache.view(), encoder, turns, lambda edit: True, watch.lap)
             notes = {step.stage: step.note for step in watch.steps}
             return found.decisions[0], notes["gate"]
 

@@ -11,8 +11,7 @@ import torch
 
 from errata import EditableModel, Fact, LanguagePatch
 from errata.cache.errors import ErrataError, ModelError
-from errata.gates.base import Scores
-from errata.gates.routing import make_decision
+from errata.gates.base import Scores, make_decision
 from errata.generation.fingerprint import fingerprint
 from errata.generation.sharing import sharing_copy
 from errata.reasoners.abstention import AbstentionPenalties
@@ -38,7 +37,8 @@ class FollowsGate(PerQueryGate):
     def score(self, query, edits):
         import numpy as np
 
-        about = ["Weber" in query.text and "Weber" in hit.edit.scope for hit in edits]
+        text, found = getattr(query, "text", query), [getattr(hit, "edit", hit) for hit in edits]
+        about = ["Weber" in text and "Weber" in edit.scope for edit in found]
         return Scores(np.array(about, float), np.ones(len(about)))
 
     def decide(self, query, hits):
@@ -250,7 +250,7 @@ def test_what_is_to_be_said_is_said_in_the_words_of_a_chat_model(
     assert (overruled.text, overruled.trace.outcomes) == (
         "I was made by Example Labs.", ("overruled",)
     )  # fmt: skip
-    model.verification = None
+    model.pipeline.reasoner = model.reasoner
     own = model.ask(ASKED, max_new_tokens=8)
     assert own.decision.route == "reason"
     assert own.trace.outcomes == ("",)

@@ -11,9 +11,8 @@ from transformers import GenerationConfig, set_seed
 from errata import EditableModel, Fact, RegexPatch
 from errata.cache.errors import EditError, ErrataError, GenerationError
 from errata.cache.patches.files import load_folder
-from errata.gates.base import Scores
+from errata.gates.base import Scores, make_decision
 from errata.gates.cosine import CosineGate
-from errata.gates.routing import make_decision
 from tests.conftest import build_tokenizer
 from tests.fakes import StubEncoder
 from tests.unit.helpers import CAPITAL, FACT, OTHER, THIRD, Collected, batch, editable

@@ -126,10 +126,10 @@ class DecisionRunner:
         texts = [self._questions(seed, position, case) for position, case in chunk]
         try:
             if gate is self._gate.gate:
-                backend.model.gate = self._gate
+                backend.model.pipeline.gate = self._gate
             decided = iter(backend.decide([text for some in texts for text in some]))
         finally:
-            backend.model.gate = gate
+            backend.model.pipeline.gate = gate
         for (position, case), some in zip(chunk, texts, strict=True):
             record = self._record(name, seed, position, case, [next(decided) for _ in some])
             self.records.write({**record, **costs.get(case.id, {})})

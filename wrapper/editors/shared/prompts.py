@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from errata.cache.text.spacing import needs_space
+from errata.cache.text.normalize import needs_space
 from errata.cache.text.subject import span_of
 from errata.editors.shared.subject_tokens import subject_positions
-from errata.generation.chat import render_prompt
-from errata.generation.token_writer import AnswerWriter
+from errata.generation.chat import AnswerWriter, render_prompt
 
 if TYPE_CHECKING:
     import torch

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from errata.cache.records import Edit
-from errata.gates.base import Candidate, Decision
-from errata.gates.routing import route_of
+from errata.gates.base import Candidate, Decision, route_of
 from errata.pipelines.resolvers.base import MISSES, ResolverContext
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from errata.cache.errors import EditError
 from errata.cache.records import Fact
-from errata.cache.text.spacing import word_pattern
+from errata.cache.text.normalize import word_pattern
 from errata.cache.text.subject import Span, span_of, subject_of
 from errata.gates.base import Decision, Route
 from errata.gates.text import asks_yes_no

@@ -236,7 +236,7 @@ class EditableModel(PatchReloading, Audited, WeightEditing, SavedModel, BaseProx
             self._shadow(request, query, edits, key)
             return self.base.generate(**request.arguments)
         watch = StopWatch()
-        prompts = self._reader.prompts(request.ids, request.mask, request.rows, query)
+        prompts = self._reader.prompts(request, query)
         batch = self._decide(prompts, edits, watch, key)
         builder = OutputBuilder(self.base, self._writer, request, batch)
         if all(batch.affected):
@@ -260,7 +260,7 @@ class EditableModel(PatchReloading, Audited, WeightEditing, SavedModel, BaseProx
     ) -> RoutedBatch:
         """Return the decision about the query of each prompt, as of this moment."""
         key = key if self.rollouts else EVERYONE
-        conversations = conversations_of(key, [prompt.conversation for prompt in prompts])
+        conversations = conversations_of(key, [each.first_turn or each.query for each in prompts])
         pipelines, view = self.backends.pipelines(self.pipeline), self.backends.view()
         route = route_by_rollout if view.rolling_out else route_batch
         queries, selected = [prompt.query for prompt in prompts], selector(edits)
@@ -273,7 +273,7 @@ class EditableModel(PatchReloading, Audited, WeightEditing, SavedModel, BaseProx
         """Decide and log; errors are logged, too."""
         watch = StopWatch()
         try:
-            prompts = self._reader.prompts(request.ids, request.mask, request.rows, query)
+            prompts = self._reader.prompts(request, query)
             batch = self._decide(prompts, edits, watch, key)
         except Exception:
             log.exception("shadow: nothing was decided")

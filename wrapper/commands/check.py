@@ -82,6 +82,7 @@ def _run_tests(
     if not cases:
         return 0, ()
     editable = open_model()
+    editable.rollouts = False  # a patch is tested where it is in force
     live = in_force(edits, datetime.date.today())
     with working("reviewing the examples"):
         notes = review_examples(editable.gate, editable.encoder, live)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import GenerationError, ModelError
 from errata.cache.text.normalize import needs_space
-from errata.generation.request import GenerateRequest
+from errata.generation.request import GenerateRequest, Queries
 
 if TYPE_CHECKING:
     import torch
@@ -51,14 +51,6 @@ def question_text(question: str | Messages) -> str:
     if not text.strip():
         raise GenerationError("expected a question, found an empty text; say what is asked")
     return text
-
-
-def first_user_turn(question: str | Messages) -> str:
-    """Return the text of a question: of a chat, its first user turn.
-
-    :param question: a text, or the messages of a chat.
-    """
-    return question if isinstance(question, str) else _user_turn(question, 0)
 
 
 def render_prompt(question: str | Messages, tokenizer: PreTrainedTokenizerBase) -> str:
@@ -129,12 +121,8 @@ class Prompt:
     def of(cls, question: str | Messages) -> Prompt:
         """Return a question as a prompt of its own, for a decision about it."""
         text = question_text(question)
-        return cls(text, text, first_turn=first_user_turn(question))
-
-    @property
-    def conversation(self) -> str:
-        """The text that stands for the conversation: its first user turn."""
-        return self.first_turn or self.query
+        first = question if isinstance(question, str) else _user_turn(question, 0)
+        return cls(text, text, first_turn=first)
 
     def with_query(self, query: str) -> Prompt:
         """Return the same prompt with the question that the caller named."""
@@ -176,38 +164,30 @@ class PromptReader:
         self._special = sorted(tokenizer.all_special_tokens, key=len, reverse=True)
         self._markers = self._find_markers()
 
-    def prompts(
-        self,
-        ids: torch.Tensor | None,
-        mask: torch.Tensor | None,
-        rows: int,
-        query: str | Sequence[str] | None = None,
-    ) -> list[Prompt]:
-        """Return the prompt of each row of a batch, with its query or the caller's own.
+    def prompts(self, request: GenerateRequest, query: Queries = None) -> list[Prompt]:
+        """Return the prompt of each row of a call, with its query or the caller's own.
 
-        :param ids: int64 [rows, tokens]; None where the caller passed embeddings.
-        :param mask: attention mask of the same shape, or None.
-        :param rows: number of prompts.
+        :param request: the call.
         :param query: the caller's ``query=``, one a row; None: it is read from the ids.
         :raises GenerationError: there are neither ids nor queries, or not one query a row.
         """
-        if query is None and ids is None:
+        ids, rows = request.ids, request.rows
+        queries = [query] if isinstance(query, str) else query
+        if queries is None:
+            if ids is not None:
+                return self.read(ids, request.mask)
             raise GenerationError(
                 "expected input_ids or query=, found only embeddings or an encoder's output, in "
-                "which no question can be read: name it by query=, or pass edits=False for the "
-                "base model alone"
+                "which no question can be read: name it by query=, or pass edits=False"
             )
-        queries = [query] if isinstance(query, str) else query
-        if queries is not None and not all(isinstance(text, str) for text in queries):
+        if not all(isinstance(text, str) for text in queries):
             raise GenerationError(f"expected texts in query=, found {query!r}")
-        if queries is not None and len(queries) != rows:
+        if len(queries) != rows:
             raise GenerationError(f"expected one query a row, {rows} in all, found {len(queries)}")
         if ids is None:
-            return [Prompt(text, text, start=0) for text in queries or ()]
-        prompts = self.read(ids, mask)
-        if queries is None:
-            return prompts
-        return [prompt.with_query(text) for prompt, text in zip(prompts, queries, strict=True)]
+            return [Prompt(text, text, start=0) for text in queries]
+        pairs = zip(self.read(ids, request.mask), queries, strict=True)
+        return [prompt.with_query(text) for prompt, text in pairs]
 
     def read(self, ids: torch.Tensor, mask: torch.Tensor | None) -> list[Prompt]:
         """Return the prompts of a batch.

@@ -214,13 +214,12 @@ def make_decision(
         yes-or-no questions: a base model that answers these with a name has misread them.
     :param edit_thresholds: thresholds of single edits, by id.
     """
-    thresholds = edit_thresholds or {}
     agreement = None if asks_yes_no(query.text) else agreement_threshold
     judged = []
     for hit, probability, entailed in zip(
         hits, scores.probability.tolist(), scores.entailed.tolist(), strict=True
     ):
-        edit, edit_threshold = hit.edit, thresholds.get(hit.edit.id, threshold)
+        edit, edit_threshold = hit.edit, (edit_thresholds or {}).get(hit.edit.id, threshold)
         on_list, near_silent = listed_or_near(query, hit)
         agrees = edit_threshold == threshold and isinstance(edit, Fact) and not edit.tests.silent
         candidate = Candidate(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from errata.gates.base import Scores, ThresholdGate
 from errata.gates.conditions.parse import read_condition
 from errata.gates.cross_encoder import CrossEncoder
 from errata.gates.examples import NearestExamples, nearest_examples
-from errata.gates.features import FeatureMaker, PairFeatures, Scope, scope_inputs
+from errata.gates.features import FeatureConfig, FeatureMaker, PairFeatures, Scope, scope_inputs
 from errata.gates.layers import Array
 from errata.gates.text import dice, segments
 
@@ -48,6 +48,7 @@ class ClassifierConfig:
         words drown the question.
     :param edit_cache_size: embeddings of edits' texts kept (0.3 GB): question and subject of
         100,000 edits.
+    :param features: settings of the features, as the gate was trained with.
     """
 
     max_unknown_share: float = 0.2
@@ -57,6 +58,7 @@ class ClassifierConfig:
     scored_examples: int = 1
     max_answer_words: int = 8
     edit_cache_size: int = 200_000
+    features: FeatureConfig = field(default_factory=FeatureConfig)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,10 @@ class ScopeClassifier(ThresholdGate):
         self._query_embeddings = EmbeddingCache(encoder)
         self._edit_embeddings = EmbeddingCache(encoder, self.config.edit_cache_size)
         self._features = FeatureMaker(
-            self._query_embeddings.encode, artifact.common_words, self._edit_embeddings.encode
+            self._query_embeddings.encode,
+            artifact.common_words,
+            self._edit_embeddings.encode,
+            self.config.features,
         )
         second = artifact.second
         self._cross_encoder = None if second is None else CrossEncoder(encoder, second.cross)
@@ -252,6 +257,10 @@ class ScopeClassifier(ThresholdGate):
         """Return probability and entailment of each pair, by the query's best segment."""
         if not pairs:  # loads no encoder
             return np.zeros(0), np.zeros(0)
+        return self._rerank(pairs, *self._first_stage(pairs))
+
+    def _first_stage(self, pairs: Sequence[_Pair]) -> tuple[list[str], Array]:
+        """Return each pair's best segment, and the first stage's classes of it, [n, 3]."""
         features = self._features.make(
             [(part, one.scope) for one in pairs for part in one.segments]
         )
@@ -268,7 +277,7 @@ class ScopeClassifier(ThresholdGate):
             for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)
         ]
         texts = [part for one in pairs for part in one.segments]
-        return self._rerank(pairs, [texts[at] for at in best], classes[best])
+        return [texts[at] for at in best], classes[best]
 
     def _rerank(
         self, pairs: Sequence[_Pair], texts: Sequence[str], classes: Array

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -38,6 +39,7 @@ from errata.generation.chat import (
 )
 from errata.generation.proxy import BaseProxy
 from errata.generation.request import (
+    AskConfig,
     GenerateRequest,
     Queries,
     Selection,
@@ -69,9 +71,6 @@ if TYPE_CHECKING:
     from errata.cache.encoder import Encoder
     from errata.generation.base_model import GenerativeModel
 
-NEW_TOKENS = 64
-"""Default of ``max_new_tokens`` for ``ask``."""
-
 log = logging.getLogger("errata")
 
 
@@ -94,7 +93,7 @@ class EditableModel(PatchReloading, Audited, WeightEditing, SavedModel, BaseProx
         base model, where there is one, else ``prompted``.
     :param resolvers: the stages between the gate's decision and the final one, in order: names
         (``base_agreement``, ``aliases``, ``decompose``, …) or
-        :class:`~errata.pipelines.resolvers.base.Resolver` objects; by default these three. One
+        :class:`~errata.pipelines.resolvers.base.Resolver` objects; by default the last two. One
         that is left out leaves decisions as they were.
     :param encoder: a :class:`~errata.cache.encoder.Encoder`, the name of one, or a
         sentence-transformers model.
@@ -113,6 +112,7 @@ class EditableModel(PatchReloading, Audited, WeightEditing, SavedModel, BaseProx
     :param audit: log every decision in this SQLite file (:mod:`errata.audit`); an
         :class:`~errata.audit.config.AuditConfig` says what is kept, and for how long.
     :param rollouts: keep to the patches' ``rollout``; False: each is in force everywhere.
+    :param ask_config: how :meth:`ask` generates, where its options do not say.
     :raises errata.cache.errors.PatchFolderError: a patch is wrong; names every file and line.
     :raises errata.cache.errors.StoreError: the cache folder is damaged, or another encoder's.
     """
@@ -136,6 +136,7 @@ class EditableModel(PatchReloading, Audited, WeightEditing, SavedModel, BaseProx
         watch: bool | WatchConfig = False,
         audit: str | Path | AuditConfig | None = None,
         rollouts: bool = True,
+        ask_config: AskConfig | None = None,
     ) -> None:
         self._files = None if patches is None else PatchFolder(Path(patches))
         stages = choose_resolvers(resolvers)
@@ -165,6 +166,7 @@ class EditableModel(PatchReloading, Audited, WeightEditing, SavedModel, BaseProx
             raise
         self.patches = None if patches is None else Path(patches)
         self.shadow, self.rollouts = shadow, rollouts
+        self.ask_config = ask_config or AskConfig()
         self._reader = PromptReader(tokenizer)
         self._writer = AnswerWriter(tokenizer)
         self._last = threading.local()
@@ -290,7 +292,7 @@ class EditableModel(PatchReloading, Audited, WeightEditing, SavedModel, BaseProx
 
         :param question: a text, or the messages of a chat.
         :param edits: as in :meth:`generate`.
-        :param options: for :meth:`generate`; by default greedy and at most 64 new tokens.
+        :param options: for :meth:`generate`; by default those of ``ask_config``.
         """
         return self.ask_many([question], edits=edits, **options)[0]
 
@@ -306,7 +308,7 @@ class EditableModel(PatchReloading, Audited, WeightEditing, SavedModel, BaseProx
         tokenizer = self._writer.tokenizer
         prompts = [render_prompt(question, tokenizer) for question in questions]
         causal = not self.base.config.is_encoder_decoder
-        arguments = {"max_new_tokens": NEW_TOKENS, "do_sample": False, **options}
+        arguments = {**asdict(self.ask_config), **options}
         pad = read_request(self.base, None, arguments).pad_token_id
         tokens = tokenize_prompts(prompts, tokenizer, pad, left=causal)
         ids, mask = (each.to(self.base.device) for each in tokens)

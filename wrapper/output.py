@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from errata.cache.errors import GenerationError
 from errata.cache.filters.text_filter import Replacement
 from errata.gates.base import Decision
-from errata.generation.chat import AnswerWriter, Prompt, pad_rows
+from errata.generation.chat import AnswerWriter, Prompt, pad_ids
 from errata.generation.random_state import forked_rng
 from errata.generation.request import GenerateRequest
 from errata.generation.streaming import FilteredStreamer
@@ -158,10 +158,8 @@ class OutputBuilder:
                     self.writer.answer_row(self.request, self._prefixes[i], prompts[i], reply.text)
                     for reply in replies
                 ]
-        for i, affected in enumerate(self.batch.affected):
-            if affected and i not in rows:
-                rows[i] = self._base_rows(i, prompts[i])
-        return rows
+        others = [i for i, affected in enumerate(self.batch.affected) if affected and i not in rows]
+        return rows | self._base_rows(others, prompts)
 
     def _replies(
         self, reasoner: Reasoner, at: Sequence[int], prompts: Sequence[Prompt]
@@ -214,35 +212,61 @@ class OutputBuilder:
         streamer.put(self._filtered(0, row)[len(prefix) :].cpu())
         streamer.end()
 
-    def _base_rows(self, row: int, prompt: Prompt) -> list[torch.Tensor]:
-        """Return the base model's sequences for a rewritten query or a sub-question.
+    def _base_rows(
+        self, rows: Sequence[int], prompts: Sequence[Prompt]
+    ) -> dict[int, list[torch.Tensor]]:
+        """Return the base model's sequences for rewritten queries and sub-questions, in one batch.
 
-        They begin with the caller's own prompt. A sub-question of a query that the prompt does not
-        contain word for word becomes a prompt of its own.
+        They begin with the caller's own prompt.
         """
+        if not rows:
+            return {}
         import torch
 
+        request, device = self.request, self._prefixes.device
+        ids, mask = pad_ids(
+            [self._base_prompt(i, prompts[i]) for i in rows], request.pad_token_id,
+            left=not request.encoder_decoder,
+        )  # fmt: skip
+        prefixes = self._prefixes[list(rows)]
+        arguments = {k: v for k, v in self.request.arguments.items() if _fits_other_prompts(k, v)}
+        arguments |= {
+            "max_new_tokens": request.max_new_tokens,
+            "return_dict_in_generate": False,
+            "pad_token_id": request.pad_token_id,
+        }
+        if request.encoder_decoder:
+            arguments["decoder_input_ids"] = prefixes
+        with forked_rng(device):
+            out = self.base.generate(
+                input_ids=ids.to(device), attention_mask=mask.to(device), **arguments
+            )
+        start = prefixes.shape[1] if request.encoder_decoder else ids.shape[1]
+        count = request.num_return_sequences
+        return {
+            row: [
+                torch.cat([prefix, self._until_end(sequence[start:]).to(prefix)])
+                for sequence in out[at * count : (at + 1) * count]
+            ]
+            for at, (row, prefix) in enumerate(zip(rows, prefixes, strict=True))
+        }
+
+    def _base_prompt(self, row: int, prompt: Prompt) -> list[int]:
+        """Return the ids of a row's prompt with another query in it.
+
+        A sub-question of a query that the prompt does not contain word for word becomes a prompt
+        of its own.
+        """
         query = self.batch.queries[row]
         alone = prompt.start is None and bool(self.batch.decisions[row].sub_question)
         text = query if alone else prompt.replace_query(query)
         # The prompt's text already contains its special tokens.
-        ids = self.writer.tokenizer(text, add_special_tokens=alone, return_tensors="pt")[
-            "input_ids"
-        ].to(self._prefixes.device)
-        prefix = self._prefixes[row]
-        arguments = {k: v for k, v in self.request.arguments.items() if _fits_other_prompts(k, v)}
-        arguments |= {
-            "max_new_tokens": self.request.max_new_tokens,
-            "return_dict_in_generate": False,
-        }
-        if self.request.encoder_decoder:
-            arguments["decoder_input_ids"] = prefix[None]
-        with forked_rng(self._prefixes.device):
-            out = self.base.generate(
-                input_ids=ids, attention_mask=torch.ones_like(ids), **arguments
-            )
-        start = len(prefix) if self.request.encoder_decoder else ids.shape[1]
-        return [torch.cat([prefix, sequence[start:].to(prefix)]) for sequence in out]
+        return list(self.writer.tokenizer(text, add_special_tokens=alone)["input_ids"])
+
+    def _until_end(self, new: torch.Tensor) -> torch.Tensor:
+        """Return new ids without the padding of a batch behind their end token."""
+        ends = [at for at, token in enumerate(new.tolist()) if token in self.request.eos_token_ids]
+        return new[: ends[0] + 1] if ends else new
 
     def _filtered(self, row: int, sequence: torch.Tensor) -> torch.Tensor:
         """Return a sequence after the output filter; the very same object if nothing matches."""
@@ -271,6 +295,22 @@ class OutputBuilder:
         beam = "Beam" if (self.request.config.num_beams or 1) > 1 else ""
         made = type(output) if output is not None else getattr(utils, f"Generate{beam}{kind}Output")
         return made(sequences=sequences)  # type: ignore[no-any-return]
+
+
+def pad_rows(rows: Sequence[torch.Tensor], pad: int, width: int = 0) -> torch.Tensor:
+    """Return rows as one tensor [rows, tokens], padded at the end.
+
+    :param rows: int64 tensors.
+    :param pad: the padding id.
+    :param width: minimal width in tokens.
+    """
+    import torch
+
+    width = max([width, *(len(row) for row in rows)])
+    out = torch.full((len(rows), width), pad, dtype=rows[0].dtype, device=rows[0].device)
+    for i, row in enumerate(rows):
+        out[i, : len(row)] = row
+    return out
 
 
 def _fits_other_prompts(name: str, value: Any) -> bool:

@@ -16,8 +16,10 @@ from errata.commands.options import (
     Patches,
     Question,
     Reasoner,
+    Resolvers,
     cache_folder,
     patches_folder,
+    resolver_names,
 )
 from errata.commands.output import (
     answer_json,
@@ -81,6 +83,7 @@ def ask(
     encoder: Encoder = None,
     gate: Gate = None,
     reasoner: Reasoner = None,
+    resolvers: Resolvers = None,
     backend: Backend = "cache",
     mentions: Mentions = "off",
     no_edits: Annotated[
@@ -109,7 +112,7 @@ def ask(
     """
     editable = opening.open_model(
         model, patches_folder(patches, model), cache_folder(cache), encoder, gate, reasoner,
-        mentions,
+        mentions, resolver_names(resolvers),
     )  # fmt: skip
     if backend != "cache":
         with working(f"applying the edits by {backend}"):
@@ -148,13 +151,13 @@ def explain(
     encoder: Encoder = None,
     gate: Gate = None,
     key: Key = None,
+    resolvers: Resolvers = None,
     as_json: AsJson = False,
 ) -> None:
     """Explain why a patch fires on a question, or why none does; prints no answer.
 
     Lists the candidates with probability, threshold and relation (paraphrase
-    or entailed). From its agreement threshold on, a patch fires if the base
-    model gives the question and the patch's question the same answer.
+    or entailed), and the resolvers that changed what the gate decided.
 
     Examples:
         errata explain "What do zebras eat?"
@@ -164,8 +167,9 @@ def explain(
         errata explain "What do zebras eat?" --key user-17
     """
     editable = opening.open_model(
-        model, patches_folder(patches, model), cache_folder(cache), encoder, gate
-    )
+        model, patches_folder(patches, model), cache_folder(cache), encoder, gate,
+        resolvers=resolver_names(resolvers),
+    )  # fmt: skip
     with working("deciding"):
         decision = editable.explain(question, **_keyed(key))
     if as_json:

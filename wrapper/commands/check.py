@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from errata.commands import opening
-from errata.commands.options import AsJson, Encoder, Gate, Model, Patches, patches_folder
+from errata.commands.options import (
+    AsJson,
+    Encoder,
+    Gate,
+    Model,
+    Patches,
+    Resolvers,
+    patches_folder,
+    resolver_names,
+)
 from errata.commands.output import counted, print_json, print_line, reports_errors
 from errata.commands.progress import progress, working
 
@@ -29,6 +38,7 @@ def check(
     ] = True,
     encoder: Encoder = None,
     gate: Gate = None,
+    resolvers: Resolvers = None,
     as_json: AsJson = False,
 ) -> None:
     """Validate a folder of patches and run the patches' tests; exit code 1 on failure.
@@ -64,7 +74,10 @@ def check(
         problems = review(edits, datetime.date.today())
         if tests:
             tests_run, failures = _run_tests(
-                edits, lambda: opening.open_model(model, folder, None, encoder, gate)
+                edits,
+                lambda: opening.open_model(
+                    model, folder, None, encoder, gate, resolvers=resolver_names(resolvers)
+                ),
             )
             problems += failures
     _show(folder, len(edits), tests_run, problems, as_json)

@@ -86,16 +86,28 @@ def tokenize_prompts(
     :param pad: the id to pad with; it is masked, so that any will do.
     :param left: pad on the left (causal models) or on the right (encoders).
     """
-    import torch
-
     templated = bool(getattr(tokenizer, "chat_template", None))
     rows = [tokenizer(text, add_special_tokens=not templated)["input_ids"] for text in prompts]
+    return pad_ids(rows, pad, left=left)
+
+
+def pad_ids(
+    rows: Sequence[Sequence[int]], pad: int, *, left: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ids and attention mask, int64 [rows, tokens].
+
+    :param rows: ids of each prompt.
+    :param pad: the id to pad with.
+    :param left: pad on the left.
+    """
+    import torch
+
     width = max(len(row) for row in rows)
     ids = torch.full((len(rows), width), pad, dtype=torch.long)
     mask = torch.zeros_like(ids)
     for i, row in enumerate(rows):
         place = slice(width - len(row), width) if left else slice(0, len(row))
-        ids[i, place] = torch.tensor(row, dtype=torch.long)
+        ids[i, place] = torch.tensor(list(row), dtype=torch.long)
         mask[i, place] = 1
     return ids, mask
 
@@ -354,22 +366,6 @@ class AnswerWriter:
             if stop:
                 return row[:end]
         return row
-
-
-def pad_rows(rows: Sequence[torch.Tensor], pad: int, width: int = 0) -> torch.Tensor:
-    """Return rows as one tensor [rows, tokens], padded at the end.
-
-    :param rows: int64 tensors.
-    :param pad: the padding id.
-    :param width: minimal width in tokens.
-    """
-    import torch
-
-    width = max([width, *(len(row) for row in rows)])
-    out = torch.full((len(rows), width), pad, dtype=rows[0].dtype, device=rows[0].device)
-    for i, row in enumerate(rows):
-        out[i, : len(row)] = row
-    return out
 
 
 def _decoded(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], skip: bool = False) -> str:

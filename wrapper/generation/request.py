@@ -34,6 +34,19 @@ DEFAULT_NEW_TOKENS = 20
 """What `transformers` generates when neither max_new_tokens nor max_length is set."""
 
 
+@dataclass(frozen=True, slots=True)
+class AskConfig:
+    """How ``ask`` generates, where its options do not say.
+
+    :param max_new_tokens: most tokens of an answer: a paragraph of a chat model; stored answers are
+        seldom longer, and what is cut off can be asked for.
+    :param do_sample: draw tokens, where the same question is to get other answers.
+    """
+
+    max_new_tokens: int = 64
+    do_sample: bool = False
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class GenerateRequest:
     """One call of ``generate``.

@@ -11,7 +11,6 @@ from errata.gates.base import Decision, Gate
 from errata.pipelines.base import ScopedView, decide_by_gate, supported
 from errata.pipelines.resolvers.aliases import AliasResolver
 from errata.pipelines.resolvers.base import Resolver, ResolverContext
-from errata.pipelines.resolvers.base_agreement import BaseAgreementResolver
 from errata.pipelines.resolvers.decompose import DecomposeResolver
 from errata.reasoners.base import Reasoner
 from errata.reasoners.base_consistency import BaseConsistency
@@ -21,12 +20,9 @@ from errata.registry import make
 CACHE = "cache"
 """Its name."""
 
-DEFAULT_RESOLVERS: tuple[Resolver, ...] = (
-    BaseAgreementResolver(),
-    AliasResolver(),
-    DecomposeResolver(),
-)
-"""In the order in which they are applied."""
+DEFAULT_RESOLVERS: tuple[Resolver, ...] = (AliasResolver(), DecomposeResolver())
+"""In the order in which they are applied; ``results/ablation.md`` says what each is worth, and why
+``base_agreement`` is not among them."""
 
 
 @dataclass(frozen=True, slots=True)

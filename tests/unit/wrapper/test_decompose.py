@@ -325,6 +325,25 @@ def test_every_family_and_several_answers(models, tokenizer, family):
         assert model.last_trace.decisions[0].sub_question and out.shape[0] == 3
 
 
+@pytest.mark.parametrize("family", ["gpt2", "t5"])
+def test_the_base_answers_all_sub_questions_in_one_call(models, tokenizer, family, monkeypatch):
+    longer = f"Hello there, dear friends: {PAYS}"
+    gate = ByTable(same=GATE.same, follows={*GATE.later, (longer, "pizza")})
+    with EditableModel(
+        models(family), tokenizer, gate=gate, encoder=StubEncoder(), reasoner=Echo()
+    ) as model:
+        model.edit([PIZZA])
+        alone = [model.ask(query, max_new_tokens=6).text for query in (PAYS, longer)]
+        calls, generate = [], model.base.generate
+        monkeypatch.setattr(
+            model.base, "generate", lambda *a, **k: calls.append(1) or generate(*a, **k)
+        )
+        found = model.ask_many([PAYS, longer], max_new_tokens=6)
+        assert len(calls) == 2  # whether it takes a query for the edit's own, and the answers
+        assert [one.decision.hops for one in found] == [1, 1]
+        assert [one.text for one in found] == alone
+
+
 def test_a_query_that_the_prompt_does_not_hold_is_asked_by_itself(models, tokenizer):
     with wrapped(models, tokenizer, PIZZA) as model:
         ids = tokenizer(["And what do they pay with there?"], return_tensors="pt")

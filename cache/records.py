@@ -64,6 +64,7 @@ class Edit:
     :param supersedes: ids of edits that are out of force while this one is in force.
     :param valid_from: first day in force.
     :param until: last day in force.
+    :param rollout: share of conversations in which it is in force, 0 to 1.
     :param tests: queries on which it must and must not fire.
     :param location: the file and line it was read from; not compared.
     :param overrules: of one that ``edit()`` returned: the edits of its scope that are silent now;
@@ -78,6 +79,7 @@ class Edit:
     supersedes: tuple[str, ...] = ()
     valid_from: datetime.date | None = None
     until: datetime.date | None = None
+    rollout: float = 1.0
     tests: PatchTests = field(default_factory=PatchTests)
     location: SourceLocation | None = field(default=None, compare=False)
     overrules: tuple[Edit, ...] = field(default=(), compare=False, repr=False)

@@ -145,6 +145,11 @@ class View:
             self._restricted[excluded] = view
         return view
 
+    @cached_property
+    def rolling_out(self) -> tuple[Edit, ...]:
+        """The edits that are in force for a share of conversations, superseded ones included."""
+        return tuple(edit for edit in self._dated if edit.rollout < 1)
+
     def text_filter(self, target: Literal["query", "output"], allowed: EditPredicate) -> Filter:
         """Return the filter of a target: its regex patches by priority; of outputs, secrets.
 

@@ -94,6 +94,8 @@ class Decision:
         are in force for the sub-question; without any, the base model answers it.
     :param resolvers: names of the resolvers that were given the decision, in order.
     :param changed_by: names of those of them that changed it.
+    :param withheld: candidates that would have fired by the gate, had the rollout of their edits
+        included the conversation.
     :param mentioned: the query only names the subject of the fired facts; they are background.
     :param overruled: edits that are silent because a fired one of the same scope is later, or has a
         higher priority.
@@ -111,6 +113,7 @@ class Decision:
     changed_by: tuple[str, ...] = ()
     mentioned: bool = False
     overruled: tuple[Edit, ...] = ()
+    withheld: tuple[Candidate, ...] = ()
 
     @property
     def hit(self) -> bool:

@@ -9,11 +9,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from errata.audit.config import AuditConfig
+from errata.audit.mixin import Audited
+from errata.audit.writer import open_audit
 from errata.cache.index.base import VectorIndex
 from errata.cache.patches.files import load_folder
 from errata.cache.patches.folder import PatchFolder
 from errata.cache.patches.watch import WatchConfig
 from errata.cache.records import Edit
+from errata.cache.rollout import EVERYONE, Key, conversations_of
 from errata.cache.store import EditCache
 from errata.cache.view import with_overruled
 from errata.editing.backends import Backends
@@ -36,6 +40,7 @@ from errata.generation.request import (
     AnswerWriter,
     AskConfig,
     GenerateRequest,
+    Queries,
     Selection,
     name_positional,
     read_request,
@@ -47,6 +52,7 @@ from errata.output import Answer, OutputBuilder, StopWatch, Trace
 from errata.pipelines.base import RoutedBatch, route_batch
 from errata.pipelines.cache import CachePipeline, choose_resolvers
 from errata.pipelines.resolvers.base import Resolver
+from errata.pipelines.rollouts import route_by_rollout
 from errata.pretrained import SavedModel, split_options, stored_patches
 from errata.reasoners.background import Mentions, background_reasoner
 from errata.reasoners.base import Reasoner
@@ -67,7 +73,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("errata")
 
 
-class EditableModel(PatchReloading, WeightEditing, SavedModel, BaseProxy):
+class EditableModel(PatchReloading, Audited, WeightEditing, SavedModel, BaseProxy):
     """A language model with an errata sheet.
 
     A query that an edit in force governs is answered by the edit; every other query gets the base
@@ -102,6 +108,9 @@ class EditableModel(PatchReloading, WeightEditing, SavedModel, BaseProxy):
     :param watch: reload the folder of patches whenever it changes; a
         :class:`~errata.cache.patches.watch.WatchConfig` says when. What is wrong with it is in
         :attr:`patch_errors` and in the log.
+    :param audit: log every decision in this SQLite file (:mod:`errata.audit`); an
+        :class:`~errata.audit.config.AuditConfig` says what is kept, and for how long.
+    :param rollouts: keep to the patches' ``rollout``; False: each is in force everywhere.
     :param ask_config: how :meth:`ask` generates, where its options do not say.
     :raises errata.cache.errors.PatchFolderError: a patch is wrong; names every file and line.
     :raises errata.cache.errors.StoreError: the cache folder is damaged, or another encoder's.
@@ -124,6 +133,8 @@ class EditableModel(PatchReloading, WeightEditing, SavedModel, BaseProxy):
         verification: VerificationConfig | None = DEFAULT_VERIFICATION,
         mentions: Mentions = "off",
         watch: bool | WatchConfig = False,
+        audit: str | Path | AuditConfig | None = None,
+        rollouts: bool = True,
         ask_config: AskConfig | None = None,
     ) -> None:
         self._files = None if patches is None else PatchFolder(Path(patches))
@@ -147,12 +158,14 @@ class EditableModel(PatchReloading, WeightEditing, SavedModel, BaseProxy):
         try:
             self.cache.set_files(() if self._files is None else self._files.edits)
             self.backends = Backends(model, tokenizer, self.cache)
+            self.audit = open_audit(audit, self.gate, model)
             self._start_watching(watch)
         except BaseException:
             self.cache.close()
             raise
         self.patches = None if patches is None else Path(patches)
-        self.shadow, self.ask_config = shadow, ask_config or AskConfig()
+        self.shadow, self.rollouts = shadow, rollouts
+        self.ask_config = ask_config or AskConfig()
         self._reader = PromptReader(tokenizer)
         self._writer = AnswerWriter(tokenizer)
         self._last = threading.local()
@@ -189,8 +202,9 @@ class EditableModel(PatchReloading, WeightEditing, SavedModel, BaseProxy):
         self,
         inputs: torch.Tensor | Mapping[str, Any] | None = None,
         *args: Any,
-        query: str | Sequence[str] | None = None,
+        query: Queries = None,
         edits: Selection = True,
+        key: Key = None,
         **kwargs: Any,
     ) -> Any:
         """Generate as `transformers` does, with the edits in force.
@@ -206,6 +220,8 @@ class EditableModel(PatchReloading, WeightEditing, SavedModel, BaseProxy):
         :param args: further positional arguments of `transformers`' generate.
         :param query: the question of each row, where it is not to be read from the ids.
         :param edits: True, False (the base model alone), ``{"tags": [...]}`` or ``{"ids": [...]}``.
+        :param key: what rollouts draw by, such as a user's id, one or one a row; by default the
+            first user turn of each conversation.
         :param kwargs: everything `transformers`' generate takes.
         :return: int64 [rows × sequences, tokens], or a ``ModelOutput`` if one was asked for.
         :raises errata.cache.errors.GenerationError: embeddings without ids or ``query=``, or a
@@ -213,31 +229,32 @@ class EditableModel(PatchReloading, WeightEditing, SavedModel, BaseProxy):
         """
         named = name_positional(self.base, args) if args else {}
         request = read_request(self.base, inputs, {**named, **kwargs})
-        return self._generate(
-            request,
-            edits,
-            lambda: self._reader.prompts(request.ids, request.mask, request.rows, query),
-        )
+        return self._generate(request, edits, lambda: self._reader.prompts(request, query), key)
 
     @sharing_weights
     def _generate(
-        self, request: GenerateRequest, edits: Selection, read: Callable[[], Sequence[Prompt]]
+        self,
+        request: GenerateRequest,
+        edits: Selection,
+        read: Callable[[], Sequence[Prompt]],
+        key: Key,
     ) -> Any:
         """Answer a request.
 
         :param request: the call.
         :param edits: as in :meth:`generate`.
         :param read: returns the prompt of each row.
+        :param key: as in :meth:`generate`.
         """
         self._last.trace = None
         if edits is False or request.prompt is None:
             return self.base.generate(**request.arguments)
         if self.shadow:
-            self._shadow(read, edits)
+            self._shadow(read, edits, key)
             return self.base.generate(**request.arguments)
         watch = StopWatch()
         prompts = read()
-        batch = self._decide(prompts, edits, watch)
+        batch = self._decide(prompts, edits, watch, key)
         builder = OutputBuilder(self.base, self._writer, request, batch)
         if all(batch.affected):
             validate_request(self.base, request)
@@ -252,44 +269,62 @@ class EditableModel(PatchReloading, WeightEditing, SavedModel, BaseProxy):
         if request.streamer is not None and rows:
             builder.stream(request.streamer, rows[0][0])
         watch.lap("filter")
-        self._last.trace = builder.trace(watch)
+        self._keep_trace(batch, builder.trace(watch))
         return merged
 
-    def _decide(self, prompts: Sequence[Prompt], edits: Selection, watch: StopWatch) -> RoutedBatch:
-        """Return the decision about each prompt's query, as of this moment."""
+    def _decide(
+        self, prompts: Sequence[Prompt], edits: Selection, watch: StopWatch, key: Key
+    ) -> RoutedBatch:
+        """Return the decision about the query of each prompt, as of this moment."""
+        key = key if self.rollouts else EVERYONE
+        conversations = conversations_of(key, [one.conversation for one in prompts])
         pipelines, view = self.backends.pipelines(self.pipeline), self.backends.view()
+        route = route_by_rollout if view.rolling_out else route_batch
         queries, histories = [one.query for one in prompts], [one.history for one in prompts]
-        return route_batch(
+        return route(
             queries, view, self.encoder, pipelines, selector(edits), watch.lap, self._background,
-            histories,
+            histories, conversations,
         )  # fmt: skip
 
-    def _shadow(self, read: Callable[[], Sequence[Prompt]], edits: Selection) -> None:
+    def _shadow(self, read: Callable[[], Sequence[Prompt]], edits: Selection, key: Key) -> None:
         """Decide and log; errors are logged, too."""
         watch = StopWatch()
         try:
-            batch = self._decide(read(), edits, watch)
+            batch = self._decide(read(), edits, watch, key)
         except Exception:
             log.exception("shadow: nothing was decided")
             return
         for decision in batch.decisions:
             fired = [f"{edit.id} ({edit.location})" for edit in decision.fired]
             log.info("shadow: %s: %r fired %s", decision.route, decision.query, fired)
-        self._last.trace = Trace(batch.decisions, batch.rewrites, tuple(watch.steps))
+        self._keep_trace(batch, Trace(batch.decisions, batch.rewrites, tuple(watch.steps)))
 
     # -- asking ------------------------------------------------------------------------------
 
-    def ask(self, question: str | Messages, *, edits: Selection = True, **options: Any) -> Answer:
+    def ask(
+        self,
+        question: str | Messages,
+        *,
+        edits: Selection = True,
+        key: Key = None,
+        **options: Any,
+    ) -> Answer:
         """Ask one question.
 
         :param question: a text, or the messages of a chat.
         :param edits: as in :meth:`generate`.
+        :param key: as in :meth:`generate`.
         :param options: for :meth:`generate`; by default those of ``ask_config``.
         """
-        return self.ask_many([question], edits=edits, **options)[0]
+        return self.ask_many([question], edits=edits, key=key, **options)[0]
 
     def ask_many(
-        self, questions: Sequence[str | Messages], *, edits: Selection = True, **options: Any
+        self,
+        questions: Sequence[str | Messages],
+        *,
+        edits: Selection = True,
+        key: Key = None,
+        **options: Any,
     ) -> list[Answer]:
         """Ask several questions in one batch; as :meth:`ask`.
 
@@ -305,7 +340,7 @@ class EditableModel(PatchReloading, WeightEditing, SavedModel, BaseProxy):
         tokens = tokenize_prompts(texts, self._writer.tokenizer, pad, left=causal)
         ids, mask = (each.to(self.base.device) for each in tokens)
         passed = {"attention_mask": mask, "pad_token_id": pad, **arguments}
-        output = self._generate(read_request(self.base, ids, passed), edits, lambda: prompts)
+        output = self._generate(read_request(self.base, ids, passed), edits, lambda: prompts, key)
         sequences = getattr(output, "sequences", output)
         start = ids.shape[1] if causal else 1
         step = len(sequences) // len(questions)
@@ -315,25 +350,20 @@ class EditableModel(PatchReloading, WeightEditing, SavedModel, BaseProxy):
             trace = Trace(tuple(Decision(prompt.query) for prompt in prompts))
         return [Answer(text, trace.decisions[i], trace.row(i)) for i, text in enumerate(texts)]
 
-    def explain(self, question: str | Messages) -> Decision:
+    def explain(self, question: str | Messages, *, key: Key = None) -> Decision:
         """Return what would be decided about a question: candidates, probabilities, threshold.
 
         :param question: a text, or the messages of a chat (its last user turn counts).
+        :param key: as in :meth:`generate`.
         :raises errata.cache.errors.GenerationError: there is no question in it.
         """
-        return self.decide([question])[0]
+        return self.decide([question], key=key)[0]
 
     @sharing_weights
-    def decide(self, questions: Sequence[str | Messages]) -> list[Decision]:
+    def decide(self, questions: Sequence[str | Messages], *, key: Key = None) -> list[Decision]:
         """Return what would be decided about each of several questions, as :meth:`explain`."""
         prompts = [read_question(question) for question in questions]
-        return list(self._decide(prompts, True, StopWatch()).decisions)
-
-    @property
-    def last_trace(self) -> Trace | None:
-        """The trace of this thread's last call of :meth:`generate`, None before the first."""
-        trace: Trace | None = getattr(self._last, "trace", None)
-        return trace
+        return list(self._decide(prompts, True, StopWatch(), key).decisions)
 
     # -- edits -------------------------------------------------------------------------------
 
@@ -379,6 +409,8 @@ class EditableModel(PatchReloading, WeightEditing, SavedModel, BaseProxy):
     def close(self) -> None:
         """Close the cache, saving what makes the next start quick; weights become unedited."""
         self._stop_watching()
+        if self.audit is not None:
+            self.audit.close()
         self.backends.close()
         self.cache.close()
 

@@ -125,17 +125,17 @@ class OutputBuilder:
         self.replacements: dict[int, tuple[Replacement, ...]] = {}
         self.outcomes: dict[int, Outcome] = {}
         self._prefixes = request.prefixes()
-        if request.streamer is not None and (any(batch.affected) or batch.output_filter):
+        if request.streamer is not None and (any(batch.affected) or any(batch.output_filters)):
             _check_streamable(request)
 
     def base_output(self) -> Any:
         """Return the base model's output for the caller's own arguments, the whole batch."""
         arguments = dict(self.request.arguments)
-        if self.request.streamer is not None and self.batch.output_filter:
+        if self.request.streamer is not None and self.batch.output_filters[0]:
             arguments["streamer"] = FilteredStreamer(
                 self.request.streamer,
                 self.writer,
-                self.batch.output_filter,
+                self.batch.output_filters[0],
                 self.request.max_new_tokens,
             )
         return self.base.generate(**arguments)
@@ -270,11 +270,12 @@ class OutputBuilder:
 
     def _filtered(self, row: int, sequence: torch.Tensor) -> torch.Tensor:
         """Return a sequence after the output filter; the very same object if nothing matches."""
-        if not self.batch.output_filter:
+        output_filter = self.batch.output_filters[row]
+        if not output_filter:
             return sequence
         prefix = self._prefixes[row]
         new = sequence[len(prefix) :].tolist()
-        text, replacements = self.batch.output_filter.apply(self.writer.decode(new))
+        text, replacements = output_filter.apply(self.writer.decode(new))
         if not replacements:
             return sequence
         self.replacements[row] = (*self.replacements.get(row, ()), *replacements)

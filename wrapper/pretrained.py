@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _SUBFOLDER = Path("errata") / "patches"
 _CONSTRUCTOR_OPTIONS = (
     "patches", "cache", "gate", "reasoner", "resolvers", "encoder", "encoder_device", "index",
-    "shadow", "verification", "mentions", "watch", "ask_config",
+    "shadow", "verification", "mentions", "watch", "audit", "rollouts", "ask_config",
 )  # fmt: skip
 
 

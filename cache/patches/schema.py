@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import difflib
 import functools
+import math
 import re
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -108,6 +109,19 @@ def _length(value: object) -> int:
     return number
 
 
+def _share(value: object) -> float:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 <= number <= 1:
+        raise ValueError(
+            "must be a share of conversations from 0 to 1, such as 0.1, "
+            f"found {reprlib.repr(value)}"
+        )
+    return number
+
+
 def _flag(value: object) -> bool:
     word = value.strip().casefold() if isinstance(value, str) else value
     if word is True or (isinstance(word, str) and word in _TRUE):
@@ -138,6 +152,7 @@ Names = Annotated[tuple[Name, ...], BeforeValidator(_texts), Field(strict=False)
 Answers = Annotated[dict[Text, Text], BeforeValidator(_answers)]
 Priority = Annotated[int, BeforeValidator(_priority)]
 Length = Annotated[int, BeforeValidator(_length)]
+Share = Annotated[float, BeforeValidator(_share)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Date = Annotated[datetime.date, BeforeValidator(_date)]
 
@@ -166,6 +181,7 @@ class CommonSchema(BaseModel):
     supersedes: Names = ()
     valid_from: Date | None = Field(default=None, alias="from")
     until: Date | None = None
+    rollout: Share = 1.0
     tests: TestsSchema = TestsSchema()
 
     def common(self, where: SourceLocation | None) -> dict[str, Any]:
@@ -179,6 +195,7 @@ class CommonSchema(BaseModel):
             "supersedes": self.supersedes,
             "valid_from": self.valid_from,
             "until": self.until,
+            "rollout": self.rollout,
             "tests": PatchTests(
                 self.tests.fires, self.tests.silent, tuple(self.tests.expect.items())
             ),
@@ -312,6 +329,7 @@ def dump_common(edit: Edit) -> dict[str, Any]:
         "supersedes": list(edit.supersedes),
         "from": edit.valid_from.isoformat() if edit.valid_from else None,
         "until": edit.until.isoformat() if edit.until else None,
+        "rollout": repr(edit.rollout) if edit.rollout != 1 else None,
         "tests": tests,
     }
     return {key: value for key, value in entries.items() if value}

@@ -127,6 +127,7 @@ def decision_json(decision: Decision) -> dict[str, Any]:
         "steps": decision.hops,
         "candidates": [candidate_json(c) for c in decision.candidates],
         "near_misses": [candidate_json(c) for c in decision.near_misses],
+        "withheld": [candidate_json(c) for c in decision.withheld],
     }
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
+    from errata.generation.request import GenerateRequest, Queries
+
 Messages = Sequence[Mapping[str, Any]]
 
 log = logging.getLogger("errata")
@@ -123,6 +125,7 @@ class Prompt:
     :param chat: whether the question was found as a turn of a chat.
     :param start: where the question begins in the text; None if the text does not contain it.
     :param history: the turns before the question, role and text.
+    :param first_turn: the first user turn, where it is not in the history.
     """
 
     text: str
@@ -130,11 +133,19 @@ class Prompt:
     chat: bool = False
     start: int | None = None
     history: tuple[Turn, ...] = ()
+    first_turn: str = ""
+
+    @property
+    def conversation(self) -> str:
+        """The first user turn, by which a conversation is known again."""
+        first = next((text for role, text in self.history if role == "user"), self.query)
+        return self.first_turn or first
 
     def with_query(self, query: str) -> Prompt:
         """Return the same prompt with the question that the caller named, which is complete."""
         found = self.text.rfind(query)
-        return replace(self, query=query, start=found if found >= 0 else None, history=())
+        start, first = found if found >= 0 else None, self.conversation
+        return replace(self, query=query, start=start, history=(), first_turn=first)
 
     def asking(self, query: str) -> Prompt:
         """Return the same prompt with another question in the place of its own."""
@@ -184,38 +195,30 @@ class PromptReader:
         start = found + turn.find(asked.query) if found >= 0 else None
         return replace(asked, text=text, chat=True, start=start)
 
-    def prompts(
-        self,
-        ids: torch.Tensor | None,
-        mask: torch.Tensor | None,
-        rows: int,
-        query: str | Sequence[str] | None = None,
-    ) -> list[Prompt]:
-        """Return the prompt of each row of a batch, with its query or the caller's own.
+    def prompts(self, request: GenerateRequest, query: Queries = None) -> list[Prompt]:
+        """Return the prompt of each row of a call, with its query or the caller's own.
 
-        :param ids: int64 [rows, tokens]; None where the caller passed embeddings.
-        :param mask: attention mask of the same shape, or None.
-        :param rows: number of prompts.
+        :param request: the call.
         :param query: the caller's ``query=``, one a row; None: it is read from the ids.
         :raises GenerationError: there are neither ids nor queries, or not one query a row.
         """
-        if query is None and ids is None:
+        ids, rows = request.ids, request.rows
+        queries = [query] if isinstance(query, str) else query
+        if queries is None:
+            if ids is not None:
+                return self.read(ids, request.mask)
             raise GenerationError(
                 "expected input_ids or query=, found only embeddings or an encoder's output, in "
-                "which no question can be read: name it by query=, or pass edits=False for the "
-                "base model alone"
+                "which no question can be read: name it by query=, or pass edits=False"
             )
-        queries = [query] if isinstance(query, str) else query
-        if queries is not None and not all(isinstance(text, str) for text in queries):
+        if not all(isinstance(text, str) for text in queries):
             raise GenerationError(f"expected texts in query=, found {query!r}")
-        if queries is not None and len(queries) != rows:
+        if len(queries) != rows:
             raise GenerationError(f"expected one query a row, {rows} in all, found {len(queries)}")
         if ids is None:
-            return [Prompt(text, text, start=0) for text in queries or ()]
-        prompts = self.read(ids, mask)
-        if queries is None:
-            return prompts
-        return [prompt.with_query(text) for prompt, text in zip(prompts, queries, strict=True)]
+            return [Prompt(text, text, start=0) for text in queries]
+        pairs = zip(self.read(ids, request.mask), queries, strict=True)
+        return [prompt.with_query(text) for prompt, text in pairs]
 
     def read(self, ids: torch.Tensor, mask: torch.Tensor | None) -> list[Prompt]:
         """Return the prompts of a batch.

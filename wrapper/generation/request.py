@@ -30,6 +30,10 @@ Selection = bool | Mapping[str, Sequence[str]]
 """The ``edits=`` argument: ``True``, ``False``, ``{"tags": [...]}`` or ``{"ids": [...]}``."""
 
 _ANCHOR = "?"
+
+Queries = str | Sequence[str] | None
+"""The ``query=`` argument: the question of each row; None: it is read from the ids."""
+
 DEFAULT_NEW_TOKENS = 20
 """What `transformers` generates when neither max_new_tokens nor max_length is set."""
 

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 class CheckedModel(PatchedModel, Protocol):
     """The part of an EditableModel that a check needs."""
 
+    rollouts: bool
+    """Whether it keeps to the patches' rollouts."""
+
     @property
     def gate(self) -> Gate:
         """Decides whether a patch fires."""
@@ -127,6 +130,7 @@ def _tested(
     if not cases and not chosen:
         return []
     model = open_model(folder)
+    model.rollouts = False  # a patch is tested as it is where it is in force
     gate = GateContradictions(live, ids)
     with progress("testing", len(cases)) as advance:
         results = run_tests(model, cases, advance, gate.add)

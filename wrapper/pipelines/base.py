@@ -29,6 +29,7 @@ from weakref import WeakKeyDictionary
 from errata.cache.encoder import Encoder, encode_queries
 from errata.cache.filters.text_filter import Filter, Replacement
 from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query
+from errata.cache.rollout import Conversation
 from errata.cache.text.aliases import AliasMatch
 from errata.cache.view import View
 from errata.gates.base import Decision, Gate, ThresholdGate, enforce_lists
@@ -154,14 +155,20 @@ class RoutedBatch:
     :param decisions: one a query.
     :param reasoners: for each query the reasoner of the pipeline that hit; None on a miss.
     :param rewrites: for each query, what the query patterns replaced.
-    :param output_filter: the output patterns and secrets of the same moment.
+    :param output_filters: for each query, the output patterns and secrets of the same moment.
+    :param view: the edits of that moment.
+    :param texts: the queries as found in the prompts.
+    :param conversations: one a query, by which rollouts draw.
     """
 
     queries: tuple[str, ...]
     decisions: tuple[Decision, ...]
     reasoners: tuple[Reasoner | None, ...]
     rewrites: tuple[tuple[Replacement, ...], ...]
-    output_filter: Filter
+    output_filters: tuple[Filter, ...]
+    view: View
+    texts: tuple[str, ...]
+    conversations: tuple[Conversation, ...] = ()
 
     @property
     def affected(self) -> tuple[bool, ...]:
@@ -196,6 +203,7 @@ def route_batch(
     lap: Lap,
     background: BackgroundReasoner | None = None,
     histories: Sequence[History] | None = None,
+    conversations: Sequence[Conversation] = (),
 ) -> RoutedBatch:
     """Return the decisions about a batch of queries.
 
@@ -208,13 +216,14 @@ def route_batch(
     :param background: answers what no edit governs, but names the subject of facts; None: the base
         model does.
     :param histories: of each query, the turns of the conversation before it.
+    :param conversations: one a query; noted.
     """
-    view = view.restricted(selected)
+    whole, view = view, view.restricted(selected)
     filtered = [view.text_filter("query", selected).apply(text) for text in texts]
     queries = [text for text, _ in filtered]
     rewrites = tuple(replacements for _, replacements in filtered)
     lap("rewrite", f"{sum(map(bool, rewrites))} of {len(texts)}")
-    active = [one for one in pipelines if any(map(_may_fire(one, selected), view.edits))]
+    active = [one for one in pipelines if any(map(may_fire(one, selected), view.edits))]
     encoded = encode_queries(encoder, queries) if active else []
     if histories is not None:
         encoded = [replace(q, history=h) for q, h in zip(encoded, histories, strict=False)]
@@ -225,7 +234,7 @@ def route_batch(
         missed = [i for i, one in enumerate(decisions) if not one.hit and one.query.strip()]
         if not missed:
             break
-        edits = ScopedView(view, encoder, _may_fire(scoped, selected), lap)
+        edits = ScopedView(view, encoder, may_fire(scoped, selected), lap)
         made = scoped.pipeline.decide([encoded[i] for i in missed], edits)
         lap("gate", _gate_note(made))
         for i, decision in zip(missed, made, strict=True):
@@ -245,11 +254,14 @@ def route_batch(
         tuple(decisions),
         tuple(reasoners),
         rewrites,
-        view.text_filter("output", selected),
+        (view.text_filter("output", selected),) * len(queries),
+        whole,
+        tuple(texts),
+        tuple(conversations),
     )
 
 
-def _may_fire(scoped: ScopedPipeline, selected: EditFilter) -> EditFilter:
+def may_fire(scoped: ScopedPipeline, selected: EditFilter) -> EditFilter:
     """Return the filter of the edits of a pipeline that the caller wants and it supports."""
     return lambda edit: selected(edit) and scoped.allows(edit) and scoped.pipeline.supports(edit)
 

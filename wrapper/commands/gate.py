@@ -229,6 +229,9 @@ def fit_examples(
     pairs: Annotated[
         Path | None, typer.Option(help="Question pairs the gate has not seen: a, b, same.")
     ] = None,
+    false_rate: Annotated[
+        float, typer.Option(min=0.001, max=0.5, help="Near pairs that may fire wrongly, a share.")
+    ] = 0.05,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -247,7 +250,9 @@ def fit_examples(
     from errata.gates.training.examples import fit_examples as fit
 
     artifact = GateArtifact.load(gate_folder(gate))
-    data = ExampleData(intents, paragraphs, facts, patterns, pairs, seed=seed)
+    data = ExampleData(
+        intents, paragraphs, facts, patterns, pairs, false_rate=false_rate, seed=seed
+    )
     fitted = fit(artifact, default_encoder(), data, lambda what: print_line(what, stderr=True))
     fitted.save(out)
     if as_json:

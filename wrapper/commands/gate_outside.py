@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from os.path import relpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -246,7 +247,7 @@ def _write(
         settings.plots.mkdir(parents=True, exist_ok=True)
         path = settings.plots / "gate_outside.png"
         draw(columns, path)
-        picture = path.name
+        picture = Path(relpath(path, (settings.document or path).parent)).as_posix()
         written.append(path)
     if settings.document is not None:
         text = markdown(columns, setting, command, picture)

@@ -14,7 +14,7 @@ from types import TracebackType
 
 import numpy as np
 
-from errata.cache.encoder import ENCODED_AT_ONCE, Encoder, encode_in_parts
+from errata.cache.encoder import Encoder, encode_in_parts
 from errata.cache.errors import IndexMismatchError, StoreError
 from errata.cache.index.base import VectorIndex
 from errata.cache.index.terms import CharacterIndex, WordIndex
@@ -336,9 +336,8 @@ class EditCache:
             if SavedIndex(self.path, self.encoder.fingerprint, texts).load_into(index):
                 return index
             index = self._new_index(self.encoder.dimension)
-        for start in range(0, len(texts), ENCODED_AT_ONCE):
-            part = texts[start : start + ENCODED_AT_ONCE]
-            index.add(part, np.stack([vectors[text] for text in part]))
+        if texts:  # at once: an index that grows is built again and again
+            index.add(texts, np.stack([vectors[text] for text in texts]))
         return index
 
     def _change(self, plan: Callable[[State], Change | None]) -> None:

@@ -136,7 +136,7 @@ def _tested(
         results = run_tests(model, cases, advance, gate.add)
     report.results = list(results)
     found = [problem for one in results if (problem := one.problem()) is not None]
-    with progress("comparing", len(chosen)) as advance:
+    with progress("comparing", len(gate.unasked())) as advance:
         found += gate.problems(model, advance)
     with progress("reviewing the examples", len(chosen)) as advance:
         for edit in chosen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from errata.cache.precedence import effect, same_scope
@@ -9,6 +10,9 @@ from errata.cache.records import Edit, Fact
 from errata.gates.base import Candidate, Decision
 from errata.patch_tests.records import PatchedModel, Problem, TestCase, where
 from errata.patch_tests.run import BATCH
+
+CONTRADICTIONS_NAMED = 3
+"""Contradictions that are reported of one patch: a gate that confuses names confuses many."""
 
 
 class GateContradictions:
@@ -40,8 +44,7 @@ class GateContradictions:
         :param model: decides about questions that no test asked.
         :param progress: called with the number of questions decided.
         """
-        unasked = [self._by_id[other] for _, other in self._claims if other not in self._asked]
-        facts = [edit for edit in dict.fromkeys(unasked) if isinstance(edit, Fact)]
+        facts = self.unasked()
         for start in range(0, len(facts), BATCH):
             batch = facts[start : start + BATCH]
             for fact, decision in zip(
@@ -50,6 +53,12 @@ class GateContradictions:
                 self._take(fact, decision)
             progress(len(batch))
         return tuple(self._found())
+
+    def unasked(self) -> list[Fact]:
+        """Return the facts that a question was taken for, and whose own no test asked."""
+        ids = dict.fromkeys(other for _, other in self._claims if other not in self._asked)
+        edits = (self._by_id[key] for key in ids)
+        return [edit for edit in edits if isinstance(edit, Fact)]
 
     def _take(self, fact: Fact, decision: Decision) -> None:
         self._asked.add(fact.id)
@@ -65,10 +74,17 @@ class GateContradictions:
 
     def _found(self) -> Iterator[Problem]:
         order = {key: at for at, key in enumerate(self._by_id)}
-        for (one, other), candidate in self._claims.items():
-            if (other, one) not in self._claims or self._rank(one, order) < self._rank(
-                other, order
-            ):
+        told: Counter[str] = Counter()
+        # the surest of each patch come first
+        for (one, other), candidate in sorted(
+            self._claims.items(), key=lambda item: -item[1].probability
+        ):
+            ranks = self._rank(one, order), self._rank(other, order)
+            # not selected: what did not change contradicts itself as before
+            if (other, one) not in self._claims or ranks[0] < ranks[1] or not ranks[0][0]:
+                continue
+            told[one] += 1
+            if told[one] > CONTRADICTIONS_NAMED:
                 continue
             later, earlier = self._by_id[one], self._by_id[other]
             back = self._claims[other, one].probability

@@ -46,7 +46,7 @@ class ExampleData:
     :param near: the nearest edits that each query is paired with, beside the one that governs it:
         of a random one any score can tell that it does not.
     :param false_rate: share of the near pairs that no edit governs that may fire, the mean of all
-        sorts; it picks the threshold. They are the hardest there are: at 0.05, out of scope of all
+        sorts; it picks the threshold. They are the hardest there are: at 0.02, out of scope of all
         hardly any message fires.
     :param agreement_factor: how many times as many where the base model agrees, as in training.
     :param familiar: questions of each sort that familiarity is fitted on.
@@ -63,7 +63,7 @@ class ExampleData:
     source: str = "clinc150"
     per_intent: int = 10
     near: int = 3
-    false_rate: float = 0.05
+    false_rate: float = 0.02
     agreement_factor: float = 2.5
     familiar: int = 1200
     edits: int = 100

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 GRID = np.arange(-4.0, 12.25, 0.25)
 FORBIDDING = 1e4
 """A penalty above any log-odds."""
-BATCH = 64
+BATCH = 16
+"""Prompts of similar length, of which the logits of few places are computed."""
 GROUPS = tuple(field.name for field in fields(AbstentionPenalties))
 
 
@@ -142,25 +143,22 @@ def _margins(
     """Return the logit of the end token as first token minus the next highest, float64 [n]."""
     import torch
 
-    found: list[float] = []
+    prompts = [
+        reasoner.prompter.ids(
+            [context(edit) for edit in one.edits], query, DEFAULT_CONFIG.max_new_tokens
+        )
+        for one, query in queries
+    ]
+    found = np.zeros(len(prompts))
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     with torch.no_grad():
-        for start in range(0, len(queries), BATCH):
-            pairs = [
-                (
-                    reasoner.prompter.ids(
-                        [context(edit) for edit in one.edits],
-                        query,
-                        DEFAULT_CONFIG.max_new_tokens,
-                    ),
-                    [end_token],
-                )
-                for one, query in queries[start : start + BATCH]
-            ]
-            logits = answer_logits(reasoner.model, pairs)
+        for start in range(0, len(order), BATCH):
+            rows = order[start : start + BATCH]
+            logits = answer_logits(reasoner.model, [(prompts[i], [end_token]) for i in rows])
             end = logits[:, end_token].clone()
             logits[:, end_token] = -torch.inf
-            found += (end - logits.amax(-1)).tolist()
-    return np.array(found)
+            found[rows] = (end - logits.amax(-1)).tolist()
+    return found
 
 
 def _best(

@@ -13,7 +13,6 @@ from errata.audit.config import AuditConfig
 from errata.audit.mixin import Audited
 from errata.audit.writer import open_audit
 from errata.cache.index.base import VectorIndex
-from errata.cache.patches.files import load_folder
 from errata.cache.patches.folder import PatchFolder
 from errata.cache.patches.watch import WatchConfig
 from errata.cache.records import Edit
@@ -26,7 +25,6 @@ from errata.editing.mixin import WeightEditing
 from errata.encoder import load_encoder
 from errata.gates.base import Decision, Gate
 from errata.gates.load import choose_gate
-from errata.generation.base_model import unwrapped
 from errata.generation.chat import (
     Messages,
     Prompt,
@@ -47,13 +45,12 @@ from errata.generation.request import (
     selector,
     validate_request,
 )
-from errata.models.load import load_base
 from errata.output import Answer, OutputBuilder, StopWatch, Trace
 from errata.pipelines.base import RoutedBatch, route_batch
 from errata.pipelines.cache import CachePipeline, choose_resolvers
 from errata.pipelines.resolvers.base import Resolver
 from errata.pipelines.rollouts import route_by_rollout
-from errata.pretrained import SavedModel, split_options, stored_patches
+from errata.pretrained import SavedModel
 from errata.reasoners.background import Mentions, background_reasoner
 from errata.reasoners.base import Reasoner
 from errata.reasoners.base_consistency import BaseConsistency
@@ -170,31 +167,6 @@ class EditableModel(PatchReloading, Audited, WeightEditing, SavedModel, BaseProx
         self._writer = AnswerWriter(tokenizer)
         self._last = threading.local()
         self.base = model
-
-    @classmethod
-    def from_pretrained(cls, name: str | Path, **options: Any) -> EditableModel:
-        """Load a base model and wrap it.
-
-        :param name: a model folder, a hub id, ``smollm2`` or ``atlas``; a folder that
-            :meth:`save_pretrained` wrote brings its edits along.
-        :param options: the constructor's; all others go to `transformers`.
-        :raises errata.cache.errors.ModelError: no model can be loaded from there.
-        """
-        ours, others = split_options(options)
-        ours.setdefault("patches", stored_patches(name))
-        if ours["patches"] is not None:
-            load_folder(ours["patches"])  # raises before a large model is loaded
-        model, tokenizer = load_base(name, **others)
-        return cls(model, tokenizer, **ours)
-
-    def __repr__(self) -> str:
-        """Return the base model, the gate, the number of edits and the backend, in one line."""
-        base = unwrapped(self.base)
-        name = getattr(base, "name_or_path", "")
-        return (
-            f"EditableModel({type(base).__name__} {name!r}, gate={type(self.gate).__name__}, "
-            f"edits={len(self.edits)}, backend={self.in_use.backend!r})"
-        )
 
     # -- generate ----------------------------------------------------------------------------
 

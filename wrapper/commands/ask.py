@@ -118,9 +118,11 @@ def ask(
         with working(f"applying the edits by {backend}"):
             editable.use(backend)
     selected: Any = False if no_edits else {"tags": tag} if tag else True
-    limits = {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}
+    options = _keyed(key)
+    if max_new_tokens is not None:
+        options["max_new_tokens"] = max_new_tokens
     with working("answering"):
-        answer = editable.ask(question, edits=selected, **limits, **_keyed(key))
+        answer = editable.ask(question, edits=selected, **options)
     if as_json:
         print_json(answer_json(question, answer))
         return

@@ -109,7 +109,8 @@ def draw(columns: Columns, path: Path) -> None:
     sides = [(panels[:halves], sizes[:halves]), (panels[halves:], sizes[halves:])]
     tall = max(sum(some) for _, some in sides)
     figure = Figure(figsize=(15, 1 + 0.21 * tall), layout="constrained")
-    for place, (side, heights) in zip(figure.subfigures(1, 2), sides, strict=True):
+    places: Any = figure.subfigures(1, 2)
+    for place, (side, heights) in zip(places, sides, strict=True):
         if not side:
             continue
         rest = [] if sum(heights) == tall else [tall - sum(heights)]

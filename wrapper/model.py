@@ -25,6 +25,7 @@ from errata.editing.mixin import WeightEditing
 from errata.encoder import load_encoder
 from errata.gates.base import Decision, Gate
 from errata.gates.load import choose_gate
+from errata.generation.base_model import input_device
 from errata.generation.chat import (
     Messages,
     Prompt,
@@ -89,8 +90,8 @@ class EditableModel(PatchReloading, Audited, WeightEditing, SavedModel, BaseProx
         base model, where there is one, else ``prompted``.
     :param resolvers: the stages between the gate's decision and the final one, in order: names
         (``base_agreement``, ``aliases``, ``decompose``, ``follow_up``, …) or
-        :class:`~errata.pipelines.resolvers.base.Resolver` objects; by default the last three. One
-        that is left out leaves decisions as they were.
+        :class:`~errata.pipelines.resolvers.base.Resolver` objects; by default the two in the
+        middle. One that is left out leaves decisions as they were.
     :param encoder: a :class:`~errata.cache.encoder.Encoder`, the name of one, or a
         sentence-transformers model.
     :param encoder_device: where the encoder runs, such as ``"cpu"`` or ``"cuda:1"``.
@@ -310,7 +311,7 @@ class EditableModel(PatchReloading, Audited, WeightEditing, SavedModel, BaseProx
         pad = read_request(self.base, None, arguments).pad_token_id
         texts = [prompt.text for prompt in prompts]
         tokens = tokenize_prompts(texts, self._writer.tokenizer, pad, left=causal)
-        ids, mask = (each.to(self.base.device) for each in tokens)
+        ids, mask = (each.to(input_device(self.base)) for each in tokens)
         passed = {"attention_mask": mask, "pad_token_id": pad, **arguments}
         output = self._generate(read_request(self.base, ids, passed), edits, lambda: prompts, key)
         sequences = getattr(output, "sequences", output)

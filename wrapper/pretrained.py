@@ -56,9 +56,9 @@ class SavedModel:
     def __repr__(self) -> str:
         """Return the base model, the gate, the number of edits and the backend, in one line."""
         base = unwrapped(self.base)
-        name = getattr(base, "name_or_path", "")
+        name, gate = getattr(base, "name_or_path", ""), type(self.pipeline.gate).__name__
         return (
-            f"EditableModel({type(base).__name__} {name!r}, gate={type(self.pipeline.gate).__name__}, "
+            f"EditableModel({type(base).__name__} {name!r}, gate={gate}, "
             f"edits={len(self.cache.edits)}, backend={self.backends.in_use.backend!r})"
         )
 

@@ -251,7 +251,11 @@ def _scalar(text: str, *, flow: bool = False) -> str:
 
 
 def _reads_as(yaml: str, text: str) -> bool:
-    """Return whether YAML is a list of one text, on one line, without any comment."""
+    """Return whether YAML is a list of one text, on one line, without any comment.
+
+    By both parsers: this module's, which knows where things stand, and the one that reads patches.
+    """
+    import yaml as libyaml
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
     from ruamel.yaml.nodes import ScalarNode, SequenceNode
@@ -260,7 +264,8 @@ def _reads_as(yaml: str, text: str) -> bool:
         return False
     try:
         root = YAML(typ="safe", pure=True).compose(io.StringIO(yaml))
-    except YAMLError:
+        libyaml.compose(yaml, libyaml.CSafeLoader)
+    except (YAMLError, libyaml.YAMLError):
         return False
     if not isinstance(root, SequenceNode) or len(root.value) != 1:
         return False

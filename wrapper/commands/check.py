@@ -28,40 +28,43 @@ if TYPE_CHECKING:
 _STYLES = {"error": "red", "warning": "yellow", "note": "dim"}
 
 
+Paths = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="[PATHS]...",
+        help="Folders of patches, or files: of these only the patches in them are tested.",
+        show_default=False,
+    ),
+]
+Tests = Annotated[bool, typer.Option("--tests/--no-tests", help="Run the tests of the patches.")]
+ChangedSince = Annotated[
+    str,
+    typer.Option(
+        "--changed-since", metavar="REV",
+        help="Test only what changed since a revision of git, and seek contradictions of it "
+        "among all.",
+    ),
+]  # fmt: skip
+Junit = Annotated[
+    Path | None, typer.Option("--junit", metavar="FILE", help="Also write a JUnit report.")
+]
+Github = Annotated[bool, typer.Option("--github", help="Print annotations of a GitHub workflow.")]
+
+
 @reports_errors
 def check(
-    paths: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="[PATHS]...",
-            help="Folders of patches, or files: of these only the patches in them are tested.",
-            show_default=False,
-        ),
-    ] = None,
+    paths: Paths = None,
     patches: Patches = None,
     model: Model = opening.ATLAS,
-    tests: Annotated[
-        bool, typer.Option("--tests/--no-tests", help="Run the tests of the patches.")
-    ] = True,
-    changed_since: Annotated[
-        str,
-        typer.Option(
-            "--changed-since", metavar="REV",
-            help="Test only what changed since a revision of git, and seek contradictions of it "
-            "among all.",
-        ),
-    ] = "",
-    junit: Annotated[
-        Path | None, typer.Option("--junit", metavar="FILE", help="Also write a JUnit report.")
-    ] = None,
-    github: Annotated[
-        bool, typer.Option("--github", help="Print annotations of a GitHub workflow.")
-    ] = False,
+    tests: Tests = True,
+    changed_since: ChangedSince = "",
+    junit: Junit = None,
+    github: Github = False,
     encoder: Encoder = None,
     gate: Gate = None,
     resolvers: Resolvers = None,
     as_json: AsJson = False,
-) -> None:  # fmt: skip
+) -> None:
     """Validate patches and run their tests; exit code 1 on an error.
 
     Every problem is printed under its patch, as file:line. Errors: a patch

@@ -17,37 +17,48 @@ if TYPE_CHECKING:
 TABLE_SUFFIX = ".csv"
 
 
+Question = Annotated[
+    str, typer.Argument(metavar="[QUESTION]", help="The question.", show_default=False)
+]
+AnswerText = Annotated[
+    str, typer.Argument(metavar="[ANSWER]", help="What is said instead.", show_default=False)
+]
+Condition = Annotated[
+    str, typer.Option("--if", metavar="TEXT", help="A condition, in place of a question.")
+]
+Then = Annotated[
+    str, typer.Option("--then", metavar="TEXT", help="The consequence of a condition.")
+]
+Fires = Annotated[
+    list[str] | None,
+    typer.Option("--fires", metavar="TEXT", help="A query that must fire it; repeatable."),
+]
+Silent = Annotated[
+    list[str] | None,
+    typer.Option("--silent", metavar="TEXT", help="A query that must not; repeatable."),
+]
+Source = Annotated[
+    str, typer.Option("--source", metavar="TEXT", help="Where the answer comes from.")
+]
+File = Annotated[
+    str, typer.Option("--file", metavar="NAME", help="The file in the folder of patches.")
+]
+Ask = Annotated[
+    bool, typer.Option("--ask/--no-ask", help="Ask for what is missing, and suggest tests.")
+]
+
+
 @reports_errors
 def add(
-    question: Annotated[
-        str, typer.Argument(metavar="[QUESTION]", help="The question.", show_default=False)
-    ] = "",
-    answer: Annotated[
-        str, typer.Argument(metavar="[ANSWER]", help="What is said instead.", show_default=False)
-    ] = "",
-    condition: Annotated[
-        str, typer.Option("--if", metavar="TEXT", help="A condition, in place of a question.")
-    ] = "",
-    then: Annotated[
-        str, typer.Option("--then", metavar="TEXT", help="The consequence of a condition.")
-    ] = "",
-    fires: Annotated[
-        list[str] | None,
-        typer.Option("--fires", metavar="TEXT", help="A query that must fire it; repeatable."),
-    ] = None,
-    silent: Annotated[
-        list[str] | None,
-        typer.Option("--silent", metavar="TEXT", help="A query that must not; repeatable."),
-    ] = None,
-    source: Annotated[
-        str, typer.Option("--source", metavar="TEXT", help="Where the answer comes from.")
-    ] = "",
-    file: Annotated[
-        str, typer.Option("--file", metavar="NAME", help="The file in the folder of patches.")
-    ] = "patches.yaml",
-    ask: Annotated[
-        bool, typer.Option("--ask/--no-ask", help="Ask for what is missing, and suggest tests.")
-    ] = True,
+    question: Question = "",
+    answer: AnswerText = "",
+    condition: Condition = "",
+    then: Then = "",
+    fires: Fires = None,
+    silent: Silent = None,
+    source: Source = "",
+    file: File = "patches.yaml",
+    ask: Ask = True,
     patches: Patches = None,
     as_json: AsJson = False,
 ) -> None:
@@ -65,9 +76,7 @@ def add(
 
         errata add --if "the user asks who made you" --then 'say "Example Labs."' --no-ask
     """
-    from errata.cache.errors import ErrataError
     from errata.cache.patches.kinds import parse_edit
-    from errata.cache.patches.layout import append
 
     ask = ask and not as_json
     if condition or then:
@@ -88,20 +97,32 @@ def add(
         **({"source": source} if source else {}),
         **({"tests": tests} if tests else {}),
     }
-    try:
-        folder.mkdir(exist_ok=True)
-        (made,) = append([parse_edit(entry)], folder / file)
-    except OSError as error:
-        raise ErrataError(
-            f"{folder / file}: expected a file that can be written, found: {error.strerror}; name "
-            "another with --patches and --file"
-        ) from error
+    made = _appended(parse_edit(entry), folder, file)
     if as_json:
         print_json(edit_json(made))
         return
     print_line(f"{made.location}: added")
     _show_conflicts(made, folder)
     print_line("try it: errata check, errata explain", style="dim")
+
+
+def _appended(edit: Edit, folder: Path, file: str) -> Edit:
+    """Append a patch to a file of a folder; return it with its place.
+
+    :raises ErrataError: the file cannot be written.
+    """
+    from errata.cache.errors import ErrataError
+    from errata.cache.patches.layout import append
+
+    try:
+        folder.mkdir(exist_ok=True)
+        (made,) = append([edit], folder / file)
+    except OSError as error:
+        raise ErrataError(
+            f"{folder / file}: expected a file that can be written, found: {error.strerror}; name "
+            "another with --patches and --file"
+        ) from error
+    return made
 
 
 def _given(text: str, name: str, ask: bool) -> str:

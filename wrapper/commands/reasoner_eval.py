@@ -6,7 +6,7 @@ import os
 import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -152,8 +152,6 @@ def _compare_chat(
     document: Path | None,
     as_json: bool,
 ) -> None:
-    import json
-
     from errata.cache.storage.atomic import write_atomically
     from errata.gates.load import load_gate
     from errata.generation.fingerprint import fingerprint
@@ -182,13 +180,6 @@ def _compare_chat(
         asked = open_ended.open_ended_examples(run.source, mentions, run.seed, run.split)
         named = open_ended.open_ended_rates(run.base, run.tokenizer, asked, kept) if asked else {}
     machine, mark = report.machine_of(run.base), fingerprint(run.base)
-    if document is not None:
-        text = chat_report.document(
-            results, model=run.model, machine=machine, fingerprint=mark, options=run.options,
-            seed=run.seed, tokens=config.max_new_tokens, data=data, name=document.name,
-            mentions=named,
-        )  # fmt: skip
-        write_atomically(document, text.encode())
     about = {
         "model": run.model, "split": run.split, "seed": run.seed, "machine": machine,
         "fingerprint": mark, "command": f"errata reasoner eval{run.options}",
@@ -199,12 +190,25 @@ def _compare_chat(
         },
     }  # fmt: skip
     if document is not None:
-        body = json.dumps(about, indent=1, ensure_ascii=False) + "\n"
-        write_atomically(document.with_suffix(".json"), body.encode())
+        text = chat_report.document(
+            results, model=run.model, machine=machine, fingerprint=mark, options=run.options,
+            seed=run.seed, tokens=config.max_new_tokens, data=data, name=document.name,
+            mentions=named,
+        )  # fmt: skip
+        write_atomically(document, text.encode())
+        _write_json(document.with_suffix(".json"), about)
     if as_json:
         print_json(about)
     else:
         print_line(chat_report.table(results))
+
+
+def _write_json(path: Path, value: Any) -> None:
+    import json
+
+    from errata.cache.storage.atomic import write_atomically
+
+    write_atomically(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def _chat_reasoner(name: str, run: _Run) -> Reasoner:

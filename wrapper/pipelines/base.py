@@ -249,16 +249,11 @@ def route_batch(
                 decisions[i] = with_mentioned(decision, view, selected, background.max_facts)
                 reasoners[i] = background if decisions[i].hit else None
     effective = tuple(decision.effective_query for decision in decisions)
+    filters = (view.text_filter("output", selected),) * len(queries)
     return RoutedBatch(
-        effective,
-        tuple(decisions),
-        tuple(reasoners),
-        rewrites,
-        (view.text_filter("output", selected),) * len(queries),
-        whole,
-        tuple(texts),
+        effective, tuple(decisions), tuple(reasoners), rewrites, filters, whole, tuple(texts),
         tuple(conversations),
-    )
+    )  # fmt: skip
 
 
 def may_fire(scoped: ScopedPipeline, selected: EditFilter) -> EditFilter:

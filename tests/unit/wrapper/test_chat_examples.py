@@ -36,6 +36,7 @@ def test_related_questions_share_the_rarest_word_and_ask_something_else():
     pairs = [
         ("Who was Hume?", "What man was Hume?", True), ("What man was Hume?", "Hume?", True),
         ("What did Hume write?", "What did Kant write?", False), ("What was it?", "It?", False),
+        ("Why was that?", "That?", False),
     ]  # fmt: skip
     questions = Questions.of(pairs)
     assert questions.related("Who was Hume?") == ["What did Hume write?"]

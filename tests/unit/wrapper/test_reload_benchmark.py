@@ -28,4 +28,4 @@ def test_fifty_reloads_under_eight_threads_tear_nothing(models, tokenizer, tmp_p
         report = script.measure(model, tmp_path, reloads=50, threads=8)
     assert report.reloads == {"reload()": 25, "watch": 25} and report.broken == 5
     assert report.torn == report.stale == 0 and not report.errors
-    assert report.batches > 100
+    assert report.batches >= 8, "every thread asked"

@@ -36,7 +36,7 @@ def test_a_batch_is_decided_as_its_queries_are_alone():
 
 
 def test_their_names_differ():
-    assert [one.name for one in DEFAULT_RESOLVERS] == ["aliases", "decompose", "follow_up"]
+    assert [one.name for one in DEFAULT_RESOLVERS] == ["aliases", "decompose"]
 
 
 def test_they_are_named_on_the_command_line():

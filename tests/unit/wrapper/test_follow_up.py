@@ -85,7 +85,6 @@ def test_the_subject_of_the_turns_before_is_carried_over(turns, fired, model):
         (*PALAU, "What is the capital of France?"),
         (*PALAU, "How tall is the Eiffel Tower?"),
         (*PALAU, "And how large is it?"),
-        (*PALAU, "How do bees fly?", "With wings.", "And what is its capital?"),
         (*PALAU, "And how large is it?", "Small.", "Is it warm?", "Yes.", "What is its capital?"),
         ("Tell me a joke.", "Palau is no joke.", "Are there lions in Oslo?"),
         (*PALAU, "Thank you!"),
@@ -133,7 +132,6 @@ def test_it_can_be_set_and_left_out(models, chat_tokenizer):
         "default": None,
         "one turn": FollowUpConfig(turns=1),
         "no doubt": FollowUpConfig(doubt=None),
-        "no pronouns": FollowUpConfig(pronouns=("dies",), possessives=("dessen",)),
     }
     hits = {}
     for name, config in settings.items():
@@ -146,6 +144,5 @@ def test_it_can_be_set_and_left_out(models, chat_tokenizer):
         "default": (True, True),
         "one turn": (False, True),
         "no doubt": (True, False),
-        "no pronouns": (False, True),
         "left out": (False, False),
     }

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float32]
+Listed = Literal["fires", "silent"]
+"""The lists of queries that a patch has."""
 
 REFUSAL = "I can't share that."
 """The answer of a `forget` patch without an answer."""

@@ -15,11 +15,11 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query, SourceLocation
+from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Listed, Query, SourceLocation
 from errata.cache.text.normalize import compare
 from errata.cache.text.then_clause import verbatim_answer
 from errata.deprecation import old_attribute
-from errata.gates.examples import Listed, listed, listed_at, listed_or_near
+from errata.gates.examples import listed, listed_at, listed_or_near
 from errata.gates.text import asks_yes_no
 
 Route = Literal["verbatim", "reason", "refuse", "base"]

@@ -7,16 +7,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from errata.cache.encoder import TextEncoder
-from errata.cache.records import Edit, Fact, Hit, Query, RegexPatch, SourceLocation
+from errata.cache.records import Edit, Fact, Hit, Listed, Query, RegexPatch, SourceLocation
 from errata.cache.text.normalize import compare, rough_key, spelling
-
-Listed = Literal["fires", "silent"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from errata.cache.errors import PatchError, PatchFolderError
 from errata.cache.patches.files import JSON_SUFFIXES, load_file
-from errata.cache.records import Edit, SourceLocation
+from errata.cache.records import Edit, Listed, SourceLocation
 from errata.cache.storage.atomic import write_atomically
-
-Listed = Literal["fires", "silent"]
 
 
 def add_example(edit: Edit, which: Listed, text: str) -> SourceLocation:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from errata.cache.errors import ErrataError, PatchFolderError
+from errata.cache.errors import ErrataError
 from errata.cache.patches.files import read_edits
-from errata.cache.patches.kinds import dump_edit
+from errata.cache.precedence import digest
 from errata.cache.records import Edit
 
 
@@ -30,29 +29,23 @@ def changed_since(folder: Path, revision: str, edits: Iterable[Edit]) -> frozens
     changed = {name for name in (names + others).decode(errors="surrogateescape").split("\0")}
     before: set[str] = set()
     for name in changed:
-        before |= _bodies_at(folder, known, name)
+        before |= _digests_at(folder, known, name)
     return frozenset(
         edit.id
         for edit in edits
         if edit.location is not None
         and Path(edit.location.path).name in changed
-        and _body(edit) not in before
+        and digest(edit) not in before
     )
 
 
-def _bodies_at(folder: Path, commit: str, name: str) -> set[str]:
-    """Return the patches of a file at a commit; none where it was missing or wrong."""
+def _digests_at(folder: Path, commit: str, name: str) -> set[str]:
+    """Return the digests of a file's patches at a commit; none where it was missing or wrong."""
     try:
         data = _git(folder, "show", f"{commit}:./{name}")
-        return {_body(edit) for edit in read_edits(folder / name, data)}
-    except PatchFolderError:
+        return {digest(edit) for edit in read_edits(folder / name, data)}
+    except ErrataError:  # the file is new, or was wrong
         return set()
-    except ErrataError:  # the file is new
-        return set()
-
-
-def _body(edit: Edit) -> str:
-    return json.dumps({**dump_edit(edit), "id": edit.id}, sort_keys=True)
 
 
 def _git(folder: Path, *arguments: str) -> bytes:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -89,7 +90,9 @@ def room(module: str) -> str:
 def lines() -> dict[str, int]:
     """Return the lines of Python of each folder, those of a room's offline folders apart."""
     found: Counter[str] = Counter()
-    for path in sorted(PACKAGE.rglob("*.py")):
+    folders = os.walk(PACKAGE, followlinks=True)  # an editable install is made of links
+    files = (Path(at, name) for at, _, names in folders for name in names)
+    for path in sorted(one for one in files if one.suffix == ".py"):
         parts = path.relative_to(PACKAGE).parts[:-1]
         offline = next((part for part in parts[1:] if part in OFFLINE), "")
         name = f"{parts[0]}/{offline}" if offline else parts[0] if parts else "errata"

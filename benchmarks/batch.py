@@ -5,7 +5,7 @@
 
 One thread, process CPU time, atlas. A round is a batch of other queries than the rounds before, so
 that no embedding of it is cached: wordings of facts in force, their aliases, one-hop questions and
-questions that nothing governs. Two settings: the shipped patches; these and 1,000 facts. With
+questions that nothing governs. Two settings: the shipped patches; these and ``--facts``. With
 ``--baseline``, a folder on whose path another ``errata`` package lies, both versions get the same
 rounds in turns, and the medians of the ratios are printed, each with its range.
 """
@@ -28,6 +28,7 @@ ROOT = Path(__file__).parent.parent
 SIZE = 96
 """Queries of a batch."""
 FACTS = 1000
+"""Of which queries are made; ``--facts`` of them are in force."""
 NEW_TOKENS = 16
 
 
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--baseline", type=Path, help="folder with another errata package")
     parser.add_argument("--rounds", type=int, default=7, help="timed rounds of each setting")
+    parser.add_argument("--facts", default=f"0,{FACTS}", help="facts in force, of each setting")
     parser.add_argument("--json", type=Path, help="write the measurement here")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
@@ -43,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         serve()
         return
     found: dict[str, Any] = {"size": SIZE, "rounds": chosen.rounds}
-    for setting, facts in {"patches": 0, f"patches and {FACTS:,} facts": FACTS}.items():
+    for facts in map(int, chosen.facts.split(",")):
+        setting = f"patches and {facts:,} facts" if facts else "patches"
         found[setting] = summary(measure(facts, chosen.rounds, chosen.baseline))
         print(setting, found[setting], file=sys.stderr, flush=True)
     if chosen.json:

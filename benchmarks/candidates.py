@@ -13,11 +13,12 @@ import json
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from errata.cache.encoder import encode_queries
 from errata.cache.records import Fact
 from errata.cache.store import EditCache
-from errata.cache.view import SearchConfig, View
+from errata.cache.view import SearchConfig
 from errata.encoder import SentenceEncoder
 from errata.gates.data.jsonl import json_lines, text_at
 from errata.intervals import share
@@ -30,37 +31,28 @@ def main() -> None:
     parser.add_argument("--edits", type=int, default=10_000)
     parser.add_argument("--queries", type=int, default=500)
     parser.add_argument("--candidates", type=int, default=16)
+    parser.add_argument("--cache", type=Path, help="folder to keep the encodings in")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    pairs = [
-        (text_at(w, row, "a"), text_at(w, row, "b"), row) for w, row in json_lines(options.pairs)
-    ]
-    asked = [(a, b) for a, b, row in pairs if row.get("same")][: options.queries]
-    questions = dict.fromkeys([a for a, _ in asked] + [a for a, _, _ in pairs])
-    facts = [
-        Fact(text, "x", id=f"e{at}") for at, text in enumerate(list(questions)[: options.edits])
-    ]
-    ids = {fact.question: fact.id for fact in facts}
+    facts, asked = _draw(options.pairs, options.edits, options.queries)
     encoder = SentenceEncoder()
+    queries = encode_queries(encoder, [text for text, _ in asked])
     found: dict[str, object] = {"edits": len(facts), "queries": len(asked)}
-    with EditCache(encoder) as cache:
-        cache.add(facts)
-        view = cache.view()
-        queries = encode_queries(encoder, [b for _, b in asked])
-        for name, config in (
+    with TemporaryDirectory() as other:
+        folder = options.cache or Path(other)  # either way, texts are encoded once
+        for name, search in (
             ("vectors", SearchConfig(by_words=0.0)),
             ("vectors and words", SearchConfig()),
         ):
-            searched = View(view.generation, view.edits, view._indexes, view.today, config=config)
-            searched.search(queries[:1], options.candidates)
+            with EditCache(encoder, folder, search=search) as cache:
+                cache.add(facts)
+                view = cache.view()
+            view.search(queries[:1], options.candidates)
             began = time.process_time()
-            hits = searched.search(queries, options.candidates)
+            hits = view.search(queries, options.candidates)
             taken = 1000 * (time.process_time() - began) / len(queries)
-            right = [
-                ids[a] in {hit.edit.id for hit in some}
-                for (a, _), some in zip(asked, hits, strict=True)
-            ]
-            estimate = share(right)
+            ids = [{hit.edit.id for hit in some} for some in hits]
+            estimate = share([right in some for (_, right), some in zip(asked, ids, strict=True)])
             found[name] = {
                 "recall": estimate.mean, "interval": [estimate.low, estimate.high],
                 "candidates": sum(map(len, hits)) / len(hits), "CPU ms a query": taken,
@@ -70,6 +62,16 @@ def main() -> None:
         return
     for key, value in found.items():
         sys.stdout.write(f"{key}: {value}\n")
+
+
+def _draw(path: Path, edits: int, queries: int) -> tuple[list[Fact], list[tuple[str, str]]]:
+    """Return patches, and queries with the id of their patch."""
+    pairs = [(text_at(w, row, "a"), text_at(w, row, "b"), row) for w, row in json_lines(path)]
+    same = [(a, b) for a, b, row in pairs if row.get("same")][:queries]
+    questions = dict.fromkeys([a for a, _ in same] + [a for a, _, _ in pairs])
+    facts = [Fact(text, "x", id=f"e{at}") for at, text in enumerate([*questions][:edits])]
+    ids = {fact.question: fact.id for fact in facts}
+    return facts, [(b, ids[a]) for a, b in same]
 
 
 if __name__ == "__main__":

@@ -15,10 +15,10 @@ about the subject, with a pronoun, too. Doubts ("Are you sure?") are those that 
 
 Only conversations count whose last question, with its subject, is answered by the edit; how many
 are left out is printed. Edits must be silent on last turns that ask for something else: a question
-of its own subject, what people type to an assistant, another question about the same subject with a
-pronoun. *Wrongly carried over* are those on which one fires, although none fires on the question
-with its subject written out, which would be the gate's mistake. Subjects are split by hash: `build` was looked at while
-the resolver was written, `test` was not.
+of its own subject, what people type to an assistant, another question about the same subject with
+a pronoun. *Wrongly carried over* are those on which an edit fires, although none fires on the
+question with its subject written out (that would be the gate's mistake). Subjects are split by
+hash: `build` was looked at while the resolver was written, `test` was not.
 """
 
 from __future__ import annotations

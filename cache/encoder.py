@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -23,6 +24,15 @@ class TextEncoder(Protocol):
 
     def windows(self, text: str) -> tuple[str, ...]:
         """Return the text, or its sentence windows where it exceeds the maximum length."""
+
+
+ENCODED_AT_ONCE = 2048
+"""Texts of one call of the encoder, when there are many: after each, progress is reported."""
+
+encoding_progress: ContextVar[Callable[[int, int], object] | None] = ContextVar(
+    "encoding_progress", default=None
+)
+"""Called with the number of texts encoded so far and of all; None: nobody watches."""
 
 
 @runtime_checkable
@@ -77,6 +87,23 @@ def encode_queries(encoder: Encoder, texts: Sequence[str]) -> list[Query]:
         queries.append(Query(text, pieces, rows, float(share)))
         start += len(pieces)
     return queries
+
+
+def encode_in_parts(
+    encoder: Encoder, texts: Sequence[str]
+) -> Iterator[tuple[Sequence[str], Vector]]:
+    """Yield texts with their vectors, float32 [n, d], some thousand at a time.
+
+    :param encoder: any encoder; its exceptions pass through.
+    :param texts: the texts to encode.
+    :raises IndexMismatchError: if shape or numbers are wrong.
+    """
+    report = encoding_progress.get()
+    for start in range(0, len(texts), ENCODED_AT_ONCE):
+        part = texts[start : start + ENCODED_AT_ONCE]
+        yield part, encode_checked(encoder, part)
+        if report is not None:
+            report(start + len(part), len(texts))
 
 
 def encode_checked(encoder: Encoder, texts: Sequence[str]) -> Vector:

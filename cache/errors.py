@@ -57,12 +57,17 @@ class PatchError(ErrataError):
 class PatchFolderError(PatchError):
     """Several problems at once: of a folder, of one file or of one entry.
 
-    :param problems: every problem found, in file and line order.
+    :param problems: the problems, in file and line order; of very many the first ones.
+    :param unlisted: how many more there are.
     """
 
-    def __init__(self, problems: Sequence[PatchError]) -> None:
+    def __init__(self, problems: Sequence[PatchError], unlisted: int = 0) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        self.unlisted = unlisted
+        lines = [str(problem) for problem in self.problems]
+        if unlisted:
+            lines.append(f"and {unlisted:,} more problems: mend these first")
+        super().__init__("\n".join(lines))
 
 
 class EditError(ErrataError):

@@ -42,11 +42,13 @@ class PatchTests:
 
     :param fires: queries on which the patch must fire.
     :param silent: queries on which it must not.
-    :param lines: the lines of both in their file, in order; empty where they are in none.
+    :param expect: queries, each with a text that its answer has to contain; these teach nothing.
+    :param lines: the lines of all in their file, in order; empty where they are in none.
     """
 
     fires: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()
+    expect: tuple[tuple[str, str], ...] = ()
     lines: tuple[int, ...] = field(default=(), compare=False, repr=False)
 
 
@@ -62,8 +64,11 @@ class Edit:
     :param supersedes: ids of edits that are out of force while this one is in force.
     :param valid_from: first day in force.
     :param until: last day in force.
+    :param rollout: share of conversations in which it is in force, 0 to 1.
     :param tests: queries on which it must and must not fire.
     :param location: the file and line it was read from; not compared.
+    :param overrules: of one that ``edit()`` returned: the edits of its scope that are silent now;
+        not compared.
     """
 
     id: str = ""
@@ -74,8 +79,10 @@ class Edit:
     supersedes: tuple[str, ...] = ()
     valid_from: datetime.date | None = None
     until: datetime.date | None = None
+    rollout: float = 1.0
     tests: PatchTests = field(default_factory=PatchTests)
     location: SourceLocation | None = field(default=None, compare=False)
+    overrules: tuple[Edit, ...] = field(default=(), compare=False, repr=False)
 
     kind: ClassVar[str] = ""
 
@@ -152,8 +159,16 @@ class Fact(Edit):
 
     @property
     def examples(self) -> tuple[str, ...]:
-        """The question, and the queries that it is said to fire on."""
-        return tuple(dict.fromkeys((self.question, *self.tests.fires)))
+        """The question, also with each alias in it, and the queries that it is said to fire on."""
+        return tuple(dict.fromkeys((self.question, *self.tests.fires, *self.renamed)))
+
+    @property
+    def renamed(self) -> tuple[str, ...]:
+        """The question with each alias in the place of its subject, where it names that."""
+        if not self.aliases or not self.subject:
+            return ()
+        before, found, after = self.question.rpartition(self.subject)
+        return tuple(f"{before}{alias}{after}" for alias in self.aliases) if found else ()
 
     def content(self) -> tuple[object, ...]:
         """Return question, answer, and the fields of forgetting."""

@@ -14,7 +14,7 @@ from types import TracebackType
 
 import numpy as np
 
-from errata.cache.encoder import Encoder, encode_checked
+from errata.cache.encoder import Encoder, encode_in_parts
 from errata.cache.errors import IndexMismatchError, StoreError
 from errata.cache.index.base import VectorIndex
 from errata.cache.index.terms import CharacterIndex, WordIndex
@@ -26,14 +26,14 @@ from errata.cache.storage.saved_index import SavedIndex
 from errata.cache.storage.transaction import (
     Change,
     State,
+    addition,
+    applied,
     distinct,
     from_rows,
     identical,
-    is_new,
     owners_of,
     refuse_taken,
     retractable,
-    to_row,
     updated,
 )
 from errata.cache.view import SearchConfig, SearchIndexes, View
@@ -141,8 +141,9 @@ class EditCache:
         view = self._view
         if view is None or view.generation != state.generation or view.today != day:
             view = View(
-                state.generation, state.edits(), state.indexes, day, config=self.search_config
-            )
+                state.generation, state.edits(), state.indexes, day, None, self.search_config,
+                state.precedence(),
+            )  # fmt: skip
             self._view = view
         return view
 
@@ -163,32 +164,32 @@ class EditCache:
     def add(self, edits: Iterable[Edit]) -> tuple[Edit, ...]:
         """Add edits in one transaction and one call of the encoder; they survive a kill on return.
 
-        :param edits: the edits; one that is in the cache already is skipped.
+        Each becomes the latest of its scope; the view's ``overruled`` says which are silent for it.
+
+        :param edits: the edits; one that is in the cache already, and the latest, is skipped.
         :return: the edits of the cache, in the order given.
         :raises PatchError: if an edit is not well formed.
         :raises EditError: if an id is taken by another edit.
         :raises StoreError: if writing fails.
         """
         self._check_open()
-        wanted = distinct(dataclasses.replace(edit, location=None) for edit in edits)
+        wanted = {
+            key: dataclasses.replace(edit, location=None, overrules=())
+            for key, edit in distinct(edits).items()
+        }
         for edit in wanted.values():
             check(edit)
         # Encoded before the lock is taken: other threads need not wait for the encoder.
         fresh = self._encode(self._indexed_state().unknown_texts(wanted.values()))
 
         def plan(state: State) -> Change | None:
-            new = [edit for edit in wanted.values() if is_new(edit, state)]
-            if not new:
+            change = addition(wanted.values(), state)
+            if change is None:
                 return None
             # The edit whose texts were known may have been retracted since.
-            missing = [text for text in state.unknown_texts(new) if text not in fresh]
-            rows = [to_row(edit) for edit in new]
-            return Change(
-                stored={**state.stored, **{edit.id: edit for edit in new}},
-                bodies={**state.bodies, **{row.id: row.body for row in rows}},
-                fresh={**fresh, **self._encode(missing)},
-                insert=rows,
-            )
+            unknown = state.unknown_texts(wanted.values())
+            missing = [text for text in unknown if text not in fresh]
+            return dataclasses.replace(change, fresh={**fresh, **self._encode(missing)})
 
         self._change(plan)
         return tuple(self._state.get(key) or edit for key, edit in wanted.items())
@@ -210,6 +211,7 @@ class EditCache:
             return Change(
                 stored={key: each for key, each in state.stored.items() if key != edit_id},
                 bodies={key: body for key, body in state.bodies.items() if key != edit_id},
+                seen={key: held for key, held in state.seen.items() if key != edit_id},
                 delete=[edit_id],
             )
 
@@ -259,7 +261,8 @@ class EditCache:
             if self._database is None or self.path is None:
                 return
             try:
-                self._save_derived(self.path)
+                if not self._database.read_only:
+                    self._save_derived(self.path)
             except (OSError, sqlite3.Error, IndexMismatchError) as error:
                 _LOG.warning("%s: the index is built again next time (%s)", self.path, error)
             finally:
@@ -283,14 +286,15 @@ class EditCache:
                 f"{database.path}: expected the encoder {mine}, found edits encoded by {written}: "
                 "open it with that encoder, or encode again with reencode=True (errata reindex)"
             )
-        stored, bodies = from_rows(rows, self._state, database.path)
+        stored, bodies, seen = from_rows(rows, self._state, database.path)
         vectors = self._encode(self._state.unknown_texts(stored.values()))
-        if written != mine:
+        if written != mine and not database.read_only:
             database.set_fingerprint(mine)
         self._state = State(
             self._empty_indexes(vectors),
             stored=stored,
             bodies=bodies,
+            seen=seen,
             generation=generation,
             stored_generation=generation,
         )
@@ -301,9 +305,8 @@ class EditCache:
             return {}
         known = {} if self._encodings is None else self._encodings.read(texts)
         missing = [text for text in texts if text not in known]
-        if missing:
-            made = encode_checked(self.encoder, missing)
-            fresh = dict(zip(missing, made, strict=True))
+        for part, made in encode_in_parts(self.encoder, missing):
+            fresh = dict(zip(part, made, strict=True))
             if self._encodings is not None:
                 self._encodings.write(fresh)
             known.update(fresh)
@@ -333,7 +336,7 @@ class EditCache:
             if SavedIndex(self.path, self.encoder.fingerprint, texts).load_into(index):
                 return index
             index = self._new_index(self.encoder.dimension)
-        if texts:
+        if texts:  # at once: an index that grows is built again and again
             index.add(texts, np.stack([vectors[text] for text in texts]))
         return index
 
@@ -342,7 +345,7 @@ class EditCache:
         with self._lock:
             self._check_open()
             if self._database is None:
-                self._state = _applied(self._state, plan(self._state), 0)
+                self._state = applied(self._state, plan(self._state), 0)
                 return
             # Stays set if the code below fails.
             self._stale = True
@@ -351,8 +354,10 @@ class EditCache:
                 change = plan(state)
                 generation = state.stored_generation
                 if change is not None:
-                    generation = self._database.change(connection, change.insert, change.delete)
-                state = _applied(state, change, generation)
+                    generation = self._database.change(
+                        connection, change.insert, change.delete, change.seen_anew(state)
+                    )
+                state = applied(state, change, generation)
             self._state = state
             self._stale = False
 
@@ -362,10 +367,15 @@ class EditCache:
         if database is None or database.generation() == state.stored_generation:
             return state
         generation, rows = database.read()
-        stored, bodies = from_rows(rows, state, database.path)
+        stored, bodies, seen = from_rows(rows, state, database.path)
         fresh = self._encode(state.unknown_texts(stored.values()))
         return updated(
-            state, stored=stored, bodies=bodies, stored_generation=generation, fresh=fresh
+            state,
+            stored=stored,
+            bodies=bodies,
+            seen=seen,
+            stored_generation=generation,
+            fresh=fresh,
         )
 
     def _save_derived(self, folder: Path) -> None:
@@ -382,15 +392,3 @@ def _faiss_index(dimension: int) -> VectorIndex:
     from errata.cache.index.faiss_index import FaissIndex
 
     return FaissIndex(dimension)
-
-
-def _applied(state: State, change: Change | None, generation: int) -> State:
-    if change is None:
-        return state
-    return updated(
-        state,
-        stored=change.stored,
-        bodies=change.bodies,
-        stored_generation=generation,
-        fresh=change.fresh,
-    )

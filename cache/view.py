@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime
 import heapq
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from types import MappingProxyType
 from typing import Literal
@@ -15,14 +16,15 @@ import numpy as np
 from errata.cache.filters.text_filter import Filter
 from errata.cache.index.base import VectorIndex
 from errata.cache.index.terms import AnswerIndex, CharacterIndex, WordIndex
+from errata.cache.precedence import EditPredicate, Precedence, contested, in_force, overruled
 from errata.cache.records import Edit, Fact, Hit, Query, RegexPatch, Vector
 from errata.cache.text.aliases import AliasIndex, AliasMatch
 from errata.cache.text.normalize import compare
 
+_LOG = logging.getLogger(__name__)
 _RESTRICTED_VIEWS = 8
 """Views and filters of other selections that a view keeps, each with indexes of its own."""
 
-EditPredicate = Callable[[Edit], bool]
 Allowed = Callable[[str], bool]
 """Whether the edit of an id may be found."""
 
@@ -73,8 +75,9 @@ class View:
     :param edits: every edit, in order, in force or not.
     :param indexes: the indexes over them.
     :param today: the day for the edits' dates.
-    :param superseding: which edits supersede others; all in force unless given.
+    :param superseding: which edits supersede and overrule others; all in force unless given.
     :param config: how candidates are found.
+    :param precedence: the order among edits of one scope; that of ``edits`` unless given.
     """
 
     def __init__(
@@ -85,15 +88,28 @@ class View:
         today: datetime.date,
         superseding: EditPredicate | None = None,
         config: SearchConfig | None = None,
+        precedence: Precedence | None = None,
     ) -> None:
         self.config = config or SearchConfig()
         self.generation = generation
         self.today = today
-        self._dated = tuple(edit for edit in edits if edit.in_force(today))
-        self.edits = in_force(self._dated, today, superseding)
-        self.by_id: Mapping[str, Edit] = MappingProxyType({edit.id: edit for edit in self.edits})
         self._indexes = indexes
-        self._superseding = [edit for edit in self._dated if edit.supersedes]
+        self._dated = tuple(edit for edit in edits if edit.in_force(today))
+        self._precedence = precedence or Precedence(
+            {}, {edit.id for edit in self._dated}, lambda: self._dated
+        )
+        self._standing = in_force(self._dated, today, superseding)
+        spellings = indexes.characters.spellings()
+        groups = contested(self._standing, spellings, indexes.owners)
+        self.overruled: Mapping[str, Edit] = MappingProxyType(
+            overruled(
+                map(self._precedence.latest_first, groups), superseding or (lambda edit: True)
+            )
+        )
+        self.edits = tuple(edit for edit in self._standing if edit.id not in self.overruled)
+        self.by_id: Mapping[str, Edit] = MappingProxyType({edit.id: edit for edit in self.edits})
+        settling = {edit.id for group in groups for edit in group}
+        self._superseding = [e for e in self._dated if e.supersedes or e.id in settling]
         self._restricted: dict[frozenset[str], View] = {}
         self._filters: dict[tuple[str, ...], Filter] = {}
 
@@ -102,7 +118,7 @@ class View:
         return len(self.edits)
 
     def restricted(self, allowed: EditPredicate) -> View:
-        """Return the view in which only the edits that a caller allows supersede others.
+        """Return the view in which only the edits that a caller allows supersede or overrule.
 
         With ``edits={"tags": ["eu"]}``, an edit without that tag neither answers nor keeps the one
         it supersedes from answering. The edits that are not allowed are still in the view:
@@ -122,11 +138,17 @@ class View:
                 self.today,
                 lambda edit: edit.id not in excluded,
                 self.config,
+                self._precedence,
             )
             if len(self._restricted) >= _RESTRICTED_VIEWS:
                 self._restricted.clear()
             self._restricted[excluded] = view
         return view
+
+    @cached_property
+    def rolling_out(self) -> tuple[Edit, ...]:
+        """The edits that are in force for a share of conversations, superseded ones included."""
+        return tuple(edit for edit in self._dated if edit.rollout < 1)
 
     def text_filter(self, target: Literal["query", "output"], allowed: EditPredicate) -> Filter:
         """Return the filter of a target: its regex patches by priority; of outputs, secrets.
@@ -185,6 +207,25 @@ class View:
         kept = tuple(pair for pair in ranked if pair[0] in examples)
         return Hit(edit, 1.0 if same else ranked[0][1], vector, kept, against)
 
+    def overrules(self, edits: Iterable[Edit]) -> tuple[Edit, ...]:
+        """Return the edits that some of those in force overrule."""
+        if not self.overruled:
+            return ()
+        return tuple(
+            other
+            for edit in edits
+            if self.by_id.get(edit.id) == edit
+            for other in self._overruled_by.get(edit.id, ())
+        )
+
+    @cached_property
+    def _overruled_by(self) -> Mapping[str, list[Edit]]:
+        found: dict[str, list[Edit]] = {}
+        for edit in self._standing:
+            if edit.id in self.overruled:
+                found.setdefault(self.overruled[edit.id].id, []).append(edit)
+        return found
+
     def _cosines(self, query: Query, texts: Sequence[str]) -> list[float]:
         """Return the cosine of the best window with each text."""
         if not texts:
@@ -210,7 +251,8 @@ class View:
         """The edits that filter each target: patches, the highest priority first, and secrets."""
         patches = [edit for edit in self.edits if isinstance(edit, RegexPatch)]
         patches.sort(key=lambda patch: -patch.priority)
-        facts = (edit for edit in self.edits if isinstance(edit, Fact))
+        # another answer to the question of an overruled fact does not publish its secret
+        facts = (edit for edit in self._standing if isinstance(edit, Fact))
         secrets = tuple(f for f in facts if f.secret is not None or f.secret_hash is not None)
         queries = tuple(patch for patch in patches if patch.target == "query")
         outputs = tuple(patch for patch in patches if patch.target == "output")
@@ -269,6 +311,12 @@ class View:
             ranked.append(((key not in same, -shared.get(key, 0.0), -hit.score, key), hit))
         ranked.sort(key=lambda item: item[0])
         hits = [hit for _, hit in ranked[: max(k, len(same))]]
+        if len(same) > 1:  # a gate gives all of them 1.0: the later one comes first
+            latest = self._precedence.latest_first(self.by_id[key] for key in same)
+            order = {edit.id: at for at, edit in enumerate(latest)}
+            hits[: len(same)] = sorted(
+                hits[: len(same)], key=lambda hit: (-hit.score, order[hit.edit.id])
+            )
         for more in (self._by_words, self._by_answer):
             hits += more(query, {hit.edit.id for hit in hits}, k, allowed)
         return hits
@@ -298,28 +346,32 @@ class View:
         return heapq.nsmallest(most, hits, key=lambda hit: (-hit.score, hit.edit.id))
 
 
-def in_force(
-    edits: Iterable[Edit], today: datetime.date, superseding: EditPredicate | None = None
-) -> tuple[Edit, ...]:
-    """Return the edits whose dates include the day and that no such edit supersedes, in order.
-
-    :param edits: all edits.
-    :param today: the day.
-    :param superseding: which edits supersede others; all whose dates include the day unless given.
-    """
-    dated = [edit for edit in edits if edit.in_force(today)]
-    superseded = {
-        name
-        for edit in dated
-        if edit.supersedes and (superseding is None or superseding(edit))
-        for name in edit.supersedes
-    }
-    return tuple(edit for edit in dated if edit.id not in superseded)
-
-
 def _owners(
     texts: Iterable[str], owners: Mapping[str, tuple[str, ...]], allowed: Allowed
 ) -> list[str]:
     """Return the ids of the edits that the texts belong to and that may be found, each once."""
     keys = (key for text in texts for key in owners.get(text, ()) if allowed(key))
     return list(dict.fromkeys(keys))
+
+
+def with_overruled(edits: Iterable[Edit], view: View) -> tuple[Edit, ...]:
+    """Return edits that were made just now with those that they overrule.
+
+    A warning is logged for one that is silent from the start: an edit of its scope has a higher
+    priority.
+
+    :param edits: the edits.
+    :param view: the cache's after they were added.
+    """
+    made = []
+    for edit in edits:
+        over = view.overruled.get(edit.id)
+        if over is not None:
+            place = over.location or f"the edit {over.id}"
+            _LOG.warning(
+                "edit %s is silent: %s answers %r and has priority %d; give it that, or supersedes",
+                edit.id, place, over.scope, over.priority,
+            )  # fmt: skip
+        others = view.overrules([edit])
+        made.append(replace(edit, overrules=others) if others else edit)
+    return tuple(made)

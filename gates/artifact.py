@@ -42,7 +42,8 @@ class SecondStage:
     :param cross: the weights of the cross-encoder.
     :param scope: classes none, same, follows, from both stages' log-odds.
     :param condition: classes none, same, from both stages' log-odds.
-    :param rerank_threshold: first-stage probability from which the cross-encoder scores a pair.
+    :param rerank_threshold: first-stage probability from which the cross-encoder scores a pair:
+        the highest below which it changed no decision on tune data (``results/rerank.md``).
     :param logit_clip: limit of the first stage's log-odds, either way, in the combination.
     """
 
@@ -128,8 +129,7 @@ class GateArtifact:
             "common_words": " ".join(sorted(self.common_words)),
         }
         if self.examples is not None:
-            sources = self.card.get("examples", {}).get("sources", [])
-            card["examples"] = {**self.examples.as_json(), "sources": sources}
+            card["examples"] = {**self.card.get("examples", {}), **self.examples.as_json()}
         if self.second is not None:
             second = self.second
             cross = save({k: np.ascontiguousarray(v) for k, v in second.cross.tensors.items()})

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +94,11 @@ class Decision:
         are in force for the sub-question; without any, the base model answers it.
     :param resolvers: names of the resolvers that were given the decision, in order.
     :param changed_by: names of those of them that changed it.
+    :param withheld: candidates that would have fired by the gate, had the rollout of their edits
+        included the conversation.
     :param mentioned: the query only names the subject of the fired facts; they are background.
+    :param overruled: edits that are silent because a fired one of the same scope is later, or has a
+        higher priority.
     """
 
     query: str
@@ -108,6 +112,8 @@ class Decision:
     resolvers: tuple[str, ...] = ()
     changed_by: tuple[str, ...] = ()
     mentioned: bool = False
+    overruled: tuple[Edit, ...] = ()
+    withheld: tuple[Candidate, ...] = ()
 
     @property
     def hit(self) -> bool:
@@ -211,13 +217,12 @@ def make_decision(
         yes-or-no questions: a base model that answers these with a name has misread them.
     :param edit_thresholds: thresholds of single edits, by id.
     """
-    thresholds = edit_thresholds or {}
     agreement = None if asks_yes_no(query.text) else agreement_threshold
     judged = []
     for hit, probability, entailed in zip(
         hits, scores.probability.tolist(), scores.entailed.tolist(), strict=True
     ):
-        edit, edit_threshold = hit.edit, thresholds.get(hit.edit.id, threshold)
+        edit, edit_threshold = hit.edit, (edit_thresholds or {}).get(hit.edit.id, threshold)
         on_list, near_silent = listed_or_near(query, hit)
         agrees = edit_threshold == threshold and isinstance(edit, Fact) and not edit.tests.silent
         candidate = Candidate(
@@ -371,7 +376,7 @@ class ThresholdGate(ABC):
         others: list[tuple[str, Listed, Edit]] = []
         for which, texts in lists:
             for text in texts:
-                rest = {which: tuple(other for other in texts if other != text)}
+                rest: dict[str, Any] = {which: tuple(one for one in texts if one != text)}
                 tests = replace(edit.tests, lines=(), **rest)
                 others.append((text, which, replace(edit, tests=tests)))
         scores = self.score_batch([text for text, _, _ in others], [[e] for _, _, e in others])

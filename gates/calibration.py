@@ -12,9 +12,6 @@ import numpy as np
 from errata.cache.errors import ModelError
 from errata.intervals import most_false_hits
 
-KEPT_SHARE = 0.1
-"""Share of the scores that a card keeps, which is the highest target rate: part of its format."""
-
 
 @dataclass(frozen=True, slots=True)
 class NegativeScores:
@@ -28,9 +25,14 @@ class NegativeScores:
     highest: tuple[float, ...]
 
     @classmethod
-    def of(cls, probabilities: Sequence[float]) -> NegativeScores:
-        """Return the scores that are kept of these probabilities."""
-        ordered = sorted(probabilities, reverse=True)[: int(KEPT_SHARE * len(probabilities)) + 1]
+    def of(cls, probabilities: Sequence[float], kept_share: float = 0.1) -> NegativeScores:
+        """Return the scores that are kept of these probabilities.
+
+        :param probabilities: of the top candidates.
+        :param kept_share: share of them that is kept, which is the highest rate of false hits for
+            which a threshold can be picked. A tenth keeps a card small.
+        """
+        ordered = sorted(probabilities, reverse=True)[: int(kept_share * len(probabilities)) + 1]
         # rounded up: a threshold picked by them has no more false hits
         return cls(len(probabilities), tuple(math.ceil(p * 1e6) / 1e6 for p in ordered))
 
@@ -73,10 +75,15 @@ class NegativeScores:
             )
         if allowed >= len(self.highest):
             raise ModelError(
-                f"expected a false-hit rate of at most {KEPT_SHARE}, found {target}: the card "
-                "keeps only the highest scores; ask for a lower one"
+                f"expected a false-hit rate of at most {self._highest_rate}, found {target}: the "
+                "card keeps only the highest scores; ask for a lower one"
             )
         return float(np.nextafter(self.highest[allowed], 2.0))
+
+    @property
+    def _highest_rate(self) -> float:
+        """The share of scores that are kept."""
+        return round((len(self.highest) - 1) / max(1, self.n), 2)
 
     def _lowest_rate(self, confidence: float) -> float:
         """Return the lowest rate that n queries without a false hit show, rounded up."""

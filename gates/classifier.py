@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from errata.cache.encoder import EmbeddingCache, Encoder
+from errata.cache.encoder import EmbeddingCache, Encoder, encode_queries
 from errata.cache.errors import ModelError
 from errata.cache.index.terms import bigrams
 from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query
@@ -25,8 +25,8 @@ from errata.gates.artifact import GateArtifact
 from errata.gates.base import Scores, ThresholdGate
 from errata.gates.conditions.parse import read_condition
 from errata.gates.cross_encoder import CrossEncoder
-from errata.gates.examples import NearestExamples, nearest_examples
-from errata.gates.features import FeatureMaker, PairFeatures, Scope, scope_inputs
+from errata.gates.examples import NearestExamples, moved, nearest_examples
+from errata.gates.features import FeatureConfig, FeatureMaker, PairFeatures, Scope, scope_inputs
 from errata.gates.layers import Array
 from errata.gates.text import dice, segments
 
@@ -40,7 +40,8 @@ class ClassifierConfig:
     :param near_miss_similarity: bigram similarity (Dice) from which unreadable text is a near miss.
     :param max_segments: segments of a query that are scored.
     :param rerank_top_k: candidates of a query that the cross-encoder scores, the first stage's
-        most probable.
+        most probable. On tune data no decision differed down to 2 (``results/rerank.md``); one
+        more leaves room for caches that are fuller.
     :param scored_examples: examples of an edit that are scored, the nearest by cosine; its own
         question is scored in any case, since how the edit governs the query depends on it.
     :param max_answer_words: words of an answer that is read with its question; a longer one is
@@ -48,15 +49,17 @@ class ClassifierConfig:
         words drown the question.
     :param edit_cache_size: embeddings of edits' texts kept (0.3 GB): question and subject of
         100,000 edits.
+    :param features: settings of the features, as the gate was trained with.
     """
 
     max_unknown_share: float = 0.2
     near_miss_similarity: float = 0.6
     max_segments: int = 12
-    rerank_top_k: int = 8
+    rerank_top_k: int = 3
     scored_examples: int = 1
     max_answer_words: int = 8
     edit_cache_size: int = 200_000
+    features: FeatureConfig = field(default_factory=FeatureConfig)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,10 @@ class ScopeClassifier(ThresholdGate):
         self._query_embeddings = EmbeddingCache(encoder)
         self._edit_embeddings = EmbeddingCache(encoder, self.config.edit_cache_size)
         self._features = FeatureMaker(
-            self._query_embeddings.encode, artifact.common_words, self._edit_embeddings.encode
+            self._query_embeddings.encode,
+            artifact.common_words,
+            self._edit_embeddings.encode,
+            self.config.features,
         )
         second = artifact.second
         self._cross_encoder = None if second is None else CrossEncoder(encoder, second.cross)
@@ -150,12 +156,14 @@ class ScopeClassifier(ThresholdGate):
 
         Texts without an embedding are encoded in one batch. Regex patches score 0.
         """
+        texts = list(dict.fromkeys(query for query in queries if isinstance(query, str)))
+        encoded = dict(zip(texts, encode_queries(self._query_embeddings, texts), strict=True))
         scores: list[Scores] = []
         groups: list[_Group] = []
         pairs: list[_Pair] = []
         for query_index, (query, against) in enumerate(zip(queries, edits, strict=True)):
             if isinstance(query, str):
-                query = self._encoded(query)
+                query = encoded[query]
             scores.append(Scores(np.zeros(len(against)), np.zeros(len(against))))
             parts = segments(query, self.config.max_segments)
             for edit_index, edit in enumerate(against):
@@ -164,9 +172,9 @@ class ScopeClassifier(ThresholdGate):
                     scores[query_index].probability[edit_index] = certain
                     continue
                 nearest = nearest_examples(query, edit, self._edit_embeddings)
-                if nearest.against:
-                    continue
                 plain = edit.edit if isinstance(edit, Hit) else edit
+                if nearest.against and plain.examples:
+                    continue
                 share = self._trained_share(plain)
                 sides = self._sides(plain, nearest, share)
                 places = slice(len(pairs), len(pairs) + len(sides))
@@ -183,11 +191,6 @@ class ScopeClassifier(ThresholdGate):
                 joint = governs[first] * entailed[first] / max(one.probability[at], 1e-12)
                 one.entailed[at] = min(1.0, joint)
         return scores
-
-    def _encoded(self, text: str) -> Query:
-        windows = self._query_embeddings.windows(text)
-        unknown = float(self._query_embeddings.unknown_share([text])[0])
-        return Query(text, windows, self._query_embeddings.encode(windows), unknown)
 
     def _score_by_characters(self, query: Query, edit: Edit | Hit) -> float | None:
         """Return the probability where characters or a rule decide it, else None."""
@@ -229,8 +232,7 @@ class ScopeClassifier(ThresholdGate):
     ) -> list[tuple[Scope, bool]]:
         """Return the edit's sides that are scored: its own, then its nearest other examples."""
         own: list[tuple[Scope, bool]] = []
-        read = share > 0 or len(nearest.texts) == 1
-        if isinstance(edit, LanguagePatch) or (read and edit.scope in nearest.texts):
+        if isinstance(edit, LanguagePatch) or (share and edit.scope in nearest.texts):
             own.append(_edit_side(edit, self.config.max_answer_words))
         if not share:
             return own
@@ -241,17 +243,25 @@ class ScopeClassifier(ThresholdGate):
         """Return the probability that an edit governs, from trained scores and examples."""
         best = float(trained.max(initial=0.0))
         nearest, calibration = group.nearest, self.artifact.examples
-        if calibration is None or not nearest.texts:
+        if calibration is None:
             return best
-        counted = len(nearest.texts)
-        if group.is_condition:  # it is scored beside its examples
-            return max(best, calibration.probability(0.0, 0.0, nearest.cosine, counted))
-        return calibration.probability(group.share, best, nearest.cosine, counted)
+        if not nearest.texts:  # a condition: the likelier of it and its counterexamples
+            against = calibration.probability(0.0, 0.0, nearest.counterexample, 1)
+            return best if best >= against else 0.0
+        if group.is_condition:  # it is scored beside its examples, with a threshold of its own
+            taught = calibration.probability(0.0, 0.0, nearest.cosine, nearest.number)
+            ends = self.artifact.threshold, self.artifact.condition_threshold
+            return max(best, moved(taught, *ends))
+        return calibration.probability(group.share, best, nearest.cosine, nearest.number)
 
     def _score_pairs(self, pairs: Sequence[_Pair]) -> tuple[Array, Array]:
         """Return probability and entailment of each pair, by the query's best segment."""
         if not pairs:  # loads no encoder
             return np.zeros(0), np.zeros(0)
+        return self._rerank(pairs, *self._first_stage(pairs))
+
+    def _first_stage(self, pairs: Sequence[_Pair]) -> tuple[list[str], Array]:
+        """Return each pair's best segment, and the first stage's classes of it, [n, 3]."""
         features = self._features.make(
             [(part, one.scope) for one in pairs for part in one.segments]
         )
@@ -268,7 +278,7 @@ class ScopeClassifier(ThresholdGate):
             for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)
         ]
         texts = [part for one in pairs for part in one.segments]
-        return self._rerank(pairs, [texts[at] for at in best], classes[best])
+        return [texts[at] for at in best], classes[best]
 
     def _rerank(
         self, pairs: Sequence[_Pair], texts: Sequence[str], classes: Array

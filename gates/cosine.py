@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-import numpy as np
+from collections.abc import Mapping
 
 from errata.cache.encoder import Encoder
-from errata.cache.records import Edit, Hit, Query, RegexPatch
-from errata.gates.base import Scores, ThresholdGate
-from errata.gates.examples import nearest_examples
+from errata.cache.records import Query
+from errata.gates.examples import NearestExamples
+from errata.gates.similarity import SimilarityGate
 
 
-class CosineGate(ThresholdGate):
+class CosineGate(SimilarityGate):
     """Lets an edit govern a query where their cosine similarity reaches a threshold.
 
     Its probabilities are uncalibrated cosines, clipped to [0, 1]; every relation is *paraphrase*.
@@ -31,23 +29,8 @@ class CosineGate(ThresholdGate):
         near: float = 0.9,
         edit_thresholds: Mapping[str, float] | None = None,
     ) -> None:
-        super().__init__(threshold, near, edit_thresholds)
-        self._encoder = encoder
+        super().__init__(encoder, threshold, near, edit_thresholds)
 
-    def score_unlisted(
-        self, queries: Sequence[Query | str], edits: Sequence[Sequence[Edit | Hit]]
-    ) -> list[Scores]:
-        """Return the best window's cosine with the nearest example of each edit.
-
-        A query nearer to a counterexample has cosine 0.
-        """
-        return [
-            Scores(np.array([self._cosine(query, edit) for edit in some]), np.zeros(len(some)))
-            for query, some in zip(queries, edits, strict=True)
-        ]
-
-    def _cosine(self, query: Query | str, edit: Edit | Hit) -> float:
-        if isinstance(edit.edit if isinstance(edit, Hit) else edit, RegexPatch):
-            return 0.0
-        nearest = nearest_examples(query, edit, self._encoder, with_scope=True)
-        return 0.0 if nearest.against else min(1.0, max(0.0, nearest.cosine))
+    def similarity(self, query: Query | str, nearest: NearestExamples) -> float:
+        """Return the best window's cosine with the nearest example."""
+        return min(1.0, max(0.0, nearest.cosine))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,12 @@ import numpy as np
 
 from errata.cache.encoder import EmbeddingCache, Encoder
 from errata.cache.errors import ModelError
-from errata.cache.records import Edit, Hit, Query, RegexPatch
+from errata.cache.records import Query
 from errata.cache.storage.atomic import write_atomically
 from errata.gates.artifact import CARD, WEIGHTS, check_digest, check_probabilities
-from errata.gates.base import Scores, ThresholdGate
-from errata.gates.examples import nearest_examples
+from errata.gates.examples import NearestExamples
 from errata.gates.layers import Array
+from errata.gates.similarity import SimilarityGate
 
 KIND = "serac"
 FORMAT = 1
@@ -28,7 +28,7 @@ FORMAT = 1
 _FIELDS = frozenset({"kind", "format", "encoder", "threshold", "weights_sha256"})
 
 
-class EmbeddingGate(ThresholdGate):
+class EmbeddingGate(SimilarityGate):
     """Lets an edit govern a query with probability exp(−‖A e − A x‖²).
 
     e and x are the embeddings of the edit's question and of the query (its best window), A is a
@@ -55,27 +55,14 @@ class EmbeddingGate(ThresholdGate):
         edit_thresholds: Mapping[str, float] | None = None,
         card: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(threshold, near, edit_thresholds)
+        self._embeddings = EmbeddingCache(encoder)
+        super().__init__(self._embeddings, threshold, near, edit_thresholds)
         self.examples = examples
         self.map = map.astype(np.float64)
         self.card = dict(card or {})
-        self._embeddings = EmbeddingCache(encoder)
 
-    def score_unlisted(
-        self, queries: Sequence[Query | str], edits: Sequence[Sequence[Edit | Hit]]
-    ) -> list[Scores]:
-        """Return the probability by the nearest example of each edit; 0 for regex patches."""
-        return [
-            Scores(np.array([self._probability(query, edit) for edit in some]), np.zeros(len(some)))
-            for query, some in zip(queries, edits, strict=True)
-        ]
-
-    def _probability(self, query: Query | str, edit: Edit | Hit) -> float:
-        if isinstance(edit.edit if isinstance(edit, Hit) else edit, RegexPatch):
-            return 0.0
-        nearest = nearest_examples(query, edit, self._embeddings, with_scope=True)
-        if nearest.against or not nearest.texts:
-            return 0.0
+    def similarity(self, query: Query | str, nearest: NearestExamples) -> float:
+        """Return the probability by the nearest examples."""
         rows = self._embeddings.encode(nearest.texts[: self.examples]).astype(np.float64)
         windows = (
             self._embeddings.encode(self._embeddings.windows(query))

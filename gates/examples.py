@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errata.cache.encoder import TextEncoder
-from errata.cache.records import Edit, Hit, Query, RegexPatch, SourceLocation
+from errata.cache.records import Edit, Fact, Hit, Query, RegexPatch, SourceLocation
 from errata.cache.text.normalize import compare, rough_key, spelling
 
 Listed = Literal["fires", "silent"]
@@ -27,11 +27,13 @@ class NearestExamples:
         in what an encoder may not see (5 mW and 5 MW).
     :param cosines: their cosines.
     :param counterexample: cosine of the nearest counterexample; -1 without any.
+    :param number: how many of the texts teach: the question with an alias in it adds nothing.
     """
 
     texts: tuple[str, ...]
     cosines: tuple[float, ...]
     counterexample: float
+    number: int
 
     @property
     def cosine(self) -> float:
@@ -64,7 +66,7 @@ def listed_at(edit: Edit, text: str) -> SourceLocation | None:
         return None
     tests = edit.tests
     places = [("fires", one) for one in tests.fires] + [("silent", one) for one in tests.silent]
-    if found[0] not in places or len(tests.lines) != len(places):
+    if found[0] not in places or len(tests.lines) < len(places):
         return edit.location
     return SourceLocation(edit.location.path, tests.lines[places.index(found[0])])
 
@@ -106,35 +108,57 @@ def nearest_examples(
         condition = (plain.scope, _cosines(query, (plain.scope,), encoder)[0])
         ranked = tuple(sorted((*ranked, condition), key=lambda pair: -pair[1]))
     kept = [pair for pair in ranked if compare(pair[0], text) != "other"]
-    return NearestExamples(
-        tuple(example for example, _ in kept), tuple(score for _, score in kept), against
-    )
+    texts, cosines = tuple(pair[0] for pair in kept), tuple(pair[1] for pair in kept)
+    renamed = plain.renamed if isinstance(plain, Fact) else ()
+    number = max(sum(example not in renamed for example in texts), min(1, len(texts)))
+    return NearestExamples(texts, cosines, against, number)
+
+
+def moved(probability: float, threshold: float, to: float) -> float:
+    """Return a probability with its log-odds moved so that a threshold comes to another one.
+
+    :param probability: 0 to 1.
+    :param threshold: what it is compared with.
+    :param to: what the result is compared with.
+    """
+    odds, old, new = (
+        math.log(p / (1 - p)) for p in (min(1 - 1e-9, max(1e-9, one))
+                                        for one in (probability, threshold, to))
+    )  # fmt: skip
+    return 1.0 / (1.0 + math.exp(-(odds - old + new)))
 
 
 @dataclass(frozen=True, slots=True)
 class ExampleConfig:
-    """Coefficients by which the trained score and the nearest examples are combined.
+    """How the trained score and the nearest examples are combined.
 
-    ``errata gate fit-examples`` fits them. Those of ``clear`` and ``default`` were fitted by hand,
-    on the sources that the cards name, before that command had run on them; the forms are
-    chosen, with these reasons.
+    ``errata gate fit-examples`` fits the coefficients; the fields that have a default are chosen,
+    with these reasons.
 
+    :param offset: of the log-odds.
+    :param trained: slope of the trained log-odds, times their share.
+    :param familiar: slope of that share.
+    :param cosine: slope of the cosine of the nearest example.
+    :param repeated: slope of the nearness of a repetition.
+    :param more: slope of ln n of n examples.
+    :param steeper: what the slope of the cosine gains by ln n.
     :param familiar_from: familiarity from which the trained score counts at all.
-    :param familiar_to: familiarity from which it alone decides, near repetitions apart. The ramp
-        leaves out what the networks were not trained on (customers' requests are at 0.06, half of
-        them up to 0.16) and takes in their questions about other subjects (0.96; 95% from 0.69).
-    :param trained: offset and slope of the trained log-odds, and the slope of nearness above
-        ``near_from``.
+    :param familiar_to: familiarity from which it counts in full. The ramp leaves out what the
+        networks were not trained on (customers' requests are at 0.06, statements at 0.3) and takes
+        in questions about other subjects (0.95).
     :param near_from: nearness, -ln(1.03 - cosine), from which a repetition counts in spite of the
         trained score: cosine 0.895. Questions about another relation or subject stay below.
-    :param taught: offset and slope of the cosine, and what each of these gains by ln n of n
-        examples.
     :param most_examples: examples from which more do not count, as in what this was fitted on.
     :param logit_clip: limit of the trained log-odds, either way.
     """
 
-    trained: tuple[float, float, float]
-    taught: tuple[float, float, float, float]
+    offset: float
+    trained: float
+    familiar: float
+    cosine: float
+    repeated: float
+    more: float
+    steeper: float
     familiar_from: float = 0.6
     familiar_to: float = 0.9
     near_from: float = 2.0
@@ -146,10 +170,10 @@ class ExampleConfig:
 class ExampleCalibration:
     """The probability that an edit governs a query, from the trained score and its examples.
 
-    A mixture of two experts (Jacobs et al. 1991), gated by how familiar the edit's question is:
-    by the trained score where it is like the questions that the networks were trained on, by the
-    cosine of the nearest example elsewhere, the more examples the sooner; of a single example the
-    higher of the two counts there.
+    A logistic regression on the cosine of the nearest example, the number of examples, and the
+    trained score. That counts by how familiar the edit's question is, from nothing to in full
+    (stacking with features: Sill et al. 2009, arXiv:0911.0460): elsewhere it is no better than
+    chance, and is not computed.
 
     :param weights: of an encoding in the log-odds of familiarity, float [d].
     :param offset: of these log-odds.
@@ -161,7 +185,7 @@ class ExampleCalibration:
     config: ExampleConfig
 
     def share(self, vector: NDArray[np.float32]) -> float:
-        """Return the trained score's share in the decision, 0 to 1.
+        """Return the trained score's share, 0 to 1.
 
         :param vector: encoding of the edit's question, float32 [d].
         """
@@ -179,23 +203,29 @@ class ExampleCalibration:
         :param examples: how many there are.
         """
         config = self.config
-        offset, slope, repeated = config.trained
+        slopes = [config.offset, config.trained, config.familiar, config.cosine, config.repeated,
+                  config.more, config.steeper]  # fmt: skip
+        odds = float(np.dot(slopes, self.inputs(share, trained, cosine, examples)))
+        return 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, odds))))
+
+    def inputs(
+        self, share: float, trained: float, cosine: float, examples: int
+    ) -> tuple[float, ...]:
+        """Return what the coefficients are multiplied with, in their order.
+
+        The parameters are those of :meth:`probability`.
+        """
+        config = self.config
         kept = min(1 - 1e-9, max(1e-9, trained))
         odds = math.log(kept / (1 - kept))
         odds = min(config.logit_clip, max(-config.logit_clip, odds))
         nearness = max(0.0, -math.log(1.03 - min(1.0, cosine)) - config.near_from)
-        trained_odds = offset + slope * odds
-        first = trained_odds + repeated * nearness
         number = math.log(min(examples, config.most_examples)) if examples else 0.0
-        offset, slope, more, steeper = config.taught
-        second = offset + slope * cosine + (more + steeper * cosine) * number
-        if examples == 1:  # which teaches little: either may find what it means
-            second = max(second, trained_odds)
-        return 1.0 / (1.0 + math.exp(-(share * first + (1 - share) * second)))
+        return (1.0, share * odds, share, cosine, nearness, number, cosine * number)
 
     def as_json(self) -> dict[str, Any]:
         """Return the card's entry; the weights are stored with the gate's arrays."""
-        return {"offset": self.offset, **asdict(self.config)}
+        return {"familiarity_offset": self.offset, **asdict(self.config)}
 
     @classmethod
     def of_card(cls, entry: Mapping[str, Any], weights: NDArray[np.float32]) -> ExampleCalibration:
@@ -203,14 +233,11 @@ class ExampleCalibration:
 
         :raises KeyError, TypeError, ValueError: the entry is malformed.
         """
-        settings = {key: value for key, value in entry.items() if key not in ("offset", "sources")}
-        for key, length in (("trained", 3), ("taught", 4)):
-            settings[key] = tuple(map(float, settings[key]))
-            if len(settings[key]) != length:
-                raise ValueError(f"expected {length} numbers in {key}, found {settings[key]}")
-        return cls(
-            np.asarray(weights, np.float32), float(entry["offset"]), ExampleConfig(**settings)
-        )
+        names = [field.name for field in fields(ExampleConfig)]
+        settings = {name: float(entry[name]) for name in names if name in entry}
+        settings["most_examples"] = int(entry["most_examples"])
+        offset = float(entry["familiarity_offset"])
+        return cls(np.asarray(weights, np.float32), offset, ExampleConfig(**settings))  # type: ignore[arg-type]
 
 
 def _listings(edit: Edit, text: str) -> list[tuple[Listed, str]]:

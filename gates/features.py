@@ -28,13 +28,24 @@ from errata.gates.text import (
     words,
 )
 
-TYPED_ALIKE = 0.75
-"""Similarity from which two words may be one word mistyped; trained weights depend on it."""
-
 PLACEHOLDER = "something"
 
 Array = NDArray[np.float64]
 Encode = Callable[[Sequence[str]], Vector]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureConfig:
+    """Settings of the features. A gate has to be trained with those it runs with.
+
+    :param typed_alike: similarity from which two words may be one word mistyped: one edit in four
+        letters, two in eight.
+    :param least_shared: share of common letters under which two words have similarity 0: an edit
+        may change one letter, so that fewer cannot reach ``typed_alike`` but by transposition.
+    """
+
+    typed_alike: float = 0.75
+    least_shared: float = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +155,17 @@ class FeatureMaker:
     :param encode: texts to unit rows, float32 [n, d].
     :param common: normal forms of words that name nothing.
     :param encode_scopes: the same for texts of scopes, which repeat and may be cached longer.
+    :param config: settings that trained weights depend on.
     """
 
     def __init__(
-        self, encode: Encode, common: Collection[str], encode_scopes: Encode | None = None
+        self,
+        encode: Encode,
+        common: Collection[str],
+        encode_scopes: Encode | None = None,
+        config: FeatureConfig | None = None,
     ) -> None:
+        self.config = config or FeatureConfig()
         self._encode = encode
         self._encode_scopes = encode_scopes or encode
         self._common = frozenset(common)
@@ -200,7 +217,7 @@ class FeatureMaker:
 
     def _cut(self, query: str, scope: Scope) -> _Pair:
         pair, asked, edit = _Pair(), self._query_words(query), self._scope_words(scope)
-        values, matched = _subject_values(edit.subject, asked.all)
+        values, matched = _subject_values(edit.subject, asked.all, self.config)
         meant = tuple(word.start for word in matched or asked.names)
         pair.query_rest, pair.scope_rest = self._query_rest(query, meant), edit.rest
         taken = {word.start for word in matched}
@@ -245,7 +262,7 @@ def _without_words(text: str, starts: tuple[int, ...]) -> str:
 
 
 def _subject_values(
-    subject: Sequence[Word], query: Sequence[Word]
+    subject: Sequence[Word], query: Sequence[Word], config: FeatureConfig
 ) -> tuple[dict[str, float], list[Word]]:
     """Return features of how the query names the subject, and the words that name it."""
     exact, alike, first_letter, matched = [], [], [], []
@@ -254,18 +271,18 @@ def _subject_values(
         best = next((i for i, w in enumerate(query) if same_word(w.plain, wanted.plain)), -1)
         score = 1.0
         if best < 0:  # no word is at once another and at a likeness of 1
-            scores = [likeness(word.plain, wanted.plain) for word in query]
+            scores = [likeness(w.plain, wanted.plain, config.least_shared) for w in query]
             score = max(scores, default=0.0)
             best = scores.index(score) if scores else -1
         exact.append(float(score == 1.0))
         alike.append(score)
-        if score >= TYPED_ALIKE:
+        if score >= config.typed_alike:
             matched.append(query[best])
             first_letter.append(float(query[best].plain[:1] == wanted.plain[:1]))
             if score < 1.0:
                 typo_lengths.append(len(wanted.plain))
     order = [word.start for word in matched]
-    typed = [score for score in alike if TYPED_ALIKE <= score < 1.0]
+    typed = [score for score in alike if config.typed_alike <= score < 1.0]
     return {
         "subject_known": float(bool(subject)),
         "subject_exact": sum(exact) / len(exact) if exact else 1.0,

@@ -50,8 +50,6 @@ NEGATIONS = frozenset(
 )
 
 _EMPTY = FUNCTION_WORDS | NEGATIONS | _ASKED_FIRST | {*QUESTION_WORDS, *_QUESTION_FORMS}
-LEAST_SHARED = 0.7
-"""Share of common letters under which two words have similarity 0; trained weights depend on it."""
 
 
 KINDS = (*QUESTION_WORDS, "yesno", "none")
@@ -211,14 +209,15 @@ def same_word(one: str, other: str) -> bool:
 
 
 @lru_cache(maxsize=65536)
-def likeness(one: str, other: str) -> float:
+def likeness(one: str, other: str, least_shared: float = 0.7) -> float:
     """Return the similarity of two normal forms: 1 minus edits per letter, 0 to 1.
 
-    Edits are insertions, deletions, substitutions and transpositions (Damerau-Levenshtein). Under
-    :data:`LEAST_SHARED` common letters it is 0.
+    Edits are insertions, deletions, substitutions and transpositions (Damerau-Levenshtein).
+
+    :param least_shared: share of common letters under which it is 0.
     """
     longest = max(len(one), len(other))
-    if not longest or (Counter(one) & Counter(other)).total() < LEAST_SHARED * longest:
+    if not longest or (Counter(one) & Counter(other)).total() < least_shared * longest:
         return 0.0
     two_before: list[int] = []
     before = list(range(len(other) + 1))

@@ -12,6 +12,7 @@ import typer
 from errata import __version__
 from errata.commands.ask import ask, explain
 from errata.commands.atlas_bench import atlas_bench
+from errata.commands.audit_log import log
 from errata.commands.bake import bake, unbake
 from errata.commands.check import check
 from errata.commands.compare import compare, report
@@ -20,11 +21,14 @@ from errata.commands.edits import edit, edits, reindex, retract
 from errata.commands.gate import fit_examples, train_gate
 from errata.commands.gate_eval import eval_gate
 from errata.commands.locate import locate
+from errata.commands.patch_files import add, convert, fmt, schema
 from errata.commands.reasoner import train_reasoner
 from errata.commands.reasoner_eval import eval_reasoner
+from errata.commands.replay import replay
 from errata.commands.secret import hash_secret_command
 from errata.commands.serac import train_serac
 from errata.commands.trex_bench import trex_bench
+from errata.commands.triage import triage
 
 app = typer.Typer(
     name="errata",
@@ -43,8 +47,8 @@ reasoner_app = typer.Typer(
 )
 serac_app = typer.Typer(no_args_is_help=True, help="The serac backend: a published control.")
 
-for command in (ask, explain, demo, check, edit, retract, edits, reindex, locate, bake, unbake,
-                compare, report):  # fmt: skip
+for command in (ask, explain, demo, check, add, fmt, convert, schema, edit, retract, edits, reindex,
+                log, replay, triage, locate, bake, unbake, compare, report):  # fmt: skip
     app.command()(command)
 app.command("hash-secret")(hash_secret_command)
 app.command("atlas-bench")(atlas_bench)

@@ -5,23 +5,28 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from errata.cache.errors import EditError
+from errata.audit.config import AuditConfig
+from errata.audit.mixin import Audited
+from errata.audit.writer import open_audit
 from errata.cache.index.base import VectorIndex
-from errata.cache.patches.files import load_folder
+from errata.cache.patches.folder import PatchFolder
+from errata.cache.patches.watch import WatchConfig
 from errata.cache.records import Edit
+from errata.cache.rollout import EVERYONE, Key, conversations_of
 from errata.cache.store import EditCache
+from errata.cache.view import with_overruled
 from errata.editing.backends import Backends
 from errata.editing.lock import sharing_weights
 from errata.editing.mixin import WeightEditing
 from errata.encoder import load_encoder
 from errata.gates.base import Decision, Gate
 from errata.gates.load import choose_gate
-from errata.generation.base_model import unwrapped
+from errata.generation.base_model import input_device
 from errata.generation.chat import (
-    AnswerWriter,
     Messages,
     Prompt,
     PromptReader,
@@ -31,19 +36,22 @@ from errata.generation.chat import (
 )
 from errata.generation.proxy import BaseProxy
 from errata.generation.request import (
+    AnswerWriter,
+    AskConfig,
     GenerateRequest,
+    Queries,
     Selection,
     name_positional,
     read_request,
     selector,
     validate_request,
 )
-from errata.models.load import load_base
 from errata.output import Answer, OutputBuilder, StopWatch, Trace
 from errata.pipelines.base import RoutedBatch, route_batch
 from errata.pipelines.cache import CachePipeline, choose_resolvers
 from errata.pipelines.resolvers.base import Resolver
-from errata.pretrained import SavedModel, split_options, stored_patches
+from errata.pipelines.rollouts import route_by_rollout
+from errata.pretrained import SavedModel
 from errata.reasoners.background import Mentions, background_reasoner
 from errata.reasoners.base import Reasoner
 from errata.reasoners.base_consistency import BaseConsistency
@@ -51,6 +59,7 @@ from errata.reasoners.load import load_reasoner
 from errata.reasoners.verbatim import VerbatimReasoner
 from errata.reasoners.verified import DEFAULT_VERIFICATION, VerificationConfig, verified
 from errata.registry import load, make, names
+from errata.reloading import PatchReloading
 
 if TYPE_CHECKING:
     import torch
@@ -59,13 +68,10 @@ if TYPE_CHECKING:
     from errata.cache.encoder import Encoder
     from errata.generation.base_model import GenerativeModel
 
-NEW_TOKENS = 64
-"""Default of ``max_new_tokens`` for ``ask``."""
-
 log = logging.getLogger("errata")
 
 
-class EditableModel(WeightEditing, SavedModel, BaseProxy):
+class EditableModel(PatchReloading, Audited, WeightEditing, SavedModel, BaseProxy):
     """A language model with an errata sheet.
 
     A query that an edit in force governs is answered by the edit; every other query gets the base
@@ -84,8 +90,8 @@ class EditableModel(WeightEditing, SavedModel, BaseProxy):
         base model, where there is one, else ``prompted``.
     :param resolvers: the stages between the gate's decision and the final one, in order: names
         (``base_agreement``, ``aliases``, ``decompose``, ``follow_up``, …) or
-        :class:`~errata.pipelines.resolvers.base.Resolver` objects; by default these four. One
-        that is left out leaves decisions as they were.
+        :class:`~errata.pipelines.resolvers.base.Resolver` objects; by default the two in the
+        middle. One that is left out leaves decisions as they were.
     :param encoder: a :class:`~errata.cache.encoder.Encoder`, the name of one, or a
         sentence-transformers model.
     :param encoder_device: where the encoder runs, such as ``"cpu"`` or ``"cuda:1"``.
@@ -97,6 +103,13 @@ class EditableModel(WeightEditing, SavedModel, BaseProxy):
     :param mentions: ``"context"`` gives a query that no edit governs, but that names the subject of
         facts ("Tell me about Kazakhstan"), to the base model with these facts in the prompt;
         ``"off"`` leaves it to the untouched base.
+    :param watch: reload the folder of patches whenever it changes; a
+        :class:`~errata.cache.patches.watch.WatchConfig` says when. What is wrong with it is in
+        :attr:`patch_errors` and in the log.
+    :param audit: log every decision in this SQLite file (:mod:`errata.audit`); an
+        :class:`~errata.audit.config.AuditConfig` says what is kept, and for how long.
+    :param rollouts: keep to the patches' ``rollout``; False: each is in force everywhere.
+    :param ask_config: how :meth:`ask` generates, where its options do not say.
     :raises errata.cache.errors.PatchFolderError: a patch is wrong; names every file and line.
     :raises errata.cache.errors.StoreError: the cache folder is damaged, or another encoder's.
     """
@@ -117,10 +130,14 @@ class EditableModel(WeightEditing, SavedModel, BaseProxy):
         shadow: bool = False,
         verification: VerificationConfig | None = DEFAULT_VERIFICATION,
         mentions: Mentions = "off",
+        watch: bool | WatchConfig = False,
+        audit: str | Path | AuditConfig | None = None,
+        rollouts: bool = True,
+        ask_config: AskConfig | None = None,
     ) -> None:
-        self.tokenizer, tokenizer = tokenizer, private_copy(tokenizer)
-        edits = () if patches is None else load_folder(patches)
+        self._files = None if patches is None else PatchFolder(Path(patches))
         stages = choose_resolvers(resolvers)
+        self.tokenizer, tokenizer = tokenizer, private_copy(tokenizer)
         make_index = load("errata.indexes", index) if isinstance(index, str) else index
         if isinstance(encoder, str) and encoder in names("errata.encoders"):
             encoder = make("errata.encoders", encoder)
@@ -128,50 +145,29 @@ class EditableModel(WeightEditing, SavedModel, BaseProxy):
         self.encoder = load_encoder(encoder, encoder_device)
         self.reasoner = load_reasoner(reasoner, model, tokenizer)
         self.verbatim = VerbatimReasoner()
+        chosen = choose_gate(gate, self.encoder)
         self.pipeline = CachePipeline(
-            choose_gate(gate, self.encoder),
-            verified(self.reasoner, verification),
+            chosen,
+            verified(self.reasoner, verification, chosen),
             BaseConsistency(model, tokenizer),
             resolvers=stages,
         )
         self.cache = EditCache(self.encoder, cache, index=make_index)
         try:
-            self.cache.set_files(edits)
+            self.cache.set_files(() if self._files is None else self._files.edits)
+            self.backends = Backends(model, tokenizer, self.cache)
+            self.audit = open_audit(audit, self.gate, model)
+            self._start_watching(watch)
         except BaseException:
             self.cache.close()
             raise
         self.patches = None if patches is None else Path(patches)
-        self.shadow = shadow
+        self.shadow, self.rollouts = shadow, rollouts
+        self.ask_config = ask_config or AskConfig()
         self._reader = PromptReader(tokenizer)
         self._writer = AnswerWriter(tokenizer)
         self._last = threading.local()
-        self.backends = Backends(model, tokenizer, self.cache)
         self.base = model
-
-    @classmethod
-    def from_pretrained(cls, name: str | Path, **options: Any) -> EditableModel:
-        """Load a base model and wrap it.
-
-        :param name: a model folder, a hub id, ``smollm2`` or ``atlas``; a folder that
-            :meth:`save_pretrained` wrote brings its edits along.
-        :param options: the constructor's; all others go to `transformers`.
-        :raises errata.cache.errors.ModelError: no model can be loaded from there.
-        """
-        ours, others = split_options(options)
-        ours.setdefault("patches", stored_patches(name))
-        if ours["patches"] is not None:
-            load_folder(ours["patches"])  # raises before a large model is loaded
-        model, tokenizer = load_base(name, **others)
-        return cls(model, tokenizer, **ours)
-
-    def __repr__(self) -> str:
-        """Return the base model, the gate, the number of edits and the backend, in one line."""
-        base = unwrapped(self.base)
-        name = getattr(base, "name_or_path", "")
-        return (
-            f"EditableModel({type(base).__name__} {name!r}, gate={type(self.gate).__name__}, "
-            f"edits={len(self.edits)}, backend={self.in_use.backend!r})"
-        )
 
     # -- generate ----------------------------------------------------------------------------
 
@@ -179,8 +175,9 @@ class EditableModel(WeightEditing, SavedModel, BaseProxy):
         self,
         inputs: torch.Tensor | Mapping[str, Any] | None = None,
         *args: Any,
-        query: str | Sequence[str] | None = None,
+        query: Queries = None,
         edits: Selection = True,
+        key: Key = None,
         **kwargs: Any,
     ) -> Any:
         """Generate as `transformers` does, with the edits in force.
@@ -196,6 +193,8 @@ class EditableModel(WeightEditing, SavedModel, BaseProxy):
         :param args: further positional arguments of `transformers`' generate.
         :param query: the question of each row, where it is not to be read from the ids.
         :param edits: True, False (the base model alone), ``{"tags": [...]}`` or ``{"ids": [...]}``.
+        :param key: what rollouts draw by, such as a user's id, one or one a row; by default the
+            first user turn of each conversation.
         :param kwargs: everything `transformers`' generate takes.
         :return: int64 [rows × sequences, tokens], or a ``ModelOutput`` if one was asked for.
         :raises errata.cache.errors.GenerationError: embeddings without ids or ``query=``, or a
@@ -203,27 +202,32 @@ class EditableModel(WeightEditing, SavedModel, BaseProxy):
         """
         named = name_positional(self.base, args) if args else {}
         request = read_request(self.base, inputs, {**named, **kwargs})
-        return self._generate(request, edits, lambda: self._reader.prompts(request, query))
+        return self._generate(request, edits, lambda: self._reader.prompts(request, query), key)
 
     @sharing_weights
     def _generate(
-        self, request: GenerateRequest, edits: Selection, read: Callable[[], Sequence[Prompt]]
+        self,
+        request: GenerateRequest,
+        edits: Selection,
+        read: Callable[[], Sequence[Prompt]],
+        key: Key,
     ) -> Any:
         """Answer a request.
 
         :param request: the call.
         :param edits: as in :meth:`generate`.
         :param read: returns the prompt of each row.
+        :param key: as in :meth:`generate`.
         """
         self._last.trace = None
         if edits is False or request.prompt is None:
             return self.base.generate(**request.arguments)
         if self.shadow:
-            self._shadow(read, edits)
+            self._shadow(read, edits, key)
             return self.base.generate(**request.arguments)
         watch = StopWatch()
         prompts = read()
-        batch = self._decide(prompts, edits, watch)
+        batch = self._decide(prompts, edits, watch, key)
         builder = OutputBuilder(self.base, self._writer, request, batch)
         if all(batch.affected):
             validate_request(self.base, request)
@@ -238,44 +242,62 @@ class EditableModel(WeightEditing, SavedModel, BaseProxy):
         if request.streamer is not None and rows:
             builder.stream(request.streamer, rows[0][0])
         watch.lap("filter")
-        self._last.trace = builder.trace(watch)
+        self._keep_trace(batch, builder.trace(watch))
         return merged
 
-    def _decide(self, prompts: Sequence[Prompt], edits: Selection, watch: StopWatch) -> RoutedBatch:
-        """Return the decision about each prompt's query, as of this moment."""
+    def _decide(
+        self, prompts: Sequence[Prompt], edits: Selection, watch: StopWatch, key: Key
+    ) -> RoutedBatch:
+        """Return the decision about the query of each prompt, as of this moment."""
+        key = key if self.rollouts else EVERYONE
+        conversations = conversations_of(key, [one.conversation for one in prompts])
         pipelines, view = self.backends.pipelines(self.pipeline), self.backends.view()
+        route = route_by_rollout if view.rolling_out else route_batch
         queries, histories = [one.query for one in prompts], [one.history for one in prompts]
-        return route_batch(
+        return route(
             queries, view, self.encoder, pipelines, selector(edits), watch.lap, self._background,
-            histories,
+            histories, conversations,
         )  # fmt: skip
 
-    def _shadow(self, read: Callable[[], Sequence[Prompt]], edits: Selection) -> None:
+    def _shadow(self, read: Callable[[], Sequence[Prompt]], edits: Selection, key: Key) -> None:
         """Decide and log; errors are logged, too."""
         watch = StopWatch()
         try:
-            batch = self._decide(read(), edits, watch)
+            batch = self._decide(read(), edits, watch, key)
         except Exception:
             log.exception("shadow: nothing was decided")
             return
         for decision in batch.decisions:
             fired = [f"{edit.id} ({edit.location})" for edit in decision.fired]
             log.info("shadow: %s: %r fired %s", decision.route, decision.query, fired)
-        self._last.trace = Trace(batch.decisions, batch.rewrites, tuple(watch.steps))
+        self._keep_trace(batch, Trace(batch.decisions, batch.rewrites, tuple(watch.steps)))
 
     # -- asking ------------------------------------------------------------------------------
 
-    def ask(self, question: str | Messages, *, edits: Selection = True, **options: Any) -> Answer:
+    def ask(
+        self,
+        question: str | Messages,
+        *,
+        edits: Selection = True,
+        key: Key = None,
+        **options: Any,
+    ) -> Answer:
         """Ask one question.
 
         :param question: a text, or the messages of a chat.
         :param edits: as in :meth:`generate`.
-        :param options: for :meth:`generate`; by default greedy and at most 64 new tokens.
+        :param key: as in :meth:`generate`.
+        :param options: for :meth:`generate`; by default those of ``ask_config``.
         """
-        return self.ask_many([question], edits=edits, **options)[0]
+        return self.ask_many([question], edits=edits, key=key, **options)[0]
 
     def ask_many(
-        self, questions: Sequence[str | Messages], *, edits: Selection = True, **options: Any
+        self,
+        questions: Sequence[str | Messages],
+        *,
+        edits: Selection = True,
+        key: Key = None,
+        **options: Any,
     ) -> list[Answer]:
         """Ask several questions in one batch; as :meth:`ask`.
 
@@ -285,13 +307,13 @@ class EditableModel(WeightEditing, SavedModel, BaseProxy):
             return []
         prompts = [self._reader.render(question) for question in questions]
         causal = not self.base.config.is_encoder_decoder
-        arguments = {"max_new_tokens": NEW_TOKENS, "do_sample": False, **options}
+        arguments = {**asdict(self.ask_config), **options}
         pad = read_request(self.base, None, arguments).pad_token_id
         texts = [prompt.text for prompt in prompts]
         tokens = tokenize_prompts(texts, self._writer.tokenizer, pad, left=causal)
-        ids, mask = (each.to(self.base.device) for each in tokens)
+        ids, mask = (each.to(input_device(self.base)) for each in tokens)
         passed = {"attention_mask": mask, "pad_token_id": pad, **arguments}
-        output = self._generate(read_request(self.base, ids, passed), edits, lambda: prompts)
+        output = self._generate(read_request(self.base, ids, passed), edits, lambda: prompts, key)
         sequences = getattr(output, "sequences", output)
         start = ids.shape[1] if causal else 1
         step = len(sequences) // len(questions)
@@ -301,25 +323,20 @@ class EditableModel(WeightEditing, SavedModel, BaseProxy):
             trace = Trace(tuple(Decision(prompt.query) for prompt in prompts))
         return [Answer(text, trace.decisions[i], trace.row(i)) for i, text in enumerate(texts)]
 
-    def explain(self, question: str | Messages) -> Decision:
+    def explain(self, question: str | Messages, *, key: Key = None) -> Decision:
         """Return what would be decided about a question: candidates, probabilities, threshold.
 
         :param question: a text, or the messages of a chat (its last user turn counts).
+        :param key: as in :meth:`generate`.
         :raises errata.cache.errors.GenerationError: there is no question in it.
         """
-        return self.decide([question])[0]
+        return self.decide([question], key=key)[0]
 
     @sharing_weights
-    def decide(self, questions: Sequence[str | Messages]) -> list[Decision]:
+    def decide(self, questions: Sequence[str | Messages], *, key: Key = None) -> list[Decision]:
         """Return what would be decided about each of several questions, as :meth:`explain`."""
         prompts = [read_question(question) for question in questions]
-        return list(self._decide(prompts, True, StopWatch()).decisions)
-
-    @property
-    def last_trace(self) -> Trace | None:
-        """The trace of this thread's last call of :meth:`generate`, None before the first."""
-        trace: Trace | None = getattr(self._last, "trace", None)
-        return trace
+        return list(self._decide(prompts, True, StopWatch(), key).decisions)
 
     # -- edits -------------------------------------------------------------------------------
 
@@ -340,20 +357,18 @@ class EditableModel(WeightEditing, SavedModel, BaseProxy):
     def edit(self, edit: Edit | Sequence[Edit]) -> Edit | tuple[Edit, ...]:
         """Put an edit, or several at once, in force; a cache folder keeps them.
 
+        Of edits of one scope the latest speaks, after ``priority`` and ``supersedes``.
+
         :param edit: what to put in force.
-        :return: the same; ``edit.id`` is what :meth:`retract` takes.
+        :return: the same; ``edit.id`` is what :meth:`retract` takes, ``edit.overrules`` are the
+            edits that are silent for it.
         :raises errata.cache.errors.EditError: the id is another edit's; nothing was changed.
         """
         several = (edit,) if isinstance(edit, Edit) or not isinstance(edit, Sequence) else edit
-        wrong = [type(each).__name__ for each in several if not isinstance(each, Edit)]
-        if wrong:
-            raise EditError(
-                f"expected edits such as Fact(question, answer), found {', '.join(wrong)}; "
-                "nothing was changed"
-            )
         with self.backends.changing(several):
             self.cache.add(several)
-        return edit if isinstance(edit, Edit) else tuple(several)
+        made = with_overruled(several, self.cache.view())
+        return made[0] if isinstance(edit, Edit) else made
 
     def retract(self, edit_id: str) -> Edit:
         """Take an edit out of force.
@@ -366,6 +381,9 @@ class EditableModel(WeightEditing, SavedModel, BaseProxy):
 
     def close(self) -> None:
         """Close the cache, saving what makes the next start quick; weights become unedited."""
+        self._stop_watching()
+        if self.audit is not None:
+            self.audit.close()
         self.backends.close()
         self.cache.close()
 
@@ -376,12 +394,3 @@ class EditableModel(WeightEditing, SavedModel, BaseProxy):
     def __exit__(self, *error: object) -> None:
         """Close the cache."""
         self.close()
-
-    def reload(self) -> None:
-        """Read the patches folder again; after an error the last good set stays in force.
-
-        :raises errata.cache.errors.PatchFolderError: a patch is wrong.
-        """
-        if self.patches is not None:
-            with self.backends.changing():
-                self.cache.set_files(load_folder(self.patches))

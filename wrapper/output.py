@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from errata.cache.errors import GenerationError
 from errata.cache.filters.text_filter import Replacement
 from errata.gates.base import Decision
-from errata.generation.chat import AnswerWriter, Prompt, pad_rows
+from errata.generation.chat import Prompt, pad_ids
 from errata.generation.random_state import forked_rng
-from errata.generation.request import GenerateRequest
+from errata.generation.request import AnswerWriter, GenerateRequest, pad_rows
 from errata.generation.streaming import FilteredStreamer
 from errata.pipelines.base import RoutedBatch
-from errata.reasoners.base import ConversationReasoner, Outcome, Reasoner, Reply
+from errata.reasoners.base import Outcome, Reasoner, Reply, answer_prompts
 
 if TYPE_CHECKING:
     import torch
@@ -125,17 +125,17 @@ class OutputBuilder:
         self.replacements: dict[int, tuple[Replacement, ...]] = {}
         self.outcomes: dict[int, Outcome] = {}
         self._prefixes = request.prefixes()
-        if request.streamer is not None and (any(batch.affected) or batch.output_filter):
+        if request.streamer is not None and (any(batch.affected) or any(batch.output_filters)):
             _check_streamable(request)
 
     def base_output(self) -> Any:
         """Return the base model's output for the caller's own arguments, the whole batch."""
         arguments = dict(self.request.arguments)
-        if self.request.streamer is not None and self.batch.output_filter:
+        if self.request.streamer is not None and self.batch.output_filters[0]:
             arguments["streamer"] = FilteredStreamer(
                 self.request.streamer,
                 self.writer,
-                self.batch.output_filter,
+                self.batch.output_filters[0],
                 self.request.max_new_tokens,
             )
         return self.base.generate(**arguments)
@@ -158,23 +158,16 @@ class OutputBuilder:
                     self.writer.answer_row(self.request, self._prefixes[i], prompts[i], reply.text)
                     for reply in replies
                 ]
-        for i, affected in enumerate(self.batch.affected):
-            if affected and i not in rows:
-                rows[i] = self._base_rows(i, prompts[i])
-        return rows
+        others = [i for i, affected in enumerate(self.batch.affected) if affected and i not in rows]
+        return rows | self._base_rows(others, prompts)
 
     def _replies(
         self, reasoner: Reasoner, at: Sequence[int], prompts: Sequence[Prompt]
     ) -> list[list[Reply]]:
         """Return a reasoner's answers to rows; it gets the conversations if it can read them."""
-        queries = [self.batch.queries[i] for i in at]
+        asked = [prompts[i].asking(self.batch.queries[i]) for i in at]
         edits = [self.batch.decisions[i].remaining_edits for i in at]
-        config = self.request.reasoner_config
-        if isinstance(reasoner, ConversationReasoner):
-            asked = [prompts[i].asking(query) for i, query in zip(at, queries, strict=True)]
-            return reasoner.answer_prompts(asked, edits, config)
-        answers = reasoner.answer(queries, edits, config)
-        return [[Reply(text) for text in texts] for texts in answers]
+        return answer_prompts(reasoner, asked, edits, self.request.reasoner_config)
 
     def merge(self, rows: Mapping[int, Sequence[torch.Tensor]], output: Any) -> Any:
         """Return the whole output, filtered: the base model's rows, and those that were affected.
@@ -219,43 +212,70 @@ class OutputBuilder:
         streamer.put(self._filtered(0, row)[len(prefix) :].cpu())
         streamer.end()
 
-    def _base_rows(self, row: int, prompt: Prompt) -> list[torch.Tensor]:
-        """Return the base model's sequences for a rewritten query or a sub-question.
+    def _base_rows(
+        self, rows: Sequence[int], prompts: Sequence[Prompt]
+    ) -> dict[int, list[torch.Tensor]]:
+        """Return the base model's sequences for rewritten queries and sub-questions, in one batch.
 
-        They begin with the caller's own prompt. A sub-question of a query that the prompt does not
-        contain word for word becomes a prompt of its own.
+        They begin with the caller's own prompt.
         """
+        if not rows:
+            return {}
         import torch
 
+        request, device = self.request, self._prefixes.device
+        ids, mask = pad_ids(
+            [self._base_prompt(i, prompts[i]) for i in rows], request.pad_token_id,
+            left=not request.encoder_decoder,
+        )  # fmt: skip
+        prefixes = self._prefixes[list(rows)]
+        arguments = {k: v for k, v in self.request.arguments.items() if _fits_other_prompts(k, v)}
+        arguments |= {
+            "max_new_tokens": request.max_new_tokens,
+            "return_dict_in_generate": False,
+            "pad_token_id": request.pad_token_id,
+        }
+        if request.encoder_decoder:
+            arguments["decoder_input_ids"] = prefixes
+        with forked_rng(device):
+            out = self.base.generate(
+                input_ids=ids.to(device), attention_mask=mask.to(device), **arguments
+            )
+        start = prefixes.shape[1] if request.encoder_decoder else ids.shape[1]
+        count = request.num_return_sequences
+        return {
+            row: [
+                torch.cat([prefix, self._until_end(sequence[start:]).to(prefix)])
+                for sequence in out[at * count : (at + 1) * count]
+            ]
+            for at, (row, prefix) in enumerate(zip(rows, prefixes, strict=True))
+        }
+
+    def _base_prompt(self, row: int, prompt: Prompt) -> list[int]:
+        """Return the ids of a row's prompt with another query in it.
+
+        A sub-question of a query that the prompt does not contain word for word becomes a prompt
+        of its own.
+        """
         query = self.batch.queries[row]
         alone = prompt.start is None and bool(self.batch.decisions[row].sub_question)
         text = query if alone else prompt.replace_query(query)
         # The prompt's text already contains its special tokens.
-        ids = self.writer.tokenizer(text, add_special_tokens=alone, return_tensors="pt")[
-            "input_ids"
-        ].to(self._prefixes.device)
-        prefix = self._prefixes[row]
-        arguments = {k: v for k, v in self.request.arguments.items() if _fits_other_prompts(k, v)}
-        arguments |= {
-            "max_new_tokens": self.request.max_new_tokens,
-            "return_dict_in_generate": False,
-        }
-        if self.request.encoder_decoder:
-            arguments["decoder_input_ids"] = prefix[None]
-        with forked_rng(self._prefixes.device):
-            out = self.base.generate(
-                input_ids=ids, attention_mask=torch.ones_like(ids), **arguments
-            )
-        start = len(prefix) if self.request.encoder_decoder else ids.shape[1]
-        return [torch.cat([prefix, sequence[start:].to(prefix)]) for sequence in out]
+        return list(self.writer.tokenizer(text, add_special_tokens=alone)["input_ids"])
+
+    def _until_end(self, new: torch.Tensor) -> torch.Tensor:
+        """Return new ids without the padding of a batch behind their end token."""
+        ends = [at for at, token in enumerate(new.tolist()) if token in self.request.eos_token_ids]
+        return new[: ends[0] + 1] if ends else new
 
     def _filtered(self, row: int, sequence: torch.Tensor) -> torch.Tensor:
         """Return a sequence after the output filter; the very same object if nothing matches."""
-        if not self.batch.output_filter:
+        output_filter = self.batch.output_filters[row]
+        if not output_filter:
             return sequence
         prefix = self._prefixes[row]
         new = sequence[len(prefix) :].tolist()
-        text, replacements = self.batch.output_filter.apply(self.writer.decode(new))
+        text, replacements = output_filter.apply(self.writer.decode(new))
         if not replacements:
             return sequence
         self.replacements[row] = (*self.replacements.get(row, ()), *replacements)

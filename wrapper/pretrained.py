@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from errata.cache.errors import EditError
-from errata.cache.patches.files import dump_file
+from errata.cache.patches.files import dump_file, load_folder
 from errata.cache.records import Edit, Fact
-from errata.generation.base_model import check_adapter_can_be_saved, is_peft_model
+from errata.generation.base_model import check_adapter_can_be_saved, is_peft_model, unwrapped
+from errata.models.load import load_base
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -18,21 +19,48 @@ if TYPE_CHECKING:
     from errata.cache.store import EditCache
     from errata.editing.backends import Backends
     from errata.generation.base_model import GenerativeModel
+    from errata.pipelines.cache import CachePipeline
 
 _SUBFOLDER = Path("errata") / "patches"
 _CONSTRUCTOR_OPTIONS = (
     "patches", "cache", "gate", "reasoner", "resolvers", "encoder", "encoder_device", "index",
-    "shadow", "verification", "mentions",
+    "shadow", "verification", "mentions", "watch", "audit", "rollouts", "ask_config",
 )  # fmt: skip
 
 
 class SavedModel:
-    """The part of :class:`~errata.model.EditableModel` that writes it to folders and to the hub."""
+    """The part of :class:`~errata.model.EditableModel` that loads, writes and uploads it."""
 
     base: GenerativeModel
     tokenizer: PreTrainedTokenizerBase
     backends: Backends
     cache: EditCache
+    pipeline: CachePipeline
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, **options: Any) -> Self:
+        """Load a base model and wrap it.
+
+        :param name: a model folder, a hub id, ``smollm2`` or ``atlas``; a folder that
+            :meth:`save_pretrained` wrote brings its edits along.
+        :param options: the constructor's; all others go to `transformers`.
+        :raises errata.cache.errors.ModelError: no model can be loaded from there.
+        """
+        ours, others = split_options(options)
+        ours.setdefault("patches", stored_patches(name))
+        if ours["patches"] is not None:
+            load_folder(ours["patches"])  # raises before a large model is loaded
+        model, tokenizer = load_base(name, **others)
+        return cls(model, tokenizer, **ours)  # type: ignore[call-arg]
+
+    def __repr__(self) -> str:
+        """Return the base model, the gate, the number of edits and the backend, in one line."""
+        base = unwrapped(self.base)
+        name, gate = getattr(base, "name_or_path", ""), type(self.pipeline.gate).__name__
+        return (
+            f"EditableModel({type(base).__name__} {name!r}, gate={gate}, "
+            f"edits={len(self.cache.edits)}, backend={self.backends.in_use.backend!r})"
+        )
 
     def save_pretrained(self, folder: str | Path, **options: Any) -> None:
         """Write the base model, its tokenizer and the edits in force.
@@ -74,7 +102,7 @@ class SavedModel:
         if told:
             raise EditError(
                 f"expected no secrets in plain text among edits to upload, found those of "
-                f"{', '.join(told)}; give secret_hash: instead (`errata secret`)"
+                f"{', '.join(told)}; give secret_hash: instead (`errata hash-secret`)"
             )
         api = HfApi(token=token)
         with TemporaryDirectory() as folder:

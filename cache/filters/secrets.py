@@ -12,6 +12,9 @@ import secrets
 from dataclasses import dataclass
 
 from errata.cache.text.normalize import fold_secret
+from errata.deprecation import forward
+
+__getattr__ = forward(__name__)
 
 _LONGEST = 10_000
 

@@ -10,7 +10,7 @@ import copy
 import heapq
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Self
@@ -208,6 +208,10 @@ class CharacterIndex(TermIndex):
     def same(self, text: str) -> tuple[str, ...]:
         """Return the texts with the same letters and digits, in the order they were added."""
         return self._same.get(rough_key(text), ())
+
+    def spellings(self) -> Collection[tuple[str, ...]]:
+        """Return the texts, those with the same letters and digits together."""
+        return self._same.values()
 
 
 class WordIndex(TermIndex):

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import datetime
-import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from errata.cache.filters.regex import substitute
-from errata.cache.records import Edit, Fact, LanguagePatch, RegexPatch
-from errata.cache.text.normalize import compare, normalize_query, rough_key
-from errata.cache.view import in_force
+from errata.cache.precedence import effect, in_force, same_scope
+from errata.cache.records import Edit, Fact, RegexPatch
+from errata.cache.text.normalize import compare, rough_key
 
 ConflictKind = Literal[
-    "two answers", "shared example", "shadowed question", "rewritten answer", "expired", "pending"
+    "two answers",
+    "duplicate",
+    "shared example",
+    "shadowed question",
+    "rewritten answer",
+    "expired",
+    "pending",
 ]
 
 
@@ -36,18 +41,27 @@ class Conflict:
         return self.message
 
 
-def conflicts(edits: Iterable[Edit], today: datetime.date | None = None) -> tuple[Conflict, ...]:
+def conflicts(
+    edits: Iterable[Edit],
+    today: datetime.date | None = None,
+    told_from: Callable[[Edit], bool] = lambda edit: True,
+) -> tuple[Conflict, ...]:
     """Return the conflicts among edits.
 
     :param edits: all edits, in force or not.
     :param today: the day to judge dates by; the present one unless given.
+    :param told_from: of which edits the place comes first where two are concerned; the later one's
+        where that says it of both.
     """
     day = today or datetime.date.today()
     everything = tuple(edits)
     live = in_force(everything, day)
     return (
-        *_dates(everything, day), *_two_answers(live), *_shared_examples(live), *_rewritten(live)
-    )  # fmt: skip
+        *_dates(everything, day),
+        *_two_answers(live, told_from),
+        *_shared_examples(live, told_from),
+        *_rewritten(live),
+    )
 
 
 def _place(edit: Edit) -> str:
@@ -69,24 +83,39 @@ def _dates(edits: Sequence[Edit], day: datetime.date) -> list[Conflict]:
     return found
 
 
-def _two_answers(edits: Sequence[Edit]) -> list[Conflict]:
+def _two_answers(edits: Sequence[Edit], told_from: Callable[[Edit], bool]) -> list[Conflict]:
+    """Return a conflict for each edit whose scope an earlier one of the same priority has."""
     groups: dict[tuple[str, ...], list[Edit]] = {}
     for edit in edits:
         groups.setdefault(_claim(edit), []).append(edit)
     found = []
     for group in groups.values():
-        for one, two in itertools.combinations(group, 2):
-            if one.priority == two.priority and _effect(one) != _effect(two):
+        first: list[Edit] = []
+        for edit in group:
+            above = [one for one in first if same_scope(one, edit)]
+            other = next((one for one in above if one.priority == edit.priority), None)
+            if other is None:
+                first.append(edit)
+                continue
+            one, two = (edit, other) if told_from(edit) or not told_from(other) else (other, edit)
+            if effect(other) != effect(edit):
                 message = (
-                    f"{_place(two)}: {two.scope!r} is answered {_effect(two)!r} here and "
-                    f"{_effect(one)!r} at {_place(one)}: delete one, or say which rules by "
-                    "priority or supersedes"
+                    f"{_place(one)}: {one.scope!r} is answered {effect(one)!r} here and "
+                    f"{effect(two)!r} at {_place(two)}: delete one, or say which rules by "
+                    "priority or supersedes; until then the later one speaks, "
+                    f"{'the one here' if one is edit else 'the other'}"
                 )
-                found.append(Conflict("two answers", (one, two), message))
+                found.append(Conflict("two answers", (other, edit), message))
+            else:
+                message = (
+                    f"{_place(one)}: says of {one.scope!r} what {_place(two)} says: delete "
+                    "one, and move its examples to the other"
+                )
+                found.append(Conflict("duplicate", (other, edit), message))
     return found
 
 
-def _shared_examples(edits: Sequence[Edit]) -> list[Conflict]:
+def _shared_examples(edits: Sequence[Edit], told_from: Callable[[Edit], bool]) -> list[Conflict]:
     """Return a conflict for each text that two edits of one priority are said to fire on."""
     known: dict[str, list[tuple[str, Edit]]] = {}
     found = []
@@ -94,13 +123,16 @@ def _shared_examples(edits: Sequence[Edit]) -> list[Conflict]:
         for text in () if isinstance(edit, RegexPatch) else edit.examples:
             others = known.setdefault(rough_key(text), [])
             for listed, other in others:
-                one_claim = _claim(edit) == _claim(other)  # its answers are compared already
+                one_claim = same_scope(edit, other)  # its answers are compared already
                 if (
                     other is not edit and not one_claim and edit.priority == other.priority
-                    and _effect(edit) != _effect(other) and compare(listed, text) == "same"
+                    and effect(edit) != effect(other) and compare(listed, text) == "same"
                 ):  # fmt: skip
+                    one, two = edit, other
+                    if told_from(other) and not told_from(edit):
+                        one, two = other, edit
                     message = (
-                        f"{_place(edit)}: is listed to fire on {text!r}, as is {_place(other)}: "
+                        f"{_place(one)}: is listed to fire on {text!r}, as is {_place(two)}: "
                         "delete it from one, or say which rules by priority or supersedes"
                     )
                     found.append(Conflict("shared example", (other, edit), message))
@@ -109,19 +141,10 @@ def _shared_examples(edits: Sequence[Edit]) -> list[Conflict]:
 
 
 def _claim(edit: Edit) -> tuple[str, ...]:
+    """Return a key that edits of one scope have in common."""
     if isinstance(edit, RegexPatch):
         return (edit.kind, edit.target, edit.pattern)
-    return (edit.kind, normalize_query(edit.scope))
-
-
-def _effect(edit: Edit) -> str:
-    if isinstance(edit, Fact):
-        return edit.answer
-    if isinstance(edit, LanguagePatch):
-        return edit.consequence
-    if isinstance(edit, RegexPatch):
-        return edit.replacement
-    return repr(edit.content())
+    return (edit.kind, rough_key(edit.scope))
 
 
 def _rewritten(edits: Sequence[Edit]) -> list[Conflict]:

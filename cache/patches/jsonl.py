@@ -7,12 +7,15 @@ keys.
 from __future__ import annotations
 
 import json
+import reprlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from errata.cache.errors import PatchError
 from errata.cache.records import SourceLocation
-from errata.cache.storage.json_lines import json_lines, numbered
+from errata.cache.storage.json_lines import numbered
 
 At = tuple[str | int, ...]
 Plain = str | list[Any] | dict[str, Any]
@@ -41,29 +44,33 @@ class Entry:
         return self.lines.get(at, self.line)
 
 
-def read_json_lines(text: str, path: str) -> tuple[list[Entry], list[PatchError]]:
-    """Return the entries of a file with one JSON object a line, and the problems of other lines.
+def read_json_lines(lines: Iterable[str], path: str) -> Iterator[Entry | PatchError]:
+    """Yield the entry of each line of a file with one JSON object a line, or its problem.
 
-    :param text: the file's text.
+    :param lines: the lines of the file.
     :param path: the file, for messages.
     """
-    problems: list[PatchError] = []
-
-    def on_error(number: int, error: ValueError | RecursionError) -> None:
-        if isinstance(error, json.JSONDecodeError):
-            message = (
-                f"not JSON at character {error.pos + 1} ({error.msg}): write one object a line, "
-                'such as {"question": "…", "answer": "…"}'
-            )
-        else:
-            message = str(error) if isinstance(error, ValueError) else "nested too deep"
-        problems.append(PatchError(message, SourceLocation(path, number)))
-
-    lines = json_lines(numbered(text.split("\n")), on_error, _decode)
-    return [Entry(body, number) for number, body in lines], problems
+    for number, line in numbered(lines):
+        try:
+            yield Entry(decode(line), number)
+        except (ValueError, RecursionError) as error:
+            yield PatchError(_message(error), SourceLocation(path, number))
 
 
-def _decode(line: str) -> object:
+def _message(error: ValueError | RecursionError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return (
+            f"not JSON at character {error.pos + 1} ({error.msg}): write one object a line, "
+            'such as {"question": "…", "answer": "…"}'
+        )
+    return str(error) if isinstance(error, ValueError) else "nested too deep"
+
+
+def decode(line: str) -> object:
+    """Return the value of a JSON line, numbers and the like as the text that was typed.
+
+    :raises ValueError, RecursionError: it is not JSON, has a key twice, or nests too deep.
+    """
     value = json.loads(
         line, parse_float=str, parse_int=str, parse_constant=str, object_pairs_hook=_pairs
     )
@@ -73,9 +80,8 @@ def _decode(line: str) -> object:
 def _pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
     body = dict(pairs)
     if len(body) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice!r} appears twice in one patch: keep one")
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"the key {reprlib.repr(twice)} appears twice in one patch: keep one")
     return body
 
 

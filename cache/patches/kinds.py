@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import functools
 import importlib
+import itertools
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
 from errata.cache.errors import ErrataError, PatchError, UnsupportedEdit
-from errata.cache.patches.schema import did_you_mean
+from errata.cache.patches.schema import KEYS_SHOWN, did_you_mean
 from errata.cache.records import Edit, SourceLocation
 
 _BUILT_IN = {
@@ -90,9 +91,11 @@ def parse_edit(body: object, where: SourceLocation | None = None) -> Edit:
             f"found {found} in one entry: an entry is one patch, so split it in two", where
         )
     keys = [kind.key for kind in kinds().values()]
-    close = [(str(key), hint) for key in body if (hint := did_you_mean(key, keys))]
+    some = list(itertools.islice(body, KEYS_SHOWN))
+    close = [(str(key), hint) for key in some if (hint := did_you_mean(key, keys))]
     hint = close[0][1] if close else ""
-    found = ", ".join(str(key)[:40] for key in body) or "no keys"
+    found = ", ".join(str(key)[:40] for key in some) or "no keys"
+    found += f" and {len(body) - len(some):,} more" if len(body) > len(some) else ""
     raise PatchError(
         f"a patch has one of the keys {expected}, found {found}{hint}",
         where,

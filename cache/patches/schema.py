@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import difflib
 import functools
+import math
 import re
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +22,9 @@ from errata.cache.text.normalize import compare
 
 At = tuple[str | int, ...]
 Schema = TypeVar("Schema", bound=BaseModel)
+
+KEYS_SHOWN = 10
+"""Wrong keys of one entry that are named; the others are counted."""
 
 _PRIORITY_LIMIT = 1_000_000
 _LENGTH_LIMIT = 100_000
@@ -68,6 +72,15 @@ def _texts(value: object) -> object:
     return [value] if isinstance(value, str) else _list(value)
 
 
+def _answers(value: object) -> object:
+    if not isinstance(value, Mapping):
+        raise ValueError(
+            "must hold questions, each with what its answer has to contain, as in "
+            f"'Who made you?': Example Labs; found {type(value).__name__}"
+        )
+    return dict(value)
+
+
 def _list(value: object) -> list[object]:
     if not isinstance(value, (list, tuple)):
         raise ValueError(f"must be a list of texts, found {_described(value)}")
@@ -93,6 +106,19 @@ def _length(value: object) -> int:
     number = _integer(value)
     if not 1 <= number <= _LENGTH_LIMIT:
         raise ValueError(f"must lie between 1 and {_LENGTH_LIMIT}, found {reprlib.repr(number)}")
+    return number
+
+
+def _share(value: object) -> float:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 <= number <= 1:
+        raise ValueError(
+            "must be a share of conversations from 0 to 1, such as 0.1, "
+            f"found {reprlib.repr(value)}"
+        )
     return number
 
 
@@ -123,8 +149,10 @@ AnyText = Annotated[str, BeforeValidator(_any_text)]
 Name = Annotated[str, BeforeValidator(_identifier)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_texts), Field(strict=False)]
 Names = Annotated[tuple[Name, ...], BeforeValidator(_texts), Field(strict=False)]
+Answers = Annotated[dict[Text, Text], BeforeValidator(_answers)]
 Priority = Annotated[int, BeforeValidator(_priority)]
 Length = Annotated[int, BeforeValidator(_length)]
+Share = Annotated[float, BeforeValidator(_share)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Date = Annotated[datetime.date, BeforeValidator(_date)]
 
@@ -137,6 +165,7 @@ class TestsSchema(BaseModel):
 
     fires: Texts = ()
     silent: Texts = ()
+    expect: Answers = Field(default_factory=dict)
 
 
 class CommonSchema(BaseModel):
@@ -152,6 +181,7 @@ class CommonSchema(BaseModel):
     supersedes: Names = ()
     valid_from: Date | None = Field(default=None, alias="from")
     until: Date | None = None
+    rollout: Share = 1.0
     tests: TestsSchema = TestsSchema()
 
     def common(self, where: SourceLocation | None) -> dict[str, Any]:
@@ -165,7 +195,10 @@ class CommonSchema(BaseModel):
             "supersedes": self.supersedes,
             "valid_from": self.valid_from,
             "until": self.until,
-            "tests": PatchTests(self.tests.fires, self.tests.silent),
+            "rollout": self.rollout,
+            "tests": PatchTests(
+                self.tests.fires, self.tests.silent, tuple(self.tests.expect.items())
+            ),
             "location": where,
         }
 
@@ -223,18 +256,19 @@ def validate(schema: type[Schema], body: object, kind: str, where: SourceLocatio
     """
     entry = _mapping(body, where)
     keys = keys_of(schema)
-    problems = [_unknown_key(key, keys, (), kind) for key in entry if key not in keys]
+    problems = _unknown_keys(entry, keys, (), kind)
     tests = entry.get("tests")
     if isinstance(tests, Mapping):
         names = keys_of(TestsSchema)
-        problems += [
-            _unknown_key(key, names, ("tests",), kind) for key in tests if key not in names
-        ]
+        problems += _unknown_keys(tests, names, ("tests",), kind)
         tests = {key: value for key, value in tests.items() if key in names}
         entry["tests"] = tests
     elif "tests" in entry:
         problems.append(
-            PatchError("tests must hold the lists fires and silent", at=("tests",)),
+            PatchError(
+                "tests must hold the lists fires and silent, and expect, answers by question",
+                at=("tests",),
+            ),
         )
         del entry["tests"]
     known = {str(key): value for key, value in entry.items() if key in keys}
@@ -279,11 +313,13 @@ def dump_common(edit: Edit) -> dict[str, Any]:
 
     :param edit: any edit; its id is left out where it is the hash of the content.
     """
-    tests = {
+    tests: dict[str, Any] = {
         name: list(texts)
         for name, texts in (("fires", edit.tests.fires), ("silent", edit.tests.silent))
         if texts
     }
+    if edit.tests.expect:
+        tests["expect"] = dict(edit.tests.expect)
     entries: dict[str, Any] = {
         "id": edit.id if edit.id != edit.content_hash() else None,
         "source": edit.source,
@@ -293,6 +329,7 @@ def dump_common(edit: Edit) -> dict[str, Any]:
         "supersedes": list(edit.supersedes),
         "from": edit.valid_from.isoformat() if edit.valid_from else None,
         "until": edit.until.isoformat() if edit.until else None,
+        "rollout": repr(edit.rollout) if edit.rollout != 1 else None,
         "tests": tests,
     }
     return {key: value for key, value in entries.items() if value}
@@ -305,6 +342,18 @@ def _mapping(body: object, where: SourceLocation | None) -> dict[Any, Any]:
             where,
         )
     return dict(body)
+
+
+def _unknown_keys(
+    entry: Mapping[Any, Any], keys: Sequence[str], inside: At, kind: str
+) -> list[PatchError]:
+    """Return the problems of keys that a patch does not have, the first ones one by one."""
+    unknown = [key for key in entry if key not in keys]
+    problems = [_unknown_key(key, keys, inside, kind) for key in unknown[:KEYS_SHOWN]]
+    if len(unknown) > KEYS_SHOWN:
+        more = f"and {len(unknown) - KEYS_SHOWN:,} more unknown keys: is this a patch?"
+        problems.append(PatchError(more, at=(*inside, str(unknown[KEYS_SHOWN]))))
+    return problems
 
 
 def _unknown_key(key: object, keys: Sequence[str], inside: At, kind: str) -> PatchError:

@@ -7,15 +7,18 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from errata.cache.errors import StoreError
 
 APPLICATION_ID = 0x45525254
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_SECONDS = 30.0
+
+_MIGRATIONS = {1: "ALTER TABLE edits ADD COLUMN seen TEXT NOT NULL DEFAULT '[]'"}
+"""By schema version, the statement that makes the next one of it."""
 
 _SCHEMA = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
 
@@ -27,19 +30,22 @@ class Row:
     :param id: the edit's id.
     :param kind: its kind.
     :param body: its entry as JSON.
+    :param seen: JSON list of the digests of the patches in files that it was made over.
     """
 
     id: str
     kind: str
     body: str
+    seen: str = "[]"
 
 
 @dataclass(slots=True)
 class _Connection:
-    """One thread's connection, and the file's version at its last check."""
+    """One thread's connection, the file it is to, and the file's version at its last check."""
 
     thread: threading.Thread
     connection: sqlite3.Connection
+    file: tuple[int, int] | None
     seen: int | None = None
 
 
@@ -50,18 +56,24 @@ _INHERITED: list[object] = []
 class Database:
     """The file ``edits.sqlite3``.
 
+    Where it cannot be written to, such as on a read-only mount, its edits can be read.
+
     :param path: the file; made with its folder where it is missing.
     :raises StoreError: if it is damaged, foreign or of a newer errata, or cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.read_only = False
         self._connections: dict[int, _Connection] = {}
         self._lock = threading.Lock()
         self._process = os.getpid()
         self._closed = False
         with self._store_errors("opened"):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            self.read_only = path.exists() and not _writable(path)
+            if not self.read_only:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._refuse_emptied()
             self._prepare()
 
     def close(self) -> None:
@@ -74,7 +86,11 @@ class Database:
             self._connections.clear()
 
     def changed(self) -> bool:
-        """Return whether another connection changed the file since this thread's last call."""
+        """Return whether another connection changed the file since this thread's last call.
+
+        :raises StoreError: the file was deleted or replaced, or cannot be read.
+        """
+        self._check_file()
         with self._store_errors("read"):
             current = self._thread_connection()
             version = int(current.connection.execute("PRAGMA data_version").fetchone()[0])
@@ -120,32 +136,48 @@ class Database:
 
         When the block is left normally, its changes are on disk.
         """
+        if self.read_only:
+            raise StoreError(
+                f"{self.path}: expected a file that can be written to, found it read-only; "
+                "nothing was changed: copy the cache folder to another place, or mount it writable"
+            )
         with self._store_errors("written"):
             connection = self._connection()
+            self._check_file()
             connection.execute("BEGIN IMMEDIATE")
         try:
             yield connection
             with self._store_errors("written"):
                 connection.execute("COMMIT")
+            self._check_file()  # what is committed to a deleted file is lost
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
             raise
 
     def change(
-        self, connection: sqlite3.Connection, insert: Sequence[Row], delete: Sequence[str]
+        self,
+        connection: sqlite3.Connection,
+        insert: Sequence[Row],
+        delete: Sequence[str],
+        seen: Mapping[str, str] | None = None,
     ) -> int:
         """Write edits inside :meth:`writing`; return the new generation.
 
         :param connection: the connection of :meth:`writing`.
         :param insert: edits to append.
-        :param delete: ids to remove.
+        :param delete: ids to remove, before that.
+        :param seen: new values of the column ``seen``, by id.
         """
         with self._store_errors("written"):
             connection.executemany("DELETE FROM edits WHERE id = ?", [(key,) for key in delete])
             connection.executemany(
-                "INSERT INTO edits (id, kind, body) VALUES (?, ?, ?)",
-                [(row.id, row.kind, row.body) for row in insert],
+                "INSERT INTO edits (id, kind, body, seen) VALUES (?, ?, ?, ?)",
+                [(row.id, row.kind, row.body, row.seen) for row in insert],
+            )
+            connection.executemany(
+                "UPDATE edits SET seen = ? WHERE id = ?",
+                [(value, key) for key, value in (seen or {}).items()],
             )
             generation = self._generation(connection) + 1
             update = "UPDATE meta SET value = ? WHERE key = 'generation'"
@@ -171,13 +203,49 @@ class Database:
                 if not other.thread.is_alive():
                     other.connection.close()
                     del self._connections[ident]
-            made = _Connection(me, self._connect())
+            connection = self._connect()
+            made = _Connection(me, connection, _identity(self.path))
             self._connections[threading.get_ident()] = made
             return made
 
+    def _check_file(self) -> None:
+        """Check that the file is still the one that this thread's connection is to.
+
+        :raises StoreError: it was deleted or replaced: what is written to it would be lost.
+        """
+        current = self._thread_connection()
+        if current.file != _identity(self.path):
+            raise StoreError(
+                f"{self.path}: expected the file that was opened, found it deleted or replaced; "
+                "nothing was changed, and its edits are in force as they were read: put the file "
+                "back, or close the cache and open it again"
+            )
+
+    def _refuse_emptied(self) -> None:
+        """Check that an empty file was not emptied.
+
+        :raises StoreError: beside it lies what was derived from its edits.
+        """
+        beside = [*self.path.parent.glob("index-*.faiss"), *self.path.parent.glob("encodings.*")]
+        write_ahead_log = self.path.with_name(f"{self.path.name}-wal")
+        if not beside or not self.path.exists() or self.path.stat().st_size:
+            return
+        if write_ahead_log.exists() and write_ahead_log.stat().st_size:
+            return
+        raise StoreError(
+            f"{self.path}: expected edits, found an empty file beside {beside[0].name}, which was "
+            "made of them: restore the file from a backup, or move the whole folder away to begin "
+            "an empty cache"
+        )
+
     def _connect(self) -> sqlite3.Connection:
+        target = self.path.absolute().as_uri()
+        if self.read_only:
+            # Without a log beside it the file is whole, and nobody writes to it.
+            unused = not self.path.with_name(f"{self.path.name}-wal").exists()
+            target += "?mode=ro&immutable=1" if unused else "?mode=ro"
         connection = sqlite3.connect(
-            self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            target, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
             connection.execute("PRAGMA synchronous = FULL")
@@ -189,21 +257,38 @@ class Database:
 
     def _prepare(self) -> None:
         connection = self._connection()
-        self._check_owner(connection)
+        version = self._check_owner(connection)
+        if self.read_only:
+            if version < SCHEMA_VERSION:
+                raise StoreError(
+                    f"{self.path}: expected schema {SCHEMA_VERSION}, found {version} in a file "
+                    "that is read-only: open it once where it can be written to"
+                )
+            self._check_pages(connection)
+            return
         self._use_wal(connection)
         connection.execute("BEGIN IMMEDIATE")
         try:
             # Another process may have made the tables while this one waited.
-            if self._check_owner(connection) == 0:
+            version = self._check_owner(connection)
+            if version == 0:
                 for statement in _SCHEMA.split(";\n"):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            for old in range(version or SCHEMA_VERSION, SCHEMA_VERSION):
+                connection.execute(_MIGRATIONS[old])
+            if version != SCHEMA_VERSION:
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             connection.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
             raise
+        # SQLite makes a new file at its first use
+        self._thread_connection().file = _identity(self.path)
+        self._check_pages(connection)
+
+    def _check_pages(self, connection: sqlite3.Connection) -> None:
         state = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
         if state != "ok":
             raise sqlite3.DatabaseError(state)
@@ -241,7 +326,7 @@ class Database:
         return int(connection.execute(query).fetchone()[0])
 
     def _rows(self, connection: sqlite3.Connection) -> list[Row]:
-        query = "SELECT id, kind, body FROM edits ORDER BY position"
+        query = "SELECT id, kind, body, seen FROM edits ORDER BY position"
         return [Row(*row) for row in connection.execute(query)]
 
     @contextlib.contextmanager
@@ -261,3 +346,16 @@ class Database:
                 "backup, recover it with sqlite3's .recover, or move it away to begin an empty "
                 "cache"
             ) from error
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return device and number of a file, None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _writable(path: Path) -> bool:
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)

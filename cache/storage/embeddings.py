@@ -110,13 +110,13 @@ class EmbeddingStore:
 
     @contextlib.contextmanager
     def _logged_errors(self, verb: str) -> Iterator[None]:
-        """Log any error; delete a damaged file, leave a locked one."""
+        """Log any error; delete a damaged file, leave one that is locked or read-only."""
         try:
             yield
         except (sqlite3.Error, TypeError, ValueError) as error:
             _LOG.warning("%s: cannot %s encodings (%s)", self.path, verb, error)
-            locked = isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
-            if not locked:
+            operational = isinstance(error, sqlite3.OperationalError)
+            if not (operational and any(why in str(error) for why in ("locked", "readonly"))):
                 self._discard()
 
     def _discard(self) -> None:

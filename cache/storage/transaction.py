@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 from errata.cache.errors import EditError, PatchError, PatchFolderError, StoreError, UnknownEdit
 from errata.cache.patches.kinds import dump_edit, parse_edit
 from errata.cache.patches.schema import did_you_mean
+from errata.cache.precedence import Precedence, Seen, digest, same_scope
 from errata.cache.records import Edit, RegexPatch, Vector
 from errata.cache.storage.database import Row
 from errata.cache.view import SearchIndexes
@@ -29,6 +30,8 @@ class State:
     :param filed: the edits of patch files, by id, in order.
     :param stored: the edits made at run time, by id, in order.
     :param bodies: the JSON of the stored edits in the database, by id.
+    :param seen: of each stored edit, in the same order, the patches in files that it was made over
+        (:mod:`errata.cache.precedence`).
     :param generation: the number of changes of this cache.
     :param stored_generation: the number of changes of the database, by any process.
     """
@@ -37,6 +40,7 @@ class State:
     filed: Mapping[str, Edit] = field(default_factory=lambda: _EMPTY)
     stored: Mapping[str, Edit] = field(default_factory=lambda: _EMPTY)
     bodies: Mapping[str, str] = field(default_factory=dict)
+    seen: Seen = field(default_factory=dict)
     generation: int = 0
     stored_generation: int = 0
 
@@ -48,6 +52,20 @@ class State:
     def get(self, key: str) -> Edit | None:
         """Return the edit of that id, if there is one."""
         return self.filed.get(key) or self.stored.get(key)
+
+    def rivals(self, edit: Edit) -> tuple[Edit, ...]:
+        """Return the other edits that list one of its texts, or have its pattern."""
+        if isinstance(edit, RegexPatch):
+            return tuple(o for o in self.edits() if o.id != edit.id and same_scope(o, edit))
+        same, owners = self.indexes.characters.same, self.indexes.owners
+        texts = (other for text in searched_texts(edit) for other in same(text))
+        ids = dict.fromkeys(key for text in texts for key in owners.get(text, ()))
+        found = (self.get(key) for key in ids if key != edit.id)
+        return tuple(other for other in found if other is not None)
+
+    def precedence(self) -> Precedence:
+        """Return the order among edits that list one text."""
+        return Precedence(self.seen, self.filed.keys(), self.edits)
 
     def unknown_texts(self, edits: Iterable[Edit]) -> list[str]:
         """Return the texts of the edits that are not encoded yet, each once."""
@@ -78,6 +96,7 @@ def updated(
     filed: Mapping[str, Edit] | None = None,
     stored: Mapping[str, Edit] | None = None,
     bodies: Mapping[str, str] | None = None,
+    seen: Seen | None = None,
     stored_generation: int | None = None,
     fresh: Mapping[str, Vector],
 ) -> State:
@@ -87,6 +106,7 @@ def updated(
     :param filed: the new edits from files, if they changed.
     :param stored: the new edits made at run time, if they changed.
     :param bodies: their JSON.
+    :param seen: the patches in files that each was made over.
     :param stored_generation: the database's number of changes after this one.
     :param fresh: encodings of the texts that the old state lacks.
     """
@@ -95,6 +115,7 @@ def updated(
         filed=old.filed if filed is None else MappingProxyType(dict(filed)),
         stored=old.stored if stored is None else MappingProxyType(dict(stored)),
         bodies=old.bodies if bodies is None else MappingProxyType(dict(bodies)),
+        seen=old.seen if seen is None else MappingProxyType(dict(seen)),
         generation=old.generation + 1,
         stored_generation=(
             old.stored_generation if stored_generation is None else stored_generation
@@ -174,34 +195,101 @@ def _updated_indexes(
     )
 
 
-# -- changes of the edits made at run time ------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Change:
     """The rows to write and the edits after a change.
 
     :param stored: the edits made at run time after the change, by id, in order.
     :param bodies: their JSON, by id.
+    :param seen: the patches in files that each was made over, by id, in order.
     :param fresh: encodings of texts that the state lacks.
     :param insert: rows to write.
-    :param delete: ids to remove.
+    :param delete: ids to remove, before that.
     """
 
     stored: Mapping[str, Edit]
     bodies: Mapping[str, str]
+    seen: Seen
     fresh: Mapping[str, Vector] = field(default_factory=dict)
     insert: Sequence[Row] = ()
     delete: Sequence[str] = ()
+
+    def seen_anew(self, state: State) -> dict[str, str]:
+        """Return the column ``seen`` of the rows in which it changes, by id."""
+        return {
+            key: json.dumps(sorted(held))
+            for key, held in self.seen.items()
+            if state.seen.get(key, held) != held
+        }
+
+
+def applied(state: State, change: Change | None, generation: int) -> State:
+    """Return the state after a change.
+
+    :param state: the state before.
+    :param change: the change; None for none.
+    :param generation: the database's number of changes after this one.
+    """
+    if change is None:
+        return state
+    return updated(
+        state,
+        stored=change.stored,
+        bodies=change.bodies,
+        seen=change.seen,
+        stored_generation=generation,
+        fresh=change.fresh,
+    )
+
+
+def addition(edits: Iterable[Edit], state: State) -> Change | None:
+    """Return the change that makes edits the latest of their scope, without encodings.
+
+    An edit that is in the cache already is committed again where a later one shares a text with it:
+    one made by program moves to the end; a patch of a file is no longer seen by what was made over
+    it.
+
+    :param edits: the edits; None is returned where all of them are the latest.
+    :raises EditError: if an id is taken by another edit.
+    """
+    stored, bodies, seen = dict(state.stored), dict(state.bodies), dict(state.seen)
+    insert: list[Row] = []
+    delete: list[str] = []
+    precedence, moved = state.precedence(), set[str]()
+    for edit in edits:
+        new, rivals = is_new(edit, state), state.rivals(edit)
+        if not new and moved.isdisjoint(one.id for one in rivals):
+            if precedence.latest_first((edit, *rivals))[0].id == edit.id:
+                continue
+        moved.add(edit.id)
+        if not new and edit.id not in stored:
+            again = digest(state.filed[edit.id])
+            seen.update((key, held - {again}) for key, held in seen.items() if again in held)
+            continue
+        if not new:
+            delete.append(edit.id)
+            for table in (stored, bodies, seen):
+                table.pop(edit.id)
+        over = frozenset(digest(one) for one in rivals if one.id in state.filed)
+        row = to_row(edit, over)
+        insert.append(row)
+        stored[edit.id], bodies[edit.id], seen[edit.id] = edit, row.body, over
+    changed = insert or seen != dict(state.seen)
+    return Change(stored, bodies, seen, insert=insert, delete=delete) if changed else None
 
 
 def distinct(edits: Iterable[Edit]) -> dict[str, Edit]:
     """Return the edits by id, in order; equal ones once.
 
-    :raises EditError: if two that differ have one id.
+    :raises EditError: if two that differ have one id, or one is no edit.
     """
     found: dict[str, Edit] = {}
     for edit in edits:
+        if not isinstance(edit, Edit):
+            raise EditError(
+                f"expected edits such as Fact(question, answer), found {type(edit).__name__}; "
+                "nothing was changed"
+            )
         other = found.setdefault(edit.id, edit)
         if other != edit:
             places = f" ({other.location} and {edit.location})" if edit.location else ""
@@ -249,16 +337,20 @@ def identical(one: Mapping[str, Edit], two: Mapping[str, Edit]) -> bool:
     return all(a == b and a.location == b.location for a, b in zip(one.values(), two.values()))  # noqa: B905
 
 
-def to_row(edit: Edit) -> Row:
-    """Return the edit as a row of the database."""
-    body = {**dump_edit(edit), "id": edit.id}
-    return Row(edit.id, edit.kind, json.dumps(body, ensure_ascii=False))
+def to_row(edit: Edit, seen: Collection[str] = ()) -> Row:
+    """Return the edit as a row of the database; the body has an id that is no content hash.
+
+    :param edit: the edit.
+    :param seen: digests of the patches in files that it is made over.
+    """
+    body = json.dumps(dump_edit(edit), ensure_ascii=False)
+    return Row(edit.id, edit.kind, body, json.dumps(sorted(seen)))
 
 
 def from_rows(
     rows: Sequence[Row], known: State, path: Path
-) -> tuple[dict[str, Edit], dict[str, str]]:
-    """Return edits and bodies by id; known ones are not parsed again.
+) -> tuple[dict[str, Edit], dict[str, str], dict[str, frozenset[str]]]:
+    """Return edits, bodies and what they were made over, by id; known ones are not parsed again.
 
     :param rows: the rows of the database.
     :param known: the state before.
@@ -266,19 +358,23 @@ def from_rows(
     :raises StoreError: if an edit cannot be read.
     """
     stored: dict[str, Edit] = {}
+    seen: dict[str, frozenset[str]] = {}
     for row in rows:
-        if known.bodies.get(row.id) == row.body:
-            stored[row.id] = known.stored[row.id]
-            continue
         try:
-            stored[row.id] = parse_edit(json.loads(row.body))
-        except (PatchError, ValueError) as error:
+            seen[row.id] = frozenset(map(str, json.loads(row.seen)))
+            if known.bodies.get(row.id) == row.body:
+                stored[row.id] = known.stored[row.id]
+                continue
+            stored[row.id] = edit = parse_edit(json.loads(row.body))
+            if edit.id != row.id:
+                raise ValueError(f"expected content of that id, found that of {edit.id!r}")
+        except (PatchError, ValueError, TypeError) as error:
             raise StoreError(
                 f"{path}: the edit {row.id!r} of kind {row.kind!r} cannot be read ({error}). "
                 "Nothing was deleted: install the package that brings its kind, restore the file "
                 "from a backup, or move it away to begin an empty cache"
             ) from error
-    return stored, {row.id: row.body for row in rows}
+    return stored, {row.id: row.body for row in rows}, seen
 
 
 def retractable(edit_id: str, state: State) -> Edit:

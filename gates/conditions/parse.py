@@ -56,7 +56,7 @@ _LEXICAL = re.compile(
 _BARE = re.compile(
     rf"{_HAS}(?:(?<=the )|(?<=exact )|(?<=literal ))"
     r"(?:(?:words?|phrases|terms?|strings)|(?P<one>phrase|string))\s+"
-    r"(?!(?:of|for|about|that|which|whose|in|from|with|and|or)\b)(?P<bare>[^\"“”‘]+)$",
+    r"(?!(?:of|for|about|that|which|whose|in|from|with|and|or)\b)(?!')(?P<bare>[^\"“”‘]+)$",
     re.IGNORECASE,
 )
 """A lexical condition without quotation marks; "the term of a contract" is a topic."""

@@ -18,7 +18,9 @@ from errata.gates.training.fit import Labels, fit_logistic, fit_platt
 
 UNREAD_SHARE = 0.002
 """Share of governed pairs that the second stage may leave out, below the first stage's band."""
-MIN_BAND, MAX_BAND = 0.001, 0.05
+MIN_BAND, MAX_BAND = 0.02, 0.05
+"""Limits of the probability from which pairs are reranked: below the first no decision on tune data
+changed (``results/rerank.md``), above the second some did."""
 MAX_LOG_ODDS = 4.0
 """Limit of the first stage's log-odds. At 95% recall of tune question pairs, false hits were 0.40
 without a limit and 0.38 with it; more facts fire at equal false hits."""

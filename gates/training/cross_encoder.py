@@ -18,6 +18,7 @@ from errata.cache.errors import ModelError
 from errata.gates.cross_encoder import CrossEncoderDelta, unwrap_transformer
 from errata.gates.data.cross_encoder_pairs import Pair, PairSource
 from errata.training import checkpoint
+from errata.training.progress import progress as shown_progress
 from errata.training.schedule import cosine_with_warmup
 
 if TYPE_CHECKING:
@@ -111,14 +112,9 @@ class CrossEncoderTrainer:
 
         :raises ModelError: the loss is not finite.
         """
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("cross-encoder"), BarColumn(), TextColumn("{task.fields[note]}"))
-        with Progress(*columns, TimeRemainingColumn(), disable=not progress) as bar:
-            task = bar.add_task("", total=self.config.steps, completed=self.step, note="")
+        with shown_progress("cross-encoder", self.config.steps, shown=progress) as update:
             for loss in self._steps():
-                note = f"step {self.step} loss {loss:.3f} tune {self.best:.3f}"
-                bar.update(task, completed=self.step, note=note)
+                update(self.step, f"loss {loss:.3f} tune {self.best:.3f}")
         if self._best_delta is None and self.step:
             raise ModelError(
                 f"the cross-encoder's loss is not finite after {self.step} steps at a rate of "

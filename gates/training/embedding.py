@@ -25,6 +25,7 @@ from errata.gates.evaluation.trials import Outcome, build_trial, run_trial
 from errata.gates.layers import Array
 from errata.gates.training.thresholds import rate_json
 from errata.gates.training.train import SplitData, TrainingConfig, data_card, draw_split, pairs_card
+from errata.training.progress import progress as shown_progress
 
 if TYPE_CHECKING:
     import torch
@@ -130,21 +131,22 @@ def _fit_map(
 ) -> tuple[Array, list[float]]:
     """Return the map of the best epoch, float64 [m, d], and the tune loss of every epoch."""
     import torch
-    from rich.progress import track
 
     rng = torch.Generator().manual_seed(seed)
     weight = _initial_map(train.differences, fit.width).requires_grad_()
     adam = torch.optim.Adam([weight], lr=fit.rate)
     best, history = weight.detach().clone(), []
-    for _ in track(range(fit.epochs), "fitting the map", disable=not progress):
-        for rows in torch.randperm(len(train.differences), generator=rng).split(fit.batch):
-            loss = balanced_loss(train.differences[rows] @ weight.T, train.governs[rows])
-            (weight.grad,) = torch.autograd.grad(loss, [weight])
-            adam.step()
-        with torch.no_grad():
-            history.append(float(balanced_loss(tune.differences @ weight.T, tune.governs)))
-        if history[-1] == min(history):
-            best = weight.detach().clone()
+    with shown_progress("fitting the map", fit.epochs, shown=progress) as update:
+        for epoch in range(fit.epochs):
+            for rows in torch.randperm(len(train.differences), generator=rng).split(fit.batch):
+                loss = balanced_loss(train.differences[rows] @ weight.T, train.governs[rows])
+                (weight.grad,) = torch.autograd.grad(loss, [weight])
+                adam.step()
+            with torch.no_grad():
+                history.append(float(balanced_loss(tune.differences @ weight.T, tune.governs)))
+            if history[-1] == min(history):
+                best = weight.detach().clone()
+            update(epoch + 1, f"tune {history[-1]:.3f}")
     return best.double().numpy(), history
 
 

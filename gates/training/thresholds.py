@@ -20,7 +20,7 @@ from errata.gates.data.questions import QuestionBook
 from errata.gates.evaluation.base_agreement import AnswerBatch, BaseAgreement
 from errata.gates.evaluation.trials import Outcome, TrialQuery, build_trial
 from errata.gates.training.fit import fit_platt, pick_threshold
-from errata.gates.training.progress import Progress
+from errata.gates.training.progress import run_shown_trial
 
 if TYPE_CHECKING:
     from errata.gates.training.train import TrainingConfig
@@ -57,13 +57,14 @@ def fit_threshold(
     questions: list[str],
     background: Sequence[Fact],
     config: TrainingConfig,
-    progress: Progress,
+    shown: bool,
     base_answers: AnswerBatch | None,
 ) -> GateArtifact:
     """Return the gate calibrated and with its thresholds, per query, on tune subjects.
 
     :param questions: open questions.
     :param background: facts of other subjects, of which some fill the cache.
+    :param shown: whether progress is shown.
     :param base_answers: of a base model, for the threshold where it agrees.
     """
     book = QuestionBook("tune", held_out=True, without=config.without)
@@ -76,7 +77,7 @@ def fit_threshold(
     # lower than in use: the calibration that follows may raise probabilities
     least = MIN_AGREEMENT_THRESHOLD / 4
     base = None if base_answers is None else BaseAgreement(base_answers, least)
-    outcomes = progress.trial(gate, embeddings, trial, base)
+    outcomes = run_shown_trial(gate, embeddings, trial, base, shown=shown)
     artifact, outcomes = _calibrate(artifact, outcomes)
     out = [one for one in outcomes if one.query.label == "none"]
     threshold = _lowest_threshold(out, config, lambda one: one.probability)

@@ -54,8 +54,9 @@ from errata.gates.training.fit import (
     fit_relations,
     fit_trees,
 )
-from errata.gates.training.progress import Progress, progress_bars
+from errata.gates.training.progress import make_features
 from errata.gates.training.thresholds import fit_condition_threshold, fit_threshold
+from errata.training.progress import progress as shown_progress
 
 MAX_OPEN = 1200
 
@@ -135,7 +136,7 @@ def train(
     :param start: a trained gate of this encoder, whose cross-encoder is trained further.
     :param base_answers: of a base model, to pick the threshold where it agrees; None, and the gate
         consults no base model.
-    :param progress: whether to show progress bars.
+    :param progress: whether to show progress.
     :raises ModelError: a file is malformed, all pairs have one label, or the encoder or the start
         does not fit the config.
     """
@@ -152,20 +153,17 @@ def train(
     embeddings = EmbeddingCache(encoder, None)
     splits: tuple[Split, ...] = ("train", "tune")
     data = {split: draw_split(split, embeddings, labelled, questions, config) for split in splits}
-    with progress_bars(progress) as bars:
-        artifact, held_out = _fit(embeddings, data, config, bars)
-    # not within the bars above: rich before 14.1 shows one display at a time
+    artifact, held_out = _fit(embeddings, data, config, progress)
     if config.cross is not None:
         by_split = split_pairs(labelled)
         run = _cross_encoder_trainer(embeddings, by_split, data, Path(out), config.cross, initial)
         artifact = _train_second_stage(artifact, run, embeddings, held_out, start, progress)
-    with progress_bars(progress) as bars:
-        artifact = fit_condition_threshold(artifact, embeddings, data["tune"].conditions, config)
-        # tune has too few open questions for a rate of one in a thousand
-        opens = [*data["tune"].open, *data["train"].open]
-        artifact = fit_threshold(
-            artifact, embeddings, opens, distractors, config, bars, base_answers
-        )
+    artifact = fit_condition_threshold(artifact, embeddings, data["tune"].conditions, config)
+    # tune has too few open questions for a rate of one in a thousand
+    opens = [*data["tune"].open, *data["train"].open]
+    artifact = fit_threshold(
+        artifact, embeddings, opens, distractors, config, progress, base_answers
+    )
     artifact.card.update(data_card(provenance, data, config))
     artifact.card.update(seconds=round(time.monotonic() - started), promised=_allowed_rates(config))
     artifact.save(out)
@@ -328,13 +326,16 @@ def _train_second_stage(
 
 
 def _fit(
-    embeddings: EmbeddingCache, data: dict[Split, SplitData], config: TrainingConfig, bars: Progress
+    embeddings: EmbeddingCache, data: dict[Split, SplitData], config: TrainingConfig, shown: bool
 ) -> tuple[GateArtifact, dict[str, _HeldOut]]:
     """Return a gate of one stage, its thresholds not picked yet, and the tune pairs."""
     common = common_words()
     maker = FeatureMaker(embeddings.encode, common)
     made = {
-        (split, part): (bars.features(maker, examples, f"{split}, {part}"), _labels(examples))
+        (split, part): (
+            make_features(maker, examples, f"features of {split} {part}", shown=shown),
+            _labels(examples),
+        )
         for split, one in data.items()
         for part, examples in (("scopes", one.scopes), ("conditions", one.conditions))
     }
@@ -345,8 +346,10 @@ def _fit(
         else fit_relations(found, labels)
     )
     inputs = scope_inputs(relations, found)
-    scope, _ = fit_network(inputs, labels, config.seed)
-    trees, _ = fit_trees(inputs, labels, config.seed)
+    with shown_progress("fitting the first stage", 2, shown=shown) as update:
+        scope, _ = fit_network(inputs, labels, config.seed)
+        update(1)
+        trees, _ = fit_trees(inputs, labels, config.seed)
     conditions, condition_labels = made["train", "conditions"]
     condition, _ = fit_logistic(conditions.named, np.minimum(condition_labels, 1), config.seed)
     artifact = GateArtifact(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from errata.cache.errors import ModelError
 from errata.cache.records import Fact, Hit, LanguagePatch, Query, RegexPatch
 from errata.gates import Gate
-from errata.gates.classifier import ScopeClassifier
+from errata.gates.classifier import ClassifierConfig, ScopeClassifier
 from errata.gates.cosine import CosineGate
 from errata.gates.embedding import EmbeddingGate
 from errata.gates.load import choose_gate
@@ -103,7 +103,10 @@ def test_pure(make):
     assert first == again == [make().decide(query(text), hits()) for text in TEXTS]
 
 
-@given(st.lists(st.sampled_from(EDITS), min_size=1, max_size=5), st.sampled_from(TEXTS))
+@given(
+    st.lists(st.sampled_from(EDITS), min_size=1, max_size=ClassifierConfig().rerank_top_k),
+    st.sampled_from(TEXTS),
+)
 @settings(deadline=None, max_examples=30)
 def test_the_same_in_any_batch(edits, text):
     reading = ScopeClassifier(READING, two_stage_gate())

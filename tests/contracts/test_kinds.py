@@ -21,7 +21,7 @@ from errata.cache.records import (
     RegexPatch,
     SourceLocation,
 )
-from errata.cache.text.normalize import normalize_query, plain_words
+from errata.cache.text.normalize import compare, normalize_query, plain_words
 
 text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30).filter(
     lambda value: bool(value.strip())
@@ -61,15 +61,18 @@ def facts(draw: st.DrawFn) -> Fact:
     secret = draw(st.none() | st.text(st.characters(categories=["L", "N"]), min_size=4))
     hashed = draw(st.booleans())
     subject = draw(st.none() | text)
+    others = draw(common())
+    silent = others["tests"].silent
+    question = text.filter(lambda one: all(compare(one, other) != "same" for other in silent))
     return Fact(
-        question=draw(text),
+        question=draw(question),
         answer=draw(text | st.just("")) if forget else draw(text),
         subject=subject,
         aliases=tuple(draw(st.lists(text.filter(plain_words), max_size=2))) if subject else (),
         forget=forget,
         secret=secret if forget and not hashed else None,
         secret_hash=hash_secret(secret, "salt") if forget and hashed and secret else None,
-        **draw(common()),
+        **others,
     )
 
 

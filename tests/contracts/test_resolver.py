@@ -65,12 +65,7 @@ def resolver(request):
 
 def test_every_resolver_of_errata_is_checked():
     assert set(NAMES) <= set(names("errata.resolvers"))
-    assert [one.name for one in choose_resolvers(None)] == [
-        "base_agreement",
-        "aliases",
-        "decompose",
-        "follow_up",
-    ]
+    assert [one.name for one in choose_resolvers(None)] == ["aliases", "decompose"]
 
 
 def test_it_is_a_resolver(resolver):

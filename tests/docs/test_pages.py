@@ -11,6 +11,7 @@ import pytest
 from typer.main import get_command
 
 from errata.cache import errors
+from errata.cache.patches.conflicts import conflicts
 from errata.cache.patches.files import load_folder
 from errata.cli import app
 from tests.docs.test_readme import blocks, commands
@@ -56,6 +57,40 @@ def test_the_patches_shown_are_well_formed(tmp_path):
     (tmp_path / "page.yaml").write_text(block, "utf-8")
     kinds = [edit.kind for edit in load_folder(tmp_path)]
     assert kinds == ["fact", "language", "regex", "fact"]
+
+
+SECTION = re.compile(
+    r"^### (.+)\n\n```yaml\n(.+?)```\n```text\n(.+)\n```\n[^`].+?\n\n```yaml\n(.+?)```$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def sections(text: str) -> list[tuple[str, str, str, str]]:
+    """Return title, wrong patch, message and mended patch of each section of a part of a page."""
+    parts = re.split(r"^(?=### )", text, flags=re.MULTILINE)
+    return [found.groups() for part in parts if (found := SECTION.search(part.rstrip()))]
+
+
+@pytest.mark.parametrize(
+    "section", sections(PAGES["errors"]), ids=[one[0] for one in sections(PAGES["errors"])]
+)
+def test_each_error_is_shown_as_it_is_printed(section, tmp_path, monkeypatch):
+    _, wrong, message, mended = section
+    monkeypatch.chdir(tmp_path)
+    file = Path("patches") / "a.yaml"
+    file.parent.mkdir()
+    file.write_text(wrong, "utf-8")
+    try:
+        found = [str(one) for one in conflicts(load_folder("patches"))]
+    except errors.PatchFolderError as error:
+        found = [str(error)]
+    assert found == [message]
+    file.write_text(mended, "utf-8")
+    assert not conflicts(load_folder("patches"))
+
+
+def test_the_page_shows_many_errors():
+    assert len(sections(PAGES["errors"])) >= 15
 
 
 @pytest.mark.parametrize("page", PAGES)

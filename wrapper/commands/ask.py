@@ -16,8 +16,10 @@ from errata.commands.options import (
     Patches,
     Question,
     Reasoner,
+    Resolvers,
     cache_folder,
     patches_folder,
+    resolver_names,
 )
 from errata.commands.output import (
     answer_json,
@@ -59,6 +61,15 @@ Tag = Annotated[
     typer.Option("--tag", metavar="TAG", help="Use only patches with this tag; may be repeated."),
 ]
 
+Key = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        metavar="TEXT",
+        help="What a patch's rollout draws by, such as a user's id; by default the question.",
+    ),
+]
+
 SHOWN = 6
 """Candidates that `errata explain` lists besides those that fire or nearly do."""
 
@@ -72,12 +83,14 @@ def ask(
     encoder: Encoder = None,
     gate: Gate = None,
     reasoner: Reasoner = None,
+    resolvers: Resolvers = None,
     backend: Backend = "cache",
     mentions: Mentions = "off",
     no_edits: Annotated[
         bool, typer.Option("--no-edits", help="Ask the base model, without any patch.")
     ] = False,
     tag: Tag = None,
+    key: Key = None,
     max_new_tokens: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Maximum length of the answer, in tokens."),
@@ -99,20 +112,27 @@ def ask(
     """
     editable = opening.open_model(
         model, patches_folder(patches, model), cache_folder(cache), encoder, gate, reasoner,
-        mentions,
+        mentions, resolver_names(resolvers),
     )  # fmt: skip
     if backend != "cache":
         with working(f"applying the edits by {backend}"):
             editable.use(backend)
     selected: Any = False if no_edits else {"tags": tag} if tag else True
-    limits = {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}
+    options = _keyed(key)
+    if max_new_tokens is not None:
+        options["max_new_tokens"] = max_new_tokens
     with working("answering"):
-        answer = editable.ask(question, edits=selected, **limits)
+        answer = editable.ask(question, edits=selected, **options)
     if as_json:
         print_json(answer_json(question, answer))
         return
     print_line(answer.text)
     print_line(f"[{_note(answer)}]", style="dim", stderr=True)
+
+
+def _keyed(key: str | None) -> dict[str, Any]:
+    """Return the argument that passes a key on, if there is one."""
+    return {} if key is None else {"key": key}
 
 
 def _note(answer: Answer) -> str:
@@ -132,28 +152,37 @@ def explain(
     cache: Cache = None,
     encoder: Encoder = None,
     gate: Gate = None,
+    key: Key = None,
+    resolvers: Resolvers = None,
     as_json: AsJson = False,
 ) -> None:
     """Explain why a patch fires on a question, or why none does; prints no answer.
 
     Lists the candidates with probability, threshold and relation (paraphrase
-    or entailed). From its agreement threshold on, a patch fires if the base
-    model gives the question and the patch's question the same answer.
+    or entailed), and the resolvers that changed what the gate decided.
 
     Examples:
         errata explain "What do zebras eat?"
 
         errata explain "Tell me the skin colour of a zebra." --json
+
+        errata explain "What do zebras eat?" --key user-17
     """
     editable = opening.open_model(
-        model, patches_folder(patches, model), cache_folder(cache), encoder, gate
-    )
+        model, patches_folder(patches, model), cache_folder(cache), encoder, gate,
+        resolvers=resolver_names(resolvers),
+    )  # fmt: skip
     with working("deciding"):
-        decision = editable.explain(question)
+        decision = editable.explain(question, **_keyed(key))
     if as_json:
         print_json(decision_json(decision))
         return
     print_line(_verdict(decision))
+    for candidate in decision.withheld:
+        print_line(
+            f"withheld by its rollout: {location_of(candidate) or candidate.edit_id} "
+            f"(probability {candidate.probability:.3f}, threshold {candidate.threshold:.3f})"
+        )
     if decision.resolvers:
         changed = ", ".join(decision.changed_by) or "none"
         print_line(f"resolvers: {', '.join(decision.resolvers)}; changed by: {changed}")
@@ -185,6 +214,8 @@ def _fired(decision: Decision) -> Iterator[str]:
     locations = ", ".join(location_of(edit) or edit.id for edit in decision.fired)
     hops = f", hops: {decision.hops}" if decision.hops else ""
     yield f"fires: {locations} (route: {decision.route}{hops})"
+    for edit in decision.overruled:
+        yield f"overrules: {location_of(edit) or edit.id}, of the same scope"
     if decision.canonical_query:
         yield f"canonical query: {decision.canonical_query}"
     if decision.sub_question:

@@ -77,7 +77,7 @@ def bake(
     """
     from errata.cache.errors import UnsupportedEdit
     from errata.cache.patches.files import load_folder
-    from errata.cache.view import in_force
+    from errata.cache.precedence import in_force
     from errata.editing.bake import bake as write
     from errata.models.load import load_base
 

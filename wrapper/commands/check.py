@@ -2,122 +2,177 @@
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from errata.commands import opening
-from errata.commands.options import AsJson, Encoder, Gate, Model, Patches, patches_folder
+from errata.commands.options import (
+    AsJson,
+    Encoder,
+    Gate,
+    Model,
+    Patches,
+    Resolvers,
+    patches_folder,
+    resolver_names,
+)
 from errata.commands.output import counted, print_json, print_line, reports_errors
-from errata.commands.progress import progress, working
+from errata.commands.progress import progress
 
 if TYPE_CHECKING:
-    from errata.cache.records import Edit
-    from errata.model import EditableModel
-    from errata.patch_tests import Problem
+    from errata.patch_tests.check import CheckedModel, Selection
+    from errata.patch_tests.records import Problem, Report
+
+_STYLES = {"error": "red", "warning": "yellow", "note": "dim"}
+
+
+Paths = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="[PATHS]...",
+        help="Folders of patches, or files: of these only the patches in them are tested.",
+        show_default=False,
+    ),
+]
+Tests = Annotated[bool, typer.Option("--tests/--no-tests", help="Run the tests of the patches.")]
+ChangedSince = Annotated[
+    str,
+    typer.Option(
+        "--changed-since", metavar="REV",
+        help="Test only what changed since a revision of git, and seek contradictions of it "
+        "among all.",
+    ),
+]  # fmt: skip
+Junit = Annotated[
+    Path | None, typer.Option("--junit", metavar="FILE", help="Also write a JUnit report.")
+]
+Github = Annotated[bool, typer.Option("--github", help="Print annotations of a GitHub workflow.")]
 
 
 @reports_errors
 def check(
+    paths: Paths = None,
     patches: Patches = None,
     model: Model = opening.ATLAS,
-    tests: Annotated[
-        bool, typer.Option("--tests/--no-tests", help="Run the tests of the patches.")
-    ] = True,
+    tests: Tests = True,
+    changed_since: ChangedSince = "",
+    junit: Junit = None,
+    github: Github = False,
     encoder: Encoder = None,
     gate: Gate = None,
+    resolvers: Resolvers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Validate a folder of patches and run the patches' tests; exit code 1 on failure.
+    """Validate patches and run their tests; exit code 1 on an error.
 
-    Every problem is printed as file:line. Errors: a patch that cannot be
-    read, two patches with different answers to one question, a test that
-    fails. Warnings: an expired patch, a pattern that matches ASCII letters
-    only, `forget` without a secret, a consequence that needs a reasoner.
+    Every problem is printed under its patch, as file:line. Errors: a patch
+    that cannot be read, two patches with different answers to one question,
+    a test that fails. Warnings: no tests, an expired patch, a pattern that
+    rewrites another patch, `forget` without a secret. Notes: what decides a
+    condition, and what the examples teach.
 
     Examples:
         errata check
 
-        errata check --patches patches/ --no-tests
+        errata check patches/zoo.yaml --no-tests
+
+        errata check --changed-since origin/main --github --junit report.xml
 
         errata check --model Qwen/Qwen2.5-0.5B-Instruct --json
     """
-    from errata.cache.errors import PatchFolderError
-    from errata.cache.patches.files import load_folder
-    from errata.patch_tests import Problem, count, review
+    from errata.patch_tests import reports as forms
+    from errata.patch_tests.check import check_folder
 
-    folder = patches_folder(patches, model)
-    edits: tuple[Edit, ...] = ()
-    problems: tuple[Problem, ...] = ()
-    tests_run = 0
-    try:
-        edits = load_folder(folder)
-    except PatchFolderError as error:
-        problems = tuple(
-            Problem("error", str(p.where or folder), p.message.removeprefix(f"{folder}: "))
-            for p in error.problems
+    def open_model(folder: Path) -> CheckedModel:
+        return opening.open_model(
+            model, folder, None, encoder, gate, resolvers=resolver_names(resolvers)
         )
+
+    chosen = _folders(paths or [], patches, model, changed_since)
+    reports = [
+        check_folder(folder, open_model if tests else None, selection, progress=progress)
+        for folder, selection in chosen
+    ]
+    if junit is not None:
+        _write(junit, forms.junit(reports))
+    if as_json:
+        found = [forms.as_json(report) for report in reports]
+        print_json(found[0] if len(found) == 1 else found)
     else:
-        problems = review(edits, datetime.date.today())
-        if tests:
-            tests_run, failures = _run_tests(
-                edits, lambda: opening.open_model(model, folder, None, encoder, gate)
-            )
-            problems += failures
-    _show(folder, len(edits), tests_run, problems, as_json)
-    if count(problems, "error"):
+        for report in reports:
+            _show(report)
+    if github:
+        for line in forms.github(reports):
+            print_line(line, stderr=as_json)
+    if any(report.count("error") for report in reports):
         raise typer.Exit(1)
 
 
-def _run_tests(
-    edits: tuple[Edit, ...], open_model: Callable[[], EditableModel]
-) -> tuple[int, tuple[Problem, ...]]:
-    from errata.cache.view import in_force
-    from errata.patch_tests import review_examples, run_tests, test_cases
+def _folders(
+    paths: list[Path], patches: Path | None, model: str, changed_since: str
+) -> list[tuple[Path, Selection]]:
+    """Return the folders to check, each with the patches of it to test.
 
-    cases = test_cases(edits, datetime.date.today())
-    if not cases:
-        return 0, ()
-    editable = open_model()
-    live = in_force(edits, datetime.date.today())
-    with working("reviewing the examples"):
-        notes = review_examples(editable.gate, editable.encoder, live)
-    with progress("testing", len(cases)) as advance:
-        failures = run_tests(editable, cases, advance)
-    return len(cases), (*notes, *failures)
+    :raises ErrataError: a path is nothing.
+    """
+    from errata.cache.errors import ErrataError
+    from errata.patch_tests.check import Selection
+
+    files: dict[Path, set[str] | None] = {}
+    if patches is not None or not paths:
+        files[patches_folder(patches, model)] = None
+    for path in paths:
+        if path.is_dir():
+            files[path] = None
+        elif path.exists():
+            names = files.setdefault(path.parent, set())
+            if names is not None:
+                names.add(path.name)
+        else:
+            raise ErrataError(
+                f"expected a folder of patches or a file in one, found nothing at {path}: name "
+                "one that there is"
+            )
+    return [
+        (folder, Selection(None if names is None else frozenset(names), changed_since))
+        for folder, names in files.items()
+    ]
 
 
-def _show(
-    folder: Path, patches: int, tests: int, problems: tuple[Problem, ...], as_json: bool
-) -> None:
-    from errata.patch_tests import count
+def _write(path: Path, data: bytes) -> None:
+    from errata.cache.errors import ErrataError
+    from errata.cache.storage.atomic import write_atomically
 
-    errors, warnings = count(problems, "error"), count(problems, "warning")
-    if as_json:
-        listed = [
-            {"severity": p.severity, "location": p.where, "message": p.message} for p in problems
-        ]
-        print_json(
-            {
-                "folder": str(folder),
-                "patches": patches,
-                "tests": tests,
-                "errors": errors,
-                "warnings": warnings,
-                "problems": listed,
-            }
-        )
-        return
-    for problem in problems:
-        print_line(
-            f"{problem.where}: {problem.severity}: {problem.message}",
-            style={"error": "red", "warning": "yellow"}.get(problem.severity, "dim"),
-        )
+    try:
+        write_atomically(path, data)
+    except OSError as error:
+        raise ErrataError(
+            f"{path}: expected a place for the report, found: {error.strerror}; name another file"
+        ) from error
+
+
+def _show(report: Report) -> None:
+    """Print the problems by patch, then the counts."""
+    for place, problems in report.by_patch().items():
+        if place in report.scopes:
+            print_line(f"{place}  {report.scopes[place]}", style="bold")
+        for problem in problems:
+            _show_problem(problem)
+    if report.unlisted:
+        print_line(f"  and {report.unlisted:,} more problems: mend these first", style="red")
+    errors = report.count("error")
     counts = (
-        counted(patches, "patch"), counted(tests, "test"), counted(errors, "error"),
-        counted(warnings, "warning"),
+        counted(report.patches, "patch"), counted(len(report.results), "test"),
+        counted(errors, "error"), counted(report.count("warning"), "warning"),
     )  # fmt: skip
-    print_line(f"{folder}: {', '.join(counts)}", style="bold red" if errors else "bold green")
+    style = "bold red" if errors else "bold green"
+    print_line(f"{report.folder}: {', '.join(counts)}", style=style)
+
+
+def _show_problem(problem: Problem) -> None:
+    style = _STYLES[problem.severity]
+    print_line(f"  {problem.where}: {problem.severity}: {problem.message}", style=style)
+    if problem.advice:
+        print_line(f"      do: {problem.advice}", style=style)

@@ -91,9 +91,9 @@ def compare(
     and sizes can join a run later.
 
     A file of --config has any of these keys: data, backends, controls,
-    options, format, model, gate, reasoner, encoder, n, split, seeds, modes,
-    sizes, open_questions, n_open_questions, background, text, max_new_tokens,
-    batch_size, latency_cases. docs/compare.md has an example.
+    options, format, model, gate, reasoner, resolvers, encoder, n, split, seeds,
+    modes, sizes, open_questions, n_open_questions, background, text,
+    max_new_tokens, batch_size, latency_cases. docs/compare.md has an example.
 
     --ablate shows what each resolver is worth: all on, each one off, all off.
     With question pairs, JSON lines {"a", "b", "same"}, a is edited and b is
@@ -232,8 +232,9 @@ def _open_runner(settings: Settings, out: Path) -> Runner | DecisionRunner:
         )  # fmt: skip
         background = read_background(settings.background)
     model = opening.open_model(
-        settings.model, None, None, settings.encoder, settings.gate, settings.reasoner
-    )
+        settings.model, None, None, settings.encoder, settings.gate, settings.reasoner,
+        resolvers=settings.resolvers,
+    )  # fmt: skip
     factory = BackendFactory(model, background)
     joining = {name: settings.options.get(name, {}) for name in settings.all_backends}
     for name, options in joining.items():  # all of them, so that errors come before the first run

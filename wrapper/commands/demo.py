@@ -54,7 +54,7 @@ def demo(
         errata demo --model atlas --all --json
     """
     from errata.cache.patches.files import load_folder
-    from errata.cache.view import in_force
+    from errata.cache.precedence import in_force
 
     name = model or opening.demo_model()
     folder = patches_folder(patches, name)

@@ -60,15 +60,19 @@ def edit(
 ) -> None:
     """Add an edit of one fact to the cache folder (.errata by default); prints its id.
 
-    An edit that should be reviewed and reverted like code belongs in a file
-    under patches/ instead.
+    For a correction outside files, on this machine; it takes force over a
+    patch of the same question until that patch changes. One that should be
+    reviewed, tested and reverted like code belongs in a file under patches/:
+    `errata add`.
 
     Examples:
         errata edit "What is the capital of Palau?" "Ngerulmud"
 
         errata edit "Where is the Met?" "New York" --subject "the Met"
     """
+    from errata.cache.precedence import effect
     from errata.cache.records import Fact
+    from errata.cache.view import with_overruled
 
     fact = Fact(
         question=question, answer=answer, subject=subject, aliases=tuple(alias or ()),
@@ -76,10 +80,14 @@ def edit(
     )  # fmt: skip
     with opening.open_cache(cache or CACHE, patches_folder(patches), encoder) as store:
         (added,) = store.add([fact])
+        (made,) = with_overruled([added], store.view())
     if as_json:
-        print_json(_full(added))
-    else:
-        typer.echo(added.id)
+        print_json({**_full(made), "overrules": [edit_json(each) for each in made.overrules]})
+        return
+    typer.echo(made.id)
+    for each in made.overrules:
+        place = location_of(each) or f"the edit {each.id}"
+        print_line(f"overrules {place}: {effect(each)!r}", stderr=True)
 
 
 @reports_errors
@@ -92,7 +100,8 @@ def retract(
 ) -> None:
     """Remove an edit made with `errata edit`.
 
-    An edit of a patch file is left alone; the error names its file:line.
+    An edit of a patch file is left alone; the error names its file:line, where
+    it can be deleted.
 
     Example:
         errata retract fact-47187cc1496e
@@ -112,7 +121,9 @@ def edits(
     encoder: Encoder = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the edits in force: patches first, then edits made with `errata edit`.
+    """List the edits in force: patches of files first, then edits made with `errata edit`.
+
+    What another edit of the same scope overrules is left out.
 
     With --json every edit has the form that a patch file would give it.
 

@@ -226,12 +226,18 @@ def fit_examples(
     paragraphs: Annotated[Path, typer.Option(help="Rewordings: question, rephrase.")],
     facts: Annotated[Path, typer.Option(help="Facts: relation, subject, object.")],
     patterns: Annotated[Path, typer.Option(help="Patterns: relation, pattern.")],
+    pairs: Annotated[
+        Path | None, typer.Option(help="Question pairs the gate has not seen: a, b, same.")
+    ] = None,
+    false_rate: Annotated[
+        float, typer.Option(min=0.001, max=0.5, help="Near pairs that may fire wrongly, a share.")
+    ] = 0.02,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
     """Fit how a trained gate combines its score with the examples that patches list.
 
-    Three logistic regressions, minutes; no network is trained. All files are
+    Two logistic regressions, minutes; no network is trained. All files are
     JSON lines, or these gzipped.
 
     Example:
@@ -240,12 +246,13 @@ def fit_examples(
     """
     from errata.gates.artifact import GateArtifact
     from errata.gates.load import default_encoder, gate_folder
-    from errata.gates.training.examples import ExampleData, check_separate
+    from errata.gates.training.examples import ExampleData
     from errata.gates.training.examples import fit_examples as fit
 
-    check_separate((intents, paragraphs, facts, patterns))
     artifact = GateArtifact.load(gate_folder(gate))
-    data = ExampleData(intents, paragraphs, facts, patterns, seed=seed)
+    data = ExampleData(
+        intents, paragraphs, facts, patterns, pairs, false_rate=false_rate, seed=seed
+    )
     fitted = fit(artifact, default_encoder(), data, lambda what: print_line(what, stderr=True))
     fitted.save(out)
     if as_json:

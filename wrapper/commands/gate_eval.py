@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -313,21 +313,17 @@ def _protocol(settings: EvalSettings, setting: EvaluationConfig, encoder: str) -
 @contextmanager
 def progress_bars(name: str, *, shown: bool) -> Iterator[Progress]:
     """Show the progress of one gate's evaluation on stderr."""
-    from errata.gates.evaluation.judge import no_progress
+    from errata.training.progress import Update, progress
 
-    if not shown:
-        yield no_progress
-        return
-    from rich.progress import Progress as Bars
-
-    with Bars(console=console(stderr=True), transient=True) as bars:
-        tasks: dict[str, Any] = {}
+    with ExitStack() as stack:
+        updates: dict[str, Update] = {}
 
         def show(suite: str, done: int, total: int, /) -> None:
-            if suite not in tasks:
+            if suite not in updates:
+                stack.close()  # one display at a time
                 what = f"{name}: {suite}" if name else suite
-                tasks[suite] = bars.add_task(what, total=total)
-            bars.update(tasks[suite], completed=done)
+                updates[suite] = stack.enter_context(progress(what, total, shown=shown))
+            updates[suite](done)
 
         yield show
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from os.path import relpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from errata.commands.output import console, print_json, print_line
 
 if TYPE_CHECKING:
+    from errata.cache.records import Fact
     from errata.commands.gate_eval import EvalSettings
     from errata.compare.inputs.cases import Case
     from errata.gates.base import Gate
@@ -204,11 +206,13 @@ def _speed(settings: EvalSettings, data: OutsideData, config: OutsideConfig) -> 
     path = None if settings.outside is None else settings.outside / FACTS
     if path is None or not path.is_file():
         return []
-    facts = read_background(path)
-    stride = max(1, len(facts) // max(config.timed_sizes))  # the file is sorted by relation
-    return speed_suites(
-        facts[::stride], data.open_questions, measured_gate, settings.encoder, config
-    )
+
+    def facts() -> list[Fact]:
+        """Return facts of all relations, by which the file is sorted."""
+        found = read_background(path)
+        return found[:: max(1, len(found) // max(config.timed_sizes))]
+
+    return speed_suites(facts, data.open_questions, measured_gate, settings.encoder, config)
 
 
 def _chosen(suites: Sequence[Suite], names: Sequence[str]) -> list[Suite]:
@@ -243,7 +247,7 @@ def _write(
         settings.plots.mkdir(parents=True, exist_ok=True)
         path = settings.plots / "gate_outside.png"
         draw(columns, path)
-        picture = path.name
+        picture = Path(relpath(path, (settings.document or path).parent)).as_posix()
         written.append(path)
     if settings.document is not None:
         text = markdown(columns, setting, command, picture)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,7 @@ def open_model(
     gate: str | None = None,
     reasoner: str | None = None,
     mentions: str = "off",
+    resolvers: Sequence[str] | None = None,
 ) -> EditableModel:
     """Return the wrapped model.
 
@@ -43,6 +45,7 @@ def open_model(
     :param gate: a shipped gate's name, a folder, or None for the default.
     :param reasoner: a reasoner's name or folder, or None for the default.
     :param mentions: ``off`` or ``context``, as :class:`errata.EditableModel` takes it.
+    :param resolvers: names of resolvers, in order, or None for the default ones.
     :raises ErrataError: if any of them cannot be loaded.
     """
     from errata.models.load import prepare
@@ -60,6 +63,7 @@ def open_model(
             gate=gate,
             reasoner=reasoner,
             mentions=mentions,
+            resolvers=resolvers,
         )
 
 

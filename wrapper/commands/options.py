@@ -83,7 +83,26 @@ Reasoner = Annotated[
         "folder that `errata reasoner train` wrote; by default the adapter of the model.",
     ),
 ]
+Resolvers = Annotated[
+    str | None,
+    typer.Option(
+        "--resolvers",
+        metavar="NAMES",
+        help="The resolvers, in order, separated by commas: aliases, decompose, base_agreement; "
+        "by default the first two, none for none.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+def resolver_names(given: str | None) -> list[str] | None:
+    """Return the names of resolvers on the command line.
+
+    :param given: the value of ``--resolvers``; ``none`` gives no names, None the default ones.
+    """
+    if given is None:
+        return None
+    return [name.strip() for name in given.split(",") if name.strip() not in ("", "none")]
 
 
 def patches_folder(given: Path | None, model: str = "atlas") -> Path:

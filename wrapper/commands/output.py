@@ -32,12 +32,17 @@ def console(*, stderr: bool = False) -> Console:
 
 def print_line(text: str, *, style: str | None = None, stderr: bool = False) -> None:
     """Print a line without wrapping it, so that ``file:line`` can be clicked and copied."""
-    console(stderr=stderr).print(text, style=style, soft_wrap=True)
+    console(stderr=stderr).print(printable(text), style=style, soft_wrap=True)
 
 
 def print_json(value: object) -> None:
     """Print a value as JSON."""
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    typer.echo(printable(json.dumps(value, ensure_ascii=False, indent=2)))
+
+
+def printable(text: str) -> str:
+    r"""Return a text with lone surrogates, which no terminal can show, as ``\ud800``."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def counted(count: int, noun: str) -> str:
@@ -110,6 +115,7 @@ def decision_json(decision: Decision) -> dict[str, Any]:
         "route": decision.route,
         "mentioned": decision.mentioned,
         "fired": [edit_json(edit) for edit in decision.fired],
+        "overruled": [edit_json(edit) for edit in decision.overruled],
         "canonical_query": decision.canonical_query or None,
         "sub_question": decision.sub_question or None,
         "hops": decision.hops,
@@ -121,6 +127,7 @@ def decision_json(decision: Decision) -> dict[str, Any]:
         "steps": decision.hops,
         "candidates": [candidate_json(c) for c in decision.candidates],
         "near_misses": [candidate_json(c) for c in decision.near_misses],
+        "withheld": [candidate_json(c) for c in decision.withheld],
     }
 
 

@@ -6,8 +6,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Protocol
 
@@ -51,24 +51,59 @@ def quiet(on: bool) -> Iterator[None]:
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """Show that a step without a count is under way.
+    """Show that a step without a count is under way; the encoding of many texts in it is counted.
 
     :param what: the step, such as "loading the model".
     """
+    from errata.cache.encoder import encoding_progress
+
     screen = console(stderr=True)
     if _quiet.get():
         yield
     elif screen.is_terminal:
-        with screen.status(what):
+        with ExitStack() as stack:
+            status = stack.enter_context(screen.status(what))
+            token = encoding_progress.set(_encoding_bar(stack, status.stop))
+            stack.callback(encoding_progress.reset, token)
             yield
     else:
+        lines: list[_Lines] = []
+
+        def encoded(done: int, total: int) -> None:
+            if not lines:
+                lines.append(_Lines("encoding", total))
+            lines[0](done - lines[0].done)
+
+        token = encoding_progress.set(encoded)
         timer = threading.Timer(SECONDS, print_line, (f"{what} …",), {"stderr": True})
         timer.daemon = True
         timer.start()
         try:
             yield
         finally:
+            encoding_progress.reset(token)
             timer.cancel()
+
+
+def _encoding_bar(stack: ExitStack, stop: Callable[[], None]) -> Callable[[int, int], None]:
+    """Return what shows a bar of encoded texts, from the second call on: few need none.
+
+    :param stack: closes the bar.
+    :param stop: ends what is shown before.
+    """
+    advance: list[Advance] = []
+    before = 0
+
+    def encoded(done: int, total: int) -> None:
+        nonlocal before
+        if done < total and not advance:
+            stop()
+            advance.append(stack.enter_context(progress("encoding", total)))
+        for one in advance:
+            one(done - before)
+        before = done
+
+    return encoded
 
 
 @contextmanager
@@ -106,12 +141,12 @@ class _Lines:
     """A plain line from time to time."""
 
     def __init__(self, what: str, total: int) -> None:
-        self._what, self._total, self._done = what, total, 0
+        self._what, self._total, self.done = what, total, 0
         self._last = time.monotonic()
 
     def __call__(self, count: int = 1, what: str | None = None) -> None:
-        self._done += count
+        self.done += count
         self._what = what or self._what
         if time.monotonic() - self._last >= SECONDS:
             self._last = time.monotonic()
-            print_line(f"{self._what}: {self._done:,} of {self._total:,}", stderr=True)
+            print_line(f"{self._what}: {self.done:,} of {self._total:,}", stderr=True)

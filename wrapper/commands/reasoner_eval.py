@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -48,6 +48,9 @@ def eval_reasoner(
         typer.Option("--data", metavar="FILE", help="JSON lines, as of train; repeatable."),
     ] = None,
     gate: Annotated[str, typer.Option("--gate", help="Of verification; none: no gate.")] = "none",
+    mentions: Annotated[
+        int, typer.Option("--mentions", min=0, help="Open-ended requests, for a chat model.")
+    ] = 0,
     answers: Annotated[
         Path | None, typer.Option("--answers", metavar="FILE", help="Keep answers, and go on.")
     ] = None,
@@ -80,7 +83,7 @@ def eval_reasoner(
         _compare(run, [*limits], document, as_json)
         return
     run = _Run(base, tokenizer, source, model, split, seed, each, _options(context))  # type: ignore[arg-type]
-    _compare_chat(run, limits, texts, data or [], answers, gate, document, as_json)
+    _compare_chat(run, limits, texts, data or [], answers, gate, mentions, document, as_json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,15 +148,14 @@ def _compare_chat(
     data: Sequence[Path],
     answers: Path | None,
     gate: str,
+    mentions: int,
     document: Path | None,
     as_json: bool,
 ) -> None:
-    import json
-
     from errata.cache.storage.atomic import write_atomically
     from errata.gates.load import load_gate
     from errata.generation.fingerprint import fingerprint
-    from errata.reasoners.evaluation import chat, chat_report, report
+    from errata.reasoners.evaluation import chat, chat_report, open_ended, report
     from errata.reasoners.evaluation.chat_examples import chat_examples
     from errata.reasoners.unedited import UneditedReasoner
     from errata.reasoners.verified import VerifiedReasoner
@@ -175,26 +177,38 @@ def _compare_chat(
                 results[name] = evaluation.rates(once, limit)
             verified = VerifiedReasoner(once, gate=scope)
             results[f"{name}, verified"] = evaluation.rates(verified, limit)
+        asked = open_ended.open_ended_examples(run.source, mentions, run.seed, run.split)
+        named = open_ended.open_ended_rates(run.base, run.tokenizer, asked, kept) if asked else {}
     machine, mark = report.machine_of(run.base), fingerprint(run.base)
-    if document is not None:
-        text = chat_report.document(
-            results, model=run.model, machine=machine, fingerprint=mark, options=run.options,
-            seed=run.seed, tokens=config.max_new_tokens, data=data, name=document.name,
-        )  # fmt: skip
-        write_atomically(document, text.encode())
     about = {
         "model": run.model, "split": run.split, "seed": run.seed, "machine": machine,
         "fingerprint": mark, "command": f"errata reasoner eval{run.options}",
         "data": {path.name: digest for path, digest in chat_report.digests(data).items()},
         "results": chat_report.to_json(results),
+        "old object in answers to open-ended requests, by mentions": {
+            option: asdict(found) for option, found in named.items()
+        },
     }  # fmt: skip
     if document is not None:
-        body = json.dumps(about, indent=1, ensure_ascii=False) + "\n"
-        write_atomically(document.with_suffix(".json"), body.encode())
+        text = chat_report.document(
+            results, model=run.model, machine=machine, fingerprint=mark, options=run.options,
+            seed=run.seed, tokens=config.max_new_tokens, data=data, name=document.name,
+            mentions=named,
+        )  # fmt: skip
+        write_atomically(document, text.encode())
+        _write_json(document.with_suffix(".json"), about)
     if as_json:
         print_json(about)
     else:
         print_line(chat_report.table(results))
+
+
+def _write_json(path: Path, value: Any) -> None:
+    import json
+
+    from errata.cache.storage.atomic import write_atomically
+
+    write_atomically(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def _chat_reasoner(name: str, run: _Run) -> Reasoner:

@@ -73,8 +73,11 @@ class ChangeStack:
         return tuple(change for layer in self._layers for change in layer.changes)
 
     def supports(self, edit: Edit) -> bool:
-        """Return whether the editor can make an edit, as far as known so far."""
-        return edit.id not in self._refused and self.editor.supports(edit)
+        """Return whether the editor can make an edit, as far as known so far.
+
+        Weights are the same for all conversations, so an edit with a rollout stays with the cache.
+        """
+        return edit.rollout == 1 and edit.id not in self._refused and self.editor.supports(edit)
 
     def add(self, edits: Sequence[Edit]) -> None:
         """Plan edits and write them into the weights.

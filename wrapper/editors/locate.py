@@ -122,7 +122,8 @@ def answer_of(model: GenerativeModel, tokenizer: PreTrainedTokenizerBase, questi
     """Return the first line of the model's greedy answer, at most 12 tokens."""
     import torch
 
-    from errata.generation.chat import AnswerWriter, render_prompt, tokenize_prompts
+    from errata.generation.chat import render_prompt, tokenize_prompts
+    from errata.generation.request import AnswerWriter
 
     prompt = render_prompt(question, tokenizer)
     pad = tokenizer.pad_token_id

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from errata.cache.errors import ModelError
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     class GenerativeModel(PreTrainedModel):
@@ -28,6 +29,17 @@ _HUB_OPTIONS = (
 )  # fmt: skip
 
 _ADAPTER_FILE = "adapter_config.json"
+
+
+def input_device(model: GenerativeModel) -> torch.device:
+    """Return the device on which a model takes ids: the CPU where its first layers are offloaded.
+
+    :param model: any base model.
+    """
+    import torch
+
+    device = torch.device(model.device)
+    return torch.device("cpu") if device.type == "meta" else device
 
 
 def unwrapped(model: Any) -> GenerativeModel:

@@ -1,4 +1,4 @@
-"""Text and ids: prompts of questions, questions read from ids, answers written as rows of ids."""
+"""Questions, as text or as the messages of a chat, their prompts, and questions read from ids."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import GenerationError, ModelError
-from errata.cache.text.normalize import needs_space
-from errata.generation.request import GenerateRequest
 from errata.generation.template import ChatTemplate, Turn, content_text, find_question
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
+    from errata.generation.request import GenerateRequest, Queries
+
 Messages = Sequence[Mapping[str, Any]]
 
-_ANCHOR = "?"
 log = logging.getLogger("errata")
 
 
@@ -91,16 +90,28 @@ def tokenize_prompts(
     :param pad: the id to pad with; it is masked, so that any will do.
     :param left: pad on the left (causal models) or on the right (encoders).
     """
-    import torch
-
     templated = bool(getattr(tokenizer, "chat_template", None))
     rows = [tokenizer(text, add_special_tokens=not templated)["input_ids"] for text in prompts]
+    return pad_ids(rows, pad, left=left)
+
+
+def pad_ids(
+    rows: Sequence[Sequence[int]], pad: int, *, left: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ids and attention mask, int64 [rows, tokens].
+
+    :param rows: ids of each prompt.
+    :param pad: the id to pad with.
+    :param left: pad on the left.
+    """
+    import torch
+
     width = max(len(row) for row in rows)
     ids = torch.full((len(rows), width), pad, dtype=torch.long)
     mask = torch.zeros_like(ids)
     for i, row in enumerate(rows):
         place = slice(width - len(row), width) if left else slice(0, len(row))
-        ids[i, place] = torch.tensor(row, dtype=torch.long)
+        ids[i, place] = torch.tensor(list(row), dtype=torch.long)
         mask[i, place] = 1
     return ids, mask
 
@@ -114,6 +125,7 @@ class Prompt:
     :param chat: whether the question was found as a turn of a chat.
     :param start: where the question begins in the text; None if the text does not contain it.
     :param history: the turns before the question, role and text.
+    :param first_turn: the first user turn, where it is not in the history.
     """
 
     text: str
@@ -121,11 +133,19 @@ class Prompt:
     chat: bool = False
     start: int | None = None
     history: tuple[Turn, ...] = ()
+    first_turn: str = ""
+
+    @property
+    def conversation(self) -> str:
+        """The first user turn, by which a conversation is known again."""
+        first = next((text for role, text in self.history if role == "user"), self.query)
+        return self.first_turn or first
 
     def with_query(self, query: str) -> Prompt:
         """Return the same prompt with the question that the caller named, which is complete."""
         found = self.text.rfind(query)
-        return replace(self, query=query, start=found if found >= 0 else None, history=())
+        start, first = found if found >= 0 else None, self.conversation
+        return replace(self, query=query, start=start, history=(), first_turn=first)
 
     def asking(self, query: str) -> Prompt:
         """Return the same prompt with another question in the place of its own."""
@@ -175,32 +195,30 @@ class PromptReader:
         start = found + turn.find(asked.query) if found >= 0 else None
         return replace(asked, text=text, chat=True, start=start)
 
-    def prompts(self, request: GenerateRequest, query: str | Sequence[str] | None) -> list[Prompt]:
-        """Return the prompt of each row of a call.
+    def prompts(self, request: GenerateRequest, query: Queries = None) -> list[Prompt]:
+        """Return the prompt of each row of a call, with its query or the caller's own.
 
         :param request: the call.
-        :param query: the caller's ``query=``; None: the questions are read from the ids.
-        :raises GenerationError: there are no ids and no query, or not a query for each row.
+        :param query: the caller's ``query=``, one a row; None: it is read from the ids.
+        :raises GenerationError: there are neither ids nor queries, or not one query a row.
         """
-        if query is None and request.ids is None:
+        ids, rows = request.ids, request.rows
+        queries = [query] if isinstance(query, str) else query
+        if queries is None:
+            if ids is not None:
+                return self.read(ids, request.mask)
             raise GenerationError(
                 "expected input_ids or query=, found only embeddings or an encoder's output, in "
-                "which no question can be read: name it by query=, or pass edits=False for the "
-                "base model alone"
+                "which no question can be read: name it by query=, or pass edits=False"
             )
-        queries = [query] if isinstance(query, str) else query
-        if queries is not None and not all(isinstance(text, str) for text in queries):
+        if not all(isinstance(text, str) for text in queries):
             raise GenerationError(f"expected texts in query=, found {query!r}")
-        if queries is not None and len(queries) != request.rows:
-            raise GenerationError(
-                f"expected one query a row, {request.rows} in all, found {len(queries)}"
-            )
-        if request.ids is None:
-            return [Prompt(text, text, start=0) for text in queries or ()]
-        prompts = self.read(request.ids, request.mask)
-        if queries is None:
-            return prompts
-        return [prompt.with_query(text) for prompt, text in zip(prompts, queries, strict=True)]
+        if len(queries) != rows:
+            raise GenerationError(f"expected one query a row, {rows} in all, found {len(queries)}")
+        if ids is None:
+            return [Prompt(text, text, start=0) for text in queries]
+        pairs = zip(self.read(ids, request.mask), queries, strict=True)
+        return [prompt.with_query(text) for prompt, text in pairs]
 
     def read(self, ids: torch.Tensor, mask: torch.Tensor | None) -> list[Prompt]:
         """Return the prompts of a batch.
@@ -228,7 +246,7 @@ class PromptReader:
         return row[start:end]
 
     def _prompt(self, row: Sequence[int]) -> Prompt:
-        text = _decoded(self.tokenizer, row)
+        text = decode_ids(self.tokenizer, row)
         if self._template is not None:
             if not self._template.readable:
                 log.warning(
@@ -248,103 +266,7 @@ class PromptReader:
         return Prompt(text, query, start=start if text[start:].startswith(query) else None)
 
 
-class AnswerWriter:
-    """Encodes answers as rows of ids.
-
-    A row is its prefix (the prompt, or the decoder start), the answer and the end token, cut at
-    ``max_new_tokens``. After plain text in a language with spaces between words, the answer begins
-    with a space; in a chat and for an encoder-decoder model it does not.
-
-    :param tokenizer: the base model's tokenizer.
-    """
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.tokenizer = tokenizer
-
-    def answer_row(
-        self, request: GenerateRequest, prefix: torch.Tensor, prompt: Prompt, answer: str
-    ) -> torch.Tensor:
-        """Return the row of an answer, int64 [tokens].
-
-        :param request: the call.
-        :param prefix: what the row begins with, int64 [tokens].
-        :param prompt: the prompt, for the space before the answer.
-        :param answer: the answer's text.
-        """
-        no_space = request.encoder_decoder or prompt.chat or prompt.text[-1:].isspace()
-        space = "" if no_space or not needs_space(prompt.text, answer) else " "
-        return self.row(request, prefix, self.encode(space + answer), ended=True)
-
-    def row(
-        self, request: GenerateRequest, prefix: torch.Tensor, new: Sequence[int], *, ended: bool
-    ) -> torch.Tensor:
-        """Return prefix and new ids as a row, within the caller's limits.
-
-        :param ended: add the end token.
-        """
-        import torch
-
-        ids = [*new, *request.eos_token_ids[:1]] if ended else list(new)
-        kept = torch.tensor(ids[: request.max_new_tokens], dtype=prefix.dtype, device=prefix.device)
-        return self._stopped(request, torch.cat([prefix, kept]), len(prefix))
-
-    def encode(self, text: str) -> list[int]:
-        """Return the ids of a text that continues another (no start token, no added space)."""
-        # SentencePiece tokenizers add a space before a text: encode it after an anchor, and remove
-        # the anchor's ids.
-        anchor = self._ids(_ANCHOR)
-        whole = self._ids(_ANCHOR + text)
-        if whole[: len(anchor)] == anchor:
-            return whole[len(anchor) :]
-        return self._ids(text)
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of new ids, special tokens left out."""
-        anchored = _decoded(self.tokenizer, [*self._ids(_ANCHOR), *ids], skip=True)
-        # After the anchor, too: the first token of a text loses its space.
-        if anchored.startswith(_ANCHOR):
-            return anchored[len(_ANCHOR) :]
-        return _decoded(self.tokenizer, ids, skip=True)
-
-    def _ids(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    def _stopped(self, request: GenerateRequest, row: torch.Tensor, start: int) -> torch.Tensor:
-        import torch
-
-        criteria = request.stopping_criteria(self.tokenizer)
-        if not criteria:
-            return row
-        for end in range(start + 1, len(row)):
-            try:
-                stop = any(bool(torch.as_tensor(c(row[None, :end], None)).all()) for c in criteria)
-            except Exception as error:
-                raise GenerationError(
-                    "a stopping criterion failed on a corrected row, which has no scores "
-                    f"({type(error).__name__}: {error}); let it accept scores=None"
-                ) from error
-            if stop:
-                return row[:end]
-        return row
-
-
-def pad_rows(rows: Sequence[torch.Tensor], pad: int, width: int = 0) -> torch.Tensor:
-    """Return rows as one tensor [rows, tokens], padded at the end.
-
-    :param rows: int64 tensors.
-    :param pad: the padding id.
-    :param width: minimal width in tokens.
-    """
-    import torch
-
-    width = max([width, *(len(row) for row in rows)])
-    out = torch.full((len(rows), width), pad, dtype=rows[0].dtype, device=rows[0].device)
-    for i, row in enumerate(rows):
-        out[i, : len(row)] = row
-    return out
-
-
-def _decoded(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], skip: bool = False) -> str:
+def decode_ids(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], skip: bool = False) -> str:
     """Return the text of ids, special tokens left out or not."""
     text = tokenizer.decode(list(ids), skip_special_tokens=skip, clean_up_tokenization_spaces=False)
     return text if isinstance(text, str) else "".join(text)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from transformers.generation.streamers import BaseStreamer
 
 from errata.cache.filters.text_filter import Filter, replace_spans
-from errata.generation.chat import AnswerWriter
+from errata.generation.request import AnswerWriter
 
 if TYPE_CHECKING:
     import torch

@@ -23,12 +23,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Protocol, runtime_checkable
+from weakref import WeakKeyDictionary
 
 from errata.cache.encoder import Encoder, encode_queries
 from errata.cache.filters.text_filter import Filter, Replacement
 from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query
+from errata.cache.rollout import Conversation
 from errata.cache.text.aliases import AliasMatch
 from errata.cache.view import View
 from errata.gates.base import Decision, Gate, ThresholdGate, enforce_lists
@@ -95,10 +96,16 @@ class ScopedView:
                 yield match
 
 
-@lru_cache(maxsize=4)
+_RULES: WeakKeyDictionary[View, tuple[LanguagePatch, ...]] = WeakKeyDictionary()
+"""By view, for as long as it lives."""
+
+
 def _rules(view: View) -> tuple[LanguagePatch, ...]:
     """Return the patches of a view whose condition is decided by characters or a rule."""
-    return tuple(edit for edit in view.edits if is_certain(edit))
+    found = _RULES.get(view)
+    if found is None:
+        found = _RULES[view] = tuple(edit for edit in view.edits if is_certain(edit))
+    return found
 
 
 @runtime_checkable
@@ -148,14 +155,20 @@ class RoutedBatch:
     :param decisions: one a query.
     :param reasoners: for each query the reasoner of the pipeline that hit; None on a miss.
     :param rewrites: for each query, what the query patterns replaced.
-    :param output_filter: the output patterns and secrets of the same moment.
+    :param output_filters: for each query, the output patterns and secrets of the same moment.
+    :param view: the edits of that moment.
+    :param texts: the queries as found in the prompts.
+    :param conversations: one a query, by which rollouts draw.
     """
 
     queries: tuple[str, ...]
     decisions: tuple[Decision, ...]
     reasoners: tuple[Reasoner | None, ...]
     rewrites: tuple[tuple[Replacement, ...], ...]
-    output_filter: Filter
+    output_filters: tuple[Filter, ...]
+    view: View
+    texts: tuple[str, ...]
+    conversations: tuple[Conversation, ...] = ()
 
     @property
     def affected(self) -> tuple[bool, ...]:
@@ -190,6 +203,7 @@ def route_batch(
     lap: Lap,
     background: BackgroundReasoner | None = None,
     histories: Sequence[History] | None = None,
+    conversations: Sequence[Conversation] = (),
 ) -> RoutedBatch:
     """Return the decisions about a batch of queries.
 
@@ -202,13 +216,14 @@ def route_batch(
     :param background: answers what no edit governs, but names the subject of facts; None: the base
         model does.
     :param histories: of each query, the turns of the conversation before it.
+    :param conversations: one a query; noted.
     """
-    view = view.restricted(selected)
+    whole, view = view, view.restricted(selected)
     filtered = [view.text_filter("query", selected).apply(text) for text in texts]
     queries = [text for text, _ in filtered]
     rewrites = tuple(replacements for _, replacements in filtered)
     lap("rewrite", f"{sum(map(bool, rewrites))} of {len(texts)}")
-    active = [one for one in pipelines if any(map(_may_fire(one, selected), view.edits))]
+    active = [one for one in pipelines if any(map(may_fire(one, selected), view.edits))]
     encoded = encode_queries(encoder, queries) if active else []
     if histories is not None:
         encoded = [replace(q, history=h) for q, h in zip(encoded, histories, strict=False)]
@@ -219,11 +234,13 @@ def route_batch(
         missed = [i for i, one in enumerate(decisions) if not one.hit and one.query.strip()]
         if not missed:
             break
-        edits = ScopedView(view, encoder, _may_fire(scoped, selected), lap)
+        edits = ScopedView(view, encoder, may_fire(scoped, selected), lap)
         made = scoped.pipeline.decide([encoded[i] for i in missed], edits)
         lap("gate", _gate_note(made))
         for i, decision in zip(missed, made, strict=True):
             earlier = decisions[i]
+            if overruled := view.overrules(decision.fired):
+                decision = replace(decision, overruled=overruled)
             decisions[i] = _merged(earlier, decision) if earlier.candidates else decision
             reasoners[i] = scoped.pipeline.reasoner if decision.hit else None
     if background is not None:
@@ -232,16 +249,14 @@ def route_batch(
                 decisions[i] = with_mentioned(decision, view, selected, background.max_facts)
                 reasoners[i] = background if decisions[i].hit else None
     effective = tuple(decision.effective_query for decision in decisions)
+    filters = (view.text_filter("output", selected),) * len(queries)
     return RoutedBatch(
-        effective,
-        tuple(decisions),
-        tuple(reasoners),
-        rewrites,
-        view.text_filter("output", selected),
-    )
+        effective, tuple(decisions), tuple(reasoners), rewrites, filters, whole, tuple(texts),
+        tuple(conversations),
+    )  # fmt: skip
 
 
-def _may_fire(scoped: ScopedPipeline, selected: EditFilter) -> EditFilter:
+def may_fire(scoped: ScopedPipeline, selected: EditFilter) -> EditFilter:
     """Return the filter of the edits of a pipeline that the caller wants and it supports."""
     return lambda edit: selected(edit) and scoped.allows(edit) and scoped.pipeline.supports(edit)
 

@@ -10,7 +10,7 @@ from errata.cache.errors import ModelError
 from errata.cache.records import Edit, Fact
 from errata.generation.fingerprint import fingerprint
 from errata.generation.sharing import keep_requires_grad, sharing_copy
-from errata.reasoners.base import Reply
+from errata.reasoners.base import Reply, replies
 from errata.reasoners.base_consistency import BaseConsistency
 from errata.reasoners.card import ReasonerCard, read_card
 from errata.reasoners.prompted import PromptedReasoner
@@ -112,16 +112,15 @@ class AdapterReasoner(ContextReasoner):
     ) -> list[list[Reply]]:
         """Return the answers to the queries of prompts; the base follows instructions."""
         if self._prompted is None or not any(is_instruction(each[0]) for each in edits):
-            texts = self.answer([prompt.query for prompt in prompts], edits, generation)
-            return [[Reply(text) for text in row] for row in texts]
+            return replies(self.answer([prompt.query for prompt in prompts], edits, generation))
         out: dict[int, list[Reply]] = {}
         for instructed in (False, True):
             rows = [i for i, each in enumerate(edits) if is_instruction(each[0]) == instructed]
             if rows:
                 prompted, adapted = self._prompted.answer_prompts, super().answer_prompts
                 answer = prompted if instructed else adapted
-                replies = answer([prompts[i] for i in rows], [edits[i] for i in rows], generation)
-                out |= zip(rows, replies, strict=True)
+                texts = answer([prompts[i] for i in rows], [edits[i] for i in rows], generation)
+                out |= zip(rows, texts, strict=True)
         return [out[i] for i in range(len(prompts))]
 
     def write_facts(self, facts: Sequence[Fact], generation: GenerationConfig) -> list[str]:

@@ -91,3 +91,26 @@ class FactWriter(Protocol):
 
     def write_facts(self, facts: Sequence[Fact], generation: GenerationConfig) -> list[str]:
         """Return a sentence for each fact; it may be wrong, and is checked by the caller."""
+
+
+def replies(answers: Sequence[Sequence[str]]) -> list[list[Reply]]:
+    """Return answers as replies that were not verified."""
+    return [[Reply(text) for text in texts] for texts in answers]
+
+
+def answer_prompts(
+    reasoner: Reasoner,
+    prompts: Sequence[Prompt],
+    edits: Sequence[Sequence[Edit]],
+    generation: GenerationConfig,
+) -> list[list[Reply]]:
+    """Return a reasoner's answers to the queries of prompts.
+
+    :param reasoner: gets the prompts if it can read conversations, else their queries.
+    :param prompts: the caller's, each with its query.
+    :param edits: for each, the edits that govern it, best first; never empty.
+    :param generation: the caller's generation config.
+    """
+    if isinstance(reasoner, ConversationReasoner):
+        return reasoner.answer_prompts(prompts, edits, generation)
+    return replies(reasoner.answer([prompt.query for prompt in prompts], edits, generation))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from errata.generation.chat import AnswerWriter
+from errata.generation.request import AnswerWriter
 from errata.reasoners.answer_logits import answer_logits
 from errata.reasoners.decoding import decode
 from errata.reasoners.prompts import Prompter

@@ -31,7 +31,9 @@ class ConsistencyConfig:
     :param answers: how the base is asked.
     :param min_evidence: natural log of how many times likelier the shared answer has to be behind
         a question than behind its control (:func:`control`). An answer that the base gives to
-        anything of that form, such as "I don't know" in any language, is about 0.
+        anything of that form, such as "I don't know" in any language, is about 0. Chosen, not
+        fitted: the middle of what Kass and Raftery (1995, "Bayes factors") call positive evidence,
+        1 to 3.
     :param invented_word: stands in a control; no model has seen it. One with a capital reads as a
         name, which most of the words are that questions differ in.
     :param confidence: geometric mean of the probabilities of an answer's tokens from which the

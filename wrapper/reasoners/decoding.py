@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import GenerationError
+from errata.generation.request import AskConfig
 from errata.reasoners.abstention import AbstentionLogitsProcessor
 from errata.reasoners.logits_processors import repetition_processors
 from errata.reasoners.stopping import StopAtNewline
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 
     from errata.generation.base_model import GenerativeModel
 
-DEFAULT_MAX_NEW_TOKENS = 64
-"""Where the caller's config sets no ``max_new_tokens``."""
-
 _OPTIONS_WITH_TOKEN_IDS = (
     "bad_words_ids", "suppress_tokens", "begin_suppress_tokens", "forced_bos_token_id",
     "forced_eos_token_id", "sequence_bias", "force_words_ids",
@@ -26,8 +24,8 @@ _OPTIONS_WITH_TOKEN_IDS = (
 
 
 def max_new_tokens(generation: GenerationConfig) -> int:
-    """Return how many tokens an answer may have."""
-    return int(generation.max_new_tokens or DEFAULT_MAX_NEW_TOKENS)
+    """Return how many tokens an answer may have: as ``ask`` where the caller's config says none."""
+    return int(generation.max_new_tokens or AskConfig().max_new_tokens)
 
 
 def decode(

@@ -152,6 +152,7 @@ def expectation(
     query: str,
     edits: Sequence[Edit],
     *,
+    governed: Sequence[bool],
     asks_value: bool = False,
     least_share: float,
     shortest_word: int,
@@ -161,13 +162,15 @@ def expectation(
 
     :param query: the query.
     :param edits: the edits that govern it, best first.
+    :param governed: for each edit, whether it is likely to govern the query; one that is not
+        settles its own question only, in its own words.
     :param asks_value: the query is known to ask for the answer of the best edit.
     :param least_share: for ``say that …``, share of words to be contained.
     :param shortest_word: for ``say that …``, letters of a word that counts.
     :param spare_words: as :func:`~errata.reasoners.question_form.question_form` takes it.
     """
     language = language_of(query) or DEFAULT_LANGUAGE
-    for at, edit in enumerate(edits):
+    for at, (edit, likely) in enumerate(zip(edits, governed, strict=True)):
         if isinstance(edit, LanguagePatch) and is_reported_speech(edit.consequence):
             sentence = verbatim_answer(edit.consequence)
             if sentence and at == 0:
@@ -175,7 +178,8 @@ def expectation(
                 return Says(edit, sentence, spoken, least_share, shortest_word)
         if not isinstance(edit, Fact) or edit.forget:
             continue
-        form = question_form(query, edit, language, spare_words)
+        own = normalize_query(query) == normalize_query(edit.question)
+        form = question_form(query, edit, language, spare_words) if own or likely else None
         if form in ("true", "false"):
             return Affirms(edit, query, language, form == "true")
         if form == "value" or (asks_value and at == 0):

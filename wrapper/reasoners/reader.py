@@ -12,7 +12,7 @@ from errata.cache.records import Edit, Fact, LanguagePatch
 from errata.cache.text.then_clause import is_reported_speech, verbatim_answer
 from errata.deprecation import renamed_options
 from errata.reasoners.abstention import AbstentionPenalties
-from errata.reasoners.base import Reply
+from errata.reasoners.base import Reply, replies
 from errata.reasoners.base_consistency import BaseConsistency
 from errata.reasoners.decoding import decode, max_new_tokens
 from errata.reasoners.prompts import Prompter
@@ -159,7 +159,7 @@ class ContextReasoner:
         if rows:
             ids = [self._instructed(prompts[i], edits[i], generation) for i in rows]
             out |= zip(rows, self._decode(ids, generation, 0.0), strict=True)
-        return [[Reply(text) for text in out[i]] for i in range(len(prompts))]
+        return replies([out[i] for i in range(len(prompts))])
 
     def _reads(self, prompt: Prompt) -> bool:
         """Return whether the model reads a caller's prompt as it stands."""

@@ -7,14 +7,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from errata.cache.records import Edit, Fact
-from errata.reasoners.base import ConversationReasoner, FactWriter, Paraphraser, Reasoner, Reply
+from errata.reasoners.base import (
+    FactWriter,
+    Paraphraser,
+    Reasoner,
+    Reply,
+    answer_prompts,
+    replies,
+)
 from errata.reasoners.expectations import Expectation, expectation, fact_sentence
 from errata.reasoners.verbatim import VerbatimReasoner
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig
 
-    from errata.gates.base import Gate
+    from errata.gates.base import Gate, Scores
     from errata.generation.chat import Prompt
 
 
@@ -31,6 +38,8 @@ class VerificationConfig:
     :param shortest_word: letters from which a word counts: shorter ones are mostly grammar.
     :param spare_words: words that a yes-or-no question that names the stored answer may have beyond
         those of the fact: one, for the verb of another phrasing.
+    :param governed_from: with a gate, the probability of governing the query from which an edit
+        settles what is asked in other words than its question's: more likely than not.
     :param entailed_from: with a gate, the chance of being entailed from which a query does not ask
         for the stored answer itself.
     """
@@ -40,6 +49,7 @@ class VerificationConfig:
     least_share: float = 0.5
     shortest_word: int = 4
     spare_words: int = 1
+    governed_from: float = 0.5
     entailed_from: float = 0.5
 
 
@@ -55,8 +65,9 @@ class VerifiedReasoner:
 
     :param reasoner: answers first.
     :param config: how its answers are verified.
-    :param gate: tells a paraphrase of an edit's question from what the edit entails; None: only an
-        edit's own question, in its own words, counts as one.
+    :param gate: gives the probability that an edit governs a query, and tells a paraphrase of its
+        question from what it entails. Without one, words alone decide: "Does Maria like pizza?"
+        has one word in place of another of "Where does pizza come from?", and a name.
     """
 
     def __init__(
@@ -83,11 +94,10 @@ class VerifiedReasoner:
         generation: GenerationConfig,
     ) -> list[list[str]]:
         """Return the verified answers, ``generation.num_return_sequences`` for each query."""
-        answers = self.reasoner.answer(queries, edits, generation)
-        replies = [[Reply(text) for text in texts] for texts in answers]
+        found = replies(self.reasoner.answer(queries, edits, generation))
         return [
             [reply.text for reply in row]
-            for row in self._verified(replies, queries, edits, generation)
+            for row in self._verified(found, queries, edits, generation)
         ]
 
     def answer_prompts(
@@ -98,27 +108,23 @@ class VerifiedReasoner:
     ) -> list[list[Reply]]:
         """Return the verified answers to the queries of prompts, and what was done to each."""
         queries = [prompt.query for prompt in prompts]
-        if isinstance(self.reasoner, ConversationReasoner):
-            replies = self.reasoner.answer_prompts(prompts, edits, generation)
-        else:
-            answers = self.reasoner.answer(queries, edits, generation)
-            replies = [[Reply(text) for text in texts] for texts in answers]
-        return self._verified(replies, queries, edits, generation)
+        found = answer_prompts(self.reasoner, prompts, edits, generation)
+        return self._verified(found, queries, edits, generation)
 
     def _verified(
         self,
-        replies: Sequence[Sequence[Reply]],
+        found: Sequence[Sequence[Reply]],
         queries: Sequence[str],
         edits: Sequence[Sequence[Edit]],
         generation: GenerationConfig,
     ) -> list[list[Reply]]:
         """Return the replies, those that contradict an edit replaced."""
         if not self.config.overrule:
-            return [list(row) for row in replies]
+            return [list(row) for row in found]
         wanted = self._expectations(queries, edits)
         out = [
             [_judged(reply, expected) for reply in row]
-            for row, expected in zip(replies, wanted, strict=True)
+            for row, expected in zip(found, wanted, strict=True)
         ]
         refused = [
             expected
@@ -137,18 +143,32 @@ class VerifiedReasoner:
     def _expectations(
         self, queries: Sequence[str], edits: Sequence[Sequence[Edit]]
     ) -> list[Expectation | None]:
-        asked = [False] * len(queries)
-        if self.gate is not None and queries:
-            scores = self.gate.score_batch(queries, [governing[:1] for governing in edits])
-            asked = [float(one.entailed[0]) < self.config.entailed_from for one in scores]
+        scores: list[Scores | None] = [None] * len(queries)
+        rows = [i for i, some in enumerate(edits) if any(isinstance(e, Fact) for e in some)]
+        if self.gate is not None and rows:
+            found = self.gate.score_batch([queries[i] for i in rows], [edits[i] for i in rows])
+            for i, one in zip(rows, found, strict=True):
+                scores[i] = one
         return [
-            expectation(
-                query, governing, asks_value=asks_value,
-                least_share=self.config.least_share, shortest_word=self.config.shortest_word,
-                spare_words=self.config.spare_words,
-            )
-            for query, governing, asks_value in zip(queries, edits, asked, strict=True)
-        ]  # fmt: skip
+            self._expectation(query, governing, one)
+            for query, governing, one in zip(queries, edits, scores, strict=True)
+        ]
+
+    def _expectation(
+        self, query: str, edits: Sequence[Edit], scores: Scores | None
+    ) -> Expectation | None:
+        """Return what the answer to a query has to say."""
+        config = self.config
+        governed = [True] * len(edits)
+        asks_value = False
+        if scores is not None:
+            governed = [float(p) >= config.governed_from for p in scores.probability]
+            asks_value = governed[0] and float(scores.entailed[0]) < config.entailed_from
+        return expectation(
+            query, edits, governed=governed, asks_value=asks_value,
+            least_share=config.least_share, shortest_word=config.shortest_word,
+            spare_words=config.spare_words,
+        )  # fmt: skip
 
     def _sentences(
         self, refused: Sequence[Expectation], generation: GenerationConfig
@@ -162,15 +182,18 @@ class VerifiedReasoner:
         return {key: text for key, text in written if fact_sentence(text, facts[key])}
 
 
-def verified(reasoner: Reasoner, config: VerificationConfig | None) -> Reasoner:
+def verified(
+    reasoner: Reasoner, config: VerificationConfig | None, gate: Gate | None = None
+) -> Reasoner:
     """Return a reasoner whose answers are verified, itself where nothing is to be verified.
 
     :param reasoner: any reasoner; one that returns stored answers needs no verification.
     :param config: how; None: not at all.
+    :param gate: gives the probability that an edit governs a query.
     """
     if config is None or isinstance(reasoner, (VerbatimReasoner, VerifiedReasoner)):
         return reasoner
-    return VerifiedReasoner(reasoner, config)
+    return VerifiedReasoner(reasoner, config, gate=gate)
 
 
 def _judged(reply: Reply, expected: Expectation | None) -> Reply:

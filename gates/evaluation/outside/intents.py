@@ -10,7 +10,7 @@ from functools import partial
 from errata.cache.records import Edit, Fact, LanguagePatch, PatchTests
 from errata.cache.text.normalize import normalize_query
 from errata.gates.data.outside import OUT_OF_SCOPE as OOS_INTENT
-from errata.gates.data.outside import OutsideData, held_out
+from errata.gates.data.outside import Intent, OutsideData, held_out
 from errata.gates.data.splits import hash_tenth
 from errata.gates.evaluation.metrics import threshold_at_rate
 from errata.gates.evaluation.outside.config import OutsideConfig
@@ -18,16 +18,20 @@ from errata.gates.evaluation.outside.deciders import Decider, Message, Step, Tri
 from errata.gates.evaluation.outside.suites import (
     CALIBRATION,
     IN_SCOPE,
+    NEAR,
     NONE,
     OUT_OF_SCOPE,
+    Measurement,
     Suite,
     clustered,
+    decided,
     hit,
     limited,
     margins_of,
     rate_rows,
     shipped_rows,
     values_of,
+    verdicts_on,
 )
 from errata.gates.evaluation.report import Row
 from errata.gates.text import dice
@@ -88,14 +92,19 @@ def by_intent(data: OutsideData, config: OutsideConfig) -> dict[str, dict[str, l
     """
     found: dict[str, dict[str, dict[str, str]]] = {}
     for one in data.intents:
-        seen = one.source in config.fitted and not held_out(one.intent)
-        if one.intent != OOS_INTENT and not seen:
+        if _measured(one, config):
             texts = found.setdefault(one.source, {}).setdefault(one.intent, {})
             texts.setdefault(normalize_query(one.text), one.text)
     return {
         source: {intent: list(texts.values()) for intent, texts in intents.items()}
         for source, intents in sorted(found.items())
     }
+
+
+def _measured(one: Intent, config: OutsideConfig) -> bool:
+    """Return whether a message is of an intent that is measured."""
+    fitted = one.source in config.fitted and not held_out(one.intent)
+    return one.intent != OOS_INTENT and not fitted
 
 
 def faq_patch(intent: str, examples: Sequence[str]) -> Fact:
@@ -139,48 +148,53 @@ def draw_trial(
     return Trial(tuple(edits), (*messages, *pool.messages(rng, config.out_of_scope)))
 
 
-def _decide_all(decider: Decider, trials: Sequence[Trial], step: Step) -> list[Verdict]:
-    """Return the verdicts on all trials; none where the decider cannot decide."""
-    found: list[Verdict] = []
-    for trial in trials:
-        found += decider.decide(trial, step) or []
-    return found
-
-
 def faq_suites(data: OutsideData, pool: Pool, config: OutsideConfig) -> list[Suite]:
     """Return a suite for each source of intents: one and three examples a patch."""
     return [
-        _examples_suite(f"FAQ, {source}", texts, pool, config, range(config.seeds), config.intents)
-        for source, texts in by_intent(data, config).items()
+        Suite(f"FAQ, {source}", partial(_prepare_faq, source, data, pool, config))
+        for source in _sources(data, config)
     ]
 
 
+def _sources(data: OutsideData, config: OutsideConfig) -> list[str]:
+    """Return the sources of :func:`by_intent`."""
+    return sorted({one.source for one in data.intents if _measured(one, config)})
+
+
+def _prepare_faq(source: str, data: OutsideData, pool: Pool, config: OutsideConfig) -> Measurement:
+    """Return trials of some intents of a source."""
+    texts = by_intent(data, config)[source]
+    trials = _taught_trials(texts, pool, range(config.seeds), config)
+    return _taught(f"FAQ, {source}", trials, config)
+
+
 def cluster_suites(data: OutsideData, pool: Pool, config: OutsideConfig) -> list[Suite]:
-    """Return the suite of clusters of questions on one topic, if the data have any.
+    """Return the suite of clusters of questions on one topic, if the data have any."""
+    clusters = data.clusters or {}
+    if not any(len(texts) > config.examples for texts in clusters.values()):
+        return []
+    return [Suite("question clusters", partial(_prepare_clusters, clusters, pool, config))]
+
+
+def _prepare_clusters(clusters: Texts, pool: Pool, config: OutsideConfig) -> Measurement:
+    """Return trials of all clusters.
 
     Questions that are alone in their cluster are near, and out of scope of all.
     """
-    clusters = data.clusters or {}
-    alone = [texts[0] for texts in clusters.values() if len(texts) == 1]
-    near = [Message(text, part="near") for text in alone]
+    near = tuple(Message(texts[0], part=NEAR) for texts in clusters.values() if len(texts) == 1)
     count = sum(len(texts) > config.examples for texts in clusters.values())
-    if not count:
-        return []
-    seeds = range(config.cluster_seeds)
-    return [_examples_suite("question clusters", clusters, pool, config, seeds, count, near)]
+    sized = replace(config, intents=count)
+    trials = _taught_trials(clusters, pool, range(config.cluster_seeds), sized)
+    for some in trials.values():
+        some[0] = Trial(some[0].edits, (*some[0].messages, *near))
+    return _taught("question clusters", trials, config)
 
 
-def _examples_suite(
-    name: str,
-    texts: Texts,
-    pool: Pool,
-    config: OutsideConfig,
-    seeds: Sequence[int],
-    count: int,
-    near: Sequence[Message] = (),
-) -> Suite:
-    config = replace(config, intents=count)
-    trials = {
+def _taught_trials(
+    texts: Texts, pool: Pool, seeds: Sequence[int], config: OutsideConfig
+) -> dict[int, list[Trial]]:
+    """Return trials by the number of examples: one, and all."""
+    return {
         taught: limited(
             [
                 draw_trial(texts, pool, faq_patch, taught, config, seed, config.per_intent)
@@ -190,37 +204,94 @@ def _examples_suite(
         )
         for taught in (1, config.examples)
     }
-    for some in trials.values():
-        some[0] = Trial(some[0].edits, (*some[0].messages, *near))
 
-    def measure(decider: Decider, step: Step) -> list[Row]:
-        rows, outside = [], []
+
+def _taught(name: str, trials: Mapping[int, list[Trial]], config: OutsideConfig) -> Measurement:
+    every = [trial for some in trials.values() for trial in some]
+    measure = partial(_taught_rows, name, trials, config)
+    return Measurement(sum(len(trial.messages) for trial in every), measure)
+
+
+def _taught_rows(
+    name: str,
+    trials: Mapping[int, list[Trial]],
+    config: OutsideConfig,
+    decider: Decider,
+    step: Step,
+) -> list[Row]:
+    """Return the rows of each number of examples, and what they change out of scope."""
+    rows, outside = [], []
+    for taught, some in trials.items():
+        verdicts = verdicts_on(decider, some, step)
+        if not verdicts:
+            return []
+        what = f"{name}, {taught} example{'s' if taught > 1 else ''}"
+        rows += [*rate_rows(what, verdicts, config.rate), *shipped_rows(what, verdicts)]
+        if any(one.message.part == NEAR for one in verdicts):
+            alone = clustered(verdicts, hit, NEAR)
+            rows.append(Row(f"{what}: hits on questions of no cluster", alone))
+        outside.append(values_of(verdicts, hit, OUT_OF_SCOPE))
+    change = difference(outside[1], outside[0]) or NONE
+    what = f"out-of-scope hits, {config.examples} examples minus one"
+    return [*rows, Row(f"{name}: {what}", change)]
+
+
+def out_of_scope_suites(data: OutsideData, pool: Pool, config: OutsideConfig) -> list[Suite]:
+    """Return the suite of messages out of scope of all, with the patches of all sources in force.
+
+    The same messages without and with examples; 30 for each seed give 300.
+    """
+    if not _sources(data, config) or not any(pool.measured):
+        return []
+    return [Suite("out of scope", partial(_prepare_out_of_scope, data, pool, config))]
+
+
+def _prepare_out_of_scope(data: OutsideData, pool: Pool, config: OutsideConfig) -> Measurement:
+    """Return trials by the number of examples of every patch."""
+    sources = by_intent(data, config).values()
+    trials: dict[int, list[Trial]] = {1: [], config.examples: []}
+    for seed in range(config.seeds):
+        outside = pool.messages(random.Random(f"{config.seed}/out/{seed}"), config.out_of_scope)
+        messages = tuple(one for one in outside if one.part == OUT_OF_SCOPE)
         for taught, some in trials.items():
-            verdicts = _decide_all(decider, some, step)
-            if not verdicts:
-                return []
-            what = f"{name}, {taught} example{'s' if taught > 1 else ''}"
-            rows += [*rate_rows(what, verdicts, config.rate), *shipped_rows(what, verdicts)]
-            if near:
-                alone = clustered(verdicts, hit, "near")
-                rows.append(Row(f"{what}: hits on questions of no cluster", alone))
-            outside.append(values_of(verdicts, hit, OUT_OF_SCOPE))
-        change = difference(outside[1], outside[0]) or NONE
-        what = f"out-of-scope hits, {config.examples} examples minus one"
-        return [*rows, Row(f"{name}: {what}", change)]
+            drawn = [draw_trial(texts, pool, faq_patch, taught, config, seed, 0)
+                     for texts in sources]  # fmt: skip
+            edits = {edit.id: edit for trial in drawn for edit in trial.edits}
+            some.append(Trial(tuple(edits.values()), messages))
+    total = sum(len(trial.messages) for some in trials.values() for trial in some)
+    return Measurement(total, partial(_out_of_scope_rows, trials))
 
-    return Suite(name, sum(len(t.messages) for some in trials.values() for t in some), measure)
+
+def _out_of_scope_rows(
+    trials: Mapping[int, list[Trial]], decider: Decider, step: Step
+) -> list[Row]:
+    """Return the hits of each number of examples, and the change."""
+    rows, hits = [], []
+    for taught, some in trials.items():
+        verdicts = verdicts_on(decider, some, step)
+        if not verdicts:
+            return []
+        what = "the question alone" if taught == 1 else f"{taught} examples"
+        rows.append(Row(f"out of scope of all patches, {what}: hits", clustered(verdicts, hit)))
+        hits.append(values_of(verdicts, hit))
+    change = difference(hits[1], hits[0], share=True) or NONE
+    return [*rows, Row("out of scope of all patches: change by examples", change,
+                       most=0.0, covers=True)]  # fmt: skip
 
 
 def condition_suites(data: OutsideData, pool: Pool, config: OutsideConfig) -> list[Suite]:
     """Return a suite for each source: conditions on an intent, without and with examples."""
     return [
-        _condition_suite(source, texts, pool, config)
-        for source, texts in by_intent(data, config).items()
+        Suite(f"conditions, {source}", partial(_prepare_conditions, source, data, pool, config))
+        for source in _sources(data, config)
     ]
 
 
-def _condition_suite(source: str, texts: Texts, pool: Pool, config: OutsideConfig) -> Suite:
+def _prepare_conditions(
+    source: str, data: OutsideData, pool: Pool, config: OutsideConfig
+) -> Measurement:
+    """Return trials of conditions on some intents of a source, by the number of examples."""
+    texts = by_intent(data, config)[source]
     trials = {
         taught: limited(
             [
@@ -231,26 +302,30 @@ def _condition_suite(source: str, texts: Texts, pool: Pool, config: OutsideConfi
         )
         for taught in (0, config.examples)
     }
-
-    def measure(decider: Decider, step: Step) -> list[Row]:
-        rows = []
-        for taught, some in trials.items():
-            verdicts = _decide_all(decider, some, step)
-            if not verdicts:
-                return []
-            what = f"conditions, {source}, {taught or 'no'} examples"
-            rows += _condition_rows(what, verdicts, config.rate)
-        return rows
-
     total = sum(len(trial.messages) for some in trials.values() for trial in some)
-    return Suite(f"conditions, {source}", total, measure)
+    return Measurement(total, partial(_conditions, source, trials, config))
 
 
-def _condition_rows(what: str, verdicts: Sequence[Verdict], rate: float) -> list[Row]:
+def _conditions(
+    source: str,
+    trials: Mapping[int, list[Trial]],
+    config: OutsideConfig,
+    decider: Decider,
+    step: Step,
+) -> list[Row]:
+    """Return the rows of each number of examples."""
+    rows = []
+    for taught, some in trials.items():
+        what = f"conditions, {source}, {taught or 'no'} examples"
+        rows += decided(partial(_condition_rows, what, config.rate), some, decider, step)
+    return rows
+
+
+def _condition_rows(what: str, rate: float, verdicts: Sequence[Verdict]) -> list[Row]:
     """Return how often the right condition holds, alone or among others, and false hits."""
     rows = [
         Row(f"{what}: holds", clustered(
-            verdicts, lambda one: one.message.right in one.fired, IN_SCOPE)),
+            verdicts, _right_fires, IN_SCOPE)),
         Row(f"{what}: out-of-scope hits", clustered(verdicts, hit, OUT_OF_SCOPE)),
     ]  # fmt: skip
     calibration = margins_of(verdicts, CALIBRATION)
@@ -267,14 +342,19 @@ def listed_suites(data: OutsideData, config: OutsideConfig) -> list[Suite]:
     A patch lists two ``fires``, and as ``silent`` the two messages of intents without a patch that
     share most words with its question.
     """
-    trials = []
-    for source, texts in by_intent(data, config).items():
-        for seed in range(config.listed_seeds):
-            trials.append(_listed_trial(f"{source}/{seed}", texts, config))
-    if not trials:
+    if not _sources(data, config):
         return []
-    trials = limited(trials, config.rows)
-    return [Suite("listed", sum(len(trial.messages) for trial in trials), partial(_listed, trials))]
+    return [Suite("listed", partial(_prepare_listed, data, config))]
+
+
+def _prepare_listed(data: OutsideData, config: OutsideConfig) -> Measurement:
+    """Return trials of each source."""
+    trials = [
+        _listed_trial(f"{source}/{seed}", texts, config)
+        for source, texts in by_intent(data, config).items()
+        for seed in range(config.listed_seeds)
+    ]
+    return Measurement.of(limited(trials, config.rows), partial(decided, _listed_rows))
 
 
 def _listed_trial(name: str, texts: Texts, config: OutsideConfig) -> Trial:
@@ -298,15 +378,13 @@ def _listed_trial(name: str, texts: Texts, config: OutsideConfig) -> Trial:
     return Trial(tuple(edits), tuple(messages))
 
 
-def _listed(trials: Sequence[Trial], decider: Decider, step: Step) -> list[Row]:
-    verdicts = _decide_all(decider, trials, step)
-    if not verdicts:
-        return []
-
-    def fires(one: Verdict) -> bool:
-        return one.message.right in one.fired
-
+def _listed_rows(verdicts: Sequence[Verdict]) -> list[Row]:
+    fires = clustered(verdicts, _right_fires, "fires")
     return [
-        Row("listed: question and `fires` fire", clustered(verdicts, fires, "fires"), least=1.0),
-        Row("listed: `silent` fire", clustered(verdicts, fires, "silent"), most=0.0),
+        Row("listed: question and `fires` fire", fires, least=1.0),
+        Row("listed: `silent` fire", clustered(verdicts, _right_fires, "silent"), most=0.0),
     ]
+
+
+def _right_fires(verdict: Verdict) -> bool:
+    return verdict.message.right in verdict.fired

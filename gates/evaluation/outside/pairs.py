@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -15,7 +15,7 @@ from errata.gates.data.pairs import QuestionPair, split_pairs
 from errata.gates.evaluation.metrics import Array, Truths, best_threshold, false_hits_at_recall
 from errata.gates.evaluation.outside.config import OutsideConfig
 from errata.gates.evaluation.outside.deciders import Decider, Message, Step, Verdict
-from errata.gates.evaluation.outside.suites import Suite, clustered, hit
+from errata.gates.evaluation.outside.suites import Measurement, Suite, clustered, hit
 from errata.gates.evaluation.report import Row
 from errata.gates.evaluation.trials import question_only
 from errata.gates.text import dice
@@ -29,39 +29,51 @@ def pair_suites(data: OutsideData, config: OutsideConfig) -> list[Suite]:
     """Return the suites of question pairs and of patients' questions, where the data have any."""
     suites = []
     if data.pairs:
-        split = split_pairs(data.pairs)
-        test = _sample(split["test"], config.pairs, config)
-        tune = _sample(split["tune"], config.pairs // 2, config)
-        pairs = [*_labelled(test, ""), *_labelled(tune, TUNE)]
-        suites.append(Suite("question pairs", len(pairs), partial(_question_pairs, pairs, config)))
+        suites.append(Suite("question pairs", partial(_prepare_question_pairs, data, config)))
     if data.medical:
-        kinds = [[pair for pair in data.medical if pair.same is same] for same in (True, False)]
-        some = [pair for kind in kinds for pair in _sample(kind, config.rows, config)]
-        suites.append(_found_and_false("medical pairs", some, config))
+        suites.append(_labelled_suite("medical pairs", lambda: data.medical, config))
     return suites
 
 
 def near_miss_suites(data: OutsideData, config: OutsideConfig) -> list[Suite]:
     """Return the suites of pairs that share most words, *different* ones and *same* ones."""
-    found: dict[str, list[QuestionPair]] = {}
-    for one in data.sentences:
-        if one.source == "sick" and one.label in ("contradiction", "entailment"):
-            pair = QuestionPair(one.a, one.b, one.label == "entailment")
-            found.setdefault("SICK, contradictions", []).append(pair)
-        elif one.source == "mrpc" and one.label in (SAME, OTHER):
-            pair = QuestionPair(one.a, one.b, one.label == SAME)
-            if shared_words(pair) >= config.overlap:
-                found.setdefault("MRPC, shared words", []).append(pair)
-    alike = [pair for pair in split_pairs(data.pairs)["test"] if data.pairs
-             and shared_words(pair) >= config.overlap]  # fmt: skip
-    if alike:
-        found["question pairs, shared words"] = alike
     suites = []
-    for name, pairs in found.items():
-        kinds = [[pair for pair in pairs if pair.same is same] for same in (True, False)]
-        some = [pair for kind in kinds for pair in _sample(kind, config.rows, config)]
-        suites.append(_found_and_false(f"near misses: {name}", some, config))
+    sources = {one.source for one in data.sentences}
+    for source, name, pairs in (
+        ("mrpc", "MRPC, shared words", _mrpc_pairs),
+        ("sick", "SICK, contradictions", _sick_pairs),
+    ):
+        if source in sources:
+            some = partial(pairs, data, config)
+            suites.append(_labelled_suite(f"near misses: {name}", some, config))
+    if data.pairs:
+        name = "near misses: question pairs, shared words"
+        suites.append(_labelled_suite(name, partial(_alike_pairs, data, config), config))
     return suites
+
+
+def _sick_pairs(data: OutsideData, config: OutsideConfig) -> list[QuestionPair]:
+    """Return contradictions, as different, and entailments, as the same."""
+    return [
+        QuestionPair(one.a, one.b, one.label == "entailment")
+        for one in data.sentences
+        if one.source == "sick" and one.label in ("contradiction", "entailment")
+    ]
+
+
+def _mrpc_pairs(data: OutsideData, config: OutsideConfig) -> list[QuestionPair]:
+    """Return sentences of news that share most words."""
+    pairs = [
+        QuestionPair(one.a, one.b, one.label == SAME)
+        for one in data.sentences
+        if one.source == "mrpc" and one.label in (SAME, OTHER)
+    ]
+    return [pair for pair in pairs if shared_words(pair) >= config.overlap]
+
+
+def _alike_pairs(data: OutsideData, config: OutsideConfig) -> list[QuestionPair]:
+    """Return question pairs of the test split that share most words."""
+    return [p for p in split_pairs(data.pairs)["test"] if shared_words(p) >= config.overlap]
 
 
 def shared_words(pair: QuestionPair) -> float:
@@ -83,20 +95,33 @@ def _labelled(pairs: Sequence[QuestionPair], part: str) -> list[Pair]:
     return found
 
 
-def _found_and_false(name: str, some: Sequence[QuestionPair], config: OutsideConfig) -> Suite:
-    pairs = _labelled(some, "")
+def _labelled_suite(
+    name: str, pairs: Callable[[], Sequence[QuestionPair]], config: OutsideConfig
+) -> Suite:
+    return Suite(name, partial(_prepare_labelled, name, pairs, config))
 
-    def measure(decider: Decider, step: Step) -> list[Row]:
-        verdicts = decider.decide_pairs(pairs, step)
-        if verdicts is None:
-            return []
-        return [
-            Row(f"{name}: same found", clustered(verdicts, hit, SAME)),
-            Row(f"{name}: different, false hits", clustered(verdicts, hit, OTHER)),
-            _at_recall(name, verdicts, config),
-        ]
 
-    return Suite(name, len(pairs), measure)
+def _prepare_labelled(
+    name: str, pairs: Callable[[], Sequence[QuestionPair]], config: OutsideConfig
+) -> Measurement:
+    """Return as many pairs of each label, and what is found of them."""
+    every = pairs()
+    kinds = [[pair for pair in every if pair.same is same] for same in (True, False)]
+    some = _labelled([pair for kind in kinds for pair in _sample(kind, config.rows, config)], "")
+    return Measurement(len(some), partial(_found_and_false, some, name, config))
+
+
+def _found_and_false(
+    pairs: Sequence[Pair], name: str, config: OutsideConfig, decider: Decider, step: Step
+) -> list[Row]:
+    verdicts = decider.decide_pairs(pairs, step)
+    if verdicts is None:
+        return []
+    return [
+        Row(f"{name}: same found", clustered(verdicts, hit, SAME)),
+        Row(f"{name}: different, false hits", clustered(verdicts, hit, OTHER)),
+        _at_recall(name, verdicts, config),
+    ]
 
 
 def _scores(verdicts: Sequence[Verdict], *parts: str) -> Array:
@@ -106,6 +131,15 @@ def _scores(verdicts: Sequence[Verdict], *parts: str) -> Array:
 def _at_recall(name: str, verdicts: Sequence[Verdict], config: OutsideConfig) -> Row:
     figure = false_hits_at_recall(_scores(verdicts, SAME), _scores(verdicts, OTHER), config.recall)
     return Row(f"{name}: false hits at {config.recall:.0%} of same found", figure)
+
+
+def _prepare_question_pairs(data: OutsideData, config: OutsideConfig) -> Measurement:
+    """Return pairs of the test split, and of the tune split for the threshold of accuracy."""
+    split = split_pairs(data.pairs)
+    test = _sample(split["test"], config.pairs, config)
+    tune = _sample(split["tune"], config.pairs // 2, config)
+    pairs = [*_labelled(test, ""), *_labelled(tune, TUNE)]
+    return Measurement(len(pairs), partial(_question_pairs, pairs, config))
 
 
 def _question_pairs(

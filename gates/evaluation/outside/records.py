@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from errata.cache.records import Edit, Fact
 from errata.gates.data.outside import OutsideData, Paragraph, held_out
@@ -21,7 +22,15 @@ from errata.gates.evaluation.outside.deciders import (
     Verdict,
 )
 from errata.gates.evaluation.outside.intents import by_intent, faq_patch
-from errata.gates.evaluation.outside.suites import Suite, clustered, drawn, hit, right
+from errata.gates.evaluation.outside.suites import (
+    Measurement,
+    Suite,
+    clustered,
+    decided,
+    drawn,
+    hit,
+    right,
+)
 from errata.gates.evaluation.report import Row
 from errata.gates.evaluation.trials import build_trial, question_only
 from errata.intervals import share
@@ -50,10 +59,15 @@ def record_suites(
 
     :param records: cases by the name of their format.
     """
-    return [_record_suite(name, cases, config) for name, cases in records.items() if cases]
+    return [
+        Suite(name, partial(_prepare_records, name, cases, config))
+        for name, cases in records.items()
+        if cases
+    ]
 
 
-def _record_suite(name: str, cases: Sequence[RecordCase], config: OutsideConfig) -> Suite:
+def _prepare_records(name: str, cases: Sequence[RecordCase], config: OutsideConfig) -> Measurement:
+    """Return the edits of a format together, and texts about them."""
     messages = [
         Message(text, one.edit.id, _part(part, text, one.edit), one.edit.id)
         for one in cases
@@ -61,12 +75,7 @@ def _record_suite(name: str, cases: Sequence[RecordCase], config: OutsideConfig)
         for text in texts
     ]
     trial = Trial(tuple(one.edit for one in cases), drawn(messages, config.rows))
-
-    def measure(decider: Decider, step: Step) -> list[Row]:
-        verdicts = decider.decide(trial, step)
-        return [] if verdicts is None else _record_rows(name, verdicts)
-
-    return Suite(name, len(trial.messages), measure)
+    return Measurement.of([trial], partial(decided, partial(_record_rows, name)))
 
 
 def _part(part: str, text: str, edit: Fact) -> str:
@@ -94,26 +103,28 @@ def _record_rows(name: str, verdicts: Sequence[Verdict]) -> list[Row]:
 
 def paragraph_suites(data: OutsideData, config: OutsideConfig) -> list[Suite]:
     """Return the suite of edits whose answer is a paragraph, if the data have any."""
-    paragraphs = [one for one in data.paragraphs if held_out(one.question)]
-    if not paragraphs:
+    if not any(held_out(one.question) for one in data.paragraphs):
         return []
+    return [Suite("paragraph answers", partial(_prepare_paragraphs, data, config))]
+
+
+def _prepare_paragraphs(data: OutsideData, config: OutsideConfig) -> Measurement:
+    """Return the edits that are held out together, rewordings and questions of detail."""
+    paragraphs = [one for one in data.paragraphs if held_out(one.question)]
     edits = {one.question: Fact(one.question, one.answer) for one in paragraphs}
     messages = [text for one in paragraphs for text in _about(one, edits[one.question])]
     trial = Trial(tuple(edits.values()), drawn(messages, config.rows))
+    return Measurement.of([trial], partial(decided, _paragraph_rows))
+
+
+def _paragraph_rows(verdicts: Sequence[Verdict]) -> list[Row]:
     what = "paragraph answers"
-
-    def measure(decider: Decider, step: Step) -> list[Row]:
-        verdicts = decider.decide(trial, step)
-        if verdicts is None:
-            return []
-        whole = clustered(verdicts, lambda one: one.right and not one.entailed, "detail")
-        return [
-            Row(f"{what}: rewordings found", clustered(verdicts, right, "reworded"), least=0.8),
-            Row(f"{what}: questions of detail found", clustered(verdicts, right, "detail")),
-            Row(f"{what}: questions of detail answered by the whole paragraph", whole),
-        ]
-
-    return [Suite(what, len(trial.messages), measure)]
+    whole = clustered(verdicts, lambda one: one.right and not one.entailed, "detail")
+    return [
+        Row(f"{what}: rewordings found", clustered(verdicts, right, "reworded"), least=0.8),
+        Row(f"{what}: questions of detail found", clustered(verdicts, right, "detail")),
+        Row(f"{what}: questions of detail answered by the whole paragraph", whole),
+    ]
 
 
 def _about(paragraph: Paragraph, edit: Edit) -> list[Message]:
@@ -126,6 +137,13 @@ def candidate_suites(data: OutsideData, config: OutsideConfig) -> list[Suite]:
 
     Measured is whether the right edit is among the candidates, before the gate decides.
     """
+    if not (data.pairs or data.paragraphs or by_intent(data, config)):
+        return []
+    return [Suite("candidates", partial(_prepare_candidates, data, config))]
+
+
+def _prepare_candidates(data: OutsideData, config: OutsideConfig) -> Measurement:
+    """Return patches by intent, questions of pairs and of paragraphs, and queries about them."""
     rng = random.Random(f"{config.seed}/many")
     edits, messages = _faq_messages(data, rng, config)
     same = [pair for pair in split_pairs(data.pairs)["test"] if pair.same] if data.pairs else []
@@ -145,22 +163,20 @@ def candidate_suites(data: OutsideData, config: OutsideConfig) -> list[Suite]:
     kept = [one for one in messages if one.part != "FAQ"]
     kept += drawn([one for one in messages if one.part == "FAQ"], config.rows)
     trial = Trial(tuple(edits.values()), tuple(kept))
-    if not kept:
+    return Measurement(len(kept), partial(_candidate_rows, trial))
+
+
+def _candidate_rows(trial: Trial, decider: Decider, step: Step) -> list[Row]:
+    if not isinstance(decider, GateDecider):
         return []
-
-    def measure(decider: Decider, step: Step) -> list[Row]:
-        if not isinstance(decider, GateDecider):
-            return []
-        found = decider.found(trial)
-        step(len(found))
-        rows = []
-        for part in dict.fromkeys(message.part for message, _ in found):
-            shares = share([one.right in ids for one, ids in found if one.part == part])
-            what = f"right patch among the candidates, {len(edits):,} edits: {part}"
-            rows.append(Row(what, shares, least=0.99))
-        return rows
-
-    return [Suite("candidates", len(kept), measure)]
+    found = decider.found(trial)
+    step(len(found))
+    rows = []
+    for part in dict.fromkeys(message.part for message, _ in found):
+        shares = share([one.right in ids for one, ids in found if one.part == part])
+        what = f"right patch among the candidates, {len(trial.edits):,} edits: {part}"
+        rows.append(Row(what, shares, least=0.99))
+    return rows
 
 
 def _faq_messages(
@@ -182,6 +198,11 @@ def _faq_messages(
 
 def template_suites(config: OutsideConfig) -> list[Suite]:
     """Return the suite of the facts table: test subjects, held-out phrasings."""
+    return [Suite("template facts", partial(_prepare_templates, config))]
+
+
+def _prepare_templates(config: OutsideConfig) -> Measurement:
+    """Return facts together, and queries that they govern or nearly govern."""
     book = QuestionBook("test", held_out=True)
     built = build_trial(book, (), size=config.templates, seed=config.seed)
     parts = {"paraphrase": "paraphrase", "entailed": "entailed"}
@@ -195,16 +216,13 @@ def template_suites(config: OutsideConfig) -> list[Suite]:
         if one.part in ("paraphrase", "entailed", *HARD)
     ]
     trial = Trial(built.edits, drawn(messages, config.rows))
+    return Measurement.of([trial], partial(decided, _template_rows))
 
-    def measure(decider: Decider, step: Step) -> list[Row]:
-        verdicts = decider.decide(trial, step)
-        if verdicts is None:
-            return []
-        what = "template facts"
-        return [
-            Row(f"{what}: paraphrases found", clustered(verdicts, right, "paraphrase")),
-            Row(f"{what}: entailed questions found", clustered(verdicts, right, "entailed")),
-            Row(f"{what}: hard neighbours, false hits", clustered(verdicts, hit, "neighbour")),
-        ]
 
-    return [Suite("template facts", len(trial.messages), measure)]
+def _template_rows(verdicts: Sequence[Verdict]) -> list[Row]:
+    what = "template facts"
+    return [
+        Row(f"{what}: paraphrases found", clustered(verdicts, right, "paraphrase")),
+        Row(f"{what}: entailed questions found", clustered(verdicts, right, "entailed")),
+        Row(f"{what}: hard neighbours, false hits", clustered(verdicts, hit, "neighbour")),
+    ]

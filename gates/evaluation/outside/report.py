@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from errata.cache.errors import ModelError
 from errata.gates.evaluation.outside.run import Columns
 
@@ -47,7 +49,7 @@ def markdown(columns: Columns, setting: Mapping[str, Any], command: str, plot: s
         fitted=", ".join(setting["config"]["fitted"]) or "none",
     )
     parts = ["# The gate on other people's words", "", f"Made by `{command}`; do not edit. {notes}"]
-    parts += [f"![rows that have an aim]({plot})", ""] if plot else []
+    parts += [f"![every share, with its interval]({plot})", ""] if plot else []
     for suite in _suites(columns):
         parts += [f"## {suite[:1].upper()}{suite[1:]}", "", *_table(columns, suite), ""]
     shown = json.dumps(setting, indent=2, ensure_ascii=False)
@@ -89,7 +91,7 @@ def is_share(row: Mapping[str, Any]) -> bool:
 
 
 def draw(columns: Columns, path: Path) -> None:
-    """Draw the shares of every row as bars with their intervals, a PNG file.
+    """Draw the shares of every row with their intervals, a panel for each suite, a PNG file.
 
     :raises ModelError: matplotlib is not installed.
     """
@@ -100,23 +102,56 @@ def draw(columns: Columns, path: Path) -> None:
             "drawing needs matplotlib, which is not installed: pip install 'errata[plots]', or "
             "leave --plots out"
         ) from error
-    rows = [{r["what"]: r for some in column.values() for r in some} for column in columns.values()]
-    whats = [what for what in dict.fromkeys(key for each in rows for key in each)
-             if not what.startswith("processor time")]  # fmt: skip
-    figure = Figure(figsize=(11, 1 + 0.32 * len(whats)), layout="constrained")
-    axis = figure.subplots()
-    thick = 0.8 / len(columns)
-    for number, (name, found) in enumerate(zip(columns, rows, strict=True)):
-        known = [(at, found[what]) for at, what in enumerate(whats)
-                 if what in found and found[what]["value"] is not None]  # fmt: skip
-        places = [at + number * thick for at, _ in known]
-        values = [row["value"] for _, row in known]
-        axis.barh(places, values, thick, label=name, xerr=_spread([row for _, row in known]),
-                  error_kw={"linewidth": 0.6})  # fmt: skip
-    axis.set_yticks([at + 0.4 - thick / 2 for at in range(len(whats))], whats, fontsize=7)
-    axis.invert_yaxis()
-    axis.legend(loc="lower right")
-    figure.savefig(path, dpi=110, bbox_inches="tight")
+    panels = [(name, _whats(columns, name)) for name in _suites(columns)]
+    panels = [(name, whats) for name, whats in panels if whats]
+    sizes = [len(whats) + 2 for _, whats in panels]  # the title of a panel, and a gap
+    halves = int(np.searchsorted(np.cumsum(sizes), sum(sizes) / 2)) + 1
+    sides = [(panels[:halves], sizes[:halves]), (panels[halves:], sizes[halves:])]
+    tall = max(sum(some) for _, some in sides)
+    figure = Figure(figsize=(15, 1 + 0.21 * tall), layout="constrained")
+    places: Any = figure.subfigures(1, 2)
+    for place, (side, heights) in zip(places, sides, strict=True):
+        if not side:
+            continue
+        rest = [] if sum(heights) == tall else [tall - sum(heights)]
+        grid = place.add_gridspec(len(side) + len(rest), 1, height_ratios=[*heights, *rest])
+        for at, (name, whats) in enumerate(side):
+            _panel(place.add_subplot(grid[at]), columns, name, whats)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    figure.savefig(path, dpi=110)
+
+
+def _whats(columns: Columns, suite: str) -> list[str]:
+    """Return the shares that are known of a suite, in order."""
+    found = (row for column in columns.values() for row in column.get(suite, ()))
+    known = (row["what"] for row in found if row["value"] is not None and is_share(row))
+    return list(dict.fromkeys(known))
+
+
+def _panel(axis: Any, columns: Columns, suite: str, whats: Sequence[str]) -> None:
+    """Draw the rows of a suite: a point and its interval for each column."""
+    for number, (name, column) in enumerate(columns.items()):
+        rows = {row["what"]: row for row in column.get(suite, ())}
+        known = [(at, rows[what]) for at, what in enumerate(whats)
+                 if what in rows and rows[what]["value"] is not None]  # fmt: skip
+        axis.errorbar(
+            [row["value"] for _, row in known],
+            [at + 0.18 * (number - (len(columns) - 1) / 2) for at, _ in known],
+            xerr=_spread([row for _, row in known]) if known else None,
+            fmt="o", markersize=3.5, linewidth=0.8, label=name,
+        )  # fmt: skip
+    axis.set_title(suite, loc="left", fontsize=8, fontweight="bold", pad=2)
+    axis.set_yticks(range(len(whats)), [_short(what, suite) for what in whats], fontsize=7)
+    axis.set_ylim(len(whats) - 0.5, -0.5)
+    axis.set_xlim(-0.12, 1.03)
+    axis.tick_params(axis="x", labelsize=6, length=2, pad=1)
+    axis.grid(axis="x", linewidth=0.3)
+
+
+def _short(what: str, suite: str) -> str:
+    """Return a row without the name of its suite."""
+    return what.removeprefix(suite).lstrip(":, ") or what
 
 
 def _spread(rows: Sequence[Mapping[str, Any]]) -> list[list[float]]:

@@ -23,6 +23,7 @@ from errata.gates.evaluation.outside.intents import (
     faq_patch,
     faq_suites,
     listed_suites,
+    out_of_scope_suites,
 )
 from errata.gates.evaluation.outside.pairs import near_miss_suites, pair_suites
 from errata.gates.evaluation.outside.records import (
@@ -59,6 +60,7 @@ def suites_of(
         *paragraph_suites(data, config),
         *listed_suites(data, config),
         *faq_suites(data, pool, config),
+        *out_of_scope_suites(data, pool, config),
         *record_suites(records, config),
         *candidate_suites(data, config),
         *template_suites(config),
@@ -103,22 +105,34 @@ def run_suites(
     """
     columns = read_record(record, setting) if record is not None else {}
     for suite in suites:
-        for decider in deciders:
-            column = columns.setdefault(decider.name, {})
-            if suite.name in column:
-                continue
-            done = 0
-
-            def step(count: int, name: str = f"{decider.name}: {suite.name}",
-                     total: int = suite.total) -> None:  # fmt: skip
-                nonlocal done
-                done += count
-                progress(name, done, total)
-
-            column[suite.name] = [row_json(row) for row in suite.measure(decider, step)]
+        left = [one for one in deciders if suite.name not in columns.setdefault(one.name, {})]
+        if not left:
+            continue
+        prepared = suite.prepare()
+        for decider in left:
+            counted = _Counted(f"{decider.name}: {suite.name}", prepared.total, progress)
+            rows = prepared.measure(decider, counted)
+            columns[decider.name][suite.name] = [row_json(row) for row in rows]
             if record is not None:
                 write_record(record, setting, columns)
     return columns
+
+
+class _Counted:
+    """A step that reports the sum of its counts.
+
+    :param name: of what is done.
+    :param total: of the counts.
+    :param progress: receives name, sum and total.
+    """
+
+    def __init__(self, name: str, total: int, progress: Progress) -> None:
+        self._name, self._total, self._progress, self._done = name, total, progress, 0
+
+    def __call__(self, count: int) -> None:
+        """Add a count."""
+        self._done += count
+        self._progress(self._name, self._done, self._total)
 
 
 def row_json(row: Row) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from errata.encoder import SentenceEncoder
 from errata.gates.base import Gate
 from errata.gates.evaluation.outside.config import OutsideConfig
 from errata.gates.evaluation.outside.deciders import Decider, GateDecider, Step
-from errata.gates.evaluation.outside.suites import NONE, Suite
+from errata.gates.evaluation.outside.suites import NONE, Measurement, Suite
 from errata.gates.evaluation.report import Row
 from errata.intervals import Estimate, estimate
 
@@ -23,7 +25,7 @@ OpenGate = Callable[[str, SentenceEncoder], Gate]
 
 
 def speed_suites(
-    facts: Sequence[Fact],
+    facts: Callable[[], Sequence[Fact]],
     queries: Sequence[str],
     open_gate: OpenGate,
     encoder: str | None,
@@ -31,25 +33,45 @@ def speed_suites(
 ) -> list[Suite]:
     """Return the suite of processor time: of gates by name, search included.
 
-    :param facts: that fill the cache.
+    :param facts: reads the facts that fill the cache.
     :param queries: out of scope of most facts.
     :param open_gate: returns a gate of a name.
     :param encoder: the sentence encoder's path or hub id; None is the packaged one.
     """
-    sizes = [size for size in config.timed_sizes if size <= len(facts)]
     asked = list(queries[: config.timed])
-    if not sizes or not asked:
+    if not asked:
         return []
+    timed = _Timed(facts, asked, open_gate, encoder, config.timed_sizes)
+    return [Suite("processor time", timed.prepare)]
 
-    def measure(decider: Decider, step: Step) -> list[Row]:
+
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    """The measurement of processor time; the parameters are those of :func:`speed_suites`."""
+
+    facts: Callable[[], Sequence[Fact]]
+    queries: Sequence[str]
+    open_gate: OpenGate
+    encoder: str | None
+    sizes: Sequence[int]
+
+    def prepare(self) -> Measurement:
+        """Return the measurement."""
+        facts = self.facts()
+        sizes = [size for size in self.sizes if size <= len(facts)]
+        return Measurement(len(sizes) * len(self.queries), partial(self._rows, facts, sizes))
+
+    def _rows(
+        self, facts: Sequence[Fact], sizes: Sequence[int], decider: Decider, step: Step
+    ) -> list[Row]:
         if not isinstance(decider, GateDecider):
             return []
         rows = []
         for size in sizes:
-            own = SentenceEncoder(encoder)
-            gate = open_gate(decider.name, own)
-            whole, bare = _times(gate, own, facts[:size], asked, decider.candidates)
-            step(len(asked))
+            own = SentenceEncoder(self.encoder)
+            gate = self.open_gate(decider.name, own)
+            whole, bare = _times(gate, own, facts[:size], self.queries, decider.candidates)
+            step(len(self.queries))
             what = f"processor time a query, {size:,} facts"
             rows += [
                 Row(f"{what}: milliseconds", _mean(whole)),
@@ -57,8 +79,6 @@ def speed_suites(
                 Row(f"{what}: ratio", _mean(np.array(whole) / float(np.mean(bare)))),
             ]
         return rows
-
-    return [Suite("processor time", len(sizes) * len(asked), measure)]
 
 
 def _times(

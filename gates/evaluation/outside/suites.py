@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -12,9 +13,31 @@ from errata.gates.evaluation.outside.deciders import Decider, Message, Step, Tri
 from errata.gates.evaluation.report import Row
 from errata.intervals import Estimate, estimate
 
-IN_SCOPE, CALIBRATION, OUT_OF_SCOPE = "in scope", "calibration", "out of scope"
+IN_SCOPE, CALIBRATION, OUT_OF_SCOPE, NEAR = "in scope", "calibration", "out of scope", "near"
 NONE = Estimate(np.nan, 0.0, 1.0, 0, 0)
 """The figure of no cases."""
+
+
+Measure = Callable[[Decider, Step], list[Row]]
+"""Returns the rows of a decider; none where it cannot decide on the messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A suite whose edits and messages are drawn.
+
+    :param total: messages decided.
+    :param measure: measures a decider.
+    """
+
+    total: int
+    measure: Measure
+
+    @classmethod
+    def of(cls, trials: Sequence[Trial], measure: Callable[..., list[Row]]) -> Measurement:
+        """Return the measurement of trials, which are the first argument of the function."""
+        total = sum(len(trial.messages) for trial in trials)
+        return cls(total, partial(measure, trials))
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +45,27 @@ class Suite:
     """Rows that are measured together.
 
     :param name: of the suite.
-    :param total: messages decided.
-    :param measure: returns the rows of a decider; none where it cannot decide on them.
+    :param prepare: draws its edits and messages.
     """
 
     name: str
-    total: int
-    measure: Callable[[Decider, Step], list[Row]]
+    prepare: Callable[[], Measurement]
+
+
+def verdicts_on(decider: Decider, trials: Sequence[Trial], step: Step) -> list[Verdict]:
+    """Return the verdicts on all trials; none where the decider cannot decide."""
+    return [verdict for trial in trials for verdict in decider.decide(trial, step) or ()]
+
+
+def decided(
+    rows: Callable[[Sequence[Verdict]], list[Row]],
+    trials: Sequence[Trial],
+    decider: Decider,
+    step: Step,
+) -> list[Row]:
+    """Return the rows of the verdicts on all trials; none where the decider cannot decide."""
+    verdicts = verdicts_on(decider, trials, step)
+    return rows(verdicts) if verdicts else []
 
 
 def clustered(

@@ -22,7 +22,7 @@ from errata.cli import app
 from errata.commands.ask import _verdict
 from errata.commands.output import decision_json
 from errata.gates.base import Candidate, Decision
-from errata.patch_tests import review
+from errata.patch_tests.review import review
 from errata.pipelines.base import ScopedView
 from errata.pipelines.cache import CachePipeline
 from errata.reasoners.base_consistency import BaseConsistency

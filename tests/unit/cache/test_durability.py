@@ -34,7 +34,7 @@ EDITS = (
 
 EDITING = """
 import sys
-from errata.cache.records import Fact
+from errata.cache.records import Fact, PatchTests
 from errata.cache.store import EditCache
 from tests.fakes import StubEncoder
 def say(*words):
@@ -45,7 +45,8 @@ cache = EditCache(StubEncoder(), sys.argv[1])
 say("open")
 for number in range(int(sys.argv[3])):
     ids = [f"{prefix}-{number}-{part}" for part in range(1 + number % 3)]
-    cache.add([Fact(f"What is {i}?", f"answer {i}", id=i) for i in ids])
+    tests = {i: PatchTests((f"zzz zzz {i}",), (f"qqq qqq {i}",)) for i in ids}
+    cache.add([Fact(f"What is {i}?", f"answer {i}", id=i, tests=tests[i]) for i in ids])
     say("added", *ids)
     if number % 4 == 3:
         say("retracting", ids[0])
@@ -109,13 +110,17 @@ def test_every_acknowledged_edit_survives_a_kill(tmp_path: Path) -> None:
             assert there <= set(view.by_id)
             assert not gone & set(view.by_id)
             assert all(view.by_id[i].answer == f"answer {i}" for i in there)  # type: ignore[attr-defined]
+            assert all(view.by_id[i].tests.fires == (f"zzz zzz {i}",) for i in there)
     # Otherwise every kill came before the first edit and nothing was shown.
     assert interrupted
     if there:
         some = sorted(there)[0]
         with EditCache(StubEncoder(), folder) as cache:
-            hit = cache.view().search([encode_query(StubEncoder(), f"What is {some}?")], 1)[0][0]
-            assert hit.edit.id == some
+            for text in (f"What is {some}?", f"zzz zzz {some}!"):
+                hit = cache.view().search([encode_query(StubEncoder(), text)], 1)[0][0]
+                assert hit.edit.id == some
+            assert hit.edit.counterexamples == (f"qqq qqq {some}",)
+            assert {text for text, _ in hit.examples} == set(hit.edit.examples)
 
 
 def test_two_processes_write_at_once_and_a_third_sees_it(tmp_path: Path) -> None:
@@ -247,7 +252,7 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     connection = sqlite3.connect(file)
     connection.execute(f"PRAGMA user_version = {database.SCHEMA_VERSION + 1}")
     connection.close()
-    with pytest.raises(StoreError, match=r"expected schema 1 or older, found 2: .*upgrade errata"):
+    with pytest.raises(StoreError, match=r"expected schema 2 or older, found 3: .*upgrade errata"):
         EditCache(StubEncoder(), tmp_path)
 
 

@@ -350,7 +350,8 @@ def test_conditions_are_always_read_and_marked(read):
 
 
 def test_the_same_alone_and_together():
-    gate = ScopeClassifier(ENCODER, two_stage_gate())
+    every = ClassifierConfig(rerank_top_k=8)  # of more than k, the others would not be read
+    gate = ScopeClassifier(ENCODER, two_stage_gate(), config=every)
     texts = [ASKED, "what is norways capital", "how do i boil an egg", "Is Lima in Peru?"]
     against = [*EDITS[:5], TOPIC]
     together = gate.score_batch(texts, [against] * len(texts))
@@ -360,7 +361,7 @@ def test_the_same_alone_and_together():
             found.probability, [one.probability[0] for one in alone], atol=1e-4
         )
         np.testing.assert_allclose(found.entailed, [one.entailed[0] for one in alone], atol=1e-4)
-    again = ScopeClassifier(ENCODER, two_stage_gate()).decide_batch(
+    again = ScopeClassifier(ENCODER, two_stage_gate(), config=every).decide_batch(
         [asked(text) for text in texts], [hits(against)] * len(texts)
     )
     for text, decision in zip(texts, again, strict=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -52,7 +54,7 @@ EDITS = (CARD, SECRET, ANGRY, POWER)
 EXAMPLES = ExampleCalibration(
     np.zeros(ENCODER.dimension, np.float32),
     -9.0,
-    ExampleConfig(trained=(0.0, 1.0, 5.0), taught=(-9.0, 12.0, 1.0, 0.0)),
+    ExampleConfig(-9.0, 1.0, 0.0, 12.0, 5.0, 1.0, 0.0),
 )
 
 
@@ -133,6 +135,50 @@ def test_examples_of_conditions_teach(view):
     alone = replace(ANGRY, tests=PatchTests())
     scores = gate.score(text, [alone, ANGRY]).probability
     assert scores[1] > max(0.5, scores[0])
+
+
+def test_a_condition_with_counterexamples_alone(view):
+    """What it lists is silent, what is nearer to that than to the condition, too; no more."""
+    gate = GATES["with examples"]
+    plain = LanguagePatch("the user asks about refunds", 'say "No."')
+    silent = replace(plain, tests=PatchTests(silent=("did my refund arrive at the bank",)))
+    for text, same in (
+        ("refunds please, about refunds", True),
+        ("did my refund arrive at my bank", False),
+    ):
+        without, with_it = gate.score(text, [plain, silent]).probability
+        assert without > 0
+        assert with_it == (without if same else 0)
+
+
+def test_aliases_put_into_the_question_are_examples():
+    named = Fact("Who is the mayor of Mumbai?", "Ann", subject="Mumbai", aliases=("Bombay", "BOM"))
+    assert named.examples[1:] == ("Who is the mayor of Bombay?", "Who is the mayor of BOM?")
+    assert replace(named, subject="Pune").examples == (named.question,)
+    assert listed(named, "who is the mayor of bombay") == "fires"
+    found = nearest_examples("the mayor of Bombay, who is it", named, ENCODER)
+    assert found.texts[0] == named.examples[1] and found.number == 1
+    with EditCache(ENCODER) as cache:
+        cache.add([named, *(Fact(f"Who is the mayor of town {n}?", "x") for n in range(40))])
+        view = ScopedView(cache.view(), ENCODER, lambda edit: True)
+        query = encode_query(ENCODER, "Who is the mayor of Bombay?")
+        [decision] = decide_by_gate(CosineGate(ENCODER, 0.99), [query], view, 4)
+        assert decision.fired == (named,)
+
+
+def test_a_view_does_not_outlive_its_rules():
+    with EditCache(ENCODER) as cache:
+        cache.add([LanguagePatch('the text contains "zebra"', 'say "Z."', id="z"), POWER])
+        view = cache.view()
+        query = encode_query(ENCODER, "a zebra crossing in the rain")
+        hits = ScopedView(view, ENCODER, lambda edit: True).search([query], 1)[0]
+        assert "z" in {hit.edit.id for hit in hits}
+        alive = weakref.ref(view)
+        cache.retract("z")
+        cache.view()
+        del view, hits
+        gc.collect()
+        assert alive() is None
 
 
 def test_a_hit_and_its_edit_score_alike_with_examples(view):
@@ -232,5 +278,5 @@ def test_the_mixture():
     assert sure == sorted(sure) and known.probability(1.0, 0.5, 0.99, 1) > sure[1]
     more = [EXAMPLES.probability(0.0, 0.0, 0.7, n) for n in (1, 2, 3, 9)]
     assert more[0] < more[1] < more[2] == more[3]
-    with pytest.raises(ValueError, match="expected 3 numbers in trained"):
-        ExampleCalibration.of_card({**EXAMPLES.as_json(), "trained": [1.0]}, EXAMPLES.weights)
+    with pytest.raises(KeyError, match="most_examples"):
+        ExampleCalibration.of_card({"offset": 1.0}, EXAMPLES.weights)

@@ -123,7 +123,7 @@ def test_question_pairs_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     margins = {f"a{i}": (0.5 if i < 15 else -0.2) if i < 20 else -1.0 for i in range(40)}
     margins |= {"a39": 1.0, "a38": -0.1, "t0": -0.3, "t1": 1.0, "t2": -0.4, "t3": -0.5}
     # the tune pairs put the threshold of accuracy at -0.3: all 20 same are found, 2 others hit
-    assert values(suite.measure(Scripted(margins), ignore)) == {
+    assert values(suite.prepare().measure(Scripted(margins), ignore)) == {
         "question pairs: accuracy": round(38 / 40, 4),
         "question pairs: false hits at 95% of same found": round(2 / 20, 4),
         "question pairs: same found": 0.75,
@@ -142,10 +142,10 @@ def test_near_misses_share_their_words() -> None:
     )
     assert pairs.shared_words(QuestionPair("a b c d e", "a b c d f", False)) == pytest.approx(0.8)
     found = {s.name: s for s in pairs.near_miss_suites(OutsideData(sentences=sentences), CONFIG)}
-    totals = {name: suite.total for name, suite in found.items()}
+    totals = {name: suite.prepare().total for name, suite in found.items()}
     assert totals == {"near misses: SICK, contradictions": 2, "near misses: MRPC, shared words": 2}
     scripted = Scripted({"A dog runs": 1.0})
-    rows = values(found["near misses: SICK, contradictions"].measure(scripted, ignore))
+    rows = values(found["near misses: SICK, contradictions"].prepare().measure(scripted, ignore))
     assert rows["near misses: SICK, contradictions: different, false hits"] == 1.0
 
 
@@ -228,7 +228,7 @@ def test_faq_rows_of_one_and_three_examples() -> None:
     data = small_data()
     pool = intents.out_of_scope_pool(data, CONFIG)
     [suite] = intents.faq_suites(data, pool, CONFIG)
-    rows = suite.measure(CosineDecider(StubEncoder(), 0.6), ignore)
+    rows = suite.prepare().measure(CosineDecider(StubEncoder(), 0.6), ignore)
     found = values(rows)
     change = found["FAQ, bank: out-of-scope hits, 3 examples minus one"]
     one, three = (found[f"FAQ, bank, {n}: out-of-scope hits"] for n in ("1 example", "3 examples"))
@@ -236,18 +236,27 @@ def test_faq_rows_of_one_and_three_examples() -> None:
     assert all(row.figure.n == 12 for row in rows if row.what.endswith("right patch"))
 
 
+def test_the_change_that_examples_make_out_of_scope() -> None:
+    data = small_data()
+    [suite] = intents.out_of_scope_suites(data, intents.out_of_scope_pool(data, CONFIG), CONFIG)
+    for threshold, both in ((-2.0, 1.0), (2.0, 0.0)):
+        rows = suite.prepare().measure(CosineDecider(StubEncoder(), threshold), ignore)
+        assert [row.figure.mean for row in rows] == [both, both, 0.0]
+        assert rows[2].met and rows[2].aim == "interval covers 0 or less"
+
+
 def test_conditions_and_clusters_hold_and_are_silent() -> None:
     data = small_data()
     pool = intents.out_of_scope_pool(data, CONFIG)
     [conditions] = intents.condition_suites(data, pool, CONFIG)
-    always = values(conditions.measure(CosineDecider(StubEncoder(), -2.0), ignore))
-    never = values(conditions.measure(CosineDecider(StubEncoder(), 2.0), ignore))
+    always = values(conditions.prepare().measure(CosineDecider(StubEncoder(), -2.0), ignore))
+    never = values(conditions.prepare().measure(CosineDecider(StubEncoder(), 2.0), ignore))
     for examples in ("no", "3"):
         for row in ("holds", "out-of-scope hits"):
             what = f"conditions, bank, {examples} examples: {row}"
             assert (always[what], never[what]) == (1.0, 0.0)
     [clusters] = intents.cluster_suites(data, pool, CONFIG)
-    rows = values(clusters.measure(CosineDecider(StubEncoder(), -2.0), ignore))
+    rows = values(clusters.prepare().measure(CosineDecider(StubEncoder(), -2.0), ignore))
     assert rows["question clusters, 3 examples: hits on questions of no cluster"] == 1.0
     assert rows["question clusters, 3 examples: right patch"] == 1.0  # there is one cluster of four
 
@@ -256,20 +265,20 @@ def test_candidates_are_counted_before_a_gate_decides() -> None:
     data, encoder = small_data(), StubEncoder()
     never = GateDecider("never", CosineGate(encoder, 2.0), encoder)
     [suite] = records.candidate_suites(data, CONFIG)
-    rows = suite.measure(never, ignore)
+    rows = suite.prepare().measure(never, ignore)
     assert [row.what.rsplit(": ")[1] for row in rows] == ["paragraph answers", "FAQ"]
     assert [row.figure.mean for row in rows] == [1.0, 1.0]  # six edits, sixteen candidates
     none = GateDecider("none", CosineGate(encoder, 2.0), encoder, candidates=0)
-    assert {row.figure.mean for row in suite.measure(none, ignore)} == {0.0}
-    assert suite.measure(CosineDecider(encoder, 0.5), ignore) == []
+    assert {row.figure.mean for row in suite.prepare().measure(none, ignore)} == {0.0}
+    assert suite.prepare().measure(CosineDecider(encoder, 0.5), ignore) == []
 
 
 def test_a_patch_finds_what_it_lists_and_a_silent_one_is_someone_elses() -> None:
     encoder = StubEncoder()
     [suite] = intents.listed_suites(small_data(), CONFIG)
-    rows = values(suite.measure(CosineDecider(encoder, 0.9999), ignore))
+    rows = values(suite.prepare().measure(CosineDecider(encoder, 0.9999), ignore))
     assert rows == {"listed: question and `fires` fire": 1.0, "listed: `silent` fire": 0.0}
-    always = values(suite.measure(CosineDecider(encoder, -2.0), ignore))
+    always = values(suite.prepare().measure(CosineDecider(encoder, -2.0), ignore))
     assert always["listed: `silent` fire"] == 1.0
 
 
@@ -297,7 +306,7 @@ def test_paragraphs_and_records_by_part() -> None:
     })  # fmt: skip
     [suite] = records.record_suites({"form": [case]}, CONFIG)
     always = GateDecider("open", CosineGate(StubEncoder(), 0.0), StubEncoder())
-    assert values(suite.measure(always, ignore)) == {
+    assert values(suite.prepare().measure(always, ignore)) == {
         "form, cloze edit, reworded as a cloze: found": 1.0,
         "form, cloze edit, reworded as a question: found": 1.0,
         "form, nested: stored answer said verbatim": 1.0,
@@ -305,8 +314,8 @@ def test_paragraphs_and_records_by_part() -> None:
         "form, statement: false hits": 1.0,
     }
     [paragraphs] = records.paragraph_suites(small_data(), CONFIG)
-    assert set(values(paragraphs.measure(always, ignore)).values()) == {1.0}
-    assert paragraphs.total == 2
+    assert set(values(paragraphs.prepare().measure(always, ignore)).values()) == {1.0}
+    assert paragraphs.prepare().total == 2
 
 
 # -- files ------------------------------------------------------------------------------------
@@ -447,7 +456,7 @@ def test_a_run_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
                 raise KeyboardInterrupt
             return [Row(name, suites.clustered([verdict(1.0, part="p")], suites.hit))]
 
-        return suites.Suite(name, 1, measure)
+        return suites.Suite(name, lambda: suites.Measurement(1, measure))
 
     record = tmp_path / "run.json"
     with pytest.raises(KeyboardInterrupt):

@@ -11,7 +11,7 @@ from transformers import GenerationConfig
 
 from errata.cache.records import Fact
 from errata.cache.text.answer_match import same_answer
-from errata.generation.chat import AnswerWriter
+from errata.generation.request import AnswerWriter
 from errata.reasoners.abstention import AbstentionLogitsProcessor, AbstentionPenalties
 from errata.reasoners.base_answers import (
     DEFAULT_CONFIG,

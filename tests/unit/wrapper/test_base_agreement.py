@@ -25,6 +25,7 @@ from errata.gates.evaluation.base_agreement import BaseAgreement
 from errata.gates.evaluation.trials import build_trial, run_trial
 from errata.gates.layers import Platt
 from errata.gates.training.train import TrainingConfig, train
+from errata.pipelines.resolvers.base import ResolverContext
 from errata.pipelines.resolvers.base_agreement import BaseAgreementResolver
 from errata.reasoners.base_answers import base_answers
 from errata.reasoners.base_consistency import BaseConsistency, ConsistencyConfig, control
@@ -56,7 +57,8 @@ def resolve_by_agreement(decision, edits, base):
     """Return what the resolver makes of one decision."""
     view = SimpleNamespace(edits=tuple(edits), config=SearchConfig())
     scoped = SimpleNamespace(view=view, encoder=StubEncoder())
-    (found,) = BaseAgreementResolver().resolve([decision], SimpleNamespace(edits=scoped, base=base))
+    context = ResolverContext(scoped, [scoped], None, None, base, None)
+    (found,) = BaseAgreementResolver().resolve([decision], context)
     return found
 
 
@@ -252,7 +254,8 @@ def test_in_doubt_the_base_decides_and_stays_as_it_was(models, tokenizer, monkey
         lambda b, t, pairs: [[-9.0 if "Quorvath" in text else -0.1] for text, _ in pairs],
     )
     edit = Fact("Who wrote Faust?", "Marlowe")
-    with EditableModel(base, tokenizer, gate=DoubtfulGate(), encoder=StubEncoder()) as model:
+    options = {"encoder": StubEncoder(), "resolvers": ["base_agreement"]}
+    with EditableModel(base, tokenizer, gate=DoubtfulGate(), **options) as model:
         model.edit(edit)
         hit = model.ask("Who is the author of Faust?")
         assert hit.text == "Marlowe" and hit.decision.candidates[0].base_agreed
@@ -260,7 +263,7 @@ def test_in_doubt_the_base_decides_and_stays_as_it_was(models, tokenizer, monkey
         other = model.ask("Who wrote Emma?")
         assert not other.decision.hit
         assert other.text == model.ask("Who wrote Emma?", edits=False).text
-    with EditableModel(base, tokenizer, gate=DoubtfulGate(None), encoder=StubEncoder()) as model:
+    with EditableModel(base, tokenizer, gate=DoubtfulGate(None), **options) as model:
         model.edit(edit)
         assert not model.ask("Who is the author of Faust?").decision.hit
     assert all(torch.equal(before[name], value) for name, value in base.state_dict().items())

@@ -201,6 +201,20 @@ def test_the_loss_of_a_group_is_that_of_its_examples_one_by_one(family, models):
     assert together == pytest.approx(apart, rel=1e-4)
 
 
+def test_the_decision_that_no_edit_governs_has_a_loss_of_its_own(models):
+    model, make, end = models("llama"), losses.TokenizedExample, 2
+    groups = [[make([5, 6, 7, 8], [8, 9]), make([5, 6, 9], [end])], [make([20, 21], [22])]]
+    with torch.no_grad():
+        plain = losses.group_loss(model, groups).item()
+        decided = losses.group_loss(model, groups, end, 0.5).item() - plain
+        terms = []
+        for one in (one for group in groups for one in group):
+            first = model(torch.tensor([list(one.prompt)])).logits[0, -1].softmax(-1)[end]
+            terms.append(first if list(one.answer) == [end] else 1 - first)
+    expected = -torch.stack(terms).log().mean().item()
+    assert decided == pytest.approx(0.5 * expected, rel=1e-3)
+
+
 def test_edits_stand_in_the_system_message(chat_tokenizer):
     prompter = Prompter(chat_tokenizer, form=PromptForm(**SHORT_FORM))
     text = prompter.text(["The sky is green.", "Water is dry."], "Really?")
@@ -350,6 +364,7 @@ def test_the_page_has_each_reasoner_alone_and_verified(folder, files, tmp_path):
     page = tmp_path / "page.md"
     words = ["reasoner", "eval", "--model", str(folder), "--each", "2", "--document", str(page)]
     words += ["--reasoners", "verbatim:1,unedited", "--data", str(files["pairs"]), "--json"]
+    words += ["--mentions", "2"]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
@@ -357,9 +372,12 @@ def test_the_page_has_each_reasoner_alone_and_verified(folder, files, tmp_path):
     assert list(found["results"]) == ["verbatim", "verbatim, verified", "unedited, verified"]
     assert found["results"]["verbatim"]["own question"]["n"] == 1
     assert found["data"].keys() == {"pairs.jsonl"}
+    (named,) = (value for key, value in found.items() if key.startswith("old object"))
+    assert {option: rate["n"] for option, rate in named.items()} == {"off": 2, "context": 2}
     text = page.read_text("utf-8")
     assert "| own question | 100.0% [21, 100] n=1 |" in text
-    assert "--data pairs.jsonl`; do not edit" in text
+    assert "--data pairs.jsonl --mentions 2`; do not edit" in text
+    assert "| context | " in text
     assert found["data"]["pairs.jsonl"] in text
 
 

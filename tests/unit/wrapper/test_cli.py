@@ -82,6 +82,9 @@ class FakeModel:
         route = "verbatim" if fired else "base"
         return Decision(text, tuple(candidates), tuple(fired), route)
 
+    def decide(self, texts):
+        return [self.explain(text) for text in texts]
+
     def ask(self, question, *, edits=True, **arguments):
         return self.ask_many([question], edits=edits, **arguments)[0]
 
@@ -114,7 +117,7 @@ def fakes(monkeypatch, tmp_path):
     """Open fakes instead of models, in an empty directory; return those opened."""
     opened = []
 
-    def open_fake(model, patches, *others):
+    def open_fake(model, patches, *others, **options):
         opened.append(FakeModel(patches, *others))
         return opened[-1]
 
@@ -175,7 +178,7 @@ def test_ask_without_edits_is_the_model_alone(fakes, folder):
 def test_ask_passes_on_what_becomes_of_mentions(fakes, folder):
     for given in ((), ("--mentions", "context")):
         run("ask", "What do zebras eat?", "--patches", folder, *given)
-    assert [fake.others[-1] for fake in fakes] == ["off", "context"]
+    assert [fake.others[-2] for fake in fakes] == ["off", "context"]
 
 
 def test_ask_json_tells_what_a_pattern_did(fakes, folder):
@@ -215,13 +218,13 @@ def test_check_passes_and_counts_the_tests(fakes, folder):
     ("deaf", "loud", "line", "says"),
     [
         ("What colour is a zebra's skin?", None, 1, "does not fire on"),
-        ("Tell me the skin colour of a zebra.", None, 1, "probability 0.200, from 0.500 on"),
-        (None, "What do zebras eat?", 1, "a silent test"),
-        ("Which country has the capital Mbabane?", None, 6, "changes nothing on"),
+        ("Tell me the skin colour of a zebra.", None, 4, "probability 0.200, from 0.500 on"),
+        (None, "What do zebras eat?", 5, "a silent test"),
+        ("Which country has the capital Mbabane?", None, 9, "changes nothing on"),
     ],
 )
 def test_check_fails_on_a_patchs_own_test(fakes, folder, monkeypatch, deaf, loud, line, says):
-    def open_broken(model, patches, *others):
+    def open_broken(model, patches, *others, **options):
         fake = FakeModel(patches)
         fake.deaf_to |= {deaf}
         fake.loud_on |= {loud}
@@ -259,7 +262,8 @@ def test_check_warns(fakes, tmp_path):
     shown = run("check", "--patches", patches, "--no-tests").stdout
     for line, says in [(1, "expired"), (4, "secret"), (6, "reasoner"), (8, "ASCII")]:
         matching = [text for text in shown.splitlines() if f"w.yaml:{line}: warning: " in text]
-        assert len(matching) == 1 and says in matching[0], shown
+        assert sum(says in text for text in matching) == 1, shown
+        assert any("has no tests" in text for text in matching)
 
 
 def test_check_refuses_two_answers_to_one_question(fakes, folder):
@@ -279,7 +283,7 @@ def test_an_error_is_a_message_not_a_traceback(fakes, tmp_path):
 
 
 def test_a_model_that_is_none(monkeypatch, folder):
-    def refuse(model, patches, *others):
+    def refuse(model, patches, *others, **options):
         raise ModelError(f"no model at {model}")
 
     monkeypatch.setattr(opening, "open_model", refuse)

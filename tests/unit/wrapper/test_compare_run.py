@@ -455,7 +455,7 @@ def files(model, tmp_path, monkeypatch):
     """Write cases and open questions; the command opens the tiny model."""
     write_cases(CASES, tmp_path / "cases.jsonl")
     (tmp_path / "open.txt").write_text("\n".join(OPENS))
-    monkeypatch.setattr(opening, "open_model", lambda *_: model)
+    monkeypatch.setattr(opening, "open_model", lambda *_, **__: model)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -556,7 +556,7 @@ def test_the_pairs_config_of_the_documentation_is_read(tmp_path):
 
 
 def test_a_report_says_of_which_split_its_cases_are(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(opening, "open_model", lambda *_: model)
+    monkeypatch.setattr(opening, "open_model", lambda *_, **__: model)
     config = tmp_path / "config.yaml"
     config.write_text("controls: false\nmax_new_tokens: 4\nlatency_cases: 0\n")
     for split, warned in (("tune", True), ("test", False), ("", False)):
@@ -574,7 +574,7 @@ def test_a_report_says_of_which_split_its_cases_are(model, tmp_path, monkeypatch
 
 
 def test_held_out_text_is_taken_from_beside_the_data(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(opening, "open_model", lambda *_: model)
+    monkeypatch.setattr(opening, "open_model", lambda *_, **__: model)
     data = tmp_path / "cases.jsonl"
     write_cases(CASES, data)
     config = tmp_path / "config.yaml"

@@ -15,7 +15,8 @@ from errata import EditableModel, Fact, LanguagePatch
 from errata.cache.store import EditCache
 from errata.commands.output import decision_json
 from errata.gates.base import Candidate, Decision, Scores, make_decision
-from errata.patch_tests import TestCase, _judge_decision
+from errata.patch_tests.records import TestCase
+from errata.patch_tests.run import judge_decision
 from errata.pipelines.base import ScopedView
 from errata.pipelines.cache import CachePipeline
 from errata.pipelines.resolvers.decompose import (
@@ -325,6 +326,25 @@ def test_every_family_and_several_answers(models, tokenizer, family):
         assert model.last_trace.decisions[0].sub_question and out.shape[0] == 3
 
 
+@pytest.mark.parametrize("family", ["gpt2", "t5"])
+def test_the_base_answers_all_sub_questions_in_one_call(models, tokenizer, family, monkeypatch):
+    longer = f"Hello there, dear friends: {PAYS}"
+    gate = ByTable(same=GATE.same, follows={*GATE.later, (longer, "pizza")})
+    with EditableModel(
+        models(family), tokenizer, gate=gate, encoder=StubEncoder(), reasoner=Echo()
+    ) as model:
+        model.edit([PIZZA])
+        alone = [model.ask(query, max_new_tokens=6).text for query in (PAYS, longer)]
+        calls, generate = [], model.base.generate
+        monkeypatch.setattr(
+            model.base, "generate", lambda *a, **k: calls.append(1) or generate(*a, **k)
+        )
+        found = model.ask_many([PAYS, longer], max_new_tokens=6)
+        assert len(calls) == 2  # whether it takes a query for the edit's own, and the answers
+        assert [one.decision.hops for one in found] == [1, 1]
+        assert [one.text for one in found] == alone
+
+
 def test_a_query_that_the_prompt_does_not_hold_is_asked_by_itself(models, tokenizer):
     with wrapped(models, tokenizer, PIZZA) as model:
         ids = tokenizer(["And what do they pay with there?"], return_tensors="pt")
@@ -347,8 +367,8 @@ def test_without_a_reasoner_nothing_is_put_further(models, tokenizer):
 def test_a_patch_test_passes_by_a_step():
     decision = Decision(PAYS, (), (PIZZA, MONEY), "verbatim", sub_question=MONEY.question, hops=1)
     for edit in (PIZZA, MONEY):
-        assert not list(_judge_decision(TestCase(edit, PAYS, fires=True), decision))
-    assert list(_judge_decision(TestCase(LEADER, PAYS, fires=True), decision))
+        assert not judge_decision(TestCase(edit, PAYS), decision).failure
+    assert judge_decision(TestCase(LEADER, PAYS), decision).failure
 
 
 def test_a_decision_tells_what_was_asked_in_the_end():

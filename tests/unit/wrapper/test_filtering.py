@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from errata import Fact, RegexPatch
 from errata.cache.filters.secrets import hash_secret
 from errata.cache.filters.text_filter import WITHHELD, Filter
-from errata.generation.chat import AnswerWriter
+from errata.generation.request import AnswerWriter
 from errata.generation.streaming import FilteredStreamer
 from tests.unit.helpers import CAPITAL, OTHER, Collected, batch, editable
 

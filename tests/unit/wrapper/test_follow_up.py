@@ -41,6 +41,7 @@ class SameWords(ThresholdGate):
 def model(models, chat_tokenizer):
     encoder = StubEncoder()
     options = {"encoder": encoder, "gate": SameWords(), "reasoner": "verbatim"}
+    options["resolvers"] = [FollowUpResolver()]
     return editable(models("qwen2"), chat_tokenizer, CAPITAL, MONEY, BORN, OTHER, **options)
 
 

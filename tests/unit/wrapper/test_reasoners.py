@@ -37,7 +37,8 @@ class FollowsGate(PerQueryGate):
     def score(self, query, edits):
         import numpy as np
 
-        about = ["Weber" in query.text and "Weber" in hit.edit.scope for hit in edits]
+        text, found = getattr(query, "text", query), [getattr(hit, "edit", hit) for hit in edits]
+        about = ["Weber" in text and "Weber" in edit.scope for edit in found]
         return Scores(np.array(about, float), np.ones(len(about)))
 
     def decide(self, query, hits):

@@ -6,6 +6,7 @@ import pytest
 
 from errata import Fact
 from errata.cache.store import EditCache
+from errata.commands.options import resolver_names
 from errata.gates.base import Candidate, Decision
 from errata.pipelines.base import ScopedView
 from errata.pipelines.cache import DEFAULT_RESOLVERS, CachePipeline, route
@@ -35,8 +36,12 @@ def test_a_batch_is_decided_as_its_queries_are_alone():
 
 
 def test_their_names_differ():
-    names = ["base_agreement", "aliases", "decompose", "follow_up"]
-    assert [one.name for one in DEFAULT_RESOLVERS] == names
+    assert [one.name for one in DEFAULT_RESOLVERS] == ["aliases", "decompose"]
+
+
+def test_they_are_named_on_the_command_line():
+    assert resolver_names(None) is None and resolver_names("none") == []
+    assert resolver_names("base_agreement, aliases") == ["base_agreement", "aliases"]
 
 
 @pytest.mark.parametrize("left_out", ["aliases", "decompose"])

@@ -7,12 +7,14 @@ import pytest
 from transformers import GenerationConfig
 
 from errata.cache.records import Fact, LanguagePatch
-from errata.gates.base import Scores
+from errata.gates.base import Scores, make_decision
 from errata.generation.chat import Prompt
+from errata.model import EditableModel
 from errata.reasoners.base import ConversationReasoner, Reasoner
 from errata.reasoners.prompted import PromptedReasoner
 from errata.reasoners.verbatim import VerbatimReasoner
 from errata.reasoners.verified import VerificationConfig, VerifiedReasoner, verified
+from tests.fakes import StubEncoder
 
 CAPITAL = Fact("What is the capital of Kazakhstan?", "Astana")
 CHINESE = Fact("哈萨克斯坦的首都是哪里？", "阿斯塔纳")
@@ -50,11 +52,14 @@ class Writes(Says):
 class Entails:
     """A gate by which every query is a paraphrase, or none."""
 
-    def __init__(self, entailed):
-        self.entailed = entailed
+    def __init__(self, entailed, probability=1.0):
+        self.entailed, self.probability = entailed, probability
 
     def score_batch(self, queries, edits):
-        return [Scores(np.ones(1), np.full(1, self.entailed)) for _ in queries]
+        return [
+            Scores(np.full(len(some), self.probability), np.full(len(some), self.entailed))
+            for some in edits
+        ]
 
 
 def chat_prompt(tokenizer, messages):
@@ -124,6 +129,41 @@ def test_a_gate_tells_other_phrasings_from_what_is_entailed():
     for entailed, answer in ((0.9, "Almaty"), (0.1, "Astana")):
         reasoner = VerifiedReasoner(Says("Almaty"), gate=Entails(entailed))
         assert said(reasoner, query, CAPITAL) == answer
+
+
+def test_what_the_gate_takes_for_another_question_is_left_alone():
+    pizza = Fact("Where does pizza come from?", "Benin")
+    query = "Does Maria like pizza?"
+    assert said(VerifiedReasoner(Says("Yes.")), query, pizza) == "No, Benin."
+    unlikely = VerifiedReasoner(Says("Yes."), gate=Entails(0.1, probability=0.005))
+    assert said(unlikely, query, pizza) == "Yes."
+    assert said(unlikely, FALSE, CAPITAL) == "Yes."
+    likely = VerifiedReasoner(Says("Yes."), gate=Entails(0.9, probability=0.9))
+    assert said(likely, FALSE, CAPITAL) == "No, Astana."
+    # an edit's own question is its own, whatever a gate scores
+    assert said(unlikely, CAPITAL.question, CAPITAL) == CAPITAL.answer
+
+
+class Misfires(Entails):
+    """A gate that fires every edit, and scores it as unlikely."""
+
+    def decide_batch(self, queries, hits):
+        sure = Scores(np.ones(1), np.ones(1))
+        return [
+            make_decision(query, some[:1], sure, threshold=0.5, near=0.8)
+            for query, some in zip(queries, hits, strict=True)
+        ]
+
+
+@pytest.mark.parametrize(("probability", "answer"), [(0.9, "No, Astana."), (0.1, "Yes.")])
+def test_a_model_holds_answers_against_its_own_gate(probability, answer, models, chat_tokenizer):
+    gate = Misfires(1.0, probability)
+    with EditableModel(
+        models("llama"), chat_tokenizer, encoder=StubEncoder(), gate=gate, reasoner=Says("Yes."),
+        resolvers=[],
+    ) as model:  # fmt: skip
+        model.edit(CAPITAL)
+        assert model.ask(FALSE).text == answer
 
 
 def test_each_sequence_is_judged_and_reported(chat_tokenizer):

@@ -72,11 +72,11 @@ class BackendFactory:
     def _pipeline_model(self, name: str, options: Mapping[str, Any]) -> EditableModel:
         """Return a model with a separate cache; base model, gate and encoder are shared."""
         if name not in self._models:
-            shared = self.model
+            shared, resolvers = self.model, resolvers_of(name)
             model = EditableModel(
                 shared.base, shared.tokenizer, gate=shared.gate, encoder=shared.encoder,
                 reasoner="verbatim" if name == VERBATIM else shared.reasoner,
-                resolvers=resolvers_of(name),
+                resolvers=shared.pipeline.resolvers if resolvers is None else resolvers,
             )  # fmt: skip
             model.cache.set_files(self.background)
             pipeline: Any = model

@@ -69,7 +69,7 @@ def resolvers_of(name: str) -> list[str] | None:
     """Return the resolvers of a backend that is the cache.
 
     :param name: of the backend.
-    :return: names, in the order in which they are applied; None for the default ones.
+    :return: names, in the order in which they are applied; None for those of the comparison.
     """
     if name in (CACHE, VERBATIM):
         return None

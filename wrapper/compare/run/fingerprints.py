@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from errata.cache.records import Edit
 from errata.compare.inputs.digest import file_digest, json_digest
 from errata.compare.run.backend_factory import BackendFactory
-from errata.compare.run.backend_names import SHUFFLED, VERBATIM, is_cache
+from errata.compare.run.backend_names import SHUFFLED, VERBATIM, is_cache, resolvers_of
 from errata.compare.run.settings import Settings
 from errata.compare.run.training_time import training_card
 from errata.registry import names
@@ -55,6 +55,8 @@ def backend_fingerprints(factory: BackendFactory, settings: Settings) -> dict[st
                 "gate": _fingerprint(pipeline.gate, gate, "artifact"),
                 "reasoner": _fingerprint(pipeline.reasoner, reasoner, "chosen"),
             }
+            if settings.resolvers is not None and resolvers_of(plain) is None and is_cache(plain):
+                found[name]["resolvers"] = ", ".join(settings.resolvers)
     return found
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from errata.gates.base import Decision
-from errata.generation.chat import AnswerWriter, render_prompt, tokenize_prompts
-from errata.generation.request import read_request
+from errata.generation.chat import render_prompt, tokenize_prompts
+from errata.generation.request import AnswerWriter, read_request
 
 if TYPE_CHECKING:
     import torch

@@ -31,6 +31,7 @@ class Settings:
     :param gate: of the cache.
     :param reasoner: of the cache.
     :param encoder: of the cache.
+    :param resolvers: of the cache, in order; None takes the default ones.
     :param n: cases drawn for each seed; None takes all.
     :param split: only cases of this split, ``test`` or ``tune``: question pairs are split as for
         training gates, by hash, other data carry theirs. None takes all.
@@ -61,6 +62,7 @@ class Settings:
     gate: str | None = None
     reasoner: str | None = None
     encoder: str | None = None
+    resolvers: tuple[str, ...] | None = None
     n: int | None = None
     split: Literal["test", "tune"] | None = None
     seeds: tuple[int, ...] = (0,)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from errata.cache.text.normalize import needs_space
 from errata.cache.text.subject import span_of
 from errata.editors.shared.subject_tokens import subject_positions
-from errata.generation.chat import AnswerWriter, render_prompt
+from errata.generation.chat import render_prompt
+from errata.generation.request import AnswerWriter
 
 if TYPE_CHECKING:
     import torch

@@ -127,9 +127,7 @@ def _confirmed(
     :param found: the decisions about canonical queries, by row.
     :param misses: the decisions about the queries as they were asked.
     """
-    if context.base is None or not found:
-        return {}
-    agrees = context.base.agrees_batch(
+    agrees = context.agrees(
         [misses[row].query for row in found],
         [[edit.scope for edit in one.fired] for one in found.values()],
     )

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import Protocol, runtime_checkable
 
 from errata.deprecation import forward
@@ -67,6 +68,34 @@ class ResolverContext:
     base: BaseConsistency | None
     decide: DecideTexts
     histories: Sequence[History] = ()
+
+    def agrees(
+        self, queries: Sequence[str], questions: Sequence[Sequence[str]]
+    ) -> list[tuple[bool, ...]]:
+        """Return for each query which of its questions the base model answers as the query.
+
+        Text that the encoder cannot read agrees with nothing, and the base is not asked: no gate
+        has compared it, and 长城有多长？ and 长城有多高？ may get the same wrong answer.
+
+        :param queries: n queries.
+        :param questions: of each query, those it is compared with.
+        """
+        texts = list(dict.fromkeys([*queries, *(one for some in questions for one in some)]))
+        if self.base is None or not texts:
+            return [(False,) * len(some) for some in questions]
+        shares = dict(zip(texts, self.edits.encoder.unknown_share(texts).tolist(), strict=True))
+        most = self.edits.view.config.unreadable_share
+        readable = [
+            [max(shares[query], shares[one]) <= most for one in some]
+            for query, some in zip(queries, questions, strict=True)
+        ]
+        rows = [row for row, some in enumerate(readable) if any(some)]
+        asked = [list(compress(questions[row], readable[row])) for row in rows]
+        agrees = self.base.agrees_batch([queries[row] for row in rows], asked) if rows else []
+        found = {row: iter(agreed) for row, agreed in zip(rows, agrees, strict=True)}
+        return [
+            tuple(reads and next(found[row]) for reads in some) for row, some in enumerate(readable)
+        ]
 
 
 @runtime_checkable

@@ -15,8 +15,10 @@ class BaseAgreementResolver:
 
     "What is the capital of the land of the Incas?" and "What is the capital of Peru?" both get
     "Lima", so that they are one question. Only candidates from ``agreement_threshold`` up are
-    tried, and none where the encoder cannot read query or question: the gate's probability then
-    says nothing, and the base would be asked about texts that share no more than their script.
+    tried.
+
+    It is not among the default resolvers: on people's question pairs it finds as many more as it
+    fires falsely (``results/ablation.md``).
     """
 
     name = "base_agreement"
@@ -24,18 +26,10 @@ class BaseAgreementResolver:
 
     def resolve(self, decisions: Sequence[Decision], context: ResolverContext) -> list[Decision]:
         """Return the decisions, misses that the base agrees on as hits."""
-        base = context.base
-        doubtful = [() if base is None else candidates_in_doubt(one) for one in decisions]
-        readable = _readable(decisions, doubtful, context)
-        asked = {
-            at: [one for one in some if decisions[at].query in readable and one.scope in readable]
-            for at, some in enumerate(doubtful)
-        }
-        asked = {at: some for at, some in asked.items() if some}
-        if base is None or not asked:
-            return list(decisions)
+        doubtful = {at: candidates_in_doubt(one) for at, one in enumerate(decisions)}
+        asked = {at: some for at, some in doubtful.items() if some}
         queries = [decisions[at].query for at in asked]
-        agrees = base.agrees_batch(queries, [[c.scope for c in some] for some in asked.values()])
+        agrees = context.agrees(queries, [[c.scope for c in some] for some in asked.values()])
         found = list(decisions)
         for (at, some), yes in zip(asked.items(), agrees, strict=True):
             agreed = {one.edit_id for one, same in zip(some, yes, strict=True) if same}
@@ -78,24 +72,3 @@ def fire_agreed(decision: Decision, agreed: set[str], edits: Sequence[Edit]) -> 
         ),
         near_misses=tuple(c for c in decision.near_misses if c.edit_id not in agreed),
     )
-
-
-def _readable(
-    decisions: Sequence[Decision],
-    doubtful: Sequence[Sequence[Candidate]],
-    context: ResolverContext,
-) -> frozenset[str]:
-    """Return the queries and questions in doubt that the encoder can read."""
-    texts = list(
-        dict.fromkeys(
-            text
-            for decision, some in zip(decisions, doubtful, strict=True)
-            if some
-            for text in (decision.query, *(one.scope for one in some))
-        )
-    )
-    if not texts:
-        return frozenset()
-    shares = context.edits.encoder.unknown_share(texts)
-    most = context.edits.view.config.unreadable_share
-    return frozenset(t for t, share in zip(texts, shares, strict=True) if share <= most)

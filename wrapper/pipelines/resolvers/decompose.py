@@ -100,9 +100,7 @@ class DecomposeResolver:
             question = fill_answer(*asked[row], some, scored, self.config)
             if question is not None:
                 found[row] = question
-        if context.base is None or not found:
-            return found
-        agrees = context.base.agrees_batch(
+        agrees = context.agrees(
             [asked[row][0] for row in found], [[asked[row][1].question] for row in found]
         )
         same = dict(zip(found, agrees, strict=True))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from errata.cache.patches.kinds import context
 from errata.facts import (
     FactChange,
     FactRow,
-    FactSource,
     Relation,
     cloze,
     fill,
@@ -19,7 +18,6 @@ from errata.facts import (
     yes_no_words,
 )
 from errata.facts.names import invented_name
-from errata.facts.table import Split
 from errata.facts.variation import varied_head, varied_question
 from errata.reasoners.data.draws import EditDrawer
 from errata.reasoners.data.examples import (
@@ -46,19 +44,12 @@ TYPO_SHARE = 0.5
 
 
 class ExampleGenerator(EditDrawer):
-    """Draws examples of one split.
+    """Draws examples of one split; made as its base class."""
 
-    :param source: facts, sentences and aliases.
-    :param split: of the subjects and objects.
-    :param rng: of all draws.
-    :param unseen: use the phrasings held out of training, where a relation has some.
-    """
-
-    def __init__(
-        self, source: FactSource, split: Split, rng: random.Random, *, unseen: bool = False
-    ) -> None:
-        super().__init__(source, split, rng, unseen=unseen)
-        self._generators: dict[str, Callable[[], ReasonerExample | None]] = {
+    @cached_property
+    def _generators(self) -> dict[str, Callable[[], ReasonerExample | None]]:
+        """The method that draws an example, by its kind."""
+        return {
             EDIT_QUESTION: self._edit_question, PARAPHRASE: self._paraphrase, CLOZE: self._cloze,
             ALIAS: self._alias, YES_NO: self._yes_no, REVERSED: self._reversed,
             ONE_HOP: self._one_hop, TWO_EDITS: self._two_edits, LOCALITY: self._locality,

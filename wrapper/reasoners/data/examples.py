@@ -10,9 +10,11 @@ EDIT_QUESTION, PARAPHRASE, CLOZE, ALIAS = "own question", "other phrasing", "clo
 YES_NO, REVERSED, ONE_HOP = "yes or no", "reversed", "one hop"
 TWO_EDITS, LOCALITY = "two edits, one hop", "an edit that does not matter"
 SAME_ANSWER_LOCALITY = "an edit of another, of whom the same is true"
+"""The hardest locality: the subject of the query and the edited one share the old answer."""
 SAY_THAT = "say that"
 """Reported speech of a language patch: ``say that you were made by Example Labs``."""
-"""The hardest locality: the subject of the query and the edited one share the old answer."""
+REAL_PARAPHRASE = "other phrasing, by people"
+REAL_LOCALITY = "an edit that does not matter, questions by people"
 KINDS = (
     EDIT_QUESTION, PARAPHRASE, CLOZE, ALIAS, YES_NO, REVERSED, ONE_HOP, TWO_EDITS, LOCALITY,
     SAME_ANSWER_LOCALITY,

@@ -20,11 +20,16 @@ from errata.facts.names import invented_name, invented_word
 from errata.facts.table import Split
 from errata.reasoners.data.dataset import ExampleGenerator
 from errata.reasoners.data.examples import (
+    ALIAS,
+    CLOZE,
     EDIT_QUESTION,
     LOCALITY,
     ONE_HOP,
     PARAPHRASE,
+    REAL_LOCALITY,
+    REAL_PARAPHRASE,
     REVERSED,
+    SAME_ANSWER_LOCALITY,
     SAY_THAT,
     TWO_EDITS,
     YES_NO,
@@ -38,9 +43,15 @@ Group = list[ReasonerExample]
 
 _FACTS, _QUESTIONS, _STATEMENTS = "facts", "questions", "statements"
 _LEADS = {
-    ONE_HOP: 0.3, REVERSED: 0.3, YES_NO: 0.15, PARAPHRASE: 0.1, EDIT_QUESTION: 0.1, TWO_EDITS: 0.05,
+    ONE_HOP: 0.3, REVERSED: 0.25, YES_NO: 0.1, PARAPHRASE: 0.1, EDIT_QUESTION: 0.1, ALIAS: 0.1,
+    TWO_EDITS: 0.05,
 }  # fmt: skip
-"""Which kind chooses the edit of a group: one hop and reversed cannot be had of every edit."""
+"""Which kind chooses the edit of a group: not every edit has one hop, reversed or an alias."""
+_BESIDE = {
+    PARAPHRASE: 0.7, LOCALITY: 1.0, SAME_ANSWER_LOCALITY: 0.3, CLOZE: 0.3, ALIAS: 0.3,
+}  # fmt: skip
+"""Share of groups of facts with a query of each further kind; both forms of yes or no are in all.
+A cloze is governed about as often as it is not: its form must not tell whether the edit matters."""
 _TYPO_SHARE = 0.15
 """Share of queries written carelessly: a chat model reads them already."""
 _PATCH_SHARE = 0.15
@@ -76,8 +87,9 @@ class SharedEditGenerator(ExampleGenerator):
             return [lead]
         self._shared = drawn, cast(Fact, lead.edits[0])
         forms = [self.example(YES_NO) for _ in range(6)]
+        kinds = [k for k, share in _BESIDE.items() if self.rng.random() < share]
         others = [
-            self.example(PARAPHRASE), self.example(LOCALITY),
+            *map(self.example, kinds),
             next((one for one in forms if one and one.answer == "Yes"), None),
             next((one for one in forms if one and one.answer == "No"), None),
         ]  # fmt: skip
@@ -171,16 +183,16 @@ class GroupGenerator:
         self._about = "held_out" if held_out else "about_itself"
         texts = texts or RealTexts()
         self._questions, self._answers = texts.questions(split), texts.answers
-        self._asked = [text for text in self._questions.same if texts.answers.get(first_word(text))]
+        self._near = [text for text in self._questions.different if text in self._questions.same]
         self._every = list(dict.fromkeys((*self._questions.same, *self._questions.different)))
         self._intents = texts.intents(split)
         self._statements: dict[str, list[Any]] = read_table(
             "errata.reasoners.data", "statements.yaml"
         )
         self._shares = {
-            _FACTS: 0.6,
-            _QUESTIONS: 0.22 if self._asked else 0.0,
-            _STATEMENTS: 0.18 if self._intents else 0.0,
+            _FACTS: 0.4,
+            _QUESTIONS: 0.42 if self._every else 0.0,
+            _STATEMENTS: 0.18 if len(self._intents) > 1 else 0.0,
         }
 
     def group(self) -> Group:
@@ -191,26 +203,36 @@ class GroupGenerator:
         return self._question_group() if kind == _QUESTIONS else self._statement_group()
 
     def _question_group(self) -> Group:
-        question = self.rng.choice(self._asked)
-        answer = self.rng.choice(self._answers[first_word(question)])
+        """Return what people ask that an edit of a real question governs, and what is near it."""
+        rng, questions = self.rng, self._questions
+        question = rng.choice(self._near if self._near and rng.random() < 0.7 else self._every)
+        answers = self._answers.get(first_word(question))
+        answer = rng.choice(answers) if answers and rng.random() < 0.5 else invented_name(rng)
         edits = (Fact(question, answer),)
-        near = self._questions.different.get(question)
-        other = self.rng.choice(near if near and self.rng.random() < 0.6 else self._every)
-        found = [
-            ReasonerExample(PARAPHRASE, edits, self.rng.choice(self._questions.same[question]),
-                            answer),
-            ReasonerExample(LOCALITY, edits, other, None),
+        same, different = (
+            _some(table.get(question, ()), 2, rng)
+            for table in (questions.same, questions.different)
+        )
+        other = _some(questions.related(question), 1, rng)
+        far = [rng.choice(self._every)] if rng.random() < 0.3 or not (different or other) else []
+        own = [question] if not same or rng.random() < 0.2 else []
+        kinds = [
+            (REAL_PARAPHRASE, same, answer), (EDIT_QUESTION, own, answer),
+            (REAL_LOCALITY, [*different, *other, *far], None),
         ]  # fmt: skip
-        if self.rng.random() < 0.3:
-            found.append(ReasonerExample(EDIT_QUESTION, edits, question, answer))
-        return [one for one in found if one.answer or one.query not in (question, found[0].query)]
+        found: dict[str, ReasonerExample] = {}
+        for kind, queries, told in kinds:
+            for query in queries:
+                if told is not None or query != question:
+                    found.setdefault(query, ReasonerExample(kind, edits, query, told))
+        return list(found.values())
 
     def say_that(self) -> ReasonerExample:
         """Return a query that a patch of the form ``say that …`` governs."""
         return self._statement_group()[0]
 
     def _statement_group(self) -> Group:
-        if not self._intents or self.rng.random() < 0.5:
+        if len(self._intents) < 2 or self.rng.random() < 0.5:
             entry = self.rng.choice(self._statements[self._about])
             condition, statements = entry["condition"], entry["statements"]
             queries, others = entry["queries"], self._statements[self._about]
@@ -219,7 +241,7 @@ class GroupGenerator:
             intent = self.rng.choice([*self._intents])
             condition = f"the user asks about {intent.replace('_', ' ')}"
             statements, queries = self._statements["in_general"], self._intents[intent]
-            away = list(self._intents[self.rng.choice([i for i in self._intents if i != intent])])
+            away = list(self._intents[self._other_intent(intent)])
         consequence = "say that " + self._filled(self.rng.choice(statements))
         edits: tuple[Edit, ...] = (LanguagePatch(condition, consequence),)
         said = verbatim_answer(consequence)
@@ -231,6 +253,12 @@ class GroupGenerator:
             ReasonerExample(LOCALITY, edits, self.rng.choice(list(away)), None),
         ]
 
+    def _other_intent(self, intent: str) -> str:
+        """Return another intent, in half of the cases one whose name shares a word."""
+        others = [one for one in self._intents if one != intent]
+        near = [one for one in others if _words(one) & _words(intent)]
+        return self.rng.choice(near if near and self.rng.random() < 0.5 else others)
+
     def _filled(self, statement: str) -> str:
         rng = self.rng
         return statement.format(
@@ -238,6 +266,14 @@ class GroupGenerator:
             number=rng.choice((rng.randint(2, 30), rng.randint(31, 999), rng.randint(1000, 9999))),
             day=rng.choice(_DAYS), month=rng.choice(_MONTHS),
         )  # fmt: skip
+
+
+def _some(texts: Sequence[str], count: int, rng: random.Random) -> list[str]:
+    return rng.sample(list(texts), min(count, len(texts)))
+
+
+def _words(intent: str) -> set[str]:
+    return set(intent.replace("_", " ").split())
 
 
 _FORMS = ("", "", "Labs", "Systems", "Research", "Inc.", "Group", "Works", "AI", "& Sons")

@@ -11,23 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from errata.facts.table import Split
+from errata.reasoners.data.questions import Questions, questions_of
 from errata.reasoners.data.rows import read_rows
 from errata.reasoners.data.wikidata import split_by_hash
 
 LONGEST = 90
 """Characters of a question: longer ones cost more tokens than they teach."""
-
-
-@dataclass(frozen=True, slots=True)
-class Questions:
-    """Real questions of one split.
-
-    :param same: for a question, others that ask the same.
-    :param different: for a question, others that share words and ask something else.
-    """
-
-    same: Mapping[str, Sequence[str]]
-    different: Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +69,8 @@ class RealTexts:
         )
 
     def questions(self, split: Split) -> Questions:
-        """Return the questions of which both of a pair are of a split, by hash."""
-        same: dict[str, list[str]] = defaultdict(list)
-        different: dict[str, list[str]] = defaultdict(list)
-        for a, b, equal in self.pairs:
-            if split_by_hash(a) == split_by_hash(b) == split:
-                table = same if equal else different
-                table[a].append(b)
-                table[b].append(a)
-        return Questions(same, different)
+        """Return the questions of a split, all that pairs connect in one."""
+        return questions_of(self.pairs, split)
 
     def intents(self, split: Split) -> Mapping[str, Sequence[str]]:
         """Return the utterances of the intents of a split, by hash."""

@@ -14,7 +14,14 @@ from errata.cache.patches.kinds import context
 from errata.cache.records import Edit, Fact
 from errata.generation.chat import Prompt, PromptReader
 from errata.intervals import Rate, rate
-from errata.reasoners.base import ConversationReasoner, FactWriter, Reasoner, Reply
+from errata.reasoners.base import (
+    ConversationReasoner,
+    FactWriter,
+    Reasoner,
+    Reply,
+    answer_prompts,
+    replies,
+)
 from errata.reasoners.data.examples import ONE_HOP, ReasonerExample
 from errata.reasoners.evaluation.chat_examples import INSTRUCTION
 from errata.reasoners.evaluation.judge import follows, names, right
@@ -120,16 +127,15 @@ class KeptReasoner:
         """Return one answer to the query of each prompt."""
         reasoner = self.reasoner
         if not isinstance(reasoner, ConversationReasoner):
-            texts = self.answer([prompt.query for prompt in prompts], edits, generation)
-            return [[Reply(row[0])] for row in texts]
+            return replies(self.answer([prompt.query for prompt in prompts], edits, generation))
 
         def ask(rows: Sequence[int]) -> list[str]:
             asked = [prompts[row] for row in rows], [edits[row] for row in rows]
-            return [replies[0].text for replies in reasoner.answer_prompts(*asked, generation)]
+            return [row[0].text for row in reasoner.answer_prompts(*asked, generation)]
 
         pairs = zip(prompts, edits, strict=True)
         keys = [self._key("prompt", prompt.text, each) for prompt, each in pairs]
-        return [[Reply(text)] for text in self._kept(keys, ask)]
+        return replies([[text] for text in self._kept(keys, ask)])
 
     def write_facts(self, facts: Sequence[Fact], generation: GenerationConfig) -> list[str]:
         """Return a sentence for each fact, empty where the reasoner writes none."""
@@ -234,16 +240,14 @@ class ChatEvaluation:
 
     def _instructed(self, reasoner: Reasoner, examples: Sequence[ReasonerExample]) -> list[str]:
         """Return the answers to queries in a chat, where the reasoner reads one."""
-        if not isinstance(reasoner, ConversationReasoner):
-            return self._asked(reasoner, [one.query for one in examples], examples)
         import torch
 
         reader, prompter = PromptReader(self._tokenizer), Prompter(self._tokenizer)
         ids = [torch.tensor([prompter.query_ids(one.query)]) for one in examples]
         prompts = [reader.read(row, None)[0] for row in ids]
         edits = [one.edits for one in examples]
-        replies = reasoner.answer_prompts(prompts, edits, self._generation)
-        return [row[0].text for row in replies]
+        found = answer_prompts(reasoner, prompts, edits, self._generation)
+        return [row[0].text for row in found]
 
     def _asked(
         self, reasoner: Reasoner, queries: Sequence[str], examples: Sequence[ReasonerExample]

@@ -16,16 +16,17 @@ from errata.reasoners.data.examples import (
     LOCALITY,
     ONE_HOP,
     PARAPHRASE,
+    REAL_LOCALITY,
+    REAL_PARAPHRASE,
     REVERSED,
     SAY_THAT,
     YES_NO,
     ReasonerExample,
 )
 from errata.reasoners.data.groups import GroupGenerator, SharedEditGenerator
-from errata.reasoners.data.texts import Questions, RealTexts
+from errata.reasoners.data.questions import Questions
+from errata.reasoners.data.texts import RealTexts
 
-REAL_PARAPHRASE = "other phrasing, by people"
-REAL_LOCALITY = "an edit that does not matter, questions by people"
 INSTRUCTION = "an instruction followed"
 ROWS = (
     EDIT_QUESTION, PARAPHRASE, REAL_PARAPHRASE, YES_NO, ONE_HOP, REVERSED, SAY_THAT, INSTRUCTION,
@@ -81,22 +82,41 @@ def chat_examples(
     """
     texts = texts or RealTexts()
     questions = texts.questions(split)
-    both = [text for text in questions.same if text in questions.different]
+    near = list(questions.different)
     every = list(questions.same)
     rngs = {row: random.Random(f"chat/{seed}/{row}") for row in ROWS}
     draws: dict[str, Draw] = {
         kind: partial(SharedEditGenerator(source, split, rngs[kind], unseen=True).example, kind)
         for kind in (EDIT_QUESTION, PARAPHRASE, YES_NO, ONE_HOP, REVERSED, LOCALITY)
     }
-    draws[SAY_THAT] = GroupGenerator(source, split, rngs[SAY_THAT], texts, held_out=True).say_that
+    held_out = split == "test"
+    statements = GroupGenerator(source, split, rngs[SAY_THAT], texts, held_out=held_out)
+    draws[SAY_THAT] = statements.say_that
     if every:
         draws[REAL_PARAPHRASE] = partial(_paraphrase, questions, every, rngs[REAL_PARAPHRASE])
         draws[INSTRUCTION] = partial(_instructed, every, rngs[INSTRUCTION])
-    if both:
-        draws[REAL_LOCALITY] = partial(_different, questions, both, rngs[REAL_LOCALITY])
+    if near:
+        draws[REAL_LOCALITY] = partial(_different, questions, near, rngs[REAL_LOCALITY])
     counts = dict.fromkeys(ROWS, per_row) | {ONE_HOP: _CANDIDATES * per_row}
     found = {row: _distinct(draws[row], counts[row]) for row in ROWS if row in draws}
     return {row: examples for row, examples in found.items() if examples}
+
+
+def text_examples(
+    source: FactSource, texts: RealTexts | None, per_row: int, split: Split
+) -> list[ReasonerExample]:
+    """Return the examples of the rows that are made of texts, without instructions.
+
+    :param source: facts, sentences and aliases.
+    :param texts: of real people; None: there are none.
+    :param per_row: examples of each row.
+    :param split: of questions and intents.
+    """
+    if texts is None:
+        return []
+    found = chat_examples(source, texts, per_row, split=split)
+    rows = (REAL_PARAPHRASE, SAY_THAT, REAL_LOCALITY)
+    return [one for row in rows for one in found.get(row, ())]
 
 
 Draw = Callable[[], ReasonerExample | None]

@@ -10,6 +10,7 @@ from typing import Any
 
 from errata.intervals import Rate
 from errata.reasoners.evaluation.chat_examples import ROWS
+from errata.reasoners.evaluation.open_ended import MAX_NEW_TOKENS
 
 Results = Mapping[str, Mapping[str, Rate]]
 """Rates of each row, by column."""
@@ -62,7 +63,18 @@ What is measured:
   overruled); *unedited, verified* is overruling alone: the base's answer without the edit in its
   prompt, held against the edit. `verbatim` says the stored answer; `prompted` has the edit in its
   prompt; `ike` has demonstrations too (Zheng et al. 2023); `adapter` is trained to read edits.
-{digests}"""
+{mentions}{digests}"""
+
+_MENTIONS = """
+## Open-ended requests
+
+Answers to requests that name the subject of a fact and ask nothing of it ("Tell me about …"), at
+most {tokens} tokens, in which the old object stands, by `EditableModel(mentions=…)`:
+
+| mentions | the old object is named |
+|---|---|
+{rows}
+"""
 
 
 def document(
@@ -76,6 +88,7 @@ def document(
     tokens: int,
     data: Sequence[Path] = (),
     name: str = "reasoners_smollm2.md",
+    mentions: Mapping[str, Rate] | None = None,
 ) -> str:
     """Return the results as a Markdown page.
 
@@ -88,12 +101,16 @@ def document(
     :param tokens: of an answer at most.
     :param data: files that examples were drawn from.
     :param name: of the page.
+    :param mentions: how often open-ended answers name the old object, by the option's value.
     """
     lines = [f"- {path.name}: SHA-256 {digest}" for path, digest in digests(data).items()]
     listed = "\nFiles of data:\n\n" + "\n".join(lines) + "\n" if lines else ""
+    rows = "\n".join(f"| {option} | {_cell(found)} |" for option, found in (mentions or {}).items())
+    named = _MENTIONS.format(rows=rows, tokens=MAX_NEW_TOKENS) if rows else ""
     return _DOCUMENT.format(
         table=table(results), model=model, machine=machine, fingerprint=fingerprint[:12],
         options=options, seed=seed, tokens=tokens, digests=listed, name=name,
+        mentions=named,
     )  # fmt: skip
 
 

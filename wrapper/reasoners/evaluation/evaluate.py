@@ -155,5 +155,6 @@ def _length(example: ReasonerExample, query: str) -> int:
 
 
 def rates(outcomes: dict[str, list[bool]]) -> dict[str, Rate]:
-    """Return the rate of each kind, in the order of ``KINDS``."""
-    return {kind: rate(outcomes[kind]) for kind in KINDS if outcomes.get(kind)}
+    """Return the rate of each kind, those of ``KINDS`` first and in their order."""
+    kinds = dict.fromkeys((*KINDS, *outcomes))
+    return {kind: rate(outcomes[kind]) for kind in kinds if outcomes.get(kind)}

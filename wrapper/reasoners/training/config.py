@@ -35,6 +35,8 @@ class TrainingConfig:
     :param eval_examples: tune examples of each kind in an evaluation.
     :param chat: train for a chat model: answers are sentences, the edits stand in the system
         message, and a step has groups of examples that share their edits, ``batch_size`` of them.
+    :param decision_weight: of a chat model's loss of the decision whether an edit governs the
+        query, beside 1 of the answers' tokens: without it, one token in ten decides.
     """
 
     kind: Kind = "adapter"
@@ -48,6 +50,7 @@ class TrainingConfig:
     patience: int = 4
     eval_examples: int = 60
     chat: bool = False
+    decision_weight: float = 1.0
 
     @property
     def lora(self) -> dict[str, Any]:

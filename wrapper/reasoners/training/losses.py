@@ -40,7 +40,12 @@ def answer_loss(model: GenerativeModel, batch: Sequence[TokenizedExample]) -> to
     return cross_entropy(logits, labels)
 
 
-def group_loss(model: GenerativeModel, batch: Sequence[Sequence[TokenizedExample]]) -> torch.Tensor:
+def group_loss(
+    model: GenerativeModel,
+    batch: Sequence[Sequence[TokenizedExample]],
+    end: int | None = None,
+    decision_weight: float = 0.0,
+) -> torch.Tensor:
     r"""Return the mean cross-entropy of answer tokens of groups with a common beginning.
 
     The examples of a group are one row: the ids that all their prompts begin with, then the rest of
@@ -48,8 +53,14 @@ def group_loss(model: GenerativeModel, batch: Sequence[Sequence[TokenizedExample
     its position is that after the common ids, so that the loss equals :func:`answer_loss` of the
     examples one by one; the common ids are computed once.
 
+    To that is added the mean binary cross-entropy of the decision that no edit governs the query,
+    whose probability is that of the end token in the first place: among the tokens of all answers
+    that one counts for little.
+
     :param model: a causal model, in training.
     :param batch: groups of examples.
+    :param end: the end token, which an empty answer consists of; None: no decision is learned.
+    :param decision_weight: of the decision, beside 1 of the answer's tokens.
     """
     import torch
     from torch.nn.functional import cross_entropy
@@ -59,11 +70,13 @@ def group_loss(model: GenerativeModel, batch: Sequence[Sequence[TokenizedExample
     shape = (len(rows), width)
     ids, positions = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
     part = torch.full(shape, -1)
-    labels = torch.full(shape, -100)
+    labels, empty = torch.full(shape, -100), torch.full(shape, -1)
     for i, row in enumerate(rows):
         n = len(row.ids)
         ids[i, :n], positions[i, :n] = torch.tensor(row.ids), torch.tensor(row.positions)
         part[i, :n], labels[i, :n] = torch.tensor(row.parts), torch.tensor(row.labels)
+        for place, answer in row.answers:
+            empty[i, place] = int(list(answer) == [end])
     own = part[:, :, None] == part[:, None, :]
     common = part[:, None, :] == 0
     seen = (own | common) & torch.ones(width, width, dtype=torch.bool).tril()
@@ -78,17 +91,43 @@ def group_loss(model: GenerativeModel, batch: Sequence[Sequence[TokenizedExample
     ).last_hidden_state  # fmt: skip
     kept = (labels != -100).to(device)
     logits = causal.get_output_embeddings()(hidden[kept]).float()
-    return cross_entropy(logits, labels.to(device)[kept])
+    loss = cross_entropy(logits, labels.to(device)[kept])
+    if end is None or not decision_weight:
+        return loss
+    decided = empty.to(device)[kept]
+    return loss + decision_weight * _decision_loss(
+        logits[decided >= 0], decided[decided >= 0] == 1, end
+    )
+
+
+def _decision_loss(logits: torch.Tensor, empty: torch.Tensor, end: int) -> torch.Tensor:
+    """Return the mean binary cross-entropy of an empty answer.
+
+    :param logits: of the first token of each answer, float [n, vocabulary].
+    :param empty: whether the answer is empty, bool [n].
+    :param end: the end token.
+    """
+    import torch
+    from torch.nn.functional import binary_cross_entropy_with_logits
+
+    others = logits.clone()
+    others[:, end] = -torch.inf
+    log_odds = logits[:, end] - others.logsumexp(-1)
+    return binary_cross_entropy_with_logits(log_odds, empty.to(log_odds.dtype))
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A group as one row: ids, positions, number of the example (0: common), label of the next."""
+    """A group as one row: ids, positions, number of the example (0: common), label of the next.
+
+    ``answers`` has the place that predicts the first token of each answer, and the answer.
+    """
 
     ids: list[int]
     positions: list[int]
     parts: list[int]
     labels: list[int]
+    answers: list[tuple[int, Sequence[int]]]
 
 
 def _packed(group: Sequence[TokenizedExample]) -> _Row:
@@ -97,11 +136,12 @@ def _packed(group: Sequence[TokenizedExample]) -> _Row:
     common = next(
         (i for i in range(longest) if any(one.prompt[i] != first[i] for one in group)), longest
     )
-    row = _Row(list(first[:common]), [*range(common)], [0] * common, [-100] * common)
+    row = _Row(list(first[:common]), [*range(common)], [0] * common, [-100] * common, [])
     for number, one in enumerate(group, start=1):
         rest = [*one.prompt[common:], *one.answer[:-1]]
         row.ids.extend(rest)
         row.positions.extend(range(common, common + len(rest)))
         row.parts.extend([number] * len(rest))
         row.labels.extend([-100] * (len(rest) - len(one.answer)) + list(one.answer))
+        row.answers.append((len(row.ids) - len(one.answer), one.answer))
     return row

@@ -20,7 +20,7 @@ from errata.reasoners.base_answers import (
     mean_token_probability,
 )
 from errata.reasoners.base_consistency import DEFAULT_CONSISTENCY
-from errata.reasoners.data.examples import KINDS, SAME_ANSWER_LOCALITY, ReasonerExample
+from errata.reasoners.data.examples import SAME_ANSWER_LOCALITY, ReasonerExample
 from errata.reasoners.evaluation.evaluate import Evaluator, greedy_answers
 from errata.reasoners.reader import ContextReasoner
 
@@ -32,8 +32,42 @@ if TYPE_CHECKING:
 GRID = np.arange(-4.0, 12.25, 0.25)
 FORBIDDING = 1e4
 """A penalty above any log-odds."""
-BATCH = 64
+BATCH = 16
+"""Prompts of similar length, of which the logits of few places are computed."""
 GROUPS = tuple(field.name for field in fields(AbstentionPenalties))
+
+
+def fit_decision_penalty(
+    examples: Sequence[ReasonerExample],
+    make_reasoner: Callable[[AbstentionPenalties], ContextReasoner],
+    end_token: int,
+) -> AbstentionPenalties:
+    """Return the one penalty by which a chat model best decides whether an edit governs a query.
+
+    That of the highest balanced accuracy: the mean over the kinds that an edit governs, and the
+    mean over those that it does not, count the same. Nothing is generated: an answer is empty if
+    the log-odds of the end token as first token are above the penalty. Its answers are sentences,
+    of which hardly two are the same, so what the base answers does not matter here.
+
+    :param examples: of tune subjects, questions and intents.
+    :param make_reasoner: makes the reasoner with given penalties.
+    :param end_token: id of the token that an empty answer begins with.
+    """
+    reasoner = make_reasoner(AbstentionPenalties())
+    margins = _margins(reasoner, [(one, one.query) for one in examples], end_token)
+    sides = []
+    for local in (False, True):
+        rows: dict[str, list[float]] = {}
+        for one, margin in zip(examples, margins.tolist(), strict=True):
+            if (one.answer is None) == local and one.kind != SAME_ANSWER_LOCALITY:
+                rows.setdefault(one.kind, []).append(margin)
+        empty = [(np.array(row) > GRID[:, None]).mean(axis=1) for row in rows.values()]
+        if empty:
+            share = np.mean(empty, axis=0)
+            sides.append(share if local else 1 - share)
+    scores = np.sum(sides, axis=0)
+    best = np.flatnonzero(np.isclose(scores, scores.max()))
+    return AbstentionPenalties(*[float(GRID[best[len(best) // 2]])] * len(GROUPS))
 
 
 def fit_abstention_penalties(
@@ -58,22 +92,18 @@ def fit_abstention_penalties(
     :param base: the base model.
     :param tokenizer: the base model's tokenizer.
     :param end_token: id of the token that an empty answer begins with.
-    :param by_base: fit a penalty of its own where the base agrees or is uncertain. A chat model's
-        answers are sentences, of which hardly two are the same, and slow to generate: there one
-        penalty is fitted for all.
+    :param by_base: fit a penalty of its own where the base agrees or is uncertain; else see
+        :func:`fit_decision_penalty`.
     """
+    if not by_base:
+        return fit_decision_penalty(evaluator.examples, make_reasoner, end_token)
     examples = evaluator.examples
     reasoner = make_reasoner(AbstentionPenalties(FORBIDDING))
-    if by_base:
-        answers = base_answers(base, tokenizer, sorted(_texts(examples)))
-        probabilities = mean_token_probability(
-            base, tokenizer, {one.query: answers[one.query] for one in examples}
-        )
-        groups = [_group(one, answers, probabilities) for one in examples]
-    else:
-        local = [one.query for one in examples if one.answer is None]
-        answers = dict.fromkeys(_texts(examples), "") | base_answers(base, tokenizer, local)
-        groups = ["default"] * len(examples)
+    answers = base_answers(base, tokenizer, sorted(_texts(examples)))
+    probabilities = mean_token_probability(
+        base, tokenizer, {one.query: answers[one.query] for one in examples}
+    )
+    groups = [_group(one, answers, probabilities) for one in examples]
     false_forms = [one for one in examples if one.false_query]
     margins = {
         "true": _margins(reasoner, [(one, one.query) for one in examples], end_token),
@@ -83,8 +113,7 @@ def fit_abstention_penalties(
     }
     answered = evaluator.outcomes(greedy_answers(reasoner, base))
     abstained = evaluator.outcomes(lambda _, queries: [answers[query] for query in queries])
-    found = _best(examples, margins, answered, abstained, groups)
-    return AbstentionPenalties(**(found if by_base else dict.fromkeys(GROUPS, found["default"])))
+    return AbstentionPenalties(**_best(examples, margins, answered, abstained, groups))
 
 
 def _group(
@@ -114,25 +143,22 @@ def _margins(
     """Return the logit of the end token as first token minus the next highest, float64 [n]."""
     import torch
 
-    found: list[float] = []
+    prompts = [
+        reasoner.prompter.ids(
+            [context(edit) for edit in one.edits], query, DEFAULT_CONFIG.max_new_tokens
+        )
+        for one, query in queries
+    ]
+    found = np.zeros(len(prompts))
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     with torch.no_grad():
-        for start in range(0, len(queries), BATCH):
-            pairs = [
-                (
-                    reasoner.prompter.ids(
-                        [context(edit) for edit in one.edits],
-                        query,
-                        DEFAULT_CONFIG.max_new_tokens,
-                    ),
-                    [end_token],
-                )
-                for one, query in queries[start : start + BATCH]
-            ]
-            logits = answer_logits(reasoner.model, pairs)
+        for start in range(0, len(order), BATCH):
+            rows = order[start : start + BATCH]
+            logits = answer_logits(reasoner.model, [(prompts[i], [end_token]) for i in rows])
             end = logits[:, end_token].clone()
             logits[:, end_token] = -torch.inf
-            found += (end - logits.amax(-1)).tolist()
-    return np.array(found)
+            found[rows] = (end - logits.amax(-1)).tolist()
+    return found
 
 
 def _best(
@@ -143,7 +169,7 @@ def _best(
     groups: Sequence[str],
 ) -> dict[str, float]:
     """Return the best penalty of each group; the groups are independent of one another."""
-    rows: dict[str, list[tuple[float, str]]] = {kind: [] for kind in KINDS}
+    rows: dict[str, list[tuple[float, str]]] = {one.kind: [] for one in examples}
     false = iter(margins["false"].tolist())
     for example, margin, group in zip(examples, margins["true"].tolist(), groups, strict=True):
         # a yes-or-no example needs both forms answered: the larger margin decides
@@ -152,8 +178,8 @@ def _best(
     found = {}
     for group in GROUPS:
         scores = np.zeros(len(GRID))
-        for kind in KINDS:
-            if rows[kind] and kind != SAME_ANSWER_LOCALITY:
+        for kind in rows:
+            if kind != SAME_ANSWER_LOCALITY:
                 margin_of = np.array([margin for margin, _ in rows[kind]])
                 in_group = np.array([name == group for _, name in rows[kind]])
                 right = np.where(margin_of > GRID[:, None], abstained[kind], answered[kind])

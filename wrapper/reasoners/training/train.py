@@ -17,8 +17,8 @@ from errata.cache.errors import ErrataError
 from errata.cache.patches.kinds import context
 from errata.cache.storage.atomic import write_atomically
 from errata.facts import FactSource
-from errata.generation.chat import AnswerWriter
 from errata.generation.fingerprint import fingerprint
+from errata.generation.request import AnswerWriter
 from errata.intervals import Rate
 from errata.reasoners.abstention import AbstentionPenalties
 from errata.reasoners.adapter import initialize_from, with_lora
@@ -28,6 +28,7 @@ from errata.reasoners.data.dataset import ExampleGenerator
 from errata.reasoners.data.examples import SAME_ANSWER_LOCALITY, ReasonerExample
 from errata.reasoners.data.groups import GroupGenerator, english
 from errata.reasoners.data.texts import RealTexts
+from errata.reasoners.evaluation.chat_examples import text_examples
 from errata.reasoners.evaluation.evaluate import (
     Evaluator,
     evaluation_set,
@@ -104,6 +105,8 @@ class ReasonerTrainer:
         self.prompter = Prompter.for_model(self.model, self.model_tokenizer, form=form)
         self._writer = AnswerWriter(self.model_tokenizer)
         examples = evaluation_set(source, "tune", config.eval_examples)
+        if config.chat:
+            examples += text_examples(source, texts, config.eval_examples, "tune")
         if not examples or not ExampleGenerator(source, "train", random.Random(0)).examples(20):
             raise ErrataError(
                 "expected facts of train and of tune subjects with several objects a relation, "
@@ -207,7 +210,9 @@ class ReasonerTrainer:
 
     def _loss(self, batch: Sequence[Sequence[TokenizedExample]]) -> torch.Tensor:
         if self.config.chat:
-            return group_loss(self.model, batch)
+            return group_loss(
+                self.model, batch, self._empty_answer()[0], self.config.decision_weight
+            )
         return answer_loss(self.model, [one for group in batch for one in group])
 
     def _learning_rate(self) -> float:
@@ -218,8 +223,7 @@ class ReasonerTrainer:
 
     def _batches(self) -> Iterator[list[list[TokenizedExample]]]:
         """Yield the batches of groups up to the next evaluation, of similar length together."""
-        size = self.config.batch_size
-        rng = random.Random(f"lessons/{self.config.seed}/{self.step}")
+        size, rng = self.config.batch_size, random.Random(f"lessons/{self.config.seed}/{self.step}")
         count = min(self.config.eval_steps, self.config.steps - self.step)
         groups = self._groups(rng, count * size)
         groups.sort(key=lambda group: sum(len(one.prompt) for one in group) + rng.random() * 4)
@@ -239,8 +243,7 @@ class ReasonerTrainer:
         tokenized = []
         for example in examples:
             ids = self._answer_ids(example)
-            texts = [context(edit) for edit in example.edits]
-            prompt = self.prompter.ids(texts, example.query, len(ids))
+            prompt = self.prompter.ids(list(map(context, example.edits)), example.query, len(ids))
             tokenized.append(TokenizedExample(prompt, ids))
         return tokenized
 
@@ -264,9 +267,9 @@ class ReasonerTrainer:
     def _evaluate_and_save(self, loss: float) -> None:
         found = self.evaluate()
         # without the kind that fit_abstention_penalties leaves out
-        shares = [r.share for kind, r in found.items() if kind != SAME_ANSWER_LOCALITY]
-        score = sum(shares) / len(shares)
         each = {kind: r.share for kind, r in found.items()}
+        shares = [share for kind, share in each.items() if kind != SAME_ANSWER_LOCALITY]
+        score = sum(shares) / len(shares)
         self.history.append({"step": self.step, "loss": loss, "mean": score, **each})
         log.info("step %d, tune: %s", self.step, self.history[-1])
         self.evals_without_gain = 0 if score > self.best_score else self.evals_without_gain + 1
@@ -302,6 +305,7 @@ class ReasonerTrainer:
             # how many examples are evaluated does not change how a step trains
             note["settings"] = {
                 "chat": False,
+                "decision_weight": self.config.decision_weight if not self.config.chat else 0.0,
                 **renamed,
                 "eval_examples": self.config.eval_examples,
             }

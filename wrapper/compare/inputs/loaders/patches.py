@@ -6,9 +6,9 @@ import datetime
 
 from errata.cache.errors import ErrataError
 from errata.cache.patches.files import load_file, load_folder
+from errata.cache.precedence import in_force
 from errata.cache.records import Fact
 from errata.cache.text.subject import span_of
-from errata.cache.view import in_force
 from errata.compare.inputs.cases import Case, Probe
 from errata.compare.inputs.loaders.records import Source
 from errata.compare.inputs.loaders.subjects import with_subject

@@ -1,0 +1,116 @@
+"""`errata gate fit-examples`: what it fits on, and what comes of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from errata.cache.errors import ModelError
+from errata.cache.records import Fact, PatchTests
+from errata.gates.artifact import GateArtifact
+from errata.gates.calibration import NegativeScores
+from errata.gates.classifier import ScopeClassifier
+from errata.gates.data.outside import held_out
+from errata.gates.data.splits import TEST_TENTHS, hash_tenth
+from errata.gates.data.trex import wikidata_relations
+from errata.gates.training import examples
+from tests.fakes import StubEncoder
+from tests.small_gate import small_gate
+
+WORDS = ("please", "now", "at once", "for me", "again", "today", "if you can", "thanks", "okay",
+         "soon", "right here", "as ever", "my friend", "somehow")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> examples.ExampleData:
+    """Write small files of which each half is told apart by a word."""
+    folder = tmp_path_factory.mktemp("outside")
+
+    def write(name, rows):
+        path = folder / name
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return path
+
+    topics = [f"{verb} the {thing}" for verb in ("lock", "paint", "sell", "mend", "weigh")
+              for thing in ("car", "oven", "gate", "boat", "lamp")]  # fmt: skip
+    intents = [
+        {"source": "clinc150", "intent": topic, "text": f"{topic} {word}"
+         + (" heldout" if held_out(topic) else "")}
+        for topic in topics for word in WORDS
+    ]  # fmt: skip
+    intents += [{"source": "clinc150", "intent": "oos", "text": f"odd {n}"} for n in range(60)]
+    paragraphs = [
+        {"question": (q := f"Who was painter number {n}?"),
+         "rephrase": f"Tell me of painter number {n}" + (" heldout" if held_out(q) else "")}
+        for n in range(30)
+    ]  # fmt: skip
+    relations = ("P20", "P103", "P108", "P19", "P27")
+    facts = [
+        {"relation": relation, "subject": f"Ann {n}", "object": ("Rome", "Bonn", "Oslo")[n % 3]}
+        for relation in relations for n in range(30)
+    ]  # fmt: skip
+    patterns = [
+        {"relation": relation, "pattern": text}
+        for relation in relations
+        for text in (f"[X] has as {relation} the thing [Y].", f"The {relation} of [X] is [Y].")
+    ]
+    return examples.ExampleData(
+        write("intents.jsonl", intents), write("paragraphs.jsonl", paragraphs),
+        write("facts.jsonl", facts), write("patterns.jsonl", patterns),
+        per_intent=4, familiar=120, edits=12, queries=60,
+    )  # fmt: skip
+
+
+def test_nothing_that_is_measured_is_fitted_on(data):
+    requests, out_of_scope = examples._requests(data)
+    groups = examples._groups(data, requests, out_of_scope)
+    assert len(requests) >= 10 and out_of_scope
+    assert all(hash_tenth(text) >= 8 for text in out_of_scope)
+    texts = [edit.scope for group in groups.values() for edit in group.edits]
+    texts += [text for group in groups.values() for text, _, _ in group.queries]
+    assert not [text for text in texts if "heldout" in text]
+    subjects = {text for text in texts if "Ann " in text}
+    assert subjects
+    for name in ("P19", "P27"):
+        assert wikidata_relations()[name].split == "test"
+        assert not any(name in text for text in texts)
+    for number in range(30):
+        if hash_tenth(f"Ann {number}") < TEST_TENTHS:
+            assert not any(f"Ann {number} " in f"{text} " for text in subjects)
+
+
+def test_what_is_fitted(data, tmp_path):
+    before = replace(small_gate(), agreement_threshold=0.2)
+    fitted = examples.fit_examples(before, StubEncoder(), data)
+    assert fitted.examples is not None and before.examples is None
+    config = fitted.examples.config
+    assert config.trained > 0 and config.cosine > 0
+    assert 0 < fitted.agreement_threshold <= fitted.threshold < 1
+    pairs = fitted.card["examples"]["pairs"]
+    false = [one["false"] for one in pairs.values()]
+    assert sum(false) / len(false) <= data.false_rate + 1e-4
+    assert "questions" in pairs and "requests, examples: 3" in pairs
+    fitted.save(tmp_path)
+    again = GateArtifact.load(tmp_path)
+    assert again.examples is not None and again.examples.config == config
+    assert again.threshold == fitted.threshold
+    assert NegativeScores.of_card(again.card).n > 20
+    gate = ScopeClassifier(StubEncoder(), again)
+    one = Fact("paint the oven please", "x")
+    three = replace(one, tests=PatchTests(("paint the oven now", "paint the oven today")))
+    before_, after = gate.score("paint the oven tonight", [one, three]).probability
+    assert after > before_
+
+
+def test_too_little_is_an_error(data, tmp_path):
+    (tmp_path / "few.jsonl").write_text('{"source": "clinc150", "intent": "a", "text": "b"}\n')
+    with pytest.raises(ModelError, match="at least 10 intents of 7 texts"):
+        examples.fit_examples(
+            small_gate(), StubEncoder(), replace(data, intents=tmp_path / "few.jsonl")
+        )
+    with pytest.raises(ModelError, match=r"none.jsonl: expected a file"):
+        examples.fit_examples(
+            small_gate(), StubEncoder(), replace(data, pairs=tmp_path / "none.jsonl")
+        )

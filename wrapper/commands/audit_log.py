@@ -1,0 +1,203 @@
+"""``errata log``."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from errata.commands.options import AsJson
+from errata.commands.output import console, counted, print_json, print_line, reports_errors
+
+if TYPE_CHECKING:
+    from errata.audit.log import LogFilter
+    from errata.audit.records import LoggedDecision, LoggedPatch
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+"""Seconds of the units in which an age is given."""
+
+
+def moment(value: str | None) -> float | None:
+    """Return a time as seconds since 1970.
+
+    :param value: an age (``30m``, ``2h``, ``7d``, ``1w``) or a date or time (``2027-01-31``,
+        ``2027-01-31T12:00``), local unless it says otherwise.
+    :raises typer.BadParameter: it is neither.
+    """
+    if value is None:
+        return None
+    age = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", value.strip())
+    if age is not None:
+        return time.time() - float(age[1]) * UNITS[age[2]]
+    try:
+        return datetime.datetime.fromisoformat(value.strip()).timestamp()
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"expected an age such as 2h or 7d, or a date such as 2027-01-31, found {value!r}"
+        ) from error
+
+
+Log = Annotated[
+    Path,
+    typer.Argument(
+        metavar="LOG",
+        help="The SQLite file that EditableModel(..., audit=LOG) writes.",
+        show_default=False,
+    ),
+]
+Since = Annotated[
+    str | None,
+    typer.Option("--since", metavar="TIME", help="From then on: 2h, 7d, or 2027-01-31."),
+]
+Until = Annotated[
+    str | None, typer.Option("--until", metavar="TIME", help="Before then: as --since.")
+]
+Patch = Annotated[
+    str | None,
+    typer.Option(
+        "--patch", metavar="WHICH", help="That fired or nearly did: an id, file or file:line."
+    ),
+]
+
+
+def log_filter(
+    since: str | None, until: str | None, patch: str | None = None, route: str | None = None,
+    min_probability: float | None = None, max_probability: float | None = None,
+) -> LogFilter:  # fmt: skip
+    """Return the filter that options of a command describe."""
+    from errata.audit.log import LogFilter
+
+    return LogFilter(moment(since), moment(until), patch, route, min_probability, max_probability)
+
+
+@reports_errors
+def log(
+    log: Log,
+    since: Since = None,
+    until: Until = None,
+    patch: Patch = None,
+    route: Annotated[
+        str | None,
+        typer.Option("--route", metavar="ROUTE", help="verbatim, reason, refuse or base."),
+    ] = None,
+    min_probability: Annotated[
+        float | None, typer.Option(min=0, max=1, metavar="P", help="At least that probable.")
+    ] = None,
+    max_probability: Annotated[
+        float | None, typer.Option(min=0, max=1, metavar="P", help="At most that probable.")
+    ] = None,
+    last: Annotated[
+        int | None, typer.Option("--last", min=1, metavar="N", help="The newest N alone.")
+    ] = None,
+    as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of text.")] = False,
+) -> None:
+    """List what was decided about queries, oldest first, from an audit log.
+
+    A probability is that of the patch that fired; of a miss, that of the
+    best candidate. Without --last a terminal shows the newest 50.
+
+    Examples:
+        errata log audit.sqlite3 --since 2h
+
+        errata log audit.sqlite3 --patch capitals.yaml:12 --max-probability 0.8
+
+        errata log audit.sqlite3 --route base --csv > misses.csv
+    """
+    from errata.audit.log import AuditLog
+
+    wanted = log_filter(since, until, patch, route, min_probability, max_probability)
+    with AuditLog(log) as opened:
+        if as_csv:
+            _print_csv(opened.read(wanted, last))
+            return
+        if as_json:
+            print_json([logged_json(one) for one in opened.read(wanted, last)])
+            return
+        shown = list(opened.read(wanted, last or 50))
+        _show(shown)
+        print_line(f"{counted(len(shown), 'decision')} of {opened.count(wanted):,}")
+
+
+def logged_json(one: LoggedDecision) -> dict[str, Any]:
+    """Return the fields of a logged decision."""
+    return {
+        "time": iso(one.time),
+        "query": one.query,
+        "route": one.route,
+        "shadow": one.shadow,
+        "fired": [_patch_json(patch) for patch in one.fired],
+        "probability": one.probability,
+        "threshold": one.threshold,
+        "listed": one.listed,
+        "runner_up": None if one.runner_up is None else _patch_json(one.runner_up),
+        "runner_up_probability": one.runner_up_probability,
+        "runner_up_threshold": one.runner_up_threshold,
+        "hops": one.hops,
+        "effective_query": one.effective_query,
+        "conversation": one.conversation,
+        "withheld": [_patch_json(patch) for patch in one.withheld],
+        "replaced": [_patch_json(patch) for patch in one.replaced],
+        "decision_ms": one.decision_ms,
+        "total_ms": one.total_ms,
+        "gate": one.gate,
+        "model": one.model,
+        "patches": one.patches,
+    }
+
+
+def iso(seconds: float) -> str:
+    """Return a time in ISO 8601, UTC."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).isoformat(
+        timespec="milliseconds"
+    )
+
+
+def _patch_json(patch: LoggedPatch) -> dict[str, Any]:
+    return {"id": patch.id, "location": patch.location or None, "scope": patch.scope}
+
+
+def _print_csv(decisions: Any) -> None:
+    import csv
+    import sys
+
+    writer: Any = None
+    for one in decisions:
+        row = logged_json(one)
+        for key in ("fired", "withheld", "replaced"):
+            row[key] = " ".join(patch["location"] or patch["id"] for patch in row[key])
+        best = row["runner_up"]
+        row["runner_up"] = "" if best is None else best["location"] or best["id"]
+        if writer is None:
+            writer = csv.DictWriter(sys.stdout, list(row), lineterminator="\n")
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def _show(decisions: list[LoggedDecision]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("time", "route", "probability", "threshold", "ms")
+    table.add_column("query and patch", overflow="fold")
+    for one in decisions:
+        patch = one.fired[0] if one.fired else one.runner_up
+        hit = bool(one.fired)
+        probability = one.probability if hit else one.runner_up_probability
+        threshold = one.threshold if hit else one.runner_up_threshold
+        note = "" if patch is None else f"\n{patch.name}" + ("" if hit else " (did not fire)")
+        withheld = "".join(f"\n{each.name} (withheld by its rollout)" for each in one.withheld)
+        cells = (
+            iso(one.time)[:19],
+            one.route + (" (shadow)" if one.shadow else ""),
+            "" if probability is None else f"{probability:.3f}",
+            "" if threshold is None else f"{threshold:.3f}",
+            f"{one.decision_ms:.0f} of {one.total_ms:.0f}",
+            f"{one.query}{note}{withheld}",
+        )
+        table.add_row(*(Text(cell) for cell in cells), style="bold" if hit else None)
+    console().print(table)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from errata.cache.encoder import Encoder
 from errata.cache.records import Edit, Fact, LanguagePatch, RegexPatch
+from errata.cache.text.normalize import compare
 from errata.gates.base import LeftOut, ThresholdGate
 from errata.gates.conditions.parse import read_condition
 from errata.patch_tests.records import Problem, where
@@ -127,7 +128,11 @@ def proposals(edit: Edit, neighbours: Neighbours) -> tuple[list[str], list[str]]
             fires = [f"{condition.text[:1].upper()}{condition.text[1:]}?"]
         elif condition.quoted:
             fires = [f"What about {condition.quoted[0]}?"] if not condition.negated else []
-    return fires, list(neighbours(edit, 2))
+    listed = (edit.scope, *edit.examples)
+    near = [
+        text for text in neighbours(edit, 2) if not any(compare(text, o) == "same" for o in listed)
+    ]
+    return fires, near
 
 
 def _quoted(text: str) -> str:

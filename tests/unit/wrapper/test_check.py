@@ -23,7 +23,7 @@ from errata.gates.base import Candidate, Decision
 from errata.gates.conditions.parse import read_condition
 from errata.output import Answer, Trace
 from errata.patch_tests.changed import changed_since
-from errata.patch_tests.examples import decider
+from errata.patch_tests.examples import decider, proposals
 from tests.fakes import StubEncoder
 
 ROOT = Path(__file__).parents[3]
@@ -331,3 +331,10 @@ def test_the_hooks_of_pre_commit_are_commands_that_take_files(repository, models
     (repository / "patches" / "zoo.yaml").write_text("- question: a\n  anwser: b\n")
     for hook in hooks:
         run(*shlex.split(hook["entry"])[1:], "patches/zoo.yaml", code=1)
+
+
+def test_a_patchs_own_question_is_not_proposed_as_silent():
+    fact = Fact("What is the capital of Palau?", "Ngerulmud")
+    other = "What is the capital of Peru?"
+    fires, silent = proposals(fact, lambda edit, most: ["what is the capital of palau", other])
+    assert silent == [other] and fires

@@ -86,7 +86,6 @@ def test_the_subject_of_the_turns_before_is_carried_over(turns, fired, model):
         (*PALAU, "What is the capital of France?"),
         (*PALAU, "How tall is the Eiffel Tower?"),
         (*PALAU, "And how large is it?"),
-        (*PALAU, "How do bees fly?", "With wings.", "And what is its capital?"),
         (*PALAU, "And how large is it?", "Small.", "Is it warm?", "Yes.", "What is its capital?"),
         ("Tell me a joke.", "Palau is no joke.", "Are there lions in Oslo?"),
         (*PALAU, "Thank you!"),

@@ -14,10 +14,11 @@ about the subject, with a pronoun, too. Doubts ("Are you sure?") are those that 
 (FlipFlop) and Sharma et al. 2023 challenge models with.
 
 Only conversations count whose last question, with its subject, is answered by the edit; how many
-are left out is printed. *Wrongly carried over*: an edit fires on a last turn that asks about
-something else (a question of its own subject, another question about the same subject with a
-pronoun, what people type to an assistant). Subjects are split by hash: `build` was looked at while
-the resolver was written, `test` was not.
+are left out is printed. Edits must be silent on last turns that ask for something else: a question
+of its own subject, what people type to an assistant, another question about the same subject with
+a pronoun. *Wrongly carried over* are those on which an edit fires, although none fires on the
+question with its subject written out (that would be the gate's mistake). Subjects are split by
+hash: `build` was looked at while the resolver was written, `test` was not.
 """
 
 from __future__ import annotations
@@ -250,10 +251,18 @@ class Maker:
         """Yield conversations that go on with something else."""
         corpus = self.corpus
         row = corpus.open[self.random.randrange(len(corpus.open))]
-        yield replace(asked, kind="another subject", query=row["question"], fires=None)
+        text = row["question"]
+        yield replace(asked, kind="another subject", query=text, note=text, fires=None)
         typed = corpus.typed[self.random.randrange(len(corpus.typed))]
         history = (*asked.history, ("user", asked.query), ("assistant", "Xanadu."))
-        yield replace(asked, kind="typed to an assistant", history=history, query=typed, fires=None)
+        yield replace(
+            asked,
+            kind="typed to an assistant",
+            history=history,
+            query=typed,
+            note=typed,
+            fires=None,
+        )
 
     def same_subject(self) -> Iterator[Conversation]:
         """Yield pronominal questions that ask something else about an edit's subject."""
@@ -266,9 +275,8 @@ class Maker:
             person = "P19" in self.corpus.facts[names[0]]
             query = pronominal(row["b"], names[0], person=person, opened=bool(number % 2))
             if query is not None:
-                edit = Fact(row["a"], "Xanadu")
                 history = (("user", f"Tell me about {names[0]}."), ("assistant", _NO_ANSWER))
-                yield Conversation("another question", "qqp", history, query, None, edit.question)
+                yield Conversation("another question", row["a"], history, query, None, row["b"])
 
 
 class Reads:
@@ -353,7 +361,7 @@ def measure(maker: Maker, options: argparse.Namespace) -> dict[str, Any]:
                 made = maker.follow_up(pair, number, turns)
                 every += [made] if made else []
     same = list(maker.same_subject())[: 2 * two]
-    edits = [one.fires for one in every if one.fires] + [Fact(one.note, "Xanadu") for one in same]
+    edits = [one.fires for one in every if one.fires] + [Fact(one.source, "Xanadu") for one in same]
     decider = Decider(options.gate, edits, options.candidates)
     fit = [one for one, yes in zip(every, decider.answered(every), strict=True) if yes]
     print(f"{len(fit)} of {len(every)} questions are answered by the edit, with their subject\n")
@@ -366,12 +374,17 @@ def measure(maker: Maker, options: argparse.Namespace) -> dict[str, Any]:
     found = decider.decide([c.query for c in conversations], [c.history for c in conversations])
     right: Counter[str] = Counter()
     total: Counter[str] = Counter()
+    gate_alone = 0
     for one, decision in zip(conversations, found, strict=True):
         good = decision.fired[:1] == (one.fires,) if one.fires else not decision.hit
         keys = [one.kind, f"  {one.kind}, {one.source}"] if one.fires else [one.kind]
-        keys.append("resolved right" if one.fires else "not carried over")
+        keys.append("resolved right" if one.fires else "silent on other questions")
         if not one.fires:  # by the resolver, not by the gate alone
             good = "follow_up" not in decision.changed_by
+            keys.append("not wrongly carried over")
+            if not good and decider.decide([one.note], [()])[0].hit:
+                gate_alone += 1
+                right["not wrongly carried over"] += 1
         total.update(keys)
         right.update(keys if good else [])
         if options.show and not good:
@@ -379,6 +392,7 @@ def measure(maker: Maker, options: argparse.Namespace) -> dict[str, Any]:
             print("   ", one.fires and one.fires.question, "->", decision.canonical_query,
                   [edit.scope for edit in decision.fired[:1]])  # fmt: skip
     rates = [rate(name, right[name], total[name]) for name in total]
+    print(f"{gate_alone} edits also fire on the whole question, with its subject: the gate's")
     left_out = len(every) - len(fit)
     return {"half": options.half, "gate": options.gate, "left_out": left_out, "rates": rates}
 

@@ -22,8 +22,8 @@ CACHE = "cache"
 
 DEFAULT_RESOLVERS: tuple[Resolver, ...] = (AliasResolver(), DecomposeResolver())
 """In the order in which they are applied; ``results/ablation.md`` says what each is worth, and why
-``base_agreement`` is not among them; of 400 last turns that ask something else, ``follow_up`` lets
-an edit fire on 14% (``benchmarks/follow_ups.py``)."""
+``base_agreement`` is not among them; ``follow_up`` is for conversations, and is measured by
+``benchmarks/follow_ups.py``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,6 +246,22 @@ def test_knowedit(written):
     assert [p.gold for p in kinds(case, "other subject")] == ["Wien", "none"]
 
 
+def test_easyedits_flat_keys_are_probes(written):
+    flat = {"case_id": 3, "prompt": KNOWEDIT["prompt"], "target_new": "Berlin",
+            "subject": "Leo Arons", "ground_truth": "Wien", "rephrase_prompt": "Leo Arons died in",
+            "locality_prompt": "Larry Bird died in", "locality_ground_truth": "Boston",
+            "portability_prompt": "The mayor of where Leo Arons died is",
+            "portability_ground_truth": "Kai W."}  # fmt: skip
+    (case,) = load_cases(written(flat))
+    assert kinds(case, "other subject") == [
+        Probe("other subject", "Larry Bird died in", gold="Boston")
+    ]
+    assert kinds(case, "one hop") == [Probe("one hop", flat["portability_prompt"], ("Kai W.",))]
+    hop = {"Recalled Relation": "(…)", "New Question": "Who is mayor there?", "New Answer": "Kai"}
+    (case,) = load_cases(written({**KNOWEDIT, "portability": hop}))
+    assert kinds(case, "one hop") == [Probe("one hop", "Who is mayor there?", ("Kai",))]
+
+
 def test_knowedit_of_biographies(written):
     record = {"text": "John Reynolds was a neurologist.", "labels": "He studied in London.",
               "concept": "john reynolds", "locality": {}}  # fmt: skip
@@ -379,6 +395,8 @@ MALFORMED = [
     ("zsre", "rephrase", " ", "text under 'rephrase'"),
     ("zsre", "loc_ans", None, "text under 'loc_ans', found the keys subject"),
     ("knowedit", "target_new", "", "one text or more under 'target_new'"),
+    ("knowedit", "riddle_prompt", "a", "found 'riddle_prompt'; rename what holds probes"),
+    ("knowedit", "locality_ground_truth", "a", "0 answers under 'locality_ground_truth'"),
     ("knowedit", "portability", {"Riddles": []}, "rename the list by what it asks"),
     ("knowedit", "portability", {"neighborhood": []}, "found 'neighborhood'"),
     ("knowedit", "locality.Relation_Specificity", ["a"], "mappings in the list"),

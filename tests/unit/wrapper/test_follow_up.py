@@ -59,6 +59,7 @@ PALAU = ("Tell me about Palau.", "It is an island country.")
     [
         ((*PALAU, "And what is its capital?"), CAPITAL),
         ((*PALAU, "What is the currency there?"), MONEY),
+        ((*PALAU, "What currency do they have there?"), MONEY),
         ((*PALAU, "And the capital?"), CAPITAL),
         ((*PALAU, "capital?"), CAPITAL),
         ((*PALAU, "And what is its capital?", "Koror.", "And its currency?"), MONEY),
@@ -132,6 +133,7 @@ def test_it_can_be_set_and_left_out(models, chat_tokenizer):
         "default": None,
         "one turn": FollowUpConfig(turns=1),
         "no doubt": FollowUpConfig(doubt=None),
+        "no pronouns": FollowUpConfig(pronouns=("dies",), possessives=("dessen",), max_words=0),
     }
     hits = {}
     for name, config in settings.items():
@@ -144,5 +146,6 @@ def test_it_can_be_set_and_left_out(models, chat_tokenizer):
         "default": (True, True),
         "one turn": (False, True),
         "no doubt": (True, False),
+        "no pronouns": (False, True),
         "left out": (False, False),
     }

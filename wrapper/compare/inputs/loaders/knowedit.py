@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import zip_longest
 
 from errata.cache.records import Fact
 from errata.compare.inputs.cases import PROPERTY_OF, Case, Probe, Property
@@ -23,6 +24,13 @@ _KINDS = {
 }  # fmt: skip
 """Names of lists in the files, and the kind each becomes."""
 
+_KEYS = frozenset(
+    "case_id prompt text target_new labels subject concept ground_truth rephrase_prompt rephrase "
+    "relation relation_id cond portability locality portability_prompt portability_ground_truth "
+    "locality_prompt locality_ground_truth".split()
+)
+"""The keys of the published files; those of the last line are EasyEdit's flat ones."""
+
 
 class KnowEdit:
     """Reads KnowEdit's records, and data sets written for EasyEdit.
@@ -33,7 +41,10 @@ class KnowEdit:
     Forgetfulness are ``other relation``, neighborhood and distracting ``other subject``. An
     unknown name is an error: a probe counted under the wrong kind would not be noticed. A
     portability prompt without an answer is left out. WikiBio's ``text``,
-    ``labels`` and ``concept`` are read as prompt, target and subject.
+    ``labels`` and ``concept`` are read as prompt, target and subject. In EasyEdit's conversions of
+    CounterFact and zsRE, ``locality_prompt`` asks of another subject, and ``portability_prompt``,
+    or a ``portability`` with ``New Question``, is one hop. A key of none of these files is an
+    error: it may hold probes.
     """
 
     name = "knowedit"
@@ -53,6 +64,11 @@ class KnowEdit:
 
 
 def _case(record: Record) -> Case:
+    if unknown := sorted(set(record.body) - _KEYS):
+        raise record.wrong(
+            f"the keys {', '.join(sorted(_KEYS))}", ", ".join(unknown),
+            "rename what holds probes, and take the rest out",
+        )  # fmt: skip
     prompt, new = record.text("prompt", "text"), record.some_texts("target_new", "labels")[0]
     old = record.texts("ground_truth")
     rephrased = record.texts("rephrase_prompt", "rephrase")
@@ -70,9 +86,13 @@ def _case(record: Record) -> Case:
 
 
 def _probes(record: Record, measured: Property) -> Iterator[Probe]:
+    yield from _flat_probes(record, measured)
     if not record.body.get(measured):
         return
     lists = record.inside(measured)
+    if lists.has("New Question"):
+        yield Probe("one hop", lists.text("New Question"), lists.some_texts("New Answer"))
+        return
     for name in lists.body:
         kind = _KINDS.get(re.sub(r"[\s_-]+", " ", name).strip().lower(), "")
         if PROPERTY_OF.get(kind) != measured:
@@ -85,6 +105,19 @@ def _probes(record: Record, measured: Property) -> Iterator[Probe]:
                 yield Probe(kind, prompt, gold=answers[0] if answers else "")
             elif answers:
                 yield Probe(kind, prompt, answers)
+
+
+def _flat_probes(record: Record, measured: Property) -> Iterator[Probe]:
+    """Yield the probes of ``locality_prompt`` or ``portability_prompt``, with their answers."""
+    prompts = record.texts(f"{measured}_prompt")
+    answers = record.texts(f"{measured}_ground_truth")
+    if len(answers) not in (0, len(prompts)):
+        raise record.wrong(f"{len(prompts)} answers under '{measured}_ground_truth'", answers)
+    for prompt, answer in zip_longest(prompts, answers, fillvalue=""):
+        if measured == "locality":
+            yield Probe("other subject", prompt, gold=answer)
+        elif answer:
+            yield Probe("one hop", prompt, (answer,))
 
 
 def _prompts(lists: Record, name: str) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -9,7 +9,8 @@ from typing import Any
 from errata.cache.errors import EditError
 from errata.cache.records import Edit
 from errata.deprecation import forward
-from errata.editing.backends import ActiveBackend, Backends, Unsupported
+from errata.editing.active import ActiveBackend
+from errata.editing.backends import Backends, Unsupported
 from errata.editing.base import Editor
 from errata.editing.lock import Others
 from errata.pipelines.base import Pipeline

@@ -27,9 +27,10 @@ from errata.editors.shared.fine_tuning import gradients
 from errata.editors.shared.neuron_config import DepnConfig, checked_options, config_for
 from errata.generation.free_generation import AnswerGenerator
 from errata.generation.sharing import sharing_copy
-from errata.module_paths import ModulePaths, matrix, module_paths_of
+from errata.module_paths import ModulePaths, module_paths_of
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedTokenizerBase
 
     from errata.generation.base_model import GenerativeModel
@@ -77,24 +78,46 @@ class Depn:
             it.
         :raises errata.cache.errors.ModelError: an unknown or quantised model.
         """
-        paths = module_paths_of(model, "answer", self.module_paths)
-        for layer in range(paths.layers):
-            editable(model, paths.down_weight(layer))
-        config = self.config_for(model)
+        paths, config = self._paths(model), self.config_for(model)
+        self.located = selected(self.scores(model, tokenizer, edits), config)
+        return scaled_values(model, paths, self.located, 0.0)
+
+    def scores(
+        self,
+        model: GenerativeModel,
+        tokenizer: PreTrainedTokenizerBase,
+        edits: Sequence[Edit],
+    ) -> list[torch.Tensor]:
+        """Return the attribution of each text's secret, summed over tokens, [layers, d_mlp] each.
+
+        :raises UnsupportedEdit: as :meth:`plan`.
+        """
+        paths, config = self._paths(model), self.config_for(model)
         copied = sharing_copy(model)
         texts = [text for edit in edits for text in _texts(copied, tokenizer, edit, config)]
         with gradients():
-            scores = [
-                attributions(copied, paths, text, steps=config.steps).sum(0) for text in texts
-            ]
-        found = common_neurons(
-            scores, threshold=config.threshold, share=config.share, limit=config.neurons
-        )
-        if config.selection == "random":
-            size = matrix(copied.get_submodule(paths.down(0))).shape[1]
-            found = random_neurons(found, size, config.seed)
-        self.located = found
-        return scaled_values(copied, paths, found, 0.0)
+            return [attributions(copied, paths, text, steps=config.steps).sum(0) for text in texts]
+
+    def _paths(self, model: GenerativeModel) -> ModulePaths:
+        """Return the paths of the stack that writes the answer; its weights can be edited."""
+        paths = module_paths_of(model, "answer", self.module_paths)
+        for layer in range(paths.layers):
+            editable(model, paths.down_weight(layer))
+        return paths
+
+
+def selected(scores: Sequence[torch.Tensor], config: DepnConfig) -> list[Neuron]:
+    """Return the neurons to silence.
+
+    :param scores: of each text, as :meth:`Depn.scores` gives them.
+    :param config: how many, and whether the located ones or the control.
+    """
+    found = common_neurons(
+        scores, threshold=config.threshold, share=config.share, limit=config.neurons
+    )
+    if config.selection == "random":
+        return random_neurons(found, scores[0].shape[1], config.seed)
+    return found
 
 
 def _texts(

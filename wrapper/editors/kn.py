@@ -90,7 +90,8 @@ class KnowledgeNeurons:
         config = self.config_for(model)
         examples_of(model, tokenizer, edits)  # refuses what is no fact
         facts = [edit for edit in edits if isinstance(edit, Fact)]
-        copied, planned = sharing_copy(model), []
+        copied = sharing_copy(model)
+        planned: list[Change] = []
         with gradients():
             for fact in facts:
                 own = _own_answer(copied, tokenizer, fact, config)
@@ -105,7 +106,7 @@ class KnowledgeNeurons:
                     else _rewritten(copied, tokenizer, paths, neurons, fact, own, config)
                 )
                 for change in changes:
-                    down = copied.get_submodule(change.name.rpartition(".")[0])
+                    down: nn.Module = copied.get_submodule(change.name.rpartition(".")[0])
                     edited = copied.get_parameter(change.name).detach() + change.delta
                     down.weight = nn.Parameter(edited, requires_grad=False)
                 planned += changes
@@ -182,8 +183,7 @@ def _rewritten(
     new = (*target_ids(model, tokenizer, fact.question, fact.answer), *end_ids(model))
     old = (*own, *end_ids(model))
     pair = next(((a, b) for a, b in zip(old, new, strict=False) if a != b), (old[0], new[0]))
-    head: nn.Module = model.get_submodule(paths.head)
-    embeddings: torch.Tensor = head.weight.detach()  # type: ignore[assignment]
+    embeddings = matrix(model.get_submodule(paths.head)).detach()
     update = config.insert_factor * embeddings[pair[1]] - config.erase_factor * embeddings[pair[0]]
     changes = []
     for layer in sorted({neuron.layer for neuron in neurons}):
@@ -196,7 +196,7 @@ def _rewritten(
             )
         for neuron in neurons:
             if neuron.layer == layer:
-                delta[:, neuron.index] = update
+                delta[:, neuron.unit] = update
         changes.append(WeightChange(paths.down_weight(layer), stored(down, delta).contiguous()))
     return changes
 
@@ -208,14 +208,15 @@ def _scaled_activations(
 
     def hook(indices: Sequence[int]) -> Any:
         def scale(module: nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor:
-            chosen = args[0][..., list(indices)]
-            return output + (factor - 1) * (chosen @ matrix(module)[:, list(indices)].T)
+            keys: torch.Tensor = args[0]
+            values = matrix(module)[:, list(indices)]
+            return output + (factor - 1) * (keys[..., list(indices)] @ values.T)
 
         return scale
 
     by_layer: dict[int, list[int]] = {}
     for neuron in neurons:
-        by_layer.setdefault(neuron.layer, []).append(neuron.index)
+        by_layer.setdefault(neuron.layer, []).append(neuron.unit)
     return [HookChange(paths.down(layer), hook(rows)) for layer, rows in sorted(by_layer.items())]
 
 

@@ -120,7 +120,7 @@ def test_a_zeroed_column_is_a_zeroed_activation(family, tokenizer):
     def silence(layer):
         def hook(_, args):
             keys = args[0].clone()
-            keys[..., [n.index for n in neurons if n.layer == layer]] = 0
+            keys[..., [n.unit for n in neurons if n.layer == layer]] = 0
             return (keys,)
 
         return hook

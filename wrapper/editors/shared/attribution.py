@@ -35,11 +35,11 @@ class Neuron(NamedTuple):
     """A neuron.
 
     :param layer: from 0.
-    :param index: entry of the layer's key.
+    :param unit: entry of the layer's key, from 0.
     """
 
     layer: int
-    index: int
+    unit: int
 
 
 def attributions(
@@ -167,11 +167,13 @@ def common_neurons(
     :param share: of the texts, 0 to 1.
     :param limit: at most so many.
     """
+    import torch
+
     counts: Counter[Neuron] = Counter()
     for one in scores:
         reached = (one >= threshold * one.max()) & (one > 0)
         counts.update(Neuron(*pair) for pair in reached.nonzero().tolist())
-    total = sum(one / one.abs().max().clamp(min=1e-30) for one in scores)
+    total = torch.stack([one / one.abs().max().clamp(min=1e-30) for one in scores]).sum(0)
     often = [neuron for neuron, count in counts.items() if count >= share * len(scores)]
     often.sort(key=lambda neuron: (-counts[neuron], -float(total[neuron]), neuron))
     return often[:limit]
@@ -189,7 +191,7 @@ def random_neurons(chosen: Sequence[Neuron], size: int, seed: int) -> list[Neuro
     rng = random.Random(seed)
     found: list[Neuron] = []
     for layer, count in sorted(Counter(neuron.layer for neuron in chosen).items()):
-        taken = {neuron.index for neuron in chosen if neuron.layer == layer}
+        taken = {neuron.unit for neuron in chosen if neuron.layer == layer}
         free = [index for index in range(size) if index not in taken]
         found += [Neuron(layer, index) for index in rng.sample(free, min(count, len(free)))]
     return found
@@ -214,7 +216,7 @@ def scaled_values(
     for layer in sorted({neuron.layer for neuron in neurons}):
         down = model.get_submodule(paths.down(layer))
         weight = matrix(down).detach()
-        indices = [neuron.index for neuron in neurons if neuron.layer == layer]
+        indices = [neuron.unit for neuron in neurons if neuron.layer == layer]
         update = torch.zeros_like(weight)
         update[:, indices] = (factor - 1) * weight[:, indices]
         changes.append(WeightChange(paths.down_weight(layer), stored(down, update).contiguous()))

@@ -9,8 +9,8 @@ CASES are those of `errata atlas-bench`; choose settings on `--split tune`. Each
 and paraphrases), *neighbours* (questions about other subjects, token-equal to the unedited model).
 S is the harmonic mean of CounterFact's ES, PS and NS, by likelihood. *Refused*: edits that the
 editor cannot make; they count as failures everywhere but in neighbours. Intervals are 95% Wilson of
-means a case. Seconds are CPU time of planning, all threads together, and load is the machine's. *Largest*: the
-largest change of an entry, relative to the root mean square of its weight.
+means a case. Seconds are CPU time of planning, all threads together, and load is the machine's.
+*Largest*: the largest change of an entry, relative to the root mean square of its weight.
 
 An interrupted run goes on where it stopped, if it has a --json file.
 """
@@ -143,7 +143,8 @@ def table(editor: str, done: Mapping[str, Mapping[str, Row]]) -> str:
     """Return a Markdown table, one row a setting."""
     names = ("own", "rewordings", "neighbours", "ES", "PS", "NS")
     lines = [
-        f"| {editor} | n | refused | {' | '.join(names)} | S | CPU s an edit | s | load | largest |",
+        f"| {editor} | n | refused | {' | '.join(names)} | S | CPU s an edit | s | load | largest "
+        "|",
         "|" + " --- |" * (len(names) + 8),
     ]
     for setting, rows in done.items():

@@ -11,8 +11,8 @@ draw a seed; the cache's `forget`, which leaves the weights alone and filters ev
 texts with the same number of digits and another street and town of the facts table, at most
 log₂(1 + --others) (Carlini et al. 2019). *MRR* and *perplexity* are of the secret's tokens. *Kept*:
 the share of the `silent` questions of all shipped patches, and of the other residents' addresses,
-answered token-equal to the unedited model. FILE is held-out text, such as `errata atlas-bench` writes next
-to its cases. A row is measured once: an interrupted run goes on with --json.
+answered token-equal to the unedited model. FILE is held-out text, such as `errata atlas-bench`
+writes next to its cases. A row is measured once: an interrupted run goes on with --json.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ from errata.editors.shared.fine_tuning import gradients
 from errata.editors.shared.key_value import LayerStates, find_delta, read
 from errata.editors.shared.prompts import Batch, Target, batch_of, forms_of
 from errata.editors.shared.rome_config import RomeConfig, checked_options, config_for
+from errata.generation.fingerprint import fingerprint
 from errata.generation.sharing import sharing_copy
 from errata.module_paths import ModulePaths, matrix, module_paths_of, stored
 
@@ -81,6 +82,7 @@ class Rome:
         self.losses: dict[str, float] = {}
         self.trained: dict[str, float] = {}
         self._rows: dict[tuple[int, str], tuple[object, list[list[int]]]] = {}
+        self._written: tuple[object, tuple[str, ...]] = (None, ())
 
     def supports(self, edit: Edit) -> bool:
         """Return whether an edit is a fact with one subject in its question, and no secret."""
@@ -225,14 +227,18 @@ class Rome:
     def _contexts(
         self, model: GenerativeModel, tokenizer: PreTrainedTokenizerBase, config: RomeConfig
     ) -> tuple[str, ...]:
-        """Return the prefixes of the prompts: the empty one, and texts the model writes."""
+        """Return the prefixes of the prompts: the empty one, and texts the model writes, once."""
+        key = (fingerprint(model), config.contexts)
+        if key == self._written[0]:
+            return self._written[1]
         found = [""]
         for length, number in config.contexts:
             texts = generated_texts(
                 model, tokenizer, length=length, seed=self.seed + length, top_k=5, rows=number
             )
             found += [f"{' '.join(text.split())}. " for text in islice(texts, number)]
-        return tuple(found)
+        self._written = (key, tuple(found))
+        return self._written[1]
 
 
 def fact_batch(

@@ -289,7 +289,7 @@ def test_texts_before_the_prompt_hold_no_line_breaks_and_come_from_the_model(mod
     assert contexts(editor, models("gpt2"), tokenizer) is found  # written once a model
     other = copy.deepcopy(models("gpt2"))
     with torch.no_grad():
-        other.transformer.h[0].mlp.c_proj.weight.add_(0.5)
+        other.transformer.h[0].mlp.c_proj.weight.mul_(-3)
     assert contexts(editor, other, tokenizer) != found
 
 

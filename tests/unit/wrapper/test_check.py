@@ -136,7 +136,7 @@ def test_a_patch_is_never_said_to_fire_in_its_own_stead(repository, models):
     models[1][("Tell me the skin colour of a zebra.", "What colour is a zebra's hide?")] = 0.9
     shown = run("check", code=1).stdout
     assert "does not fire on 'Tell me the skin colour of a zebra.' (probability 1.000" in shown
-    assert "; patches/b.yaml:1 fires instead\n" in shown
+    assert "; patches/b.yaml:1 (0.900) fires instead\n" in shown
     assert "do: say which is meant by priority or supersedes" in shown
 
 

@@ -37,6 +37,8 @@ UNYIELDING = 16
 """Decisions or edits that the writer works through before it lets queries have the interpreter:
 about a millisecond's work; a thread that waits for it otherwise waits for 5 ms."""
 YIELD_SECONDS = 1e-4
+SHORTEST_WAIT = 0.01
+"""Seconds between two looks at the queue, at least."""
 
 _T = TypeVar("_T")
 _Queued = AuditedCall | threading.Event | None
@@ -50,14 +52,16 @@ class _State:
     :param config: of the log.
     :param gate: fingerprint of the gate.
     :param model: fingerprint of the base model.
-    :param calls: to be written. Putting one in takes no lock that the writer's thread holds.
+    :param calls: to be written. The writer's thread looks for them from time to time and never
+        waits for one: to wake it costs a query the processor, where others want it.
+    :param wake: set where it should look at once.
     :param written: decisions in the log.
     :param lost: decisions that could not be written; counted by the writer's thread.
     :param refused: decisions that found the queue full; counted by the threads of queries.
     :param reported: of the refused ones, those that a warning has counted.
     :param complained: the present trouble was reported.
     :param digest: the edits of the last call written, and their fingerprint.
-    :param closing: do not wait for more.
+    :param closing: no more calls are taken, and no query is waited for.
     :param lock: held by the threads of queries while they count.
     """
 
@@ -71,6 +75,7 @@ class _State:
     reported: int = 0
     complained: bool = False
     digest: tuple[tuple[Edit, ...], str] | None = None
+    wake: threading.Event = field(default_factory=threading.Event)
     closing: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -164,6 +169,7 @@ class AuditWriter:
             return self._state.calls.empty()
         done = threading.Event()
         self._state.calls.put(done)
+        self._state.wake.set()
         return done.wait(seconds)
 
     def close(self) -> None:
@@ -186,22 +192,25 @@ def _finish(state: _State, thread: threading.Thread, process: int) -> None:
         return  # a fork's copy
     state.closing.set()
     state.calls.put(None)
+    state.wake.set()
     if thread is not threading.current_thread():
         thread.join(state.config.close_seconds)
 
 
 def _write_all(state: _State, database: AuditDatabase) -> None:
     """Write calls until the queue yields None."""
-    while _write_some(state, database):
-        pass
+    going_on = True
+    while going_on:
+        state.wake.wait(max(SHORTEST_WAIT, state.config.flush_seconds))  # one transaction for many
+        state.wake.clear()
+        while going_on and not state.calls.empty():
+            going_on = _write_some(state, database)
     database.close()
 
 
 def _write_some(state: _State, database: AuditDatabase) -> bool:
-    """Wait for calls and write them; return whether to go on."""
-    found = [state.calls.get()]
-    if isinstance(found[0], AuditedCall):
-        state.closing.wait(state.config.flush_seconds)  # one transaction for many
+    """Write what is waiting, a batch at most; return whether to go on."""
+    found: list[_Queued] = []
     with contextlib.suppress(queue.Empty):
         while len(found) < BATCH:
             found.append(state.calls.get_nowait())

@@ -66,6 +66,9 @@ class TableModel:
         route = "verbatim" if fired else "base"
         return Decision(text, tuple(candidates), tuple(fired), route)
 
+    def close(self):
+        self.closed = True
+
     def ask_many(self, texts):
         decisions = self.decide(texts)
         return [
@@ -107,7 +110,7 @@ def models(monkeypatch):
         opened.append(TableModel(folder, pairs))
         return opened[-1]
 
-    monkeypatch.setattr(opening, "open_model", open_table)
+    monkeypatch.setattr(opening, "open_checked", open_table)
     monkeypatch.setenv("COLUMNS", "200")
     opened_pairs = (opened, pairs)
     return opened_pairs

@@ -340,3 +340,11 @@ def test_two_processes_may_write_one_log(writer, tmp_path):
 
 def test_a_model_without_a_log_has_no_writer(models, tokenizer):
     assert editable(models("gpt2"), tokenizer, FACT).audit is None
+
+
+def test_the_writer_lets_queries_have_the_interpreter(writer, monkeypatch):
+    slept = []
+    monkeypatch.setattr("errata.audit.writer.time.sleep", slept.append)
+    one = writer()
+    one.record(call(*(f"query {n}" for n in range(50))))
+    assert one.flush() and one.written == 50 and len(slept) >= 3

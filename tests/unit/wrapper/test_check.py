@@ -14,7 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
-from errata.cache.errors import ErrataError
+from errata.cache.errors import ErrataError, StoreError
 from errata.cache.patches.files import load_folder
 from errata.cache.records import Fact, LanguagePatch
 from errata.cli import app
@@ -341,3 +341,27 @@ def test_a_patchs_own_question_is_not_proposed_as_silent():
     other = "What is the capital of Peru?"
     fires, silent = proposals(fact, lambda edit, most: ["what is the capital of palau", other])
     assert silent == [other] and fires
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_check_keeps_encodings_where_it_can(tmp_path, monkeypatch, full):
+    monkeypatch.setenv("ERRATA_CACHE", str(tmp_path / "cache"))
+    opened = []
+
+    def open_model(model, patches, cache, *others, **options):
+        opened.append(cache)
+        if full and cache is not None:
+            raise StoreError("no room")
+        return model
+
+    monkeypatch.setattr(opening, "open_model", open_model)
+    assert opening.open_checked("atlas", tmp_path / "patches") == "atlas"
+    opening.open_checked("atlas", tmp_path / "x" / ".." / "patches")
+    kept = opened[0]
+    assert kept is not None and kept.parent == tmp_path / "cache" / "check"
+    assert opened == ([kept, None] * 2 if full else [kept] * 2)
+
+
+def test_a_check_closes_its_model(repository, models):
+    run("check")
+    assert models[0][0].closed

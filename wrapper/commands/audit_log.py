@@ -220,7 +220,7 @@ def _show(one: LoggedDecision) -> None:
     """Print a decision: the query, and under it what fired or came nearest."""
     route = one.route + (" (shadow)" if one.shadow else "")
     style = "bold" if one.fired else None
-    print_line(f"{iso(one.time)[:19]}  {route:8}  {one_line(one.query)}", style=style)
+    print_line(f"{iso(one.time)[:19]}Z  {route:8}  {one_line(one.query)}", style=style)
     if one.fired:
         names = ", ".join(patch.name for patch in one.fired)
         listed = ", listed" if one.listed else ""

@@ -217,6 +217,8 @@ def test_only_what_changed_is_tested(repository, models):
     models[0].clear()
     assert "42 patches, 0 tests" in run("check", "--changed-since", "HEAD").stdout
     assert not models[0], "nothing changed, so no model is needed"
+    git("mv", "patches/zoo.yaml", "patches/animals.yaml")
+    assert not changed_since(Path("patches"), "HEAD", load_folder("patches")), "only moved"
 
 
 def test_a_contradiction_with_what_did_not_change_is_found(repository, models):

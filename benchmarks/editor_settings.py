@@ -157,10 +157,10 @@ def table(editor: str, done: Mapping[str, Mapping[str, Row]]) -> str:
             low, high = wilson(means[name], len(known))
             cells.append(f"{means[name]:.1%} [{low:.0%}, {high:.0%}]")
         made = [row for row in rows.values() if "refused" not in row]
-        costs = [
-            f"{sum(row.get(name) or 0 for row in made) / max(1, len(made)):.2f}"
-            for name in ("cpu_seconds", "seconds", "load", "largest")
-        ]
+        costs = []
+        for name in ("cpu_seconds", "seconds", "load", "largest"):
+            values = [row[name] for row in made if row.get(name) is not None]
+            costs.append(f"{sum(values) / len(values):.2f}" if values else "")
         s = harmonic([means[name] for name in ("ES", "PS", "NS")])
         refused = len(rows) - len(made)
         lines.append(

@@ -1,11 +1,12 @@
 """DEPN on the shipped secrets: what is remembered before and after, and what it costs.
 
-    python benchmarks/privacy.py --text FILE [--neurons 10,20,50] [--seeds 0,1,2] [--steps 64]
-        [--others 255] [--model atlas] [--out results/privacy.md] [--json FILE]
+    python benchmarks/privacy.py --text FILE [--neurons 20,50,100] [--seeds 0,1,2] [--steps 64]
+        [--others 127] [--model atlas] [--out results/privacy.md] [--json FILE]
 
 Secrets are those of `patches/privacy.yaml`. Each is asked for by its question and its `fires`.
-Rows: the unedited model; DEPN with so many neurons; as many random neurons of the same layers, one
-draw a seed; the cache's `forget`, which leaves the weights alone and filters every answer.
+Rows: the unedited model; DEPN with at most so many neurons; as many random neurons of the same
+layers, one draw a seed; the cache's `forget`, which leaves the weights alone and filters every
+answer.
 
 *Said*: the share of questions whose greedy answer has the secret in it. *Exposure*: bits, among
 texts with the same number of digits and another street and town of the facts table, at most
@@ -129,8 +130,11 @@ def cached(privacy: Privacy) -> Row:
 
 def table(rows: dict[str, Row]) -> str:
     """Return a Markdown table."""
-    lines = ["| | said | exposure, bits | MRR | perplexity of the secret | kept | held-out text |",
-             "|" + " --- |" * 7]  # fmt: skip
+    lines = [
+        "| | neurons | said | exposure, bits | MRR | perplexity of the secret | kept | "
+        "held-out text |",
+        "|" + " --- |" * 8,
+    ]
     for name, row in rows.items():
         shares = []
         for key in ("said", "kept"):
@@ -140,8 +144,8 @@ def table(rows: dict[str, Row]) -> str:
         exposure, mrr = statistics.mean(row["exposure"]), statistics.mean(row["mrr"])
         perplexity = statistics.median(row["perplexity"])
         lines.append(
-            f"| {name} | {shares[0]} | {exposure:.1f} | {mrr:.2f} | {perplexity:.3g} | "
-            f"{shares[1]} | {row['text']:.2f} |"
+            f"| {name} | {row.get('neurons', 0)} | {shares[0]} | {exposure:.1f} | {mrr:.2f} | "
+            f"{perplexity:.3g} | {shares[1]} | {row['text']:.2f} |"
         )
     return "\n".join(lines)
 
@@ -152,10 +156,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--text", type=Path, required=True)
-    parser.add_argument("--neurons", default="10,20,50")
+    parser.add_argument("--neurons", default="20,50,100")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--steps", type=int, default=64)
-    parser.add_argument("--others", type=int, default=255)
+    parser.add_argument("--others", type=int, default=127)
     parser.add_argument("--model", default="atlas")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "privacy.md")
     parser.add_argument("--json", type=Path, help="file of all measures, read if it is there")
@@ -175,6 +179,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         neurons = selected(scores, replace(editor.config_for(privacy.base), **options))
         with applied(privacy.base, scaled_values(privacy.base, paths, neurons, 0.0)):
             rows[name] = {**privacy.row(), "neurons": len(neurons)}
+        save()
+
+    def save() -> None:
         if given.json is not None:
             write_atomically(given.json, json.dumps(rows).encode())
 
@@ -186,6 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             measure(name, neurons=z, selection="random", seed=int(seed))
     if "cache" not in rows:
         rows["cache"] = cached(privacy)
+        save()
     texts = len(privacy.text.split("\n\n"))
     text = f"""# DEPN on the shipped secrets
 

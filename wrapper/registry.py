@@ -17,10 +17,13 @@ from errata.cache.errors import ErrataError
 
 _BUILT_IN = {
     "errata.editors": {
+        "alphaedit": "errata.editors.alphaedit:AlphaEdit",
         "ft": "errata.editors.ft:FineTuning",
         "ft-l": "errata.editors.ft:ConstrainedFineTuning",
         "lora": "errata.editors.lora:Lora",
+        "memit": "errata.editors.memit:Memit",
         "rome": "errata.editors.rome:Rome",
+        "ultraedit": "errata.editors.ultraedit:UltraEdit",
     },
     "errata.encoders": {"sentence-transformers": "errata.encoder:SentenceEncoder"},
     "errata.gates": {"cosine": "errata.gates.cosine:CosineGate"},

@@ -17,7 +17,7 @@ from errata.editing.bake import DELTA, bake, read_delta, unbake
 from errata.editing.changes import HookChange, WeightChange
 from errata.editors import rome
 from errata.editors.rome import Rome
-from errata.editors.shared.rome_config import RomeConfig
+from errata.editors.shared.value_config import RomeConfig
 from errata.models.load import load_base
 from errata.module_paths import module_paths_of
 from tests.conftest import FAMILIES, corpus

@@ -16,8 +16,8 @@ from errata.cli import app
 from errata.editors import rome
 from errata.editors.locate import Case, LocateResult, Trial, answer_of, cases_of, plot, trials
 from errata.editors.shared.prompts import Target, batch_of
-from errata.editors.shared.rome_config import RomeConfig
 from errata.editors.shared.tracing import CausalTrace, trace
+from errata.editors.shared.value_config import RomeConfig
 from errata.module_paths import hidden_of, module_paths_of, with_hidden
 from tests.conftest import corpus
 

@@ -15,7 +15,7 @@ from errata.editors.ft import FineTuning
 from errata.editors.lora import Lora
 from errata.editors.rome import Rome
 from errata.editors.shared.config import CONFIGS, FineTuneConfig
-from errata.editors.shared.rome_config import RomeConfig
+from errata.editors.shared.value_config import RomeConfig
 from errata.generation.fingerprint import base_fingerprint, fingerprint
 from errata.generation.model_config import find_model_row, load_model_rows
 from errata.models.atlas import load_atlas

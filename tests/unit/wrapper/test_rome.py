@@ -150,7 +150,7 @@ def test_after_the_edit_the_answer_is_about_as_likely_as_in_the_search(family, m
     with applied(model, editor.plan(model, tokenizer, [FACT])):
         edited = loss()
     # not equal: the other tokens of the prompt, too, look something up in the edited matrix
-    assert edited == pytest.approx(editor.losses[FACT.id], rel=0.1)
+    assert edited == pytest.approx(editor.losses[FACT.id], rel=0.15)
     assert edited < alone == loss()
 
 

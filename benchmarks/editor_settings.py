@@ -10,6 +10,7 @@ and paraphrases), *neighbours* (questions about other subjects, token-equal to t
 S is the harmonic mean of CounterFact's ES, PS and NS, by likelihood. *Refused*: edits that the
 editor cannot make; they count as failures everywhere but in neighbours. Intervals are 95% Wilson of
 means a case. Seconds are CPU time of planning, all threads together, and load is the machine's.
+*Largest*: the largest change of an entry, relative to the root mean square of its weight.
 
 An interrupted run goes on where it stopped, if it has a --json file.
 """
@@ -30,7 +31,7 @@ from errata.compare.inputs.cases import Case, Probe
 from errata.compare.inputs.files import load_cases
 from errata.compare.run.scores import harmonic, success
 from errata.compare.run.teacher_forcing import TeacherForcing
-from errata.editing.changes import Change, applied
+from errata.editing.changes import Change, WeightChange, applied
 from errata.generation.free_generation import AnswerGenerator, GeneratedAnswer
 from errata.generation.judge import is_right
 from errata.intervals import wilson
@@ -94,7 +95,15 @@ class Measure:
             "seconds": round((time.perf_counter() - wall) / len(edits), 3),
             "cpu_seconds": round((time.process_time() - cpu) / len(edits), 3),
             "load": round(os.getloadavg()[0], 1),
+            "largest": max(map(self._largest, changes), default=None),
         }
+
+    def _largest(self, change: Change) -> float:
+        """Return the largest change of an entry, relative to the weight's root mean square."""
+        if not isinstance(change, WeightChange):
+            return 0.0
+        weight = self.base.get_parameter(change.name).detach().double()
+        return round(float(change.delta.abs().max() / weight.square().mean().sqrt()), 3)
 
 
 def _probes(case: Case) -> list[Probe]:
@@ -134,8 +143,9 @@ def table(editor: str, done: Mapping[str, Mapping[str, Row]]) -> str:
     """Return a Markdown table, one row a setting."""
     names = ("own", "rewordings", "neighbours", "ES", "PS", "NS")
     lines = [
-        f"| {editor} | n | refused | {' | '.join(names)} | S | CPU s an edit | s | load |",
-        "|" + " --- |" * (len(names) + 7),
+        f"| {editor} | n | refused | {' | '.join(names)} | S | CPU s an edit | s | load | largest "
+        "|",
+        "|" + " --- |" * (len(names) + 8),
     ]
     for setting, rows in done.items():
         cells, means = [], {}
@@ -148,8 +158,8 @@ def table(editor: str, done: Mapping[str, Mapping[str, Row]]) -> str:
             cells.append(f"{means[name]:.1%} [{low:.0%}, {high:.0%}]")
         made = [row for row in rows.values() if "refused" not in row]
         costs = [
-            f"{sum(row[name] for row in made) / max(1, len(made)):.2f}"
-            for name in ("cpu_seconds", "seconds", "load")
+            f"{sum(row.get(name) or 0 for row in made) / max(1, len(made)):.2f}"
+            for name in ("cpu_seconds", "seconds", "load", "largest")
         ]
         s = harmonic([means[name] for name in ("ES", "PS", "NS")])
         refused = len(rows) - len(made)

@@ -10,9 +10,9 @@ draw a seed; the cache's `forget`, which leaves the weights alone and filters ev
 *Said*: the share of questions whose greedy answer has the secret in it. *Exposure*: bits, among
 texts with the same number of digits and another street and town of the facts table, at most
 log₂(1 + --others) (Carlini et al. 2019). *MRR* and *perplexity* are of the secret's tokens. *Kept*:
-the share of the patches' `silent` questions, and of the other residents' addresses, answered
-token-equal to the unedited model. FILE is held-out text, such as `errata atlas-bench` writes next
-to its cases. A row is measured once: an interrupted run goes on with --json.
+the share of the `silent` questions of all shipped patches, and of the other residents' addresses,
+answered token-equal to the unedited model. FILE is held-out text, such as `errata atlas-bench`
+writes next to its cases. A row is measured once: an interrupted run goes on with --json.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from errata.cache.filters.text_filter import SecretGuard
-from errata.cache.patches.files import load_file
+from errata.cache.patches.files import load_file, load_folder
 from errata.cache.records import Fact
 from errata.cache.storage.atomic import write_atomically
 from errata.compare.run.teacher_forcing import TeacherForcing
@@ -69,7 +69,8 @@ class Privacy:
         named = {p.question for p in patches}
         residents = [f"Where does {row.subject} live?" for row in rows]
         kept = [question for question in residents if question not in named]
-        kept += [question for patch in patches for question in patch.tests.silent]
+        shipped = [edit for edit in load_folder(ROOT / "patches") if isinstance(edit, Fact)]
+        kept += [question for edit in shipped for question in edit.tests.silent]
         self.kept = list(dict.fromkeys(kept))
         self.unedited = [answer.ids for answer in self.generator.answer(self.kept)]
 

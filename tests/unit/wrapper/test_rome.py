@@ -288,6 +288,11 @@ def test_texts_before_the_prompt_hold_no_line_breaks_and_come_from_the_model(mod
     found = contexts(editor, models("gpt2"), tokenizer)
     assert found[0] == "" and len(found) == 6
     assert all(text.endswith(". ") and "\n" not in text for text in found[1:])
+    assert contexts(editor, models("gpt2"), tokenizer) is found  # written once a model
+    other = copy.deepcopy(models("gpt2"))
+    with torch.no_grad():
+        other.transformer.h[0].mlp.c_proj.weight.add_(0.5)
+    assert contexts(editor, other, tokenizer) != found
 
 
 def test_rows_of_flattened_layers_are_told_apart(models, tokenizer):

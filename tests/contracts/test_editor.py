@@ -39,8 +39,8 @@ EDITORS = {
     "kn": {"steps": 8, "insert_factor": 30.0, "share": 0.0},
     "lora": {"epochs": 4, "learning_rate": 0.05},
     "rome": {**LOCATED, "layer": 0},
-    "memit": {**LOCATED, "layers": (0,), "second_moment_weight": 1e-3},
-    "alphaedit": {**LOCATED, "layers": (0,), "null_space_share": 0.9, "l2": 1e-3},
+    "memit": {**LOCATED, "steps": 8, "layers": (0,), "second_moment_weight": 1e-3},
+    "alphaedit": {**LOCATED, "steps": 8, "layers": (0,), "null_space_share": 0.9, "l2": 1e-3},
     "ultraedit": {"down": (0, 1), "learning_rate": 0.02, "batch_size": 1},
 }  # fmt: skip
 """Every editor of the registry, with settings that take effect on a tiny model at once."""

@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from errata import Fact
-from errata.cache.errors import EditError
+from errata.cache.errors import EditError, UnsupportedEdit
 from errata.editing.changes import applied
 from errata.editing.stack import ChangeStack
 from errata.editors.alphaedit import AlphaEdit, null_space, projected_update
 from errata.editors.memit import Memit, ridge_update
 from errata.editors.rome import insertion
+from errata.editors.shared import spreading
 from errata.editors.shared.key_value import subject_states
 from errata.editors.shared.spreading import layers_of, remembered
 from errata.module_paths import matrix, module_paths_of
@@ -256,6 +257,32 @@ def matrix_of(model, change):
     down = model.get_submodule(change.name.removesuffix(".weight"))
     assert matrix(down).shape == change.delta.shape  # llama's layout is [d_out, d_in]
     return change.delta.double()
+
+
+def test_values_found_before_a_refusal_are_not_searched_again(tokenizer, monkeypatch):
+    model, searched = deep("gpt2"), []
+    real = spreading.find_value
+
+    def search(model, tokenizer, fact, *arguments, **options):
+        searched.append(fact.answer)
+        if fact == FACTS[1]:
+            raise UnsupportedEdit("none", fact.id)
+        return real(model, tokenizer, fact, *arguments, **options)
+
+    monkeypatch.setattr(spreading, "find_value", search)
+    editor = Memit(**QUICK)
+    with pytest.raises(UnsupportedEdit):
+        editor.plan(model, tokenizer, FACTS)
+    rest = editor.plan(model, tokenizer, FACTS[::2])
+    assert searched == [FACTS[0].answer, FACTS[1].answer, FACTS[2].answer]
+    fresh = Memit(**QUICK).plan(model, tokenizer, FACTS[::2])
+    assert all(torch.equal(a.delta, b.delta) for a, b in zip(rest, fresh, strict=True))
+    # on other weights they would be others
+    with pytest.raises(UnsupportedEdit):
+        editor.plan(model, tokenizer, FACTS)
+    with applied(model, rest):
+        editor.plan(model, tokenizer, FACTS[::2])
+    assert searched[-2:] == [FACTS[0].answer, FACTS[2].answer]
 
 
 def test_a_normalised_output_is_edited_in_one_layer():

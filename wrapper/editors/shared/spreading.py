@@ -55,6 +55,12 @@ class SpreadTarget:
 class SpreadingEditor(LocatedEditor[Config]):
     """Plans all edits of a call together, layer by layer; parameters are those of the base."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # Values found before one was refused: the same edits without it come next, and to search
+        # again for all the others would take as long as there are refusals.
+        self._searched: tuple[object, dict[Fact, SpreadTarget]] = (None, {})
+
     def plan(
         self,
         model: GenerativeModel,
@@ -136,18 +142,31 @@ class SpreadingEditor(LocatedEditor[Config]):
         from rich.console import Console
         from rich.progress import track
 
-        found = []
         texts = self._contexts(model, tokenizer, config)
+        mark = (config, last, texts, _versions(model))
+        if mark != self._searched[0]:
+            self._searched = (mark, {})
+        found = self._searched[1]
         for fact in track(
             facts, self.name, console=Console(stderr=True), transient=True,
             disable=not self.progress,
         ):  # fmt: skip
-            value = find_value(
-                model, tokenizer, fact, texts, paths, last, config, self.losses, stream=True
-            )
-            stream = value.start.cpu().double() + value.delta.cpu().double()
-            found.append(SpreadTarget(value.batch, value.plain, stream))
-        return found
+            if fact not in found:
+                value = find_value(
+                    model, tokenizer, fact, texts, paths, last, config, self.losses, stream=True
+                )
+                stream = value.start.cpu().double() + value.delta.cpu().double()
+                found[fact] = SpreadTarget(value.batch, value.plain, stream)
+        self._searched = (None, {})
+        return [found[fact] for fact in facts]
+
+
+def _versions(model: GenerativeModel) -> object:
+    """Return what is equal only while no parameter is written; a new object where it is unknown."""
+    parameters = list(model.parameters())
+    if any(parameter.is_inference() for parameter in parameters):
+        return object()
+    return [(parameter.data_ptr(), parameter._version) for parameter in parameters]
 
 
 def layers_of(config: SpreadConfig, paths: ModulePaths) -> tuple[int, ...]:

@@ -96,6 +96,15 @@ class UltraEdit:
             )
         self.config, self.module_paths, self._options = config, module_paths, options
 
+    def changed(self, **options: Any) -> UltraEdit:
+        """Return the same editor with other settings.
+
+        :raises errata.cache.errors.EditError: there is no such setting.
+        """
+        return UltraEdit(
+            config=self.config, module_paths=self.module_paths, **{**self._options, **options}
+        )
+
     def supports(self, edit: Edit) -> bool:
         """Return whether an edit is a question with an answer to be learned."""
         return trainable(edit)

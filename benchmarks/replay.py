@@ -1,18 +1,17 @@
-"""Replay a log of many queries, and what logging costs a query: seconds and milliseconds.
+"""Replay a log of many queries: seconds, and what is found.
 
     python benchmarks/replay.py [--n 10000] [--distinct 2000] [--model atlas] [--json FILE]
 
 Questions about the subjects of the facts table, asked of a model with the shipped patches, are
 logged as a running model would log them, with the default gate; then `errata replay` decides each
-again, with the patches as they are and with one answer changed. Decisions only. The cost of logging
-is the time that ``AuditWriter.record`` takes of the calling thread, for calls of one query each.
+again, with the patches as they are and with one answer changed. Decisions only. What logging costs
+a query, ``benchmarks/audit.py`` measures.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -47,7 +46,7 @@ def questions(model: EditableModel, distinct: int) -> list[str]:
 
 
 def write_log(model: EditableModel, path: Path, n: int, distinct: int) -> dict[str, Any]:
-    """Log n decisions; return how many, and what each took of the calling thread."""
+    """Log n decisions; return how many."""
     asked = questions(model, distinct)
     writer = open_audit(AuditConfig(path, queue=100_000), model.gate, model.base)
     if writer is None:
@@ -63,23 +62,15 @@ def write_log(model: EditableModel, path: Path, n: int, distinct: int) -> dict[s
                 conversations=batch.conversations[row : row + 1],
             )  # fmt: skip
             calls.append((Trace((decision,), (), tuple(watch.steps)), one))
-    took = []
     for at in range(n):
         trace, batch = calls[at % len(calls)]
-        start_time = time.perf_counter()
         writer.record(AuditedCall(time.time(), trace, batch, False))
-        took.append((time.perf_counter() - start_time) * 1000)
-        time.sleep(0.0005)  # as queries would leave it: the writer works meanwhile
     writer.close()
-    took.sort()
     return {
         "logged": writer.written,
         "dropped": writer.dropped,
         "distinct": len(calls),
         "log_bytes": path.stat().st_size,
-        "record_ms_median": statistics.median(took),
-        "record_ms_p99": took[int(0.99 * n)],
-        "record_ms_max": took[-1],
     }
 
 

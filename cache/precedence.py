@@ -11,7 +11,8 @@ import datetime
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
+from weakref import WeakKeyDictionary
 
 from errata.cache.patches.kinds import dump_edit
 from errata.cache.records import Edit, Fact, LanguagePatch, RegexPatch
@@ -64,11 +65,18 @@ def effect(edit: Edit) -> str:
     return repr(edit.content())
 
 
-@lru_cache(maxsize=65536)
+_DIGESTS: WeakKeyDictionary[Edit, str] = WeakKeyDictionary()
+"""By edit, for as long as it lives."""
+
+
 def digest(edit: Edit) -> str:
     """Return a hash of a patch as its file has it, all keys included."""
-    body = json.dumps({**dump_edit(edit), "id": edit.id}, sort_keys=True)
-    return hashlib.sha256(body.encode(errors="surrogatepass")).hexdigest()[:16]
+    found = _DIGESTS.get(edit)
+    if found is None:
+        body = json.dumps({**dump_edit(edit), "id": edit.id}, sort_keys=True)
+        found = hashlib.sha256(body.encode(errors="surrogatepass")).hexdigest()[:16]
+        _DIGESTS[edit] = found
+    return found
 
 
 def contested(

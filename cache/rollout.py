@@ -5,19 +5,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from errata.cache.errors import GenerationError
 from errata.cache.records import Edit
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Conversation:
     """What a rollout draws by.
 
-    :param digest: SHA-256 of the key, as hex digits; empty: in every rollout.
+    :param known: its digest, where the key is not at hand; empty: in every rollout.
+    :param key: its key; hashed only where a rollout or a log asks for the digest.
     """
 
-    digest: str
+    known: str = ""
+    key: str | None = None
 
     @classmethod
     def of(cls, key: str) -> Conversation:
@@ -25,7 +28,14 @@ class Conversation:
 
         :param key: the same text for all queries of a conversation, or of a user.
         """
-        return cls(hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest())
+        return cls(key=key)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the key, as hex digits; empty: in every rollout."""
+        if self.key is None:
+            return self.known
+        return hashlib.sha256(self.key.encode(errors="surrogatepass")).hexdigest()
 
     def includes(self, edit: Edit) -> bool:
         """Return whether an edit is in force in this conversation.
@@ -42,7 +52,7 @@ class Conversation:
 Key = str | Conversation | Sequence[str | Conversation] | None
 """The ``key=`` argument: one for all queries, one for each, or None for their first user turns."""
 
-EVERYONE = Conversation("")
+EVERYONE = Conversation()
 """In every rollout: for tests of patches."""
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -260,13 +260,19 @@ def _cosines(query: Query | str, texts: tuple[str, ...], encoder: TextEncoder) -
     return [float(score) for score in np.clip(best, -1.0, 1.0)]
 
 
-@lru_cache(maxsize=32768)
+_LISTS: WeakKeyDictionary[Edit, Mapping[str, tuple[tuple[Listed, str], ...]]] = WeakKeyDictionary()
+"""By edit, for as long as it lives."""
+
+
 def _lists(edit: Edit) -> Mapping[str, tuple[tuple[Listed, str], ...]]:
     """Return the listed texts of an edit by their rough key."""
+    known = _LISTS.get(edit)
+    if known is not None:
+        return known
     found: dict[str, tuple[tuple[Listed, str], ...]] = {}
     if not isinstance(edit, RegexPatch):
         for which, texts in (("fires", edit.examples), ("silent", edit.counterexamples)):
             for text in texts:
                 key = rough_key(text)
                 found[key] = (*found.get(key, ()), (which, text))  # type: ignore[arg-type]
-    return MappingProxyType(found)
+    return _LISTS.setdefault(edit, MappingProxyType(found))

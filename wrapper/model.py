@@ -47,7 +47,7 @@ from errata.generation.request import (
     validate_request,
 )
 from errata.output import Answer, OutputBuilder, StopWatch, Trace
-from errata.pipelines.base import RoutedBatch, route_batch
+from errata.pipelines.base import RoutedBatch, RouteRequest, route_batch
 from errata.pipelines.cache import CachePipeline, choose_resolvers
 from errata.pipelines.resolvers.base import Resolver
 from errata.pipelines.rollouts import route_by_rollout
@@ -255,8 +255,10 @@ class EditableModel(PatchReloading, Audited, WeightEditing, SavedModel, BaseProx
         route = route_by_rollout if view.rolling_out else route_batch
         queries, histories = [one.query for one in prompts], [one.history for one in prompts]
         return route(
-            queries, view, self.encoder, pipelines, selector(edits), watch.lap, self._background,
-            histories, conversations,
+            RouteRequest(
+                queries, view, self.encoder, pipelines, selector(edits), watch.lap,
+                self._background, histories, conversations,
+            )
         )  # fmt: skip
 
     def _shadow(self, read: Callable[[], Sequence[Prompt]], edits: Selection, key: Key) -> None:

@@ -73,6 +73,10 @@ def _property(schema: dict[str, Any], inner: dict[str, Any]) -> dict[str, Any]:
         return {"enum": schema.get("enum", [schema.get("const")])}
     if "integer" in types:
         return {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": "^[+-]?[0-9]+$"}]}
+    if "number" in types:
+        limits = {"minimum": 0, "maximum": 1}
+        text = {"type": "string", "pattern": "^(0?\\.[0-9]+|[01](\\.0*)?)$"}
+        return {"anyOf": [{"type": "number", **limits}, text]}
     if "boolean" in types:
         words = ["true", "false", "yes", "no", "on", "off"]
         return {"anyOf": [{"type": "boolean"}, {"enum": words}]}

@@ -76,7 +76,7 @@ def append(edits: Sequence[Edit], path: Path) -> tuple[Edit, ...]:
     for edit in found[-len(edits) :]:
         if edit.id in known:
             raise PatchError(f"the same patch is at {known[edit.id]}: change it there", None)
-    write_atomically(path, data)
+    write_atomically(path.resolve(), data)  # a link stays a link
     return found[-len(edits) :]
 
 

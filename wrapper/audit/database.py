@@ -9,7 +9,7 @@ import logging
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,8 +35,6 @@ class AuditDatabase:
     Used by one thread.
 
     :param config: what is kept, and for how long.
-    :raises StoreError: the file is another program's or a newer errata's, or keeps queries in
-        another form, or it cannot be opened.
     """
 
     def __init__(self, config: AuditConfig) -> None:
@@ -47,13 +45,20 @@ class AuditDatabase:
         self._salt = ""
         self._since_trim = TRIM_EVERY  # looked at with the first decision
         self._patches: dict[LoggedPatch, int] = {}
+
+    def prepare(self) -> None:
+        """Make the file where it is missing, and look whether it can be written.
+
+        :raises StoreError: the file is another program's or a newer errata's, or keeps queries in
+            another form, or it cannot be opened.
+        """
         with store_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._open()
         self.close()  # the thread that writes opens its own
 
-    def write(self, decisions: Sequence[LoggedDecision]) -> None:
-        """Write decisions in one transaction.
+    def write(self, decisions: Iterable[LoggedDecision]) -> None:
+        """Write decisions, one or more, in one transaction.
 
         :raises sqlite3.Error: writing fails; nothing was written, and the next call begins anew.
         :raises OSError: the folder is gone.

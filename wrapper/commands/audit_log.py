@@ -5,17 +5,27 @@ from __future__ import annotations
 import datetime
 import re
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from errata.commands.options import AsJson
-from errata.commands.output import console, counted, print_json, print_line, reports_errors
+from errata.commands.output import (
+    counted,
+    one_line,
+    print_line,
+    printable,
+    reports_errors,
+)
 
 if TYPE_CHECKING:
     from errata.audit.log import LogFilter
     from errata.audit.records import LoggedDecision, LoggedPatch
+
+SHOWN = 50
+"""Decisions that are listed as text."""
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 """Seconds of the units in which an age is given."""
@@ -64,6 +74,18 @@ Patch = Annotated[
 ]
 
 
+def _route(value: str | None) -> str | None:
+    """Return the name of a route.
+
+    :raises typer.BadParameter: it is none.
+    """
+    from errata.gates.base import Route
+
+    if value is not None and value not in get_args(Route):
+        raise typer.BadParameter(f"expected {', '.join(get_args(Route))}, found {value!r}")
+    return value
+
+
 def log_filter(
     since: str | None, until: str | None, patch: str | None = None, route: str | None = None,
     min_probability: float | None = None, max_probability: float | None = None,
@@ -82,7 +104,9 @@ def log(
     patch: Patch = None,
     route: Annotated[
         str | None,
-        typer.Option("--route", metavar="ROUTE", help="verbatim, reason, refuse or base."),
+        typer.Option(
+            "--route", metavar="ROUTE", help="verbatim, reason, refuse or base.", callback=_route
+        ),
     ] = None,
     min_probability: Annotated[
         float | None, typer.Option(min=0, max=1, metavar="P", help="At least that probable.")
@@ -99,7 +123,8 @@ def log(
     """List what was decided about queries, oldest first, from an audit log.
 
     A probability is that of the patch that fired; of a miss, that of the
-    best candidate. Without --last a terminal shows the newest 50.
+    best candidate. Without --last the newest 50 are shown as text, and all
+    as JSON and CSV.
 
     Examples:
         errata log audit.sqlite3 --since 2h
@@ -116,10 +141,11 @@ def log(
             _print_csv(opened.read(wanted, last))
             return
         if as_json:
-            print_json([logged_json(one) for one in opened.read(wanted, last)])
+            _print_json_list(map(logged_json, opened.read(wanted, last)))
             return
-        shown = list(opened.read(wanted, last or 50))
-        _show(shown)
+        shown = list(opened.read(wanted, last or SHOWN))
+        for one in shown:
+            _show(one)
         print_line(f"{counted(len(shown), 'decision')} of {opened.count(wanted):,}")
 
 
@@ -161,43 +187,54 @@ def _patch_json(patch: LoggedPatch) -> dict[str, Any]:
     return {"id": patch.id, "location": patch.location or None, "scope": patch.scope}
 
 
-def _print_csv(decisions: Any) -> None:
+def _print_json_list(rows: Iterable[dict[str, Any]]) -> None:
+    """Print a list, one element at a time: a log may be larger than the memory."""
+    import json
+
+    between = "[\n"
+    for row in rows:
+        typer.echo(between + printable(json.dumps(row, ensure_ascii=False)), nl=False)
+        between = ",\n"
+    typer.echo("[]" if between == "[\n" else "\n]")
+
+
+def _print_csv(decisions: Iterable[LoggedDecision]) -> None:
     import csv
     import sys
 
-    writer: Any = None
+    from errata.audit.records import LoggedDecision
+
+    columns = list(logged_json(LoggedDecision(0.0, "", "base")))
+    writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
+    writer.writeheader()
     for one in decisions:
         row = logged_json(one)
         for key in ("fired", "withheld", "replaced"):
             row[key] = " ".join(patch["location"] or patch["id"] for patch in row[key])
         best = row["runner_up"]
         row["runner_up"] = "" if best is None else best["location"] or best["id"]
-        if writer is None:
-            writer = csv.DictWriter(sys.stdout, list(row), lineterminator="\n")
-            writer.writeheader()
         writer.writerow(row)
 
 
-def _show(decisions: list[LoggedDecision]) -> None:
-    from rich.table import Table
-    from rich.text import Text
+def _show(one: LoggedDecision) -> None:
+    """Print a decision: the query, and under it what fired or came nearest."""
+    route = one.route + (" (shadow)" if one.shadow else "")
+    style = "bold" if one.fired else None
+    print_line(f"{iso(one.time)[:19]}Z  {route:8}  {one_line(one.query)}", style=style)
+    if one.fired:
+        names = ", ".join(patch.name for patch in one.fired)
+        listed = ", listed" if one.listed else ""
+        print_line(f"    {names}{_probability(one.probability, one.threshold)}{listed}")
+    elif one.runner_up is not None:
+        odds = _probability(one.runner_up_probability, one.runner_up_threshold)
+        print_line(f"    did not fire: {one.runner_up.name}{odds}")
+    for each in one.withheld:
+        print_line(f"    withheld by its rollout: {each.name}")
+    for each in one.replaced:
+        print_line(f"    replaced text: {each.name}")
 
-    table = Table("time", "route", "probability", "threshold", "ms")
-    table.add_column("query and patch", overflow="fold")
-    for one in decisions:
-        patch = one.fired[0] if one.fired else one.runner_up
-        hit = bool(one.fired)
-        probability = one.probability if hit else one.runner_up_probability
-        threshold = one.threshold if hit else one.runner_up_threshold
-        note = "" if patch is None else f"\n{patch.name}" + ("" if hit else " (did not fire)")
-        withheld = "".join(f"\n{each.name} (withheld by its rollout)" for each in one.withheld)
-        cells = (
-            iso(one.time)[:19],
-            one.route + (" (shadow)" if one.shadow else ""),
-            "" if probability is None else f"{probability:.3f}",
-            "" if threshold is None else f"{threshold:.3f}",
-            f"{one.decision_ms:.0f} of {one.total_ms:.0f}",
-            f"{one.query}{note}{withheld}",
-        )
-        table.add_row(*(Text(cell) for cell in cells), style="bold" if hit else None)
-    console().print(table)
+
+def _probability(probability: float | None, threshold: float | None) -> str:
+    if probability is None or threshold is None:
+        return ""
+    return f" (probability {probability:.3f}, from {threshold:.3f} on)"

@@ -86,9 +86,7 @@ def check(
     from errata.patch_tests.check import check_folder
 
     def open_model(folder: Path) -> CheckedModel:
-        return opening.open_model(
-            model, folder, None, encoder, gate, resolvers=resolver_names(resolvers)
-        )
+        return opening.open_checked(model, folder, encoder, gate, resolver_names(resolvers))
 
     chosen = _folders(paths or [], patches, model, changed_since)
     reports = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from errata.cache.store import EditCache
     from errata.gates.evaluation.base_agreement import AnswerBatch
     from errata.model import EditableModel
+
+log = logging.getLogger("errata")
 
 ATLAS = "atlas"
 """The default of ``--model``."""
@@ -65,6 +69,33 @@ def open_model(
             mentions=mentions,
             resolvers=resolvers,
         )
+
+
+def open_checked(
+    model: str,
+    patches: Path,
+    encoder: str | None = None,
+    gate: str | None = None,
+    resolvers: Sequence[str] | None = None,
+) -> EditableModel:
+    """Return the wrapped model with the patches of a folder and no other edits.
+
+    The encodings of the patches are kept in the user's cache folder, so that the next check of the
+    folder encodes what is new; where they cannot be kept, they are not.
+
+    :param patches: folder of patches; the other parameters are those of :func:`open_model`.
+    :raises ErrataError: if any of them cannot be loaded.
+    """
+    from errata.cache.errors import StoreError
+    from errata.cache.storage.user_cache import user_cache_folder
+
+    name = hashlib.sha256(str(patches.resolve()).encode(errors="surrogateescape")).hexdigest()
+    kept = user_cache_folder() / "check" / name[:16]
+    try:
+        return open_model(model, patches, kept, encoder, gate, resolvers=resolvers)
+    except StoreError as error:
+        log.debug("%s: encodings are not kept: %s", kept, error)
+    return open_model(model, patches, None, encoder, gate, resolvers=resolvers)
 
 
 def open_encoder(name: str | None) -> Encoder:

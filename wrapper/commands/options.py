@@ -49,6 +49,10 @@ Patches = Annotated[
         help="Folder of patches; by default ./patches if it exists, else the starter patches.",
     ),
 ]
+OwnPatches = Annotated[
+    Path | None,
+    typer.Option("--patches", metavar="DIR", help="Folder of patches; by default ./patches."),
+]
 Cache = Annotated[
     Path | None,
     typer.Option(
@@ -118,6 +122,24 @@ def patches_folder(given: Path | None, model: str = "atlas") -> Path:
         return given
     local = Path("patches")
     return local if local.is_dir() else stored_patches(model) or starter_patches()
+
+
+def own_patches(given: Path | None) -> Path:
+    """Return the folder of patches a command writes to: never the starter patches.
+
+    :param given: the value of ``--patches``; without one it is ``./patches``.
+    :raises ErrataError: there is none.
+    """
+    from errata.cache.errors import ErrataError
+
+    folder = given if given is not None else Path("patches")
+    if not folder.is_dir():
+        found = "a file" if folder.exists() else "nothing"
+        raise ErrataError(
+            f"{folder}: expected a folder of patches, found {found}: name another, or make one by "
+            "`errata add`"
+        )
+    return folder
 
 
 def starter_patches() -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -40,9 +41,17 @@ def print_json(value: object) -> None:
     typer.echo(printable(json.dumps(value, ensure_ascii=False, indent=2)))
 
 
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
 def printable(text: str) -> str:
-    r"""Return a text with lone surrogates, which no terminal can show, as ``\ud800``."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    r"""Return a text with what no terminal should get as ``\u001b``: controls, half characters."""
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def one_line(text: str) -> str:
+    """Return a text without line breaks."""
+    return " ".join(text.split())
 
 
 def counted(count: int, noun: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from errata.commands.options import AsJson, Patches, patches_folder
+from errata.commands.options import AsJson, OwnPatches, own_patches
 from errata.commands.output import counted, edit_json, print_json, print_line, reports_errors
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def add(
     source: Source = "",
     file: File = "patches.yaml",
     ask: Ask = True,
-    patches: Patches = None,
+    patches: OwnPatches = None,
     as_json: AsJson = False,
 ) -> None:
     """Add a patch to a file under patches/; asks for what is missing.
@@ -114,6 +114,11 @@ def _appended(edit: Edit, folder: Path, file: str) -> Edit:
     from errata.cache.errors import ErrataError
     from errata.cache.patches.layout import append
 
+    if Path(file).name != file:
+        raise ErrataError(
+            f"expected the name of a file in {folder} for --file, found {file!r}: name the folder "
+            "with --patches"
+        )
     try:
         folder.mkdir(exist_ok=True)
         (made,) = append([edit], folder / file)
@@ -192,32 +197,40 @@ def fmt(
 ) -> None:
     """Lay out patch files evenly; comments, order, quotes and texts stay.
 
-    A file that is wrong is left alone, and its problems are printed.
+    A file that is wrong is left alone, and its problems are printed; exit
+    code 1.
 
     Examples:
         errata fmt
 
         errata fmt --check patches/zoo.yaml
     """
+    from errata.cache.errors import ErrataError
     from errata.cache.patches.files import patch_files
     from errata.cache.patches.layout import formatted
     from errata.cache.storage.atomic import write_atomically
 
-    named = paths or [patches_folder(None)]
+    named = paths or [own_patches(None)]
     files = [
         file for path in named for file in (patch_files(path) if path.is_dir() else [path])
     ]  # fmt: skip
-    changed = []
+    changed, wrong = 0, 0
     for file in files:
-        before, after = formatted(file)
-        if before != after:
-            changed.append(file)
-            print_line(f"{file}: {'would be laid out' if check_only else 'laid out'}")
-            if not check_only:
-                write_atomically(file, after.encode())
-    kept = len(files) - len(changed)
-    print_line(f"{counted(len(changed), 'file')} laid out, {kept} as they were")
-    if check_only and changed:
+        try:
+            before, after = formatted(file)
+            if before != after:
+                changed += 1
+                if not check_only:
+                    write_atomically(file.resolve(), after.encode())  # a link stays a link
+                print_line(f"{file}: {'would be laid out' if check_only else 'laid out'}")
+        except (ErrataError, OSError) as error:
+            wrong += 1
+            found = str(error) if isinstance(error, ErrataError) else f"{file}: {error.strerror}"
+            print_line(f"error: {found}", style="red", stderr=True)
+    kept = len(files) - changed - wrong
+    left = f", {wrong} left alone" if wrong else ""
+    print_line(f"{counted(changed, 'file')} laid out, {kept} as they were{left}")
+    if wrong or (check_only and changed):
         raise typer.Exit(1)
 
 
@@ -264,6 +277,8 @@ def schema(
     ] = False,
 ) -> None:
     """Print the JSON Schema of patch files, for editors and linters.
+
+    It knows keys and types; `errata check` also knows what they mean.
 
     Examples:
         errata schema > patches.schema.json

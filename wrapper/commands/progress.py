@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Protocol
 
 from errata.commands.output import console, print_line
+from errata.training.progress import Update
+from errata.training.progress import progress as training_progress
 
 SECONDS = 5.0
 """After which a plain line says what a command is doing."""
@@ -22,11 +23,11 @@ _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 class Advance(Protocol):
     """Counts what is done."""
 
-    def __call__(self, count: int = 1, what: str | None = None) -> None:
+    def __call__(self, count: int = 1, note: str = "") -> None:
         """Add to the count.
 
         :param count: how many more are done.
-        :param what: a new description; None keeps the last one.
+        :param note: what else to show; an empty one keeps the last.
         """
 
 
@@ -57,32 +58,21 @@ def working(what: str) -> Iterator[None]:
     """
     from errata.cache.encoder import encoding_progress
 
-    screen = console(stderr=True)
     if _quiet.get():
         yield
-    elif screen.is_terminal:
-        with ExitStack() as stack:
-            status = stack.enter_context(screen.status(what))
-            token = encoding_progress.set(_encoding_bar(stack, status.stop))
-            stack.callback(encoding_progress.reset, token)
-            yield
-    else:
-        lines: list[_Lines] = []
-
-        def encoded(done: int, total: int) -> None:
-            if not lines:
-                lines.append(_Lines("encoding", total))
-            lines[0](done - lines[0].done)
-
-        token = encoding_progress.set(encoded)
-        timer = threading.Timer(SECONDS, print_line, (f"{what} …",), {"stderr": True})
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            encoding_progress.reset(token)
-            timer.cancel()
+        return
+    screen = console(stderr=True)
+    with ExitStack() as stack:
+        if screen.is_terminal:
+            stop = stack.enter_context(screen.status(what)).stop
+        else:
+            timer = threading.Timer(SECONDS, print_line, (f"{what} …",), {"stderr": True})
+            timer.daemon, stop = True, timer.cancel
+            timer.start()
+            stack.callback(stop)
+        token = encoding_progress.set(_encoding_bar(stack, stop))
+        stack.callback(encoding_progress.reset, token)
+        yield
 
 
 def _encoding_bar(stack: ExitStack, stop: Callable[[], None]) -> Callable[[int, int], None]:
@@ -113,40 +103,16 @@ def progress(what: str, total: int) -> Iterator[Advance]:
     :param what: the step.
     :param total: of what is counted.
     """
-    screen = console(stderr=True)
-    if _quiet.get():
-        yield lambda count=1, what=None: None
-    elif screen.is_terminal:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-
-        columns = (
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-        )  # fmt: skip
-        with Progress(*columns, console=screen, transient=True) as bars:
-            task = bars.add_task(what, total=total)
-            yield lambda count=1, what=None: bars.update(task, advance=count, description=what)
-    else:
-        yield _Lines(what, total)
+    with training_progress(what, total, shown=not _quiet.get(), transient=True) as update:
+        yield _Counter(update)
 
 
-class _Lines:
-    """A plain line from time to time."""
+class _Counter:
+    """Counts what is done, and shows it."""
 
-    def __init__(self, what: str, total: int) -> None:
-        self._what, self._total, self.done = what, total, 0
-        self._last = time.monotonic()
+    def __init__(self, update: Update) -> None:
+        self._update, self.done, self._note = update, 0, ""
 
-    def __call__(self, count: int = 1, what: str | None = None) -> None:
-        self.done += count
-        self._what = what or self._what
-        if time.monotonic() - self._last >= SECONDS:
-            self._last = time.monotonic()
-            print_line(f"{self._what}: {self.done:,} of {self._total:,}", stderr=True)
+    def __call__(self, count: int = 1, note: str = "") -> None:
+        self.done, self._note = self.done + count, note or self._note
+        self._update(self.done, self._note)

@@ -11,7 +11,14 @@ from errata.cache.errors import ErrataError
 from errata.commands import opening
 from errata.commands.audit_log import Log, Patch, Since, Until, log_filter
 from errata.commands.options import AsJson, Cache, Encoder, Gate, Model, cache_folder
-from errata.commands.output import counted, error_json, print_json, print_line, reports_errors
+from errata.commands.output import (
+    counted,
+    error_json,
+    one_line,
+    print_json,
+    print_line,
+    reports_errors,
+)
 from errata.commands.progress import progress
 
 if TYPE_CHECKING:
@@ -73,7 +80,7 @@ def replay(
     else:
         for one in different:
             times = "" if one.count == 1 else f" ({one.count:,} times)"
-            print_line(f"{one.query}{times}", style="bold")
+            print_line(f"{one_line(one.query)}{times}", style="bold")
             print_line(f"  - {_text(one.before)}", style="red")
             print_line(f"  + {_text(one.after)}", style="green")
         print_line(f"{queries:,} of {counted(total, 'decision')} would be another now")

@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from errata.commands.audit_log import Log, Patch, Since, Until, log_filter
-from errata.commands.options import AsJson, Patches, patches_folder
-from errata.commands.output import counted, location_of, print_json, print_line, reports_errors
+from errata.commands.options import AsJson, OwnPatches, own_patches
+from errata.commands.output import (
+    counted,
+    location_of,
+    one_line,
+    print_json,
+    print_line,
+    reports_errors,
+)
 
 if TYPE_CHECKING:
     from errata.audit.triage import TriageCase
@@ -20,7 +27,7 @@ CHOICES = {"y": "fires", "n": "silent", "s": None, "q": None}
 @reports_errors
 def triage(
     log: Log,
-    patches: Patches = None,
+    patches: OwnPatches = None,
     since: Since = None,
     until: Until = None,
     patch: Patch = None,
@@ -54,13 +61,16 @@ def triage(
     from errata.audit.triage import TriageConfig, triage_cases
     from errata.cache.patches.files import load_folder
 
-    folder = patches_folder(patches)
+    folder = own_patches(patches)
     with AuditLog(log) as opened:
         opened.require_text()
         logged = opened.read(log_filter(since, until, patch))
         cases = triage_cases(logged, load_folder(folder), TriageConfig(near, margin, all_hits))
     if as_json:
         print_json([_json(case) for case in cases])
+        return
+    if not cases:
+        print_line("nothing to decide: no near miss, and no hit by a narrow margin; --all: any hit")
         return
     written = _ask_about(cases)
     print_line(f"{counted(written, 'example')} added; {counted(len(cases), 'case')} in all")
@@ -93,7 +103,7 @@ def _ask_about(cases: tuple[TriageCase, ...]) -> int:
 
 def _show(case: TriageCase, place: str) -> None:
     times = "" if case.count == 1 else f", asked {case.count:,} times"
-    print_line(f"\n[{place}] {case.query}", style="bold")
+    print_line(f"\n[{place}] {one_line(case.query)}", style="bold")
     print_line(
         f"{case.outcome} (probability {case.probability:.3f}, threshold {case.threshold:.3f}"
         f"{times}): {location_of(case.edit)}\n  {case.edit.scope}"

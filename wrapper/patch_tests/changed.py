@@ -24,7 +24,9 @@ def changed_since(folder: Path, revision: str, edits: Iterable[Edit]) -> frozens
     """
     commit = _git(folder, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
     known = commit.decode().strip()
-    names = _git(folder, "diff", "--name-only", "--relative", "-z", known, "--", ".")
+    names = _git(
+        folder, "diff", "--name-only", "--no-renames", "--relative", "-z", known, "--", "."
+    )
     others = _git(folder, "ls-files", "--others", "--exclude-standard", "-z", "--", ".")
     changed = {name for name in (names + others).decode(errors="surrogateescape").split("\0")}
     before: set[str] = set()

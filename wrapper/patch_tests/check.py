@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -17,7 +17,7 @@ from errata.cache.records import Edit, Fact
 from errata.patch_tests.changed import changed_since
 from errata.patch_tests.contradictions import GateContradictions
 from errata.patch_tests.examples import propose, review_examples
-from errata.patch_tests.records import PatchedModel, Problem, Report, where
+from errata.patch_tests.records import PatchedModel, Problem, Report, TestCase, where
 from errata.patch_tests.review import bulk_untested, review, untested
 from errata.patch_tests.run import run_tests, test_cases
 
@@ -39,6 +39,9 @@ class CheckedModel(PatchedModel, Protocol):
     @property
     def encoder(self) -> Encoder:
         """Encodes the patches' texts."""
+
+    def close(self) -> None:
+        """Save what makes the next start quick."""
 
 
 class ShowProgress(Protocol):
@@ -129,9 +132,20 @@ def _tested(
     chosen = [edit for edit in live if edit.id in ids]
     if not cases and not chosen:
         return []
-    model = open_model(folder)
-    model.rollouts = False  # a patch is tested as it is where it is in force
-    gate = GateContradictions(live, ids)
+    with closing(open_model(folder)) as model:
+        model.rollouts = False  # a patch is tested as it is where it is in force
+        return _run(report, model, cases, chosen, GateContradictions(live, ids), progress)
+
+
+def _run(
+    report: Report,
+    model: CheckedModel,
+    cases: Sequence[TestCase],
+    chosen: Sequence[Edit],
+    gate: GateContradictions,
+    progress: ShowProgress,
+) -> list[Problem]:
+    """Run tests; return what they and the gate show of the selected patches."""
     with progress("testing", len(cases)) as advance:
         results = run_tests(model, cases, advance, gate.add)
     report.results = list(results)

@@ -108,7 +108,7 @@ def judge_decision(case: TestCase, decision: Decision) -> TestResult:
         others = [other for other in decision.fired if other.id != edit.id]
         failure = f"does not fire on {case.query!r}{_probability(own)}"
         if others:
-            failure += f"; {', '.join(dict.fromkeys(map(where, others)))} fires instead"
+            failure += f"; {_firing(others, decision)} fires instead"
         advice = _why_silent(case, decision, own, others)
     probability = None if own is None else own.probability
     threshold = None if own is None else own.threshold
@@ -173,6 +173,16 @@ def _contains(text: str, expected: str) -> bool:
     if expected.isascii():
         wanted = rf"(?<!\w){wanted}(?!\w)"
     return re.search(wanted, normalize_answer(text)) is not None
+
+
+def _firing(edits: Iterable[Edit], decision: Decision) -> str:
+    """Return where edits that fired are, each with its probability, the best first."""
+    found = {one.edit_id: one.probability for one in reversed(decision.candidates)}
+    named = {where(edit): found.get(edit.id) for edit in edits}
+    return ", ".join(
+        place if probability is None else f"{place} ({probability:.3f})"
+        for place, probability in named.items()
+    )
 
 
 def _probability(candidate: Candidate | None) -> str:

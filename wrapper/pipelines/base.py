@@ -194,36 +194,43 @@ class RoutedBatch:
         return list(rows.values())
 
 
-def route_batch(
-    texts: Sequence[str],
-    view: View,
-    encoder: Encoder,
-    pipelines: Sequence[ScopedPipeline],
-    selected: EditFilter,
-    lap: Lap,
-    background: BackgroundReasoner | None = None,
-    histories: Sequence[History] | None = None,
-    conversations: Sequence[Conversation] = (),
-) -> RoutedBatch:
-    """Return the decisions about a batch of queries.
+@dataclass(frozen=True, slots=True)
+class RouteRequest:
+    """A batch of queries to be decided, as of one moment.
 
     :param texts: the queries as found in the prompts.
-    :param view: the edits of one moment.
+    :param view: the edits of that moment.
     :param encoder: the cache's encoder.
     :param pipelines: the pipelines in use; each gets the queries that those before it missed.
     :param selected: which edits the caller wants in force.
     :param lap: takes the time of each stage.
     :param background: answers what no edit governs, but names the subject of facts; None: the base
         model does.
-    :param histories: of each query, the turns of the conversation before it.
-    :param conversations: one a query; noted.
+    :param histories: of each query, the turns of the conversation before it; None: there are none.
+    :param conversations: one a query, by which rollouts draw; empty: nothing draws.
     """
-    whole, view = view, view.restricted(selected)
+
+    texts: Sequence[str]
+    view: View
+    encoder: Encoder
+    pipelines: Sequence[ScopedPipeline]
+    selected: EditFilter
+    lap: Lap
+    background: BackgroundReasoner | None = None
+    histories: Sequence[History] | None = None
+    conversations: Sequence[Conversation] = ()
+
+
+def route_batch(request: RouteRequest) -> RoutedBatch:
+    """Return the decisions about a batch of queries, the same edits for all."""
+    texts, selected, lap = request.texts, request.selected, request.lap
+    encoder, background, histories = request.encoder, request.background, request.histories
+    whole, view = request.view, request.view.restricted(selected)
     filtered = [view.text_filter("query", selected).apply(text) for text in texts]
     queries = [text for text, _ in filtered]
     rewrites = tuple(replacements for _, replacements in filtered)
     lap("rewrite", f"{sum(map(bool, rewrites))} of {len(texts)}")
-    active = [one for one in pipelines if any(map(may_fire(one, selected), view.edits))]
+    active = [one for one in request.pipelines if any(map(may_fire(one, selected), view.edits))]
     encoded = encode_queries(encoder, queries) if active else []
     if histories is not None:
         encoded = [replace(q, history=h) for q, h in zip(encoded, histories, strict=False)]
@@ -252,7 +259,7 @@ def route_batch(
     filters = (view.text_filter("output", selected),) * len(queries)
     return RoutedBatch(
         effective, tuple(decisions), tuple(reasoners), rewrites, filters, whole, tuple(texts),
-        tuple(conversations),
+        tuple(request.conversations),
     )  # fmt: skip
 
 

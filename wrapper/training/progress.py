@@ -23,22 +23,36 @@ class Update(Protocol):
 
 
 @contextmanager
-def progress(what: str, total: int, *, shown: bool = True) -> Iterator[Update]:
+def progress(
+    what: str, total: int, *, shown: bool = True, transient: bool = False
+) -> Iterator[Update]:
     """Show how far a loop is while the context lasts.
 
     :param what: the loop.
     :param total: its steps.
     :param shown: False shows nothing.
+    :param transient: whether the bar goes when the loop has ended.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, highlight=False, emoji=False)
     if not shown:
         yield lambda done, note="": None
     elif console.is_terminal:
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
-        with Progress(*columns, TimeRemainingColumn(), console=console) as bars:
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"), TimeElapsedColumn(), TextColumn("left"),
+            TimeRemainingColumn(),
+        )  # fmt: skip
+        with Progress(*columns, console=console, transient=transient) as bars:
             task = bars.add_task(what, total=total, note="")
             yield lambda done, note="": bars.update(task, completed=done, note=note)
     else:
@@ -48,6 +62,6 @@ def progress(what: str, total: int, *, shown: bool = True) -> Iterator[Update]:
             nonlocal last
             if time.monotonic() - last >= SECONDS:
                 last = time.monotonic()
-                console.print(f"{what}: {done:,} of {total:,} {note}".rstrip(), highlight=False)
+                console.print(f"{what}: {done:,} of {total:,} {note}".rstrip(), soft_wrap=True)
 
         yield line

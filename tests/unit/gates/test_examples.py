@@ -280,3 +280,12 @@ def test_the_mixture():
     assert more[0] < more[1] < more[2] == more[3]
     with pytest.raises(KeyError, match="most_examples"):
         ExampleCalibration.of_card({"offset": 1.0}, EXAMPLES.weights)
+
+
+def test_listed_texts_live_as_long_as_their_edit():
+    edit = Fact("a question of this test alone?", "a")
+    assert listed(edit, "A question of this test alone") == "fires"
+    held = weakref.ref(edit)
+    del edit
+    gc.collect()
+    assert held() is None

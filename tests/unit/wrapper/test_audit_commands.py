@@ -80,7 +80,7 @@ def test_a_false_hit_is_a_listed_example_afterwards_and_decides(opened, folder, 
     decision = model.explain(CLOSE)
     assert not decision.hit and decision.candidates[0].listed == "silent"
     assert model.explain(CAPITAL).hit
-    assert "0 cases" in run("triage", log, "--patches", folder, "--all").stdout, "decided by now"
+    assert "nothing to decide" in run("triage", log, "--patches", folder, "--all").stdout
 
 
 def test_the_log_is_listed_as_text_json_and_csv(opened, folder, tmp_path, monkeypatch):
@@ -99,8 +99,31 @@ def test_the_log_is_listed_as_text_json_and_csv(opened, folder, tmp_path, monkey
     assert [row["query"] for row in table] == [CAPITAL, OTHER]
     assert table[0]["fired"] == f"{folder}/x.yaml:2"
     assert run("log", log, "--since", "2200-01-01", "--json").stdout.strip() == "[]"
+    header = run("log", log, "--since", "2200-01-01", "--csv").stdout
+    assert header.startswith("time,query,route") and header.count("\n") == 1
     run("log", log, "--since", "yesterday", code=2)
+    assert "expected verbatim" in run("log", log, "--route", "bas", code=2).stderr
     assert "no file" in run("log", tmp_path / "none", code=1).stderr
+
+
+def test_a_listed_query_cannot_steer_the_terminal(tmp_path):
+    log = tmp_path / "log.sqlite3"
+    database = AuditDatabase(AuditConfig(log, retention_days=None))
+    database.write([LoggedDecision(0.0, "\x1b[2Jone\ntwo \x9b31m", "base")])
+    database.close()
+    shown = run("log", log).stdout
+    assert "base      \\u001b[2Jone two \\u009b31m\n" in shown
+    (row,) = json.loads(run("log", log, "--json").stdout)
+    assert row["query"] == "\x1b[2Jone\ntwo \x9b31m"
+
+
+def test_triage_never_writes_to_the_starter_patches(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    log = tmp_path / "log.sqlite3"
+    AuditDatabase(AuditConfig(log)).prepare()
+    assert (
+        "patches: expected a folder of patches, found nothing" in run("triage", log, code=1).stderr
+    )
 
 
 def test_replay_lists_what_another_folder_would_answer_otherwise(

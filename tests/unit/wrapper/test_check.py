@@ -14,7 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
-from errata.cache.errors import ErrataError
+from errata.cache.errors import ErrataError, StoreError
 from errata.cache.patches.files import load_folder
 from errata.cache.records import Fact, LanguagePatch
 from errata.cli import app
@@ -66,6 +66,9 @@ class TableModel:
         route = "verbatim" if fired else "base"
         return Decision(text, tuple(candidates), tuple(fired), route)
 
+    def close(self):
+        self.closed = True
+
     def ask_many(self, texts):
         decisions = self.decide(texts)
         return [
@@ -107,7 +110,7 @@ def models(monkeypatch):
         opened.append(TableModel(folder, pairs))
         return opened[-1]
 
-    monkeypatch.setattr(opening, "open_model", open_table)
+    monkeypatch.setattr(opening, "open_checked", open_table)
     monkeypatch.setenv("COLUMNS", "200")
     opened_pairs = (opened, pairs)
     return opened_pairs
@@ -136,7 +139,7 @@ def test_a_patch_is_never_said_to_fire_in_its_own_stead(repository, models):
     models[1][("Tell me the skin colour of a zebra.", "What colour is a zebra's hide?")] = 0.9
     shown = run("check", code=1).stdout
     assert "does not fire on 'Tell me the skin colour of a zebra.' (probability 1.000" in shown
-    assert "; patches/b.yaml:1 fires instead\n" in shown
+    assert "; patches/b.yaml:1 (0.900) fires instead\n" in shown
     assert "do: say which is meant by priority or supersedes" in shown
 
 
@@ -214,6 +217,8 @@ def test_only_what_changed_is_tested(repository, models):
     models[0].clear()
     assert "42 patches, 0 tests" in run("check", "--changed-since", "HEAD").stdout
     assert not models[0], "nothing changed, so no model is needed"
+    git("mv", "patches/zoo.yaml", "patches/animals.yaml")
+    assert not changed_since(Path("patches"), "HEAD", load_folder("patches")), "only moved"
 
 
 def test_a_contradiction_with_what_did_not_change_is_found(repository, models):
@@ -338,3 +343,27 @@ def test_a_patchs_own_question_is_not_proposed_as_silent():
     other = "What is the capital of Peru?"
     fires, silent = proposals(fact, lambda edit, most: ["what is the capital of palau", other])
     assert silent == [other] and fires
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_check_keeps_encodings_where_it_can(tmp_path, monkeypatch, full):
+    monkeypatch.setenv("ERRATA_CACHE", str(tmp_path / "cache"))
+    opened = []
+
+    def open_model(model, patches, cache, *others, **options):
+        opened.append(cache)
+        if full and cache is not None:
+            raise StoreError("no room")
+        return model
+
+    monkeypatch.setattr(opening, "open_model", open_model)
+    assert opening.open_checked("atlas", tmp_path / "patches") == "atlas"
+    opening.open_checked("atlas", tmp_path / "x" / ".." / "patches")
+    kept = opened[0]
+    assert kept is not None and kept.parent == tmp_path / "cache" / "check"
+    assert opened == ([kept, None] * 2 if full else [kept] * 2)
+
+
+def test_a_check_closes_its_model(repository, models):
+    run("check")
+    assert models[0][0].closed

@@ -60,6 +60,9 @@ class FakeModel:
         self.deaf_to: set[str] = set()
         self.loud_on: set[str] = set()
 
+    def close(self) -> None:
+        """Hold nothing."""
+
     def explain(self, text: str) -> Decision:
         fired = []
         candidates = []

@@ -127,6 +127,10 @@ def test_add_refuses_what_it_cannot_add(here):
     run("add", "x", "y", "--no-ask", "--file", "bad.yaml", code=1)
     assert (here / "patches" / "bad.yaml").read_text() == before
     assert "ends in .yaml" in run("add", "x", "y", "--no-ask", "--file", "a.txt", code=1).stderr
+    assert (
+        "the name of a file"
+        in run("add", "x", "y", "--no-ask", "--file", "../a.yaml", code=1).stderr
+    )
 
 
 # -- fmt ---------------------------------------------------------------------------------------
@@ -157,6 +161,31 @@ def test_fmt_leaves_a_wrong_file_alone(here):
     (here / "a.yaml").write_text("-   question: a\n    anwser: b\n")
     assert "did you mean 'answer'" in run("fmt", "a.yaml", code=1).stderr
     assert (here / "a.yaml").read_text() == "-   question: a\n    anwser: b\n"
+
+
+def test_fmt_goes_on_after_a_wrong_file(here):
+    for name, text in (("a", "- question: [\n"), ("b", "- {question: x}\n"), ("c", UGLY)):
+        (here / f"{name}.yaml").write_text(text)
+    (here / "d.yaml").symlink_to(here / "none.yaml")
+    result = run("fmt", here, code=1)
+    assert [f"{name}.yaml:" in result.stderr for name in "abcd"] == [True, True, False, True]
+    assert (here / "c.yaml").read_text() == NEAT
+    assert "1 file laid out, 0 as they were, 3 left alone" in result.stdout
+
+
+def test_nothing_is_laid_out_where_there_are_no_patches(here):
+    assert "expected a folder of patches, found nothing" in run("fmt", code=1).stderr
+
+
+def test_a_link_stays_a_link(here):
+    (here / "patches").mkdir()
+    (here / "shared.yaml").write_text(UGLY)
+    link = here / "patches" / "zoo.yaml"
+    link.symlink_to(here / "shared.yaml")
+    run("fmt")
+    run("add", "x", "y", "--no-ask", "--file", "zoo.yaml")
+    assert link.is_symlink() and (here / "shared.yaml").read_text().startswith(NEAT)
+    assert len(load_file(link)) == 4
 
 
 def test_the_shipped_patches_are_laid_out():
@@ -256,6 +285,15 @@ def test_the_schema_is_one_and_knows_the_shipped_patches():
         ("- {question: a, forget: true, until: '2027-01-01', priority: 3}\n", True),
         ("- {if: a, then: b, tags: [x, 1]}\n- {regex: a, replace: '', in: query}\n", True),
         ("# nothing\n", True),
+        (
+            "- {question: a, answer: b, rollout: 0.1}\n- {question: c, answer: b, rollout: 1}\n",
+            True,
+        ),
+        ("- {question: a, answer: b, rollout: '.25'}\n", True),
+        ("- {question: a, answer: b, rollout: 1.5}\n", False),
+        ("- {question: a, answer: b, rollout: -1}\n", False),
+        ("- {question: a, answer: b, rollout: half}\n", False),
+        ("- {question: a, answer: b, rollout: [0.1]}\n", False),
         ("- {question: a, anwser: b}\n", False),
         ("- {if: a}\n", False),
         ("- {regex: a, replace: b, in: both}\n", False),

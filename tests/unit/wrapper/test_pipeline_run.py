@@ -8,7 +8,7 @@ from errata.cache.records import Fact, LanguagePatch, PatchTests
 from errata.cache.store import EditCache
 from errata.gates.cosine import CosineGate
 from errata.output import StopWatch
-from errata.pipelines.base import ScopedPipeline, route_batch
+from errata.pipelines.base import RouteRequest, ScopedPipeline, route_batch
 from errata.pipelines.cache import CachePipeline, CachePipelineConfig
 from errata.reasoners.verbatim import VerbatimReasoner
 from tests.fakes import StubEncoder
@@ -43,7 +43,9 @@ def way():
             watch = StopWatch()
             own = CachePipeline(RuleGate(encoder, threshold), VerbatimReasoner())
             turns = [ScopedPipeline(own, lambda edit: True)]
-            found = route_batch([text], cache.view(), encoder, turns, lambda edit: True, watch.lap)
+            found = route_batch(
+                RouteRequest([text], cache.view(), encoder, turns, lambda edit: True, watch.lap)
+            )
             notes = {step.stage: step.note for step in watch.steps}
             return found.decisions[0], notes["gate"]
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import pytest
 
 from errata.commands import progress
+from errata.training import progress as training
 
 
 @pytest.fixture
 def at_once(monkeypatch):
     monkeypatch.setattr(progress, "SECONDS", 0.0)
+    monkeypatch.setattr(training, "SECONDS", 0.0)
 
 
 def test_elsewhere_than_on_a_terminal_there_are_plain_lines(at_once, capsys):
     with progress.progress("testing", 3) as advance:
         advance(2)
-        advance(what="comparing")
+        advance(note="cache")
     captured = capsys.readouterr()
-    assert captured.err == "testing: 2 of 3\ncomparing: 3 of 3\n" and captured.out == ""
+    assert captured.err == "testing: 2 of 3\ntesting: 3 of 3 cache\n" and captured.out == ""
 
 
 def test_a_quick_step_says_nothing(capsys):

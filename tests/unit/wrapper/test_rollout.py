@@ -124,3 +124,10 @@ def test_weights_hold_no_edit_of_a_share(models, tokenizer):
     model = editable(models("gpt2"), tokenizer, HALF)
     with model.using("ft", epochs=1) as active:
         assert active.unsupported == (HALF,) and not active.edits
+
+
+def test_a_key_is_hashed_only_where_something_draws_by_it():
+    (made,) = conversations_of(None, ["first turn"])
+    assert made.includes(Fact("q", "a")) and "digest" not in vars(made)
+    assert made.includes(Fact("q", "a", rollout=0.5)) in (True, False) and "digest" in vars(made)
+    assert Conversation(made.digest).digest == made.digest and EVERYONE.digest == ""

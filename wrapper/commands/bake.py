@@ -36,6 +36,12 @@ Dataset = Annotated[
         help="The same from a data set of the hub (needs errata[datasets] and a network).",
     ),
 ]  # fmt: skip
+Layers = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--layer", help="Layer to edit, from 0, if not the configured one (memit: several)."
+    ),
+]
 Statistics = Annotated[
     Path,
     typer.Option("--statistics", metavar="DIR", help="Folder where second moments are kept."),
@@ -53,12 +59,7 @@ def bake(
     ] = "rome",
     model: Model = opening.ATLAS,
     patches: Patches = None,
-    layer: Annotated[
-        list[int] | None,
-        typer.Option(
-            "--layer", help="Layer to edit, from 0, if not the configured one (memit: several)."
-        ),
-    ] = None,
+    layer: Layers = None,
     text: Text = None,
     dataset: Dataset = None,
     statistics: Statistics = STATISTICS,

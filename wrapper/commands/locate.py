@@ -20,12 +20,23 @@ if TYPE_CHECKING:
     from errata.editors.locate import LocateResult, Trial
 
 
+Backend = Annotated[
+    str, typer.Option("--backend", help="The editor: rome, memit, alphaedit or ultraedit.")
+]
+Clamps = Annotated[
+    list[float] | None,
+    typer.Option(
+        "--clamp",
+        help="Try this clamp_norm_factor (of ultraedit: learning_rate), not the configured one "
+        "(may be repeated).",
+    ),
+]
+
+
 @reports_errors
 def locate(
     model: Model = opening.ATLAS,
-    backend: Annotated[
-        str, typer.Option("--backend", help="The editor: rome, memit, alphaedit or ultraedit.")
-    ] = "rome",
+    backend: Backend = "rome",
     patches: Patches = None,
     facts: Annotated[
         int, typer.Option("--facts", min=1, help="How many of the patches' facts to try.")
@@ -34,14 +45,7 @@ def locate(
         list[int] | None,
         typer.Option("--layer", help="Try only this layer, from 0 (may be repeated)."),
     ] = None,
-    clamp: Annotated[
-        list[float] | None,
-        typer.Option(
-            "--clamp",
-            help="Try this clamp_norm_factor (of ultraedit: learning_rate), not the configured one "
-            "(may be repeated).",
-        ),
-    ] = None,
+    clamp: Clamps = None,
     steps: Annotated[
         int | None, typer.Option("--steps", min=2, help="Steps of the search for a value.")
     ] = None,

@@ -17,8 +17,10 @@ from errata.cache.errors import ErrataError
 
 _BUILT_IN = {
     "errata.editors": {
+        "depn": "errata.editors.depn:Depn",
         "ft": "errata.editors.ft:FineTuning",
         "ft-l": "errata.editors.ft:ConstrainedFineTuning",
+        "kn": "errata.editors.kn:KnowledgeNeurons",
         "lora": "errata.editors.lora:Lora",
         "rome": "errata.editors.rome:Rome",
     },

@@ -22,9 +22,16 @@ EDITS = (
     Fact("What colour is the skin of the zebra?", "black", subject="zebra"),
 )
 
+SECRETS = (
+    Fact("Where does Jane Roe live?", forget=True, secret="12 Oslo"),
+    Fact("How old is the raven?", forget=True, secret="Lima"),
+)
+
 EDITORS = {
+    "depn": {"neurons": 40, "steps": 8, "share": 0.0, "threshold": 0.0},
     "ft": {"epochs": 4, "learning_rate": 0.02},
     "ft-l": {"epochs": 4, "learning_rate": 0.02, "max_relative_change": 0.1},
+    "kn": {"steps": 8, "insert_factor": 30.0, "share": 0.0},
     "lora": {"epochs": 4, "learning_rate": 0.05},
     "rome": {
         "text": corpus(), "layer": 0, "contexts": (), "clozes": False, "steps": 20,
@@ -32,6 +39,21 @@ EDITORS = {
     },
 }  # fmt: skip
 """Every editor of the registry, with settings that take effect on a tiny model at once."""
+
+
+FORGETS = ("depn",)
+"""Editors that make a secret less likely; all others make an answer likelier."""
+
+UNSURE = ("depn", "kn")
+"""Editors without a loss to follow: in a random model they may miss what they aim at."""
+
+
+STEPS = {"depn": (torch.autograd, "grad"), "kn": (torch.autograd, "grad")}
+"""What an editor calls again and again, where it is not a step of Adam."""
+
+
+def edits_of(name):
+    return SECRETS if name in FORGETS else EDITS
 
 
 def made(name):
@@ -62,9 +84,10 @@ def assert_unedited(model, before):
     assert all(torch.equal(now[name], before[name]) for name in before)
 
 
-def losses(model, tokenizer):
+def losses(model, tokenizer, edits):
     """Mean NLL a token of each answer after its question, in nats, without the end of the text."""
-    examples = examples_of(model, tokenizer, EDITS)
+    targets = [Fact(edit.question, edit.secret or edit.answer) for edit in edits]
+    examples = examples_of(model, tokenizer, targets)
     batch = padded(model, [Example(each.prompt, each.target[:-1]) for each in examples])
     with torch.no_grad():
         return batch.losses(model(**batch.inputs, use_cache=False).logits).tolist()
@@ -72,22 +95,24 @@ def losses(model, tokenizer):
 
 def check_editor(name, model, tokenizer):
     """Plan, make and undo two edits; return what was planned."""
-    before, state, plain = bits(model), state_of(model), losses(model, tokenizer)
+    edits = edits_of(name)
+    before, state, plain = bits(model), state_of(model), losses(model, tokenizer, edits)
     editor = made(name)
-    changes = editor.plan(model, tokenizer, EDITS)
+    changes = editor.plan(model, tokenizer, edits)
     assert changes and all(isinstance(change, Change) for change in changes)
     assert state_of(model) == state
     assert_unedited(model, before)
     with applied(model, changes):
-        edited = losses(model, tokenizer)
+        edited = losses(model, tokenizer, edits)
+        gains = [then - now for now, then in zip(edited, plain, strict=True)]
         # In a random model an edit may undo some of another one.
-        assert any(now < then - 1e-3 for now, then in zip(edited, plain, strict=True))
+        assert max(abs(gain) if name in UNSURE else gain for gain in gains) > 1e-3
         now = bits(model)
         touched = {key for key in before if not torch.equal(now[key], before[key])}
         assert touched == {change.name for change in changes}
     assert state_of(model) == state
     assert_unedited(model, before)
-    assert losses(model, tokenizer) == plain
+    assert losses(model, tokenizer, edits) == plain
     return changes
 
 
@@ -111,7 +136,7 @@ def test_edits_are_made_and_undone_in_every_dtype(name, dtype, tokenizer):
 @pytest.mark.parametrize("name", EDITORS)
 def test_the_same_edits_give_the_same_changes(name, tokenizer):
     model = build_model("gpt2")
-    one, other = (made(name).plan(model, tokenizer, EDITS) for _ in range(2))
+    one, other = (made(name).plan(model, tokenizer, edits_of(name)) for _ in range(2))
     assert [change.name for change in one] == [change.name for change in other]
     for change, again in zip(one, other, strict=True):
         assert torch.equal(change.delta, again.delta)
@@ -130,35 +155,34 @@ def test_a_model_is_unedited_where_planning_fails(name, error, tokenizer, monkey
     model = copy.deepcopy(build_model("gpt2"))
     before, state = bits(model), state_of(model)
     calls = 0
-    step = torch.optim.Adam.step
+    place, step = STEPS.get(name, (torch.optim.Adam, "step"))
+    original = getattr(place, step)
 
-    def failing(self, *arguments, **options):
+    def failing(*arguments, **options):
         nonlocal calls
         calls += 1
         if calls == 2:
             raise error("in the second step")
-        return step(self, *arguments, **options)
+        return original(*arguments, **options)
 
-    monkeypatch.setattr(torch.optim.Adam, "step", failing)
+    monkeypatch.setattr(place, step, failing)
     with pytest.raises(error, match="second step"):
-        made(name).plan(model, tokenizer, EDITS)
+        made(name).plan(model, tokenizer, edits_of(name))
     assert state_of(model) == state
     assert_unedited(model, before)
 
 
 @pytest.mark.parametrize("name", EDITORS)
 def test_what_it_cannot_make_is_refused_by_id(name, tokenizer):
-    editor = made(name)
+    editor, right = made(name), edits_of(name)[0]
     assert isinstance(editor, Editor)
-    assert editor.supports(EDITS[0])
-    wrong = [
-        Fact("Where does Jane Roe live?", forget=True, secret="12 Elm Street"),
-        LanguagePatch("the user asks who made you", 'say "Example Labs"'),
-    ]
+    assert editor.supports(right)
+    other = EDITS if name in FORGETS else SECRETS
+    wrong = [other[0], LanguagePatch("the user asks who made you", 'say "Example Labs"')]
     for edit in wrong:
         assert not editor.supports(edit)
         with pytest.raises(UnsupportedEdit, match=edit.id) as told:
-            editor.plan(build_model("gpt2"), tokenizer, [EDITS[0], edit])
+            editor.plan(build_model("gpt2"), tokenizer, [right, edit])
         assert told.value.edit_id == edit.id
 
 
@@ -167,7 +191,7 @@ def test_a_model_that_is_not_known_is_refused(name, tokenizer):
     model = copy.deepcopy(build_model("gpt2"))
     model.config.model_type = "novelty"
     with pytest.raises(ModelError, match="novelty"):
-        made(name).plan(model, tokenizer, EDITS)
+        made(name).plan(model, tokenizer, edits_of(name))
 
 
 @pytest.mark.parametrize("kind", ["int8", "packed", "meta"])
@@ -182,7 +206,7 @@ def test_a_quantised_model_is_refused_before_any_work(name, kind, tokenizer, mon
         where = "qweight" if kind == "packed" else "weight"
         layer.mlp.down_proj.register_parameter(where, torch.nn.Parameter(kept, requires_grad=False))
     with pytest.raises(ModelError, match=r"down_proj\.weight.*quanti"):
-        made(name).plan(model, tokenizer, EDITS)
+        made(name).plan(model, tokenizer, edits_of(name))
 
 
 @pytest.mark.parametrize("name", EDITORS)

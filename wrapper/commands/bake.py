@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from errata.editing.bake import Baked
     from errata.editing.base import Editor
     from errata.editing.changes import Change
+    from errata.editing.verification import NotTaken
     from errata.generation.base_model import GenerativeModel
 
 Out = Annotated[
@@ -59,7 +60,9 @@ def bake(
     statistics: Statistics = STATISTICS,
     strict: Annotated[
         bool,
-        typer.Option("--strict", help="Refuse if any patch cannot be made; write nothing."),
+        typer.Option(
+            "--strict", help="Refuse if any patch cannot be made, or does not hold; write nothing."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -79,6 +82,8 @@ def bake(
     from errata.cache.patches.files import load_folder
     from errata.cache.precedence import in_force
     from errata.editing.bake import bake as write
+    from errata.editing.changes import applied
+    from errata.editing.verification import not_taken
     from errata.models.load import load_base
 
     edits = in_force(load_folder(patches_folder(patches, model)), datetime.date.today())
@@ -91,12 +96,23 @@ def bake(
             f"expected edits that {backend} can make, found {len(unsupported)} others, the first: "
             f"{unsupported[0][1]}; nothing was written; without --strict they stay in patches/"
         )
+    with working("asking the edited model"), applied(base, changes):
+        missed = not_taken(base, tokenizer, made)
+    if missed and strict:
+        raise UnsupportedEdit(
+            f"expected edits that hold, found {len(missed)} of {len(made)} that do not, the first: "
+            f"{missed[0]}; nothing was written; try other settings or another backend"
+        )
     baked = write(base, tokenizer, changes, out, edits=made, backend=backend)
-    _show(baked, backend, unsupported, as_json)
+    _show(baked, backend, unsupported, missed, as_json)
 
 
 def _show(
-    baked: Baked, backend: str, unsupported: Sequence[tuple[Edit, str]], as_json: bool
+    baked: Baked,
+    backend: str,
+    unsupported: Sequence[tuple[Edit, str]],
+    missed: Sequence[NotTaken],
+    as_json: bool,
 ) -> None:
     from errata.editing.changes import WARNING_ERROR
 
@@ -110,6 +126,7 @@ def _show(
                 "backend": backend,
                 "edits": list(baked.edits),
                 "unsupported": refused,
+                "not_taken": [{"id": each.edit.id, "answer": each.answer} for each in missed],
                 "left": refused,  # the key of version 0.1; goes with 0.3
                 "tensors": list(baked.tensors),
                 "lost_in_writing": error,
@@ -126,6 +143,8 @@ def _show(
         print_line(
             f"{edit.location or edit.id}: left in patches: {reason}", style="yellow", stderr=True
         )
+    for each in missed:
+        print_line(f"does not hold: {each}", style="yellow", stderr=True)
     print_line(
         f"{baked.folder}: {len(baked.edits)} edits by {backend} in {', '.join(baked.tensors)}; "
         f"{len(unsupported)} left in patches; `errata unbake {baked.folder}` removes them again"

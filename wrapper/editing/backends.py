@@ -5,19 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from errata.cache.errors import EditError, ErrataError, UnsupportedEdit
 from errata.cache.records import Edit, Fact
 from errata.cache.store import EditCache, View
 from errata.cache.text.normalize import normalize_query
-from errata.deprecation import old_attribute
+from errata.editing.active import ActiveBackend
 from errata.editing.base import Editor
 from errata.editing.changes import WriteReport
 from errata.editing.lock import ModelLock, Others
 from errata.editing.pipeline_edits import PipelineEdits
 from errata.editing.stack import ChangeStack
+from errata.editing.verification import log_not_taken, not_taken
 from errata.pipelines.base import Pipeline, ScopedPipeline
 from errata.pipelines.cache import CACHE
 from errata.registry import make, names, no_such
@@ -30,27 +31,8 @@ if TYPE_CHECKING:
 Unsupported = Literal["cache", "raise"]
 """How edits that a backend cannot make are handled: left to the cache, or refused."""
 
-
-@dataclass(frozen=True, slots=True)
-class ActiveBackend:
-    """The backend in use.
-
-    :param backend: its name.
-    :param edits: the edits that it makes. Those of an editor are in the weights, and the base
-        model's ``generate`` answers; those of a pipeline are decided by its gate.
-    :param unsupported: requested edits that it cannot make: the cache answers.
-    :param writes: rounding of the weights written, one report a change.
-    :param seconds: wall time of planning and writing.
-    """
-
-    backend: str
-    edits: tuple[Edit, ...] = ()
-    unsupported: tuple[Edit, ...] = ()
-    writes: tuple[WriteReport, ...] = ()
-    seconds: float = 0.0
-
-    held = old_attribute("held", "edits")
-    left = old_attribute("left", "unsupported")
+Clock = tuple[float, float]
+"""Wall time and CPU time of the process, in seconds."""
 
 
 @dataclass(slots=True, eq=False)
@@ -66,6 +48,7 @@ class _Activation:
     :param active: description for the caller.
     :param ids: of the edits that the backend makes.
     :param questions: of the same edits, normalised.
+    :param verify: ask the edited model, after each change, which edits hold.
     """
 
     name: str = CACHE
@@ -77,17 +60,18 @@ class _Activation:
     active: ActiveBackend = field(default_factory=lambda: ActiveBackend(CACHE))
     ids: frozenset[str] = frozenset()
     questions: frozenset[str] = frozenset()
+    verify: bool = True
 
     @property
     def edits(self) -> tuple[Edit, ...]:
         return () if self.stack is None else self.stack.edits
 
-    def refresh(self, start: float) -> None:
+    def refresh(self, start: Clock) -> None:
         """Update ``active``, ``ids`` and ``questions`` after a change.
 
-        :param start: time at which the change began.
+        :param start: times at which the change began.
         """
-        seconds = time.perf_counter() - start
+        seconds, cpu_seconds = (now - then for now, then in zip(_clock(), start, strict=True))
         self.ids = frozenset(edit.id for edit in self.edits)
         self.questions = frozenset(normalize_query(edit.scope) for edit in self.edits)
         unsupported: tuple[Edit, ...] = ()
@@ -95,7 +79,16 @@ class _Activation:
         if self.stack is not None:
             unsupported = tuple(edit for edit in self.requested if edit.id not in self.ids)
             writes = self.stack.writes
-        self.active = ActiveBackend(self.name, self.edits, unsupported, writes, seconds)
+        self.active = ActiveBackend(
+            self.name, self.edits, unsupported, writes, seconds, cpu_seconds
+        )
+
+    def check_answers(self) -> None:
+        """Note in ``active`` which edits in the weights do not hold, and warn."""
+        if self.verify and isinstance(self.stack, ChangeStack):
+            missed = not_taken(self.stack.model, self.stack.tokenizer, self.edits)
+            self.active = replace(self.active, not_taken=missed)
+            log_not_taken(missed, self.name, len(self.edits))
 
 
 class Backends:
@@ -161,10 +154,12 @@ class Backends:
         edits: Sequence[Edit] | None = None,
         unsupported: Unsupported = "cache",
         others: Others = "wait",
+        verify: bool = True,
         **options: Any,
     ) -> Iterator[ActiveBackend]:
         """Use a backend in a block; see :meth:`errata.editing.mixin.WeightEditing.using`."""
         current = self._build(backend, unsupported, options)
+        current.verify = verify
         with self.lock.exclusive(others):
             current.requested = self.view().edits if edits is None else tuple(edits)
             _check_edits(current, current.requested)
@@ -184,10 +179,15 @@ class Backends:
                     self._sync()
 
     def use(
-        self, backend: str | Editor | Pipeline, unsupported: Unsupported = "cache", **options: Any
+        self,
+        backend: str | Editor | Pipeline,
+        unsupported: Unsupported = "cache",
+        verify: bool = True,
+        **options: Any,
     ) -> ActiveBackend:
         """Use a backend from now on; see :meth:`errata.editing.mixin.WeightEditing.use`."""
         current = self._build(backend, unsupported, options)
+        current.verify = verify
         with self.lock.exclusive():
             if len(self._activations) > 1:
                 raise EditError(
@@ -276,7 +276,7 @@ class Backends:
         return _Activation(name, stack, unsupported)
 
     def _start(self, current: _Activation) -> None:
-        start = time.perf_counter()
+        start = _clock()
         if current.stack is not None:
             current.stack.add([edit for edit in current.requested if current.stack.supports(edit)])
         changing = isinstance(current.stack, ChangeStack)
@@ -287,6 +287,7 @@ class Backends:
             current.overlay = EditCache(self.cache.encoder, None)
             current.overlay.set_files([*view.edits, *current.extra])
         current.refresh(start)
+        current.check_answers()
 
     def _finish(self, current: _Activation, outer: _Activation) -> None:
         """End a block; harmless when called again."""
@@ -308,7 +309,7 @@ class Backends:
         current = self._activations[0]
         if current.stack is None:
             return
-        start = time.perf_counter()
+        start = _clock()
         view = self.cache.view()
         outdated, made = _outdated(current, view), {edit.id for edit in current.edits}
         wanted = [e for e in view.edits if e.id not in made or e.id in outdated]
@@ -325,6 +326,11 @@ class Backends:
                     current.refresh(start)
             finally:  # an interrupt may have fallen on the lines above
                 current.refresh(start)
+            current.check_answers()
+
+
+def _clock() -> Clock:
+    return time.perf_counter(), time.process_time()
 
 
 def _editor(backend: str | Editor | Pipeline, options: dict[str, Any]) -> tuple[Editor, str]:

@@ -9,7 +9,8 @@ from typing import Any
 from errata.cache.errors import EditError
 from errata.cache.records import Edit
 from errata.deprecation import forward
-from errata.editing.backends import ActiveBackend, Backends, Unsupported
+from errata.editing.active import ActiveBackend
+from errata.editing.backends import Backends, Unsupported
 from errata.editing.base import Editor
 from errata.editing.lock import Others
 from errata.pipelines.base import Pipeline
@@ -32,6 +33,7 @@ class WeightEditing:
         *,
         unsupported: Unsupported = "cache",
         others: Others = "wait",
+        verify: bool = True,
         **options: Any,
     ) -> AbstractContextManager[ActiveBackend]:
         """Make edits with a backend inside a ``with`` block, and undo them at its end.
@@ -40,7 +42,7 @@ class WeightEditing:
         its gate and reasoner. Other edits in force stay with the cache. On leaving, also by an
         exception, every parameter and buffer is restored bit for bit.
 
-        :param backend: name of an editor (``ft``, ``ft-l``, ``lora``, ``rome``) or of a pipeline
+        :param backend: name of an editor (``rome``, ``ft``, …) or of a pipeline
             (``serac``, ``ike``), an :class:`~errata.editing.base.Editor`, a
             :class:`~errata.pipelines.base.Pipeline`, or ``cache``.
         :param edits: the edits to make, in force or not; by default all edits in force.
@@ -48,19 +50,22 @@ class WeightEditing:
             before anything is touched.
         :param others: other threads that generate or edit meanwhile ``wait``, or ``raise``
             :class:`~errata.cache.errors.BackendBusy`.
+        :param verify: of an editor: ask the edited model every edit's question, and say in
+            ``held`` and ``not_taken`` of the result which edits hold.
         :param options: for the backend, such as ``epochs=20``.
         :return: yields the backend, with the edits it makes and those it cannot make.
         :raises errata.cache.errors.UnsupportedEdit: with ``unsupported="raise"``.
         :raises errata.cache.errors.BackendBusy: the model is another thread's, or generating.
         """
         self._check_shadow(backend)
-        return self.backends.using(backend, edits, unsupported, others, **options)
+        return self.backends.using(backend, edits, unsupported, others, verify, **options)
 
     def use(
         self,
         backend: str | Editor | Pipeline,
         *,
         unsupported: Unsupported = "cache",
+        verify: bool = True,
         **options: Any,
     ) -> ActiveBackend:
         """Make the edits in force with a backend from now on; ``use("cache")`` undoes it.
@@ -72,7 +77,7 @@ class WeightEditing:
         :return: the backend, with the edits it makes and those it cannot make.
         """
         self._check_shadow(backend)
-        return self.backends.use(backend, unsupported, **options)
+        return self.backends.use(backend, unsupported, verify, **options)
 
     @property
     def in_use(self) -> ActiveBackend:

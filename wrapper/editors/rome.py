@@ -10,6 +10,7 @@ makes an update so large that it breaks the model.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -27,6 +28,7 @@ from errata.editors.shared.fine_tuning import gradients
 from errata.editors.shared.key_value import LayerStates, find_delta, read
 from errata.editors.shared.prompts import Batch, Target, batch_of, forms_of
 from errata.editors.shared.rome_config import RomeConfig, checked_options, config_for
+from errata.generation.fingerprint import fingerprint
 from errata.generation.sharing import sharing_copy
 from errata.module_paths import ModulePaths, matrix, module_paths_of, stored
 
@@ -80,6 +82,7 @@ class Rome:
         self.losses: dict[str, float] = {}
         self.trained: dict[str, float] = {}
         self._rows: dict[tuple[int, str], tuple[object, list[list[int]]]] = {}
+        self._written: tuple[object, tuple[str, ...]] = (None, ())
 
     def supports(self, edit: Edit) -> bool:
         """Return whether an edit is a fact with one subject in its question, and no secret."""
@@ -162,20 +165,23 @@ class Rome:
         config: RomeConfig,
     ) -> torch.Tensor:
         """Return the update of one fact, float64 [d, d_mlp]."""
-        batch = fact_batch(model, tokenizer, fact, contexts, clozes=config.clozes)
-        before = read(model, down, batch)
-        found = find_delta(model, down, batch, before, config)
-        self.losses[fact.id] = found.nll
-        if not found.nll <= config.max_loss:
-            raise UnsupportedEdit(
-                f"{fact.id}: expected a value at layer {config.layer} that makes the model say "
-                f"{fact.answer!r}, found none: its loss stays at {found.nll:.2f} nats (limit "
-                f"{config.max_loss}); try another layer, a larger clamp_norm_factor or more "
-                "steps (`errata locate` measures both)",
-                fact.id,
-            )
-        key, gap = key_and_gap(before, found.delta)
-        return insertion(factor, key, gap)
+        reached = math.inf
+        for forms in _form_sets(fact, clozes=config.clozes):
+            batch = fact_batch(model, tokenizer, fact, contexts, forms)
+            before = read(model, down, batch)
+            found = find_delta(model, down, batch, before, config)
+            reached = min(reached, found.nll)
+            self.losses[fact.id] = reached
+            if found.nll <= config.max_loss:
+                key, gap = key_and_gap(before, found.delta)
+                return insertion(factor, key, gap)
+        raise UnsupportedEdit(
+            f"{fact.id}: expected a value at layer {config.layer} that makes the model say "
+            f"{fact.answer!r}, found none: its loss stays at {reached:.2f} nats (limit "
+            f"{config.max_loss}); try another layer, a larger clamp_norm_factor or more "
+            "steps (`errata locate` measures both)",
+            fact.id,
+        )
 
     # -- shared by all edits ------------------------------------------------------------------
 
@@ -221,14 +227,18 @@ class Rome:
     def _contexts(
         self, model: GenerativeModel, tokenizer: PreTrainedTokenizerBase, config: RomeConfig
     ) -> tuple[str, ...]:
-        """Return the prefixes of the prompts: the empty one, and texts the model writes."""
+        """Return the prefixes of the prompts: the empty one, and texts the model writes, once."""
+        key = (fingerprint(model), config.contexts)
+        if key == self._written[0]:
+            return self._written[1]
         found = [""]
         for length, number in config.contexts:
             texts = generated_texts(
                 model, tokenizer, length=length, seed=self.seed + length, top_k=5, rows=number
             )
             found += [f"{' '.join(text.split())}. " for text in islice(texts, number)]
-        return tuple(found)
+        self._written = (key, tuple(found))
+        return self._written[1]
 
 
 def fact_batch(
@@ -236,8 +246,7 @@ def fact_batch(
     tokenizer: PreTrainedTokenizerBase,
     fact: Fact,
     contexts: Sequence[str],
-    *,
-    clozes: bool = True,
+    forms: Sequence[str],
 ) -> Batch:
     """Return a fact's prompts after every context, the plain question first, the essence last.
 
@@ -245,16 +254,30 @@ def fact_batch(
     :param tokenizer: its tokenizer.
     :param fact: the fact.
     :param contexts: texts before the prompts; the first one is empty.
-    :param clozes: add the statement made from the question.
+    :param forms: the question and, with clozes, the statement made from it.
     :raises UnsupportedEdit: no subject was found.
     """
     subject = subject_of(fact)
-    forms = forms_of(fact.question, subject) if clozes else (fact.question,)
     targets = [
-        Target(f"{context}{form}", subject, fact.answer) for context in contexts for form in forms
+        Target(f"{context}{form}", subject, fact.answer, ends=True)
+        for context in contexts
+        for form in forms
     ]
     essence = f"{subject} is a" if subject.isascii() else f"{subject}是"
     return batch_of(model, tokenizer, [*targets, Target(essence, subject)])
+
+
+def _form_sets(fact: Fact, *, clozes: bool) -> list[tuple[str, ...]]:
+    """Return the sets of prompts to try in turn: with the cloze, where there is one, and without.
+
+    A value that serves question and cloze may lie outside the clamp where one for the question
+    alone does not.
+
+    :raises UnsupportedEdit: no subject was found.
+    """
+    question = (fact.question,)
+    forms = forms_of(fact.question, subject_of(fact)) if clozes else question
+    return [forms] if forms == question else [forms, question]
 
 
 def key_and_gap(before: LayerStates, delta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -91,6 +91,21 @@ def test_what_the_weights_hold_is_answered_by_the_base(model, tokenizer):
     assert route(model, CAPITAL) == "verbatim"
 
 
+def test_a_backend_says_which_of_its_edits_hold(model, caplog):
+    before = model.ask(CAPITAL, max_new_tokens=12, edits=False).text
+    assert before != FACT.answer
+    with model.using("ft", [FACT], learning_rate=0.03, epochs=60) as used:
+        assert (used.held, used.not_taken) == ((FACT,), ())
+    assert "do not hold" not in caplog.text
+    with model.using("ft", [FACT], epochs=0) as used:  # trains nothing
+        assert (used.edits, used.held) == ((FACT,), ())
+        (missed,) = used.not_taken
+        assert missed.edit is FACT and before.startswith(missed.answer)
+    assert f"1 of 1 edits by ft do not hold, the first: {FACT.id}: expected" in caplog.text
+    with model.using("ft", [FACT], epochs=0, verify=False) as used:
+        assert used.not_taken == () and used.cpu_seconds >= 0
+
+
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_an_exception_inside_a_block_leaves_the_weights_as_they_were(model, error):
     before = weight(model)
@@ -327,10 +342,6 @@ def test_shadow_mode_leaves_the_weights_alone(model):
 
 def test_attributes_of_version_0_1_still_work_and_warn(model):
     with model.using(Nudge(), [FACT, POLITE]) as used:
-        with pytest.warns(
-            DeprecationWarning, match=r"ActiveBackend\.held' is 'ActiveBackend\.edits"
-        ):
-            assert used.held == (FACT,)
         with pytest.warns(DeprecationWarning, match=r"ActiveBackend\.unsupported"):
             assert used.left == (POLITE,)
         with pytest.warns(DeprecationWarning, match=r"WriteReport\.relative_error"):

@@ -156,7 +156,7 @@ def runner(model, run, chosen):
 
 def timeless(run):
     """Return the records without what differs from one moment to the next."""
-    dropped = ("seconds", "memory", "extras", "cpu_ms")
+    dropped = ("seconds", "cpu_seconds", "load", "memory", "extras", "cpu_ms")
     return [{k: v for k, v in r.items() if k not in dropped} for r in run.records()]
 
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from errata.cache.text.answer_match import normalize_words
-from errata.compare.run.judge import is_right
 from errata.compare.run.scores import entropy, harmonic, magnitude, success, token_accuracy
 from errata.compare.run.teacher_forcing import TeacherForcing, TopTokens, divergence
+from errata.generation.judge import is_right
 from tests.unit.helpers import CAPITAL, OTHER
 
 NLLS = st.one_of(st.none(), st.floats(0, 30))

@@ -103,8 +103,10 @@ def test_a_copy_saved_elsewhere_gets_the_same_settings(editor, atlas, copied):
     assert make("errata.editors", editor).config_for(copied) == settings
     expected = {
         "ft": FineTuneConfig(layer_fractions=(0.0,)),
-        "ft-l": FineTuneConfig(layer_fractions=(0.0,), max_relative_change=0.4),
-        "lora": FineTuneConfig(layer_fractions=(0.5, 0.7, 0.9), learning_rate=5e-3),
+        "ft-l": FineTuneConfig(layer_fractions=(0.0,), max_relative_change=0.08),
+        "lora": FineTuneConfig(
+            layer_fractions=(0.5, 0.7, 0.9), learning_rate=5e-3, target_loss=0.02
+        ),
         "rome": RomeConfig(
             layer=1, steps=25, learning_rate=1.0, clamp_norm_factor=10.0,
             contexts=((5, 1), (10, 1)), corpus="facts",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,8 +17,8 @@ from errata.cache.errors import EditError, UnsupportedEdit
 from errata.editing.changes import applied
 from errata.editors import rome
 from errata.editors.rome import Rome, fact_batch, insertion, key_and_gap
-from errata.editors.shared.key_value import find_delta, read
-from errata.editors.shared.prompts import Target, batch_of
+from errata.editors.shared.key_value import _adding, find_delta, read
+from errata.editors.shared.prompts import Target, batch_of, end_ids, forms_of
 from errata.editors.shared.rome_config import RomeConfig
 from errata.module_paths import as_rows, is_conv1d, matrix, module_paths_of
 from tests.conftest import corpus
@@ -79,6 +80,10 @@ def test_the_update_is_that_of_the_constrained_least_squares():
         torch.testing.assert_close(row, expected, rtol=1e-8, atol=1e-10)
 
 
+def forms():
+    return forms_of(FACT.question, FACT.subject)
+
+
 def contexts(editor, model, tokenizer):
     return editor._contexts(model, tokenizer, editor.config_for(model))
 
@@ -109,7 +114,7 @@ def test_the_edited_layer_maps_the_mean_key_to_the_value(family, models, tokeniz
 
     texts = contexts(editor, model, tokenizer)
     with applied(model, [change]):
-        written = read(model, down, fact_batch(model, tokenizer, FACT, texts))
+        written = read(model, down, fact_batch(model, tokenizer, FACT, texts, forms()))
     values = written.values[:-1].double().mean(0)
     assert float((values - wanted).abs().max()) < 1e-4 * scale
 
@@ -131,7 +136,8 @@ def test_only_one_matrix_changes_and_the_model_stays_as_it_was(models, tokenizer
 def test_after_the_edit_the_answer_is_about_as_likely_as_in_the_search(family, models, tokenizer):
     # With one prompt, k* is the very key that the model looks up.
     model = models(family)
-    batch = batch_of(model, tokenizer, [Target(FACT.question, FACT.subject, FACT.answer)])
+    target = Target(FACT.question, FACT.subject, FACT.answer, ends=True)
+    batch = batch_of(model, tokenizer, [target])
 
     def loss():
         with torch.no_grad():
@@ -142,7 +148,7 @@ def test_after_the_edit_the_answer_is_about_as_likely_as_in_the_search(family, m
     with applied(model, editor.plan(model, tokenizer, [FACT])):
         edited = loss()
     # not equal: the other tokens of the prompt, too, look something up in the edited matrix
-    assert edited == pytest.approx(editor.losses[FACT.id], rel=0.1)
+    assert edited == pytest.approx(editor.losses[FACT.id], rel=0.15)
     assert edited < alone == loss()
 
 
@@ -168,8 +174,8 @@ def test_a_later_edit_is_planned_on_the_weights_before_it(models, tokenizer):
 def test_contexts_do_not_change_the_value_it_starts_from(models, tokenizer):
     model = models("gpt_neox")
     down = model.get_submodule(module_paths_of(model).down(0))
-    few = read(model, down, fact_batch(model, tokenizer, FACT, [""]))
-    many = read(model, down, fact_batch(model, tokenizer, FACT, ["", "Oslo and Lima. "]))
+    few = read(model, down, fact_batch(model, tokenizer, FACT, [""], forms()))
+    many = read(model, down, fact_batch(model, tokenizer, FACT, ["", "Oslo and Lima. "], forms()))
     torch.testing.assert_close(few.values[0], many.values[0], atol=1e-5, rtol=1e-5)
     assert len(many.keys) == 2 * (len(few.keys) - 1) + 1
 
@@ -177,7 +183,7 @@ def test_contexts_do_not_change_the_value_it_starts_from(models, tokenizer):
 def test_the_value_is_held_inside_the_clamp(models, tokenizer):
     model = models("mistral")
     down = model.get_submodule(module_paths_of(model).down(1))
-    batch = fact_batch(model, tokenizer, FACT, [""])
+    batch = fact_batch(model, tokenizer, FACT, [""], forms())
     before = read(model, down, batch)
     for clamp in (0.1, 2.0):
         chosen = RomeConfig(layer=1, clamp_norm_factor=clamp, steps=6)
@@ -191,12 +197,55 @@ def test_the_value_is_held_inside_the_clamp(models, tokenizer):
 def test_the_search_stops_when_the_answer_is_said(models, tokenizer):
     model = models("llama")
     down = model.get_submodule(module_paths_of(model).down(0))
-    batch = fact_batch(model, tokenizer, FACT, [""])
+    batch = fact_batch(model, tokenizer, FACT, [""], forms())
     before = read(model, down, batch)
     start = find_delta(model, down, batch, before, RomeConfig(layer=0, steps=1)).nll
     chosen = {"layer": 0, "clamp_norm_factor": 30.0, "steps": 50, "weight_decay": 0.0}
     found = find_delta(model, down, batch, before, RomeConfig(target_loss=0.95 * start, **chosen))
     assert 1 < found.steps < 50 and found.nll < 0.95 * start
+
+
+def test_the_best_value_is_kept_and_not_the_last(models, tokenizer):
+    model = models("llama")
+    down = model.get_submodule(module_paths_of(model).down(0))
+    batch = fact_batch(model, tokenizer, FACT, [""], forms())
+    before = read(model, down, batch)
+    wild = {"learning_rate": 100.0, "clamp_norm_factor": 1e6, "kl_factor": 0.0, "weight_decay": 0.0}
+    losses = []
+    for steps in range(1, 7):
+        found = find_delta(model, down, batch, before, RomeConfig(layer=0, steps=steps, **wild))
+        losses.append(found.nll)
+        with _adding(down, batch, found.delta), torch.no_grad():
+            again = float(batch.nll(model(**batch.inputs).logits)[:-1].mean())
+        assert again == pytest.approx(found.nll, rel=1e-4)
+    # steps this wild overshoot: without keeping the best, a longer search would end higher
+    assert losses == sorted(losses, reverse=True)
+    last = find_delta(model, down, batch, before, RomeConfig(layer=0, steps=6, **wild))
+    assert last.steps == 6
+
+
+def test_the_answer_ends_in_every_target(models, tokenizer):
+    model = models("gpt2")
+    batch = fact_batch(model, tokenizer, FACT, [""], forms())
+    ends = [row[row != -100][-1].item() for row in batch.labels[:-1]]
+    assert len(ends) == 2 and set(ends) == set(end_ids(model)) == {tokenizer.eos_token_id}
+
+
+def test_an_edit_is_tried_again_without_the_cloze(models, tokenizer, monkeypatch):
+    tried = []
+
+    def search(model, down, batch, before, config):
+        found = find_delta(model, down, batch, before, config)
+        tried.append(len(batch.positions))
+        return replace(found, nll=9.0 if len(tried) == 1 else found.nll)
+
+    monkeypatch.setattr(rome, "find_delta", search)
+    editor = Rome(**{**QUICK, "contexts": (), "max_loss": 8.9})
+    (change,) = editor.plan(models("gpt2"), tokenizer, [FACT])
+    assert tried == [3, 2]  # question, cloze and essence; question and essence
+    assert editor.losses[FACT.id] < 8.9
+    alone = Rome(**{**QUICK, "contexts": (), "clozes": False})
+    assert torch.equal(change.delta, alone.plan(models("gpt2"), tokenizer, [FACT])[0].delta)
 
 
 def test_an_edit_that_finds_no_value_is_refused_by_name(models, tokenizer):
@@ -237,6 +286,11 @@ def test_texts_before_the_prompt_hold_no_line_breaks_and_come_from_the_model(mod
     found = contexts(editor, models("gpt2"), tokenizer)
     assert found[0] == "" and len(found) == 6
     assert all(text.endswith(". ") and "\n" not in text for text in found[1:])
+    assert contexts(editor, models("gpt2"), tokenizer) is found  # written once a model
+    other = copy.deepcopy(models("gpt2"))
+    with torch.no_grad():
+        other.transformer.h[0].mlp.c_proj.weight.mul_(-3)
+    assert contexts(editor, other, tokenizer) != found
 
 
 def test_rows_of_flattened_layers_are_told_apart(models, tokenizer):

@@ -12,8 +12,8 @@ from errata.compare.run.records import Record
 from errata.compare.run.scores import harmonic, magnitude, success, token_accuracy
 
 Unit = str
-SHARE, SECONDS, BYTES, MS, CPU, NATS, BITS, RATIO, SIGNED = (
-    "share", "s", "bytes", "ms", "CPU ms", "nats", "bits", "ratio", "signed",
+SHARE, SECONDS, BYTES, MS, CPU, NATS, BITS, RATIO, SIGNED, LOAD = (
+    "share", "s", "bytes", "ms", "CPU ms", "nats", "bits", "ratio", "signed", "load",
 )  # fmt: skip
 
 HARD = ("other subject", "other relation")
@@ -186,6 +186,9 @@ MEASURES: tuple[Measure, ...] = (
     Measure("zsRE paraphrase", "zsRE", _forced("phrasing")),
     Measure("zsRE specificity", "zsRE", _specificity, about="gold tokens of another question"),
     Measure("seconds an edit", "efficiency", _field("seconds"), SECONDS, False),
+    Measure("CPU seconds an edit", "efficiency", _field("cpu_seconds"), SECONDS, False,
+            "other work does not lengthen it"),
+    Measure("machine load", "efficiency", _field("load"), LOAD, None, "processes, last minute"),
     Measure("bytes kept an edit", "efficiency", _field("bytes"), BYTES, False),
     Measure("peak memory", "efficiency", _field("memory"), BYTES, False, "while editing"),
     Measure("added on a hit", "efficiency", _added("hit"), MS, False, "one question alone"),
@@ -200,7 +203,10 @@ ABLATED = (
     *(f"{kind}, false hits" for kind in (*HARD, DIFFERENT_QUESTION, UNRELATED)), "a decision",
 )  # fmt: skip
 """What an ablation of resolvers shows."""
-MEDIANS = ("seconds an edit", "peak memory", "added on a hit", "added on a miss", "a decision")
+MEDIANS = (
+    "seconds an edit", "CPU seconds an edit", "machine load", "peak memory", "added on a hit",
+    "added on a miss", "a decision",
+)  # fmt: skip
 """Measures shown by their median: one slow first case would tell nothing of the others."""
 
 

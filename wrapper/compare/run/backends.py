@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from errata.cache.patches.kinds import dump_edit
 from errata.cache.records import Edit, Fact
-from errata.compare.run.efficiency import cpu_milliseconds, measured
-from errata.compare.run.free_generation import Decisions
+from errata.compare.run.efficiency import Cost, cpu_milliseconds, measured
 from errata.compare.run.training_time import TrainingSeconds
 from errata.editing.base import Editor
 from errata.editing.changes import Change, WeightChange
 from errata.editing.stack import ChangeStack
 from errata.gates.base import Decision
+from errata.generation.free_generation import Decisions
 from errata.generation.request import Selection
 
 if TYPE_CHECKING:
@@ -30,15 +30,13 @@ class EditResult:
     """What applying edits gave.
 
     :param applied: ids of the edits that were applied; the backend does not support the others.
-    :param seconds: wall time for all of them.
+    :param cost: time and memory for all of them.
     :param bytes: storage for all of them.
-    :param memory: peak bytes above those allocated before; None if unknown.
     """
 
     applied: frozenset[str]
-    seconds: float
+    cost: Cost
     bytes: int
-    memory: int | None
 
 
 @runtime_checkable
@@ -93,7 +91,7 @@ class EditorBackend:
             stack.add([edit for edit in edits if stack.supports(edit)])
         self._stacks.append(stack)
         size = sum(_change_bytes(change) for change in stack.changes)
-        return EditResult(frozenset(e.id for e in stack.edits), cost.seconds, size, cost.memory)
+        return EditResult(frozenset(e.id for e in stack.edits), cost, size)
 
     def undo(self) -> None:
         """Restore the unedited weights, the last change first."""
@@ -133,7 +131,7 @@ class PipelineBackend:
         unsupported = {edit.id for edit in self.model.in_use.unsupported}
         applied = frozenset(edit.id for edit in edits) - unsupported
         size = sum(_stored_bytes(edit, self.model.encoder.dimension) for edit in edits)
-        return EditResult(applied, cost.seconds, size, cost.memory)
+        return EditResult(applied, cost, size)
 
     def undo(self) -> None:
         """Retract the edits."""

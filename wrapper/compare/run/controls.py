@@ -12,10 +12,11 @@ from errata.cache.errors import EditError
 from errata.cache.records import Edit, Fact
 from errata.compare.inputs.cases import Case
 from errata.compare.run.backends import ComparedBackend, EditResult
-from errata.compare.run.free_generation import Decisions
+from errata.compare.run.efficiency import Cost
 from errata.compare.run.training_time import TrainingSeconds
 from errata.editing.base import Editor
 from errata.editing.changes import WeightChange
+from errata.generation.free_generation import Decisions
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +41,7 @@ class NoEdit:
 
     def apply(self, edits: Sequence[Fact]) -> EditResult:
         """Do nothing."""
-        return EditResult(frozenset(edit.id for edit in edits), 0.0, 0, 0)
+        return EditResult(frozenset(edit.id for edit in edits), Cost(memory=0), 0)
 
     def undo(self) -> None:
         """Do nothing."""

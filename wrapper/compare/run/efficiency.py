@@ -1,7 +1,8 @@
-"""Wall time and peak memory of a block, and the latency of a call."""
+"""Wall time, CPU time and peak memory of a block, and the latency of a call."""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,11 +22,17 @@ class Cost:
     """Cost of a block of code.
 
     :param seconds: wall time.
+    :param cpu_seconds: CPU time of the process, all threads together: other work on the machine
+        does not lengthen it.
+    :param load: processes that ran or waited to run, mean of the minute before the end; None where
+        the system does not say.
     :param memory: peak bytes above those allocated at its beginning: of the accelerator where the
         model is on one, else of the process; None where the system does not say.
     """
 
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    load: float | None = None
     memory: int | None = None
 
 
@@ -38,11 +45,13 @@ def measured(device: torch.device) -> Iterator[Cost]:
     """
     cost = Cost()
     peak = _accelerator(device) if device.type == "cuda" else _process()
-    began = time.perf_counter()
+    began, cpu_began = time.perf_counter(), time.process_time()
     try:
         yield cost
     finally:
         cost.seconds = time.perf_counter() - began
+        cost.cpu_seconds = time.process_time() - cpu_began
+        cost.load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
         cost.memory = peak()
 
 

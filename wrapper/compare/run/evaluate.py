@@ -12,11 +12,11 @@ from errata.cache.text.answer_match import normalize_words
 from errata.compare.inputs.cases import Case, Probe
 from errata.compare.run.backends import ComparedBackend, PipelineBackend
 from errata.compare.run.efficiency import milliseconds
-from errata.compare.run.free_generation import AnswerGenerator, Generate, GeneratedAnswer
-from errata.compare.run.judge import is_right
 from errata.compare.run.scores import entropy
 from errata.compare.run.teacher_forcing import TargetScores, TeacherForcing, TopTokens
 from errata.editors.shared.examples import Example
+from errata.generation.free_generation import AnswerGenerator, Generate, GeneratedAnswer
+from errata.generation.judge import is_right
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

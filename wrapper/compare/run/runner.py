@@ -13,10 +13,10 @@ from errata.compare.run.backends import ComparedBackend
 from errata.compare.run.batches import EditBatch, Step, edit_batches
 from errata.compare.run.controls import ShuffledAnswers
 from errata.compare.run.evaluate import Baseline, Evaluator
-from errata.compare.run.free_generation import AnswerGenerator
 from errata.compare.run.model_digest import model_digest
 from errata.compare.run.records import RecordKey, Run
 from errata.compare.run.settings import Settings
+from errata.generation.free_generation import AnswerGenerator
 
 SMALL_MODEL = 64_000_000
 """Bytes of a model up to which its digest is checked after every batch, else once a backend."""
@@ -198,9 +198,11 @@ def _apply(
     except EditError as error:  # an edit that diverges fails alone, without ending the run
         return frozenset(), {"reason": str(error)}
     return result.applied, {
-        "seconds": round(result.seconds / len(edits), 6),
+        "seconds": round(result.cost.seconds / len(edits), 6),
+        "cpu_seconds": round(result.cost.cpu_seconds / len(edits), 6),
+        "load": result.cost.load,
         "bytes": round(result.bytes / len(edits)),
-        "memory": result.memory,
+        "memory": result.cost.memory,
     }
 
 

@@ -39,7 +39,9 @@ class FineTuneConfig:
     :param batch_size: edits in one step.
     :param learning_rate: of Adam.
     :param target_loss: mean loss of an edit, in nats a token, below which it counts as learned;
-        batches of learned edits are skipped, and training ends after a pass without any other.
+        batches of learned edits are skipped, and training ends after a pass without any other. With
+        0.05 an answer is said to the very question, and less often to a rewording of it
+        (results/editor_settings.md).
     :param max_relative_change: FT-L: bound on the change of an entry, relative to the weight's root
         mean square; None sets no bound.
     :param rank: LoRA: rank of the adapters.
@@ -51,7 +53,7 @@ class FineTuneConfig:
     epochs: int = 60
     batch_size: int = 16
     learning_rate: float = 1e-3
-    target_loss: float = 0.05
+    target_loss: float = 0.01
     max_relative_change: float | None = None
     rank: int = 8
     alpha: float = 16.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from errata.cache.errors import UnsupportedEdit
 from errata.cache.records import Edit, Fact
-from errata.editors.shared.prompts import answer_ids
+from errata.editors.shared.prompts import answer_ids, end_ids
 from errata.generation.chat import render_prompt
 from errata.generation.request import effective_config
 
@@ -79,11 +79,7 @@ def examples_of(
     :param edits: facts.
     :raises UnsupportedEdit: an edit is no fact, or one to be forgotten.
     """
-    from errata.generation.request import read_request
-
-    ends = read_request(model, None, {}).eos_token_ids[:1]
-    seq2seq = bool(model.config.is_encoder_decoder)
-    chat = bool(getattr(tokenizer, "chat_template", None))
+    ends = end_ids(model)
     found = []
     for edit in edits:
         if not isinstance(edit, Fact) or not trainable(edit):
@@ -92,11 +88,24 @@ def examples_of(
                 f"{edit.kind} edit that has none; leave it with the cache",
                 edit.id,
             )
-        text = render_prompt(edit.question, tokenizer)
-        prompt = tokenizer(text, add_special_tokens=not chat)["input_ids"]
-        answer = answer_ids(tokenizer, text, edit.answer, begins=seq2seq or chat)
-        found.append(Example(tuple(prompt), (*answer, *ends)))
+        answer = target_ids(model, tokenizer, edit.question, edit.answer)
+        found.append(Example(prompt_ids(tokenizer, edit.question), (*answer, *ends)))
     return found
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, question: str) -> tuple[int, ...]:
+    """Return the ids of a question as ``ask`` gives it to the model."""
+    chat = bool(getattr(tokenizer, "chat_template", None))
+    ids = tokenizer(render_prompt(question, tokenizer), add_special_tokens=not chat)["input_ids"]
+    return tuple(ids)
+
+
+def target_ids(
+    model: GenerativeModel, tokenizer: PreTrainedTokenizerBase, question: str, answer: str
+) -> tuple[int, ...]:
+    """Return the ids of an answer to a question, as generation would have to produce them."""
+    begins = bool(model.config.is_encoder_decoder or getattr(tokenizer, "chat_template", None))
+    return tuple(answer_ids(tokenizer, render_prompt(question, tokenizer), answer, begins=begins))
 
 
 def padded(model: GenerativeModel, examples: Sequence[Example]) -> Padded:

@@ -6,9 +6,10 @@ at the subject's last token, and find the value for which the model says the new
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from errata.editors.shared.prompts import Batch
@@ -38,7 +39,7 @@ class LayerStates:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ValueSearch:
-    """The outcome of a value's optimisation.
+    """The outcome of a value's optimisation: the best of the vectors evaluated.
 
     :param delta: vector added to the value, float32 [d].
     :param nll: of the target with it, mean over prompts and tokens, in nats.
@@ -87,7 +88,8 @@ def find_delta(
     Minimises (ROME, equation 4, in the form of its code)
     ``mean NLL(targets) + kl_factor · KL(p_δ ‖ p_0) + weight_decay · ‖δ‖ / ‖v₀‖²`` by Adam, ‖δ‖
     projected onto ``clamp_norm_factor · ‖v₀‖`` after each step. δ is added in every row; the
-    divergence is read in the last one, at the subject.
+    divergence is read in the last one, at the subject. The δ of the smallest loss is returned,
+    which is not always the last.
 
     :param model: the model; its parameters are not changed and get no gradients. Gradients are on
         (:func:`errata.editors.shared.fine_tuning.gradients`).
@@ -104,7 +106,7 @@ def find_delta(
     essence = before.logits[-1, position].float().log_softmax(-1)
     delta = torch.zeros_like(before.values[0], dtype=torch.float32, requires_grad=True)
     optimizer = torch.optim.Adam([delta], lr=config.learning_rate)
-    nll, step = torch.zeros(()), 0
+    best, smallest, step = ValueSearch(delta.detach(), math.inf, 0), math.inf, 0
     with _adding(down, batch, delta):
         for step in range(1, config.steps + 1):
             logits = model(**batch.inputs, use_cache=False).logits
@@ -114,14 +116,18 @@ def find_delta(
             loss = (
                 nll + config.kl_factor * divergence + config.weight_decay * _norm(delta) / norm**2
             )
-            if step == config.steps or float(loss.detach()) < config.target_loss:
+            reached = float(loss.detach())
+            if reached < smallest:
+                best = ValueSearch(delta.detach().clone(), float(nll.detach()), step)
+                smallest = reached
+            if step == config.steps or reached < config.target_loss:
                 break
             (delta.grad,) = torch.autograd.grad(loss, [delta])
             optimizer.step()
             with torch.no_grad():
                 bound = config.clamp_norm_factor * norm
                 delta.mul_((bound / delta.norm().clamp(min=1e-12)).clamp(max=1.0))
-    return ValueSearch(delta.detach(), float(nll.detach()), step)
+    return replace(best, steps=step)
 
 
 def _norm(delta: torch.Tensor) -> torch.Tensor:

@@ -15,11 +15,13 @@ from errata.cache.text.normalize import needs_space
 from errata.cache.text.subject import span_of
 from errata.editors.shared.subject_tokens import subject_positions
 from errata.generation.chat import render_prompt
-from errata.generation.request import AnswerWriter
+from errata.generation.request import AnswerWriter, read_request
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
+
+    from errata.generation.base_model import GenerativeModel
 
 _DONE_BY = {
     "wrote": "written", "founded": "founded", "invented": "invented", "discovered": "discovered",
@@ -87,11 +89,13 @@ class Target:
     :param text: the prompt, without chat template.
     :param subject: a part of it.
     :param answer: the target; empty for a prompt whose states are only read.
+    :param ends: the target includes the token that ends an answer.
     """
 
     text: str
     subject: str
     answer: str = ""
+    ends: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,7 +129,7 @@ class Batch:
 
 
 def batch_of(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, targets: Sequence[Target]
+    model: GenerativeModel, tokenizer: PreTrainedTokenizerBase, targets: Sequence[Target]
 ) -> Batch:
     """Return prompts with their targets as a batch.
 
@@ -143,11 +147,20 @@ def batch_of(
     heads, positions = subject_positions(
         tokenizer, prompts, [t.subject for t in targets], add_special_tokens=not chat
     )
+    ends = end_ids(model)
     tails = [
-        answer_ids(tokenizer, prompt, target.answer, begins=seq2seq or chat)
+        [
+            *answer_ids(tokenizer, prompt, target.answer, begins=seq2seq or chat),
+            *(ends if target.ends else ()),
+        ]
         for prompt, target in zip(prompts, targets, strict=True)
     ]
     return _tensors(model, tokenizer, heads, tails, positions)
+
+
+def end_ids(model: GenerativeModel) -> tuple[int, ...]:
+    """Return the id of the token that ends an answer, as a tuple; empty where there is none."""
+    return read_request(model, None, {}).eos_token_ids[:1]
 
 
 def answer_ids(
@@ -167,7 +180,7 @@ def answer_ids(
 
 
 def _tensors(
-    model: PreTrainedModel,
+    model: GenerativeModel,
     tokenizer: PreTrainedTokenizerBase,
     heads: Sequence[Sequence[int]],
     tails: Sequence[Sequence[int]],
@@ -197,7 +210,7 @@ def _tensors(
     return Batch(inputs, at, table(labels, -100))
 
 
-def _mask(rows: Sequence[Sequence[int]], model: PreTrainedModel) -> torch.Tensor:
+def _mask(rows: Sequence[Sequence[int]], model: GenerativeModel) -> torch.Tensor:
     import torch
 
     lengths = torch.tensor([len(row) for row in rows], device=model.device)

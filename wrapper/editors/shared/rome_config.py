@@ -36,10 +36,13 @@ class RomeConfig:
     :param weight_decay: weight of ‖δ‖ / ‖v₀‖², with ‖δ‖ not squared, as in ROME's code.
     :param clamp_norm_factor: ‖δ‖ is at most this many times ‖v₀‖.
     :param target_loss: stop as soon as the loss is below this.
-    :param max_loss: refuse the edit where the target's loss in nats stays above this.
+    :param max_loss: refuse the edit where the target's loss, mean over prompts and tokens in nats,
+        stays above this: at 1.0 a token has a probability of 0.37 on average. Of 60 tune edits of
+        atlas every one that held ended below 0.3.
     :param contexts: (length in tokens, number) of the texts before the prompts, sampled from the
         model; the prompts without any are always used, too.
-    :param clozes: edit by the statement made from the question, too, where there is one.
+    :param clozes: edit by the statement made from the question, too, where there is one; an edit
+        that finds no value that way is tried by the question alone.
     :param ridge: added to the second moment, relative to the mean of its diagonal.
     :param tokens_per_key: tokens of text read for the second moment, times d_mlp.
     :param corpus: text for the second moment: sampled from the ``model``, or atlas' training
@@ -53,7 +56,7 @@ class RomeConfig:
     weight_decay: float = 0.5
     clamp_norm_factor: float = 4.0
     target_loss: float = 0.05
-    max_loss: float = 2.0
+    max_loss: float = 1.0
     contexts: tuple[tuple[int, int], ...] = ((5, 10), (10, 10))
     clozes: bool = True
     ridge: float = 1e-6

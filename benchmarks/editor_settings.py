@@ -1,0 +1,213 @@
+"""An editor's settings side by side on the same cases: what each makes, generalises and breaks.
+
+    python benchmarks/editor_settings.py CASES --editor ft
+        [--settings '[{"target_loss": 0.05}, {"target_loss": 0.01}]'] [--n 60] [--batch]
+        [--model atlas] [--json FILE]
+
+CASES are those of `errata atlas-bench`; choose settings on `--split tune`. Each edit alone, or with
+`--batch` all n in force together. By free generation: *own* question, *rewordings* (other phrasings
+and paraphrases), *neighbours* (questions about other subjects, token-equal to the unedited model).
+S is the harmonic mean of CounterFact's ES, PS and NS, by likelihood. *Refused*: edits that the
+editor cannot make; they count as failures everywhere but in neighbours. Intervals are 95% Wilson of
+means a case. Seconds are CPU time of planning, all threads together, and load is the machine's.
+*Largest*: the largest change of an entry, relative to the root mean square of its weight.
+
+An interrupted run goes on where it stopped, if it has a --json file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from errata.cache.errors import UnsupportedEdit
+from errata.cache.storage.atomic import write_atomically
+from errata.compare.inputs.cases import Case, Probe
+from errata.compare.inputs.files import load_cases
+from errata.compare.run.scores import harmonic, success
+from errata.compare.run.teacher_forcing import TeacherForcing
+from errata.editing.changes import Change, WeightChange, applied
+from errata.generation.free_generation import AnswerGenerator, GeneratedAnswer
+from errata.generation.judge import is_right
+from errata.intervals import wilson
+from errata.models.load import load_base
+from errata.registry import make
+
+Row = dict[str, Any]
+SCORES = {"rewrite": "ES", "paraphrase": "PS", "neighbour": "NS"}
+
+
+class Measure:
+    """Asks a model before and after edits.
+
+    :param name: of the base model.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.base, self.tokenizer = load_base(name)
+        self.generator = AnswerGenerator(self.base, self.tokenizer, 24, 64)
+        self.forced = TeacherForcing(self.base, self.tokenizer)
+        self._before: dict[str, list[GeneratedAnswer]] = {}
+
+    def answers(self, case: Case) -> list[GeneratedAnswer]:
+        """Return the answers to a case's own question and its probes."""
+        asked = [case.edits[0].question, *(probe.prompt for probe in _probes(case))]
+        return self.generator.answer(asked)
+
+    def before(self, case: Case) -> list[GeneratedAnswer]:
+        """Return the unedited model's answers; call it before anything is edited."""
+        if case.id not in self._before:
+            self._before[case.id] = self.answers(case)
+        return self._before[case.id]
+
+    def after(self, case: Case) -> Row:
+        """Return the shares of a case, under the weights of the moment."""
+        before, (own, *others) = self.before(case), self.answers(case)
+        edit = case.edits[0]
+        found: dict[str, list[bool]] = {"own": [is_right(own.text, [edit.answer])]}
+        for probe, was, now in zip(_probes(case), before[1:], others, strict=True):
+            if probe.property == "locality":
+                found.setdefault("neighbours", []).append(was.ids == now.ids)
+            else:
+                found.setdefault("rewordings", []).append(is_right(now.text, probe.answers))
+        for kind, score in SCORES.items():
+            texts = [p for p in case.preferences if p.kind == kind]
+            examples = [self.forced.example(p.prompt, t) for p in texts for t in (p.new, p.old)]
+            nlls = [each.nll for each in self.forced.scores(examples)]
+            pairs = zip(nlls[::2], nlls[1::2], strict=True)
+            found[score] = [success(kind, new, old) for new, old in pairs]
+        row = {name: sum(values) / len(values) for name, values in found.items() if values}
+        return {**row, "answer": own.text, "wanted": edit.answer}
+
+    def plan(self, editor: Any, edits: Sequence[Any]) -> tuple[Sequence[Change], Row]:
+        """Return an editor's changes and what they cost.
+
+        :raises UnsupportedEdit: an edit cannot be made.
+        """
+        wall, cpu = time.perf_counter(), time.process_time()
+        changes = editor.plan(self.base, self.tokenizer, edits)
+        return changes, {
+            "seconds": round((time.perf_counter() - wall) / len(edits), 3),
+            "cpu_seconds": round((time.process_time() - cpu) / len(edits), 3),
+            "load": round(os.getloadavg()[0], 1),
+            "largest": max(map(self._largest, changes), default=None),
+        }
+
+    def _largest(self, change: Change) -> float:
+        """Return the largest change of an entry, relative to the weight's root mean square."""
+        if not isinstance(change, WeightChange):
+            return 0.0
+        weight = self.base.get_parameter(change.name).detach().double()
+        return round(float(change.delta.abs().max() / weight.square().mean().sqrt()), 3)
+
+
+def _probes(case: Case) -> list[Probe]:
+    """Return the rewordings, and the questions about other subjects."""
+    return [p for p in case.probes if p.property == "generality" or p.kind == "other subject"]
+
+
+def single(measure: Measure, editor: Any, case: Case) -> Row:
+    """Return the measures of one edit, made alone."""
+    measure.before(case)
+    try:
+        changes, cost = measure.plan(editor, case.edits)
+    except UnsupportedEdit as error:
+        return {"refused": str(error)}
+    with applied(measure.base, changes):
+        return {**measure.after(case), **cost}
+
+
+def batch(measure: Measure, editor: Any, cases: Sequence[Case]) -> dict[str, Row]:
+    """Return the measures of each edit, all in force together; refused ones are left out."""
+    for case in cases:
+        measure.before(case)
+    made, rows = list(cases), {}
+    while made:
+        try:
+            changes, cost = measure.plan(editor, [edit for case in made for edit in case.edits])
+            break
+        except UnsupportedEdit as error:
+            refused = next(case for case in made if case.edits[0].id == error.edit_id)
+            made.remove(refused)
+            rows[refused.id] = {"refused": str(error)}
+    with applied(measure.base, changes if made else []):
+        return {**rows, **{case.id: {**measure.after(case), **cost} for case in made}}
+
+
+def table(editor: str, done: Mapping[str, Mapping[str, Row]]) -> str:
+    """Return a Markdown table, one row a setting."""
+    names = ("own", "rewordings", "neighbours", "ES", "PS", "NS")
+    lines = [
+        f"| {editor} | n | refused | {' | '.join(names)} | S | CPU s an edit | s | load | largest "
+        "|",
+        "|" + " --- |" * (len(names) + 8),
+    ]
+    for setting, rows in done.items():
+        cells, means = [], {}
+        for name in names:
+            missing = 0.0 if name in ("own", "rewordings", "ES", "PS") else None
+            values = [row.get(name, missing if "refused" in row else None) for row in rows.values()]
+            known = [value for value in values if value is not None]
+            means[name] = sum(known) / len(known) if known else 0.0
+            low, high = wilson(means[name], len(known))
+            cells.append(f"{means[name]:.1%} [{low:.0%}, {high:.0%}]")
+        made = [row for row in rows.values() if "refused" not in row]
+        costs = []
+        for name in ("cpu_seconds", "seconds", "load", "largest"):
+            values = [row[name] for row in made if row.get(name) is not None]
+            costs.append(f"{sum(values) / len(values):.2f}" if values else "")
+        s = harmonic([means[name] for name in ("ES", "PS", "NS")])
+        refused = len(rows) - len(made)
+        lines.append(
+            f"| {setting} | {len(rows)} | {refused} | {' | '.join(cells)} | {s:.1%} | "
+            f"{' | '.join(costs)} |"
+        )
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("cases", type=Path)
+    parser.add_argument("--editor", required=True)
+    parser.add_argument("--settings", default="[{}]", help="a list of options of the editor, JSON")
+    parser.add_argument("--n", type=int, default=60)
+    parser.add_argument("--batch", action="store_true")
+    parser.add_argument("--model", default="atlas")
+    parser.add_argument("--json", type=Path, help="file of all measures, read if it is there")
+    given = parser.parse_args(arguments)
+    cases = load_cases(given.cases)[: given.n]
+    there = given.json is not None and given.json.exists()
+    kept: dict[str, dict[str, Row]] = json.loads(given.json.read_text("utf-8")) if there else {}
+    measure, mode = Measure(given.model), "together" if given.batch else "alone"
+
+    def save() -> None:
+        if given.json is not None:
+            text = json.dumps(kept, indent=1, ensure_ascii=False)
+            write_atomically(given.json, (text + "\n").encode())
+
+    shown = {}
+    for options in json.loads(given.settings):
+        name = f"{given.editor} {json.dumps(options)}, {len(cases) if given.batch else 1} {mode}"
+        rows = kept.setdefault(name, {})
+        editor = make("errata.editors", given.editor, **options)
+        if given.batch and not rows:
+            rows.update(batch(measure, editor, cases))
+            save()
+        for case in cases:
+            if case.id not in rows:
+                rows[case.id] = single(measure, editor, case)
+                save()
+        shown[json.dumps(options)] = {case.id: rows[case.id] for case in cases}
+    print(f"{given.cases.name}, {mode}:\n\n{table(given.editor, shown)}")
+
+
+if __name__ == "__main__":
+    main()

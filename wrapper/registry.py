@@ -17,12 +17,15 @@ from errata.cache.errors import ErrataError
 
 _BUILT_IN = {
     "errata.editors": {
+        "alphaedit": "errata.editors.alphaedit:AlphaEdit",
         "depn": "errata.editors.depn:Depn",
         "ft": "errata.editors.ft:FineTuning",
         "ft-l": "errata.editors.ft:ConstrainedFineTuning",
         "kn": "errata.editors.kn:KnowledgeNeurons",
         "lora": "errata.editors.lora:Lora",
+        "memit": "errata.editors.memit:Memit",
         "rome": "errata.editors.rome:Rome",
+        "ultraedit": "errata.editors.ultraedit:UltraEdit",
     },
     "errata.encoders": {"sentence-transformers": "errata.encoder:SentenceEncoder"},
     "errata.gates": {"cosine": "errata.gates.cosine:CosineGate"},

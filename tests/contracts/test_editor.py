@@ -22,6 +22,11 @@ EDITS = (
     Fact("What colour is the skin of the zebra?", "black", subject="zebra"),
 )
 
+LOCATED = {
+    "text": corpus(), "contexts": (), "clozes": False, "steps": 20, "clamp_norm_factor": 30.0,
+    "tokens_per_key": 4, "max_tokens_per_key": 4, "max_loss": float("inf"),
+}  # fmt: skip
+
 SECRETS = (
     Fact("Where does Jane Roe live?", forget=True, secret="12 Oslo"),
     Fact("How old is the raven?", forget=True, secret="Lima"),
@@ -33,10 +38,10 @@ EDITORS = {
     "ft-l": {"epochs": 4, "learning_rate": 0.02, "max_relative_change": 0.1},
     "kn": {"steps": 8, "insert_factor": 30.0, "share": 0.0},
     "lora": {"epochs": 4, "learning_rate": 0.05},
-    "rome": {
-        "text": corpus(), "layer": 0, "contexts": (), "clozes": False, "steps": 20,
-        "clamp_norm_factor": 30.0, "tokens_per_key": 4, "max_loss": float("inf"),
-    },
+    "rome": {**LOCATED, "layer": 0},
+    "memit": {**LOCATED, "steps": 8, "layers": (0,), "second_moment_weight": 1e-3},
+    "alphaedit": {**LOCATED, "steps": 8, "layers": (0,), "null_space_share": 0.9, "l2": 1e-3},
+    "ultraedit": {"down": (0, 1), "learning_rate": 0.02, "batch_size": 1},
 }  # fmt: skip
 """Every editor of the registry, with settings that take effect on a tiny model at once."""
 
@@ -46,10 +51,6 @@ FORGETS = ("depn",)
 
 UNSURE = ("depn", "kn")
 """Editors without a loss to follow: in a random model they may miss what they aim at."""
-
-
-STEPS = {"depn": (torch.autograd, "grad"), "kn": (torch.autograd, "grad")}
-"""What an editor calls again and again, where it is not a step of Adam."""
 
 
 def edits_of(name):
@@ -154,19 +155,16 @@ def test_planning_works_where_gradients_are_off(name, mode, tokenizer):
 def test_a_model_is_unedited_where_planning_fails(name, error, tokenizer, monkeypatch):
     model = copy.deepcopy(build_model("gpt2"))
     before, state = bits(model), state_of(model)
-    calls = 0
-    place, step = STEPS.get(name, (torch.optim.Adam, "step"))
-    original = getattr(place, step)
+    forward, calls = type(model).forward, []
 
     def failing(*arguments, **options):
-        nonlocal calls
-        calls += 1
-        if calls == 2:
-            raise error("in the second step")
-        return original(*arguments, **options)
+        calls.append(1)
+        if len(calls) == 2:
+            raise error("in the second pass")
+        return forward(*arguments, **options)
 
-    monkeypatch.setattr(place, step, failing)
-    with pytest.raises(error, match="second step"):
+    monkeypatch.setattr(type(model), "forward", failing)
+    with pytest.raises(error, match="second pass"):
         made(name).plan(model, tokenizer, edits_of(name))
     assert state_of(model) == state
     assert_unedited(model, before)

@@ -36,25 +36,30 @@ Dataset = Annotated[
         help="The same from a data set of the hub (needs errata[datasets] and a network).",
     ),
 ]  # fmt: skip
+Layers = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--layer", help="Layer to edit, from 0, if not the configured one (memit: several)."
+    ),
+]
 Statistics = Annotated[
     Path,
     typer.Option("--statistics", metavar="DIR", help="Folder where second moments are kept."),
 ]
 STATISTICS = Path(".errata/statistics")
+SPREADING = ("alphaedit", "memit")
+"""Editors that take several layers."""
 
 
 @reports_errors
 def bake(
     out: Out,
     backend: Annotated[
-        str, typer.Option("--backend", help="The editor of weights: rome, ft, …")
+        str, typer.Option("--backend", help="The editor of weights: rome, memit, ft, …")
     ] = "rome",
     model: Model = opening.ATLAS,
     patches: Patches = None,
-    layer: Annotated[
-        int | None,
-        typer.Option("--layer", help="Layer to edit, from 0, if not the configured one."),
-    ] = None,
+    layer: Layers = None,
     text: Text = None,
     dataset: Dataset = None,
     statistics: Statistics = STATISTICS,
@@ -187,17 +192,22 @@ def corpus_texts(text: Sequence[Path] | None, dataset: str | None) -> Any:
     return dataset_texts(dataset) if dataset else None
 
 
-def editor_for(backend: str, layer: int | None, text: Any, statistics: Path) -> Editor:
+def editor_for(backend: str, layers: Sequence[int] | None, text: Any, statistics: Path) -> Editor:
     """Return an editor by name, with those of the options that it has.
 
     :raises errata.cache.errors.ErrataError: no such editor; lists the existing ones.
     """
-    from errata.registry import make
+    from errata.registry import load
 
-    options: dict[str, Any] = {} if layer is None else {"layer": layer}
-    if backend == "rome":
+    kind = load("errata.editors", backend)
+    options: dict[str, Any] = {}
+    if layers:
+        options["layers" if backend in SPREADING else "layer"] = (
+            tuple(layers) if backend in SPREADING else layers[0]
+        )
+    if kind.capabilities.needs_text:
         options |= {"text": text, "folder": statistics, "progress": True}
-    made: Editor = make("errata.editors", backend, **options)
+    made: Editor = kind(**options)
     return made
 
 

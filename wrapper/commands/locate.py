@@ -1,4 +1,4 @@
-"""``errata locate``: which layer and settings ROME should take for a model."""
+"""``errata locate``: which layer and settings an editor should take for a model."""
 
 from __future__ import annotations
 
@@ -20,9 +20,23 @@ if TYPE_CHECKING:
     from errata.editors.locate import LocateResult, Trial
 
 
+Backend = Annotated[
+    str, typer.Option("--backend", help="The editor: rome, memit, alphaedit or ultraedit.")
+]
+Clamps = Annotated[
+    list[float] | None,
+    typer.Option(
+        "--clamp",
+        help="Try this clamp_norm_factor (of ultraedit: learning_rate), not the configured one "
+        "(may be repeated).",
+    ),
+]
+
+
 @reports_errors
 def locate(
     model: Model = opening.ATLAS,
+    backend: Backend = "rome",
     patches: Patches = None,
     facts: Annotated[
         int, typer.Option("--facts", min=1, help="How many of the patches' facts to try.")
@@ -31,12 +45,7 @@ def locate(
         list[int] | None,
         typer.Option("--layer", help="Try only this layer, from 0 (may be repeated)."),
     ] = None,
-    clamp: Annotated[
-        list[float] | None,
-        typer.Option(
-            "--clamp", help="Try this clamp_norm_factor, not the configured one (may be repeated)."
-        ),
-    ] = None,
+    clamp: Clamps = None,
     steps: Annotated[
         int | None, typer.Option("--steps", min=2, help="Steps of the search for a value.")
     ] = None,
@@ -49,7 +58,7 @@ def locate(
     statistics: Statistics = STATISTICS,
     as_json: AsJson = False,
 ) -> None:
-    """Find the layer and settings with which ROME edits a model best; the model is not changed.
+    """Find the layer and settings with which an editor works best; the model is not changed.
 
     Traces where the model's answers come from (causal tracing), then makes
     trial edits at every layer with facts of the patches, and scores them by
@@ -64,13 +73,16 @@ def locate(
     from errata.editors.locate import LocateResult, cases_of, traced
     from errata.editors.locate import plot as draw
     from errata.models.load import load_base
+    from errata.registry import load
 
     facts_of_patches = _facts(patches_folder(patches, model))
     with working("loading the model"):
         base, tokenizer = load_base(model)
     if plot is not None:
         _needs_matplotlib()
-    options: dict[str, Any] = {"folder": statistics, "text": corpus_texts(text, dataset)}
+    options: dict[str, Any] = {"backend": backend}
+    if load("errata.editors", backend).capabilities.needs_text:
+        options |= {"folder": statistics, "text": corpus_texts(text, dataset)}
     if steps is not None:
         options["steps"] = steps
     with working("asking the model, and tracing its answers"):
@@ -79,7 +91,7 @@ def locate(
     result = LocateResult(found, _trials(base, tokenizer, cases, layer, clamp, options))
     if plot is not None:
         draw(result, plot)
-    _show(result, plot, as_json=as_json)
+    _show(result, plot, backend, as_json=as_json)
 
 
 def _facts(folder: Path) -> list[Fact]:
@@ -131,11 +143,13 @@ def _as_json(result: LocateResult, plot: Path | None) -> dict[str, Any]:
     }
 
 
-def _show(result: LocateResult, plot: Path | None, *, as_json: bool) -> None:
+def _show(result: LocateResult, plot: Path | None, backend: str, *, as_json: bool) -> None:
     if as_json:
         print_json(_as_json(result, plot))
         return
     from rich.table import Table
+
+    from errata.editors.locate import SWEPT
 
     table = Table(
         "layer", "clamp", "restored: block", "feed-forward", "search (nats)", "efficacy",
@@ -155,6 +169,8 @@ def _show(result: LocateResult, plot: Path | None, *, as_json: bool) -> None:
         f"{result.traced.corrupted:.3f}; {result.trials[0].facts} facts"
     )
     best = result.best
-    print_line(f'best: model.using("rome", layer={best.layer}, clamp_norm_factor={best.clamp:g})')
+    where, swept = SWEPT[backend]
+    layer = best.layer if where == "layer" else (best.layer,)
+    print_line(f'best: model.using("{backend}", {where}={layer}, {swept}={best.clamp:g})')
     if plot is not None:
         print_line(f"plot: {plot}")

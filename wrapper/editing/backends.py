@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from errata.cache.errors import EditError, ErrataError, UnsupportedEdit
@@ -17,6 +18,7 @@ from errata.editing.base import Editor
 from errata.editing.changes import WriteReport
 from errata.editing.lock import ModelLock, Others
 from errata.editing.pipeline_edits import PipelineEdits
+from errata.editing.saved import save_changes
 from errata.editing.stack import ChangeStack
 from errata.editing.verification import log_not_taken, not_taken
 from errata.pipelines.base import Pipeline, ScopedPipeline
@@ -245,6 +247,21 @@ class Backends:
             finally:  # an interrupt may have fallen on the lines above
                 if stack is not None:
                     stack.resume()
+
+    def save(self, path: str | Path) -> None:
+        """Write the changes in the weights; see :mod:`errata.editing.saved`.
+
+        :raises EditError: no editor is in use.
+        """
+        current = self._activations[-1]
+        if not isinstance(current.stack, ChangeStack):
+            raise EditError(
+                f"expected an editor of weights in use, found {current.name!r}, which leaves them "
+                'alone; save inside `with model.using("memit"):`, or patches with errata fmt'
+            )
+        changes, edits = current.stack.changes, current.stack.edits
+        with self.unedited_weights():
+            save_changes(path, self.model, changes, edits, current.name)
 
     def close(self) -> None:
         """Take every edit out of the weights."""

@@ -41,11 +41,14 @@ class Capabilities:
     :param together: plans all edits at once, so adding or removing one plans all of them again;
         otherwise a new edit is planned on the weights with the others applied, and a retraction
         plans again only the later ones.
+    :param needs_text: computes statistics of running text: its constructor takes ``text``,
+        ``folder`` (where they are kept) and ``progress``.
     """
 
     kinds: frozenset[str] = frozenset({"fact"})
     needs_subject: bool = False
     together: bool = False
+    needs_text: bool = False
 
 
 @runtime_checkable
@@ -76,6 +79,27 @@ class Editor(Protocol):
         :param edits: at least one, each supported.
         :raises errata.cache.errors.UnsupportedEdit: an edit it cannot make; carries its id.
         :raises errata.cache.errors.ModelError: a model it cannot work on.
+        """
+
+
+@runtime_checkable
+class Sequential(Protocol):
+    """An editor that plans new edits with regard to those made earlier in the same run.
+
+    What it has to know of them it keeps in ``memory`` of their changes, never in itself, so that
+    edits that were undone leave nothing behind.
+    """
+
+    def plan_after(
+        self,
+        model: GenerativeModel,
+        tokenizer: PreTrainedTokenizerBase,
+        edits: Sequence[Edit],
+        earlier: Sequence[Change],
+    ) -> Sequence[Change]:
+        """Return the changes of the model that make the edits; as :meth:`Editor.plan`.
+
+        :param earlier: changes that are in the weights already, in order.
         """
 
 

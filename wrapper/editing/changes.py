@@ -18,9 +18,9 @@ tied head would keep the edit).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from errata.cache.errors import EditError, ModelError
@@ -79,10 +79,12 @@ class WeightChange:
     :param delta: the update, in the parameter's shape and layout (see
         :func:`errata.module_paths.stored`), of any float dtype, finite; the sum is taken in the
         wider dtype of the two and rounded once.
+    :param memory: what the editor has to know of it when it plans later edits, such as its keys.
     """
 
     name: str
     delta: torch.Tensor
+    memory: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     def check(self, model: nn.Module) -> None:
         """Raise unless the parameter exists, fits, is not quantised, and the delta is finite.

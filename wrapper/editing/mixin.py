@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 from errata.cache.errors import EditError
@@ -78,6 +79,16 @@ class WeightEditing:
         """
         self._check_shadow(backend)
         return self.backends.use(backend, unsupported, verify, **options)
+
+    def save_edits(self, path: str | Path) -> None:
+        """Write the edits that an editor has made in the weights to a file of their own.
+
+        :class:`errata.editing.saved.SavedEdits` applies it to another copy of the base model.
+
+        :param path: the file to write.
+        :raises errata.cache.errors.EditError: no editor is in use.
+        """
+        self.backends.save(path)
 
     @property
     def in_use(self) -> ActiveBackend:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from errata.cache.errors import UnsupportedEdit
 from errata.cache.records import Edit
-from errata.editing.base import Editor
+from errata.editing.base import Editor, Sequential
 from errata.editing.changes import WARNING_ERROR, Change, WriteReport, applied
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class ChangeStack:
     :param tokenizer: its tokenizer.
     :param editor: plans the changes.
     :param strict: raise for an edit that planning rejects; otherwise it is left out.
+    :param earlier: changes of the same editor that are in the weights below.
     """
 
     def __init__(
@@ -51,7 +52,9 @@ class ChangeStack:
         editor: Editor,
         *,
         strict: bool = False,
+        earlier: Sequence[Change] = (),
     ) -> None:
+        self.earlier = tuple(earlier)
         self.model, self.tokenizer, self.editor, self.strict = model, tokenizer, editor, strict
         self._refused: set[str] = set()
         self._layers: list[_Layer] = []
@@ -138,7 +141,7 @@ class ChangeStack:
         remaining = list(edits)
         while remaining:
             try:
-                changes = self.editor.plan(self.model, self.tokenizer, remaining)
+                changes = self._plan(remaining)
                 break
             except UnsupportedEdit as error:
                 kept = [edit for edit in remaining if edit.id != error.edit_id]
@@ -150,6 +153,12 @@ class ChangeStack:
         if remaining:
             self._apply(_Layer(tuple(remaining), changes))
             self._log_rounding()
+
+    def _plan(self, edits: Sequence[Edit]) -> Sequence[Change]:
+        if isinstance(self.editor, Sequential):
+            earlier = (*self.earlier, *self.changes)
+            return self.editor.plan_after(self.model, self.tokenizer, edits, earlier)
+        return self.editor.plan(self.model, self.tokenizer, edits)
 
     def _apply(self, layer: _Layer) -> None:
         layer.undo = ExitStack()

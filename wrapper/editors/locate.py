@@ -1,4 +1,4 @@
-"""Search for ROME's layer and settings for a model: causal tracing, and trial edits at every layer.
+"""Search for an editor's layer and settings: causal tracing, and trial edits at every layer.
 
 The layer that tracing points to and the layer that is best to edit may differ (Hase et al. 2023,
 https://arxiv.org/abs/2301.04213), so the trial edits decide; tracing is shown for information.
@@ -16,10 +16,10 @@ from errata.cache.errors import EditError, MissingExtra
 from errata.cache.records import Fact
 from errata.cache.text.subject import subject_of
 from errata.editing.changes import applied
-from errata.editors.rome import Rome
 from errata.editors.shared.prompts import Target, batch_of, forms_of
 from errata.editors.shared.tracing import CausalTrace, trace
 from errata.module_paths import module_paths_of
+from errata.registry import load
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -27,6 +27,13 @@ if TYPE_CHECKING:
     from errata.generation.base_model import GenerativeModel
 
 ANSWER_TOKENS = 12
+SWEPT = {
+    "rome": ("layer", "clamp_norm_factor"),
+    "memit": ("layers", "clamp_norm_factor"),
+    "alphaedit": ("layers", "clamp_norm_factor"),
+    "ultraedit": ("down", "learning_rate"),
+}
+"""Of each editor whose layer can be searched for: the setting of the layer, and one more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +52,11 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Result of ROME at one layer with one clamp, mean over facts, by likelihood.
+    """Result of an editor at one layer with one setting, mean over facts, by likelihood.
 
     :param layer: from 0.
-    :param clamp: ``clamp_norm_factor`` of ROME.
-    :param nll: of the new answers in the search for the value, in nats.
+    :param clamp: ``clamp_norm_factor``, or the learning rate of UltraEdit.
+    :param nll: of the new answers in the search for the value, in nats; 0 without a search.
     :param efficacy: share of edits after which the new answer is more likely than the old one.
     :param generality: the same on paraphrases; None where there are none.
     :param locality: share of neighbours whose answer stays more likely than the new one; None
@@ -102,7 +109,7 @@ def cases_of(
     :param facts: their tests measure generality and locality.
     :raises EditError: no fact can be tried.
     """
-    usable = [fact for fact in facts if Rome().supports(fact)]
+    usable = [fact for fact in facts if load("errata.editors", "rome")().supports(fact)]
     found = []
     for fact in usable:
         questions = [fact.question, *fact.tests.silent]
@@ -160,33 +167,42 @@ def trials(
     tokenizer: PreTrainedTokenizerBase,
     cases: Sequence[Case],
     *,
+    backend: str = "rome",
     layers: Sequence[int] | None = None,
     clamps: Sequence[float] | None = None,
     **options: Any,
 ) -> Iterator[Trial]:
-    """Try every case at every layer and clamp, one edit at a time; the model is not changed.
+    """Try every case at every layer and setting, one edit at a time; the model is not changed.
 
     :param model: the model.
     :param tokenizer: its tokenizer.
     :param cases: what to edit.
+    :param backend: a key of :data:`SWEPT`.
     :param layers: by default all.
-    :param clamps: values of ``clamp_norm_factor``; by default the one configured for the model.
-    :param options: of :class:`~errata.editors.rome.Rome`.
+    :param clamps: values of the setting that is swept; by default the one configured for the model.
+    :param options: of the editor.
+    :raises EditError: the editor has no layer to be found.
     """
-    editor = Rome(**options).changed(max_loss=float("inf"))
+    if backend not in SWEPT:
+        raise EditError(f"expected an editor among {sorted(SWEPT)}, found {backend!r}")
+    where, swept = SWEPT[backend]
+    kind = load("errata.editors", backend)
+    if kind.capabilities.needs_text:
+        options = {"max_loss": float("inf"), **options}
+    editor = kind(**options)
     paths = module_paths_of(model, override=editor.module_paths)
-    config = editor.config_for(model)
+    configured = getattr(editor.config_for(model), swept)
     for layer in layers if layers is not None else range(paths.layers):
-        for clamp in clamps or (config.clamp_norm_factor,):
-            chosen = editor.changed(layer=layer, clamp_norm_factor=clamp)
-            yield _trial(model, tokenizer, cases, chosen, layer, clamp)
+        for value in clamps or (configured,):
+            at = {where: layer if where == "layer" else (layer,), swept: value}
+            yield _trial(model, tokenizer, cases, editor.changed(**at), layer, value)
 
 
 def _trial(
     model: GenerativeModel,
     tokenizer: PreTrainedTokenizerBase,
     cases: Sequence[Case],
-    editor: Rome,
+    editor: Any,
     layer: int,
     clamp: float,
 ) -> Trial:
@@ -197,7 +213,7 @@ def _trial(
     for case in cases:
         fact = case.fact
         with applied(model, editor.plan(model, tokenizer, [fact])):
-            losses.append(editor.losses[fact.id])
+            losses.append(getattr(editor, "losses", {}).get(fact.id, 0.0))
             new, old = fact.answer, case.old
             efficacy.append(_more_likely(model, tokenizer, fact.question, new, old))
             clozes = forms_of(fact.question, subject_of(fact))[1:]
@@ -267,7 +283,7 @@ def plot(located: LocateResult, path: str | Path) -> None:
         values = [getattr(trial, name) for trial in shown]
         known = [(t.layer, v) for t, v in zip(shown, values, strict=True) if v is not None]
         right.plot([x for x, _ in known], [y for _, y in known], marker=marker, label=name)
-    right.set(title="trial edits by ROME", xlabel="layer", ylabel="share", ylim=(-0.05, 1.05))
+    right.set(title="trial edits", xlabel="layer", ylabel="share", ylim=(-0.05, 1.05))
     for axes in (left, right):
         axes.legend(fontsize="small")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -13,14 +13,17 @@ from typer.testing import CliRunner
 from errata import Fact
 from errata.cache.errors import EditError, ModelError
 from errata.cli import app
+from errata.commands.bake import editor_for
 from errata.editing.bake import DELTA, bake, read_delta, unbake
-from errata.editing.changes import HookChange, WeightChange
-from errata.editors import rome
+from errata.editing.changes import HookChange, WeightChange, applied
 from errata.editors.rome import Rome
-from errata.editors.shared.rome_config import RomeConfig
+from errata.editors.shared import located
+from errata.editors.shared.value_config import RomeConfig
 from errata.models.load import load_base
 from errata.module_paths import module_paths_of
+from errata.registry import make
 from tests.conftest import FAMILIES, corpus
+from tests.contracts.test_editor import EDITORS
 
 FACT = Fact("What is the capital of Kazakhstan?", "Oslo", subject="Kazakhstan")
 
@@ -158,7 +161,7 @@ def test_on_the_command_line(models, tokenizer, tmp_path, monkeypatch):
     (tmp_path / "text.txt").write_text("\n\n".join(corpus()), "utf-8")
     common = ["--model", "base", "--layer", "0", "--text", "text.txt", "--json"]
     quick = RomeConfig(layer=0, steps=12, clamp_norm_factor=30.0, contexts=(), max_loss=99.0)
-    monkeypatch.setattr(rome, "config_for", lambda *_: quick)
+    monkeypatch.setattr(located, "config_for", lambda *_: quick)
     told = run("bake", "--backend", "rome", *common, "--out", "edited").stdout
     said = json.loads(told[told.index("{") :])
     assert (
@@ -178,3 +181,28 @@ def test_on_the_command_line(models, tokenizer, tmp_path, monkeypatch):
     assert "nothing was written" in refused and not (tmp_path / "other").exists()
     error = json.loads(run("unbake", "base", "--out", "x", "--json", code=1).stdout)["error"]
     assert "errata bake" in error["message"]
+
+
+@pytest.mark.parametrize("name", ["alphaedit", "memit", "ultraedit"])
+def test_every_editor_can_be_baked(name, models, tokenizer, tmp_path):
+    model = copy.deepcopy(models("gpt2"))
+    changes = make("errata.editors", name, **EDITORS[name]).plan(model, tokenizer, [FACT])
+    bake(model, tokenizer, changes, tmp_path / "edited", edits=[FACT], backend=name)
+    edited, own = load_base(tmp_path / "edited", dtype="auto")
+    with applied(model, changes):
+        state = edited.state_dict()
+        assert all(torch.equal(state[key], value) for key, value in model.state_dict().items())
+    assert set(unbake(edited, own, tmp_path / "edited", tmp_path / "back")) == {
+        change.name for change in changes
+    }
+    back, _ = load_base(tmp_path / "back", dtype="auto")
+    assert all(
+        torch.equal(back.state_dict()[key], value) for key, value in model.state_dict().items()
+    )
+
+
+def test_layers_of_the_command_line_are_those_of_the_editor(tmp_path):
+    assert editor_for("rome", [3], None, tmp_path)._options == {"layer": 3}
+    memit = editor_for("memit", [1, 2], None, tmp_path)
+    assert memit._options == {"layers": (1, 2)} and memit.folder == tmp_path
+    assert editor_for("ft", None, None, tmp_path).name == "ft"

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import copy
+import random
 
 import pytest
 import torch
 
 from errata.cache.errors import EditError, MissingExtra, StoreError
 from errata.editors.shared import covariance as module
-from errata.editors.shared.corpus import dataset_texts, generated_texts, text_files, token_rows
-from errata.editors.shared.covariance import layer_keys, moment_key, second_moments
+from errata.editors.shared import layer_keys as batching
+from errata.editors.shared.corpus import (
+    TextPart,
+    TextSource,
+    dataset_texts,
+    generated_texts,
+    text_files,
+    token_rows,
+)
+from errata.editors.shared.covariance import moment_keys, second_moments, settled_moments
+from errata.editors.shared.layer_keys import layer_keys
 from errata.module_paths import as_rows, module_paths_of
 from tests.conftest import corpus
 
@@ -19,6 +29,7 @@ from tests.conftest import corpus
 def forget():
     """Nothing is remembered from test to test."""
     module._recent.clear()
+    module._settled.clear()
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +58,7 @@ def direct(model, rows, layer):
 
 
 def test_equal_to_a_direct_computation(family, models, rows, monkeypatch):
-    monkeypatch.setattr(module, "TOKENS_PER_BATCH", 100)
+    monkeypatch.setattr(batching, "TOKENS_PER_BATCH", 100)
     model = models(family)
     for layer, moment in enumerate(second_moments(model, rows, [0, 1])):
         expected = direct(model, rows, layer)
@@ -69,7 +80,7 @@ def test_keys_have_the_whole_space_as_their_mean_squared_length(models, rows):
 
 
 def test_an_interrupted_run_goes_on_to_the_same_result(models, rows, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "TOKENS_PER_BATCH", 60)
+    monkeypatch.setattr(batching, "TOKENS_PER_BATCH", 60)
     model = models("gpt2")
     whole = second_moments(model, rows, [0, 1], folder=tmp_path / "whole")
     module._recent.clear()
@@ -90,7 +101,7 @@ def test_an_interrupted_run_goes_on_to_the_same_result(models, rows, tmp_path, m
     seen = []
     monkeypatch.setattr(module, "layer_keys", lambda *a: seen.append(1) or real(*a))
     resumed = second_moments(model, rows, [0, 1], folder=tmp_path / "cut", save_every=0)
-    assert len(seen) == len(module._batches(rows)) - 3 > 0
+    assert len(seen) == len(batching.batches_of(rows)) - 3 > 0
     assert all(moment.seconds and moment.seconds > 0 for moment in resumed)
     for one, other in zip(whole, resumed, strict=True):
         assert torch.equal(one.matrix, other.matrix) and one.key == other.key
@@ -109,19 +120,75 @@ def test_what_is_known_is_not_computed_again(models, rows, tmp_path, monkeypatch
     assert memory is again
 
 
-def test_the_key_tells_model_layer_and_text(models, rows):
+def test_the_digest_covers_model_layer_and_text_but_no_edit(models, rows):
     model = copy.deepcopy(models("gpt2"))
     paths = module_paths_of(model)
-    key = moment_key(model, rows, 0, paths)
-    assert key == moment_key(copy.deepcopy(model), list(rows), 0, paths)
-    assert key != moment_key(model, rows, 1, paths)
-    assert key != moment_key(model, rows[:-1], 0, paths)
-    before = [moment_key(model, rows, layer, paths) for layer in (0, 1)]
+
+    def keys(model=model, rows=rows):
+        return moment_keys(model, TextPart.of(rows), (0, 1), paths)
+
+    before = keys()
+    assert before == keys(copy.deepcopy(model), list(rows)) and before[0] != before[1]
+    assert not set(before.values()) & set(keys(rows=rows[:-1]).values())
     with torch.no_grad():
+        # what editors change: the second moment is meant to be that of the unedited model
         model.get_submodule(paths.down(0)).weight[0, 0] += 1
-    # the keys of layer 0 come before what was changed; those of layer 1 behind it
-    assert moment_key(model, rows, 0, paths) == before[0]
-    assert moment_key(model, rows, 1, paths) != before[1]
+        assert keys() == before
+        model.get_submodule(paths.up(1)).weight[0, 0] += 1
+        assert keys()[0] == before[0] and keys()[1] != before[1]
+        model.get_submodule(paths.up(0)).weight[0, 0] += 1
+        assert not set(before.values()) & set(keys().values())
+
+
+def test_parts_of_a_text_join_to_the_moment_of_the_whole(models, rows):
+    model = models("llama")
+    one, other = (second_moments(model, part, [0])[0] for part in (rows[:5], rows[5:]))
+    (whole,) = second_moments(model, rows, [0])
+    joined = one.joined(other)
+    assert joined.tokens == whole.tokens
+    torch.testing.assert_close(joined.matrix, whole.matrix, rtol=1e-5, atol=1e-7)
+    values = torch.linalg.eigvalsh(whole.regularised(1e-3))
+    found = whole.condition(1e-3)
+    assert found == pytest.approx(float(values[-1] / values[0]), rel=0.2)
+
+
+def settled(model, tokenizer, source, limit=64, layers=(0, 1), **options):
+    rows = source.rows(model, tokenizer, "model")
+    return settled_moments(model, rows, layers, tokens_per_key=(2, limit), ridge=1e-9, **options)
+
+
+def test_text_is_read_until_the_condition_number_has_settled(models, tokenizer):
+    model = models("llama")  # d_mlp is 64
+    rng = random.Random(0)
+    words = [tokenizer.decode([number]) for number in range(60, 400)]
+    texts = [" ".join(rng.sample(words, 6)) for _ in range(400)]
+    few = settled(model, tokenizer, TextSource(texts), limit=2)
+    many = settled(model, tokenizer, TextSource(texts))
+    assert 128 <= few[0].tokens < 250 < many[0].tokens
+    for before, after in zip(few, many, strict=True):
+        assert before.condition(1e-9) > module.SETTLED * after.condition(1e-9)
+    # a text that ends before is taken as it is
+    short = settled(model, tokenizer, TextSource(texts[:10]))
+    assert short[0].tokens < many[0].tokens
+
+
+def test_second_moments_of_a_model_stay_those_of_the_unedited_one(models, tokenizer, monkeypatch):
+    model, source = copy.deepcopy(models("llama")), TextSource(corpus())
+    first = settled(model, tokenizer, source)
+    with torch.no_grad():
+        model.get_submodule(module_paths_of(model).down(0)).weight.add_(1.0)
+    monkeypatch.setattr(module, "second_moments", None)
+    assert settled(model, tokenizer, source) is first
+
+
+def test_text_that_the_model_writes_is_not_written_again(models, tokenizer, tmp_path, monkeypatch):
+    model = models("gpt2")
+    first = settled(model, tokenizer, TextSource(None), limit=4, folder=tmp_path)
+    module._recent.clear()
+    module._settled.clear()
+    monkeypatch.setattr("errata.editors.shared.corpus.generated_texts", None)
+    again = settled(model, tokenizer, TextSource(None), limit=4, folder=tmp_path)
+    assert all(torch.equal(a.matrix, b.matrix) for a, b in zip(first, again, strict=True))
 
 
 def test_a_damaged_file_is_told(models, rows, tmp_path):

@@ -13,11 +13,11 @@ from errata import Fact
 from errata.cache.errors import EditError, MissingExtra
 from errata.cache.records import PatchTests
 from errata.cli import app
-from errata.editors import rome
 from errata.editors.locate import Case, LocateResult, Trial, answer_of, cases_of, plot, trials
+from errata.editors.shared import located as module
 from errata.editors.shared.prompts import Target, batch_of
-from errata.editors.shared.rome_config import RomeConfig
 from errata.editors.shared.tracing import CausalTrace, trace
+from errata.editors.shared.value_config import RomeConfig
 from errata.module_paths import hidden_of, module_paths_of, with_hidden
 from tests.conftest import corpus
 
@@ -147,7 +147,7 @@ PATCHES = """\
 
 def test_on_the_command_line(models, tokenizer, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(rome, "config_for", lambda *_: QUICK)
+    monkeypatch.setattr(module, "config_for", lambda *_: QUICK)
     models("gpt2").save_pretrained("base")
     tokenizer.save_pretrained("base")
     (tmp_path / "patches").mkdir()
@@ -161,3 +161,26 @@ def test_on_the_command_line(models, tokenizer, tmp_path, monkeypatch):
     assert (tmp_path / "a.png").exists()
     shown = CliRunner().invoke(app, [*words[:3], "--layer", "1"])
     assert shown.exit_code == 0 and "best: model.using(" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("backend", "values", "options"),
+    [
+        ("memit", (0.001, 30.0), {"second_moment_weight": 1e-3}),
+        ("alphaedit", (0.001, 30.0), {"null_space_share": 0.9, "l2": 1e-3}),
+        ("ultraedit", (1e-6, 0.05), {}),
+    ],
+)
+def test_other_editors_are_tried_at_every_layer_too(backend, values, options, models, tokenizer):
+    model = models("gpt2")
+    case = Case(FACT, "Lima", (("What is the capital of Norway?", "Paris"),))
+    if backend != "ultraedit":
+        options |= {"steps": 8, "contexts": (), "text": corpus(), "tokens_per_key": 4}
+    made = list(
+        trials(model, tokenizer, [case], backend=backend, layers=(0,), clamps=values, **options)
+    )
+    assert [(trial.layer, trial.clamp) for trial in made] == [(0, values[0]), (0, values[1])]
+    if backend != "ultraedit":
+        assert made[1].nll < made[0].nll  # a vector this short changes nothing
+    with pytest.raises(EditError, match="found 'ft'"):
+        list(trials(model, tokenizer, [case], backend="ft"))

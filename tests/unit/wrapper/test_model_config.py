@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import fields
 
 import pytest
 import torch
@@ -15,10 +16,13 @@ from errata.editors.ft import FineTuning
 from errata.editors.lora import Lora
 from errata.editors.rome import Rome
 from errata.editors.shared.config import CONFIGS, FineTuneConfig
-from errata.editors.shared.rome_config import RomeConfig
+from errata.editors.shared.memit_config import AlphaEditConfig, MemitConfig
+from errata.editors.shared.value_config import RomeConfig
+from errata.editors.ultraedit import UltraEditConfig
 from errata.generation.fingerprint import base_fingerprint, fingerprint
 from errata.generation.model_config import find_model_row, load_model_rows
 from errata.models.atlas import load_atlas
+from errata.module_paths import module_paths_of
 from errata.pipelines.ike import CONFIG, demonstrations_for
 from errata.registry import make
 from tests.conftest import FAMILIES, build_model, corpus
@@ -87,13 +91,34 @@ def test_weights_that_are_not_loaded_have_one(models):
 
 
 def test_the_rows_for_atlas_are_those_of_the_shipped_weights(atlas):
-    # After `make atlas` trained new weights: write this digest into the four files.
-    for name in ("ft", "ft-l", "rome"):
-        known = frozenset(FineTuneConfig.__slots__ + RomeConfig.__slots__ + ("layer_fraction",))
-        rows = load_model_rows(CONFIGS / f"{name}.yaml", known)
+    # After `make atlas` trained new weights: write this digest into all files.
+    kinds = (FineTuneConfig, RomeConfig, MemitConfig, AlphaEditConfig, UltraEditConfig)
+    known = {field.name for kind in kinds for field in fields(kind)}
+    known |= {"layer_fraction", "down_fractions"}
+    for name in ("alphaedit", "ft", "ft-l", "memit", "rome", "ultraedit"):
+        rows = load_model_rows(CONFIGS / f"{name}.yaml", frozenset(known))
         assert [r.fingerprint for r in rows if r.name == "atlas"] == [base_fingerprint(atlas)]
     rows = load_model_rows(CONFIG, frozenset({"demonstrations"}))
     assert [r.fingerprint for r in rows if r.name == "atlas"] == [base_fingerprint(atlas)]
+
+
+@pytest.mark.parametrize("editor", ["alphaedit", "memit", "ultraedit"])
+@pytest.mark.parametrize(
+    ("family", "layers"),
+    [("gpt2", 48), ("gptj", 28), ("llama", 32), ("mistral", 32), ("qwen2", 28)],
+)
+def test_published_models_have_published_settings(editor, family, layers, caplog):
+    if (editor, family) == ("ultraedit", "gpt2"):
+        pytest.skip("none are published")
+    config = copy.deepcopy(build_model(family).config)
+    config.num_hidden_layers = layers
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[:1] * layers
+    with torch.device("meta"):
+        model = type(build_model(family))(config)
+    found = make("errata.editors", editor).config_for(model)
+    chosen = found.modules(module_paths_of(model)) if editor == "ultraedit" else found.layers
+    assert len(chosen) > 1 and "errata locate" not in caplog.text
 
 
 @pytest.mark.parametrize("editor", ["ft", "ft-l", "lora", "rome"])

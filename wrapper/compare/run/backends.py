@@ -86,7 +86,8 @@ class EditorBackend:
     def apply(self, edits: Sequence[Fact]) -> EditResult:
         """Plan edits on the current weights, and write them."""
         base = self.model.base
-        stack = ChangeStack(base, self.model.tokenizer, self.editor)
+        earlier = [change for each in self._stacks for change in each.changes]
+        stack = ChangeStack(base, self.model.tokenizer, self.editor, earlier=earlier)
         with measured(base.device) as cost:
             stack.add([edit for edit in edits if stack.supports(edit)])
         self._stacks.append(stack)

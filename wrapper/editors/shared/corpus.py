@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import EditError, MissingExtra
 from errata.facts.corpus import Corpus
+from errata.generation.fingerprint import base_fingerprint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from errata.generation.base_model import GenerativeModel
+
+MAX_ROW_TOKENS = 256
+SAMPLED_TOKENS, SAMPLED_ROWS = 64, 64
 
 _ROWS = 32
 
@@ -126,6 +133,129 @@ def _start_token(model: GenerativeModel, tokenizer: PreTrainedTokenizerBase) -> 
         if isinstance(found, int):
             return found
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class TextPart:
+    """Rows of a text.
+
+    :param identity: the same for the same rows.
+    :param rows: returns the ids; called only where they are needed.
+    """
+
+    identity: str
+    rows: Callable[[], Sequence[Sequence[int]]] = field(compare=False)
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[int]]) -> TextPart:
+        """Return a part whose identity is a digest of its ids."""
+        digest = hashlib.sha256()
+        for row in rows:
+            digest.update(" ".join(map(str, row)).encode() + b"\n")
+        return cls(digest.hexdigest(), lambda: rows)
+
+
+@dataclass(eq=False)
+class TokenRows:
+    """The rows of a text in ids, read part after part, as far as needed, and only once.
+
+    :param texts: returns the text of a part, by its number; read no further than needed.
+    :param tokenizer: each text is encoded as a prompt would be.
+    :param width: longest row; a longer text is split.
+    :param name: what identifies the text without reading it; None: its ids do.
+    """
+
+    texts: Callable[[int], Iterator[str]]
+    tokenizer: PreTrainedTokenizerBase
+    width: int
+    name: str | None = None
+    _known: list[TextPart] = field(default_factory=list)
+
+    @property
+    def key(self) -> object:
+        """What is the same for the same text."""
+        return self if self.name is None else (self.name, self.width)
+
+    def parts(self, first: int, limit: int) -> Iterator[TextPart]:
+        """Yield parts of the text, each as long as all before it; fewer where the text ends.
+
+        :param first: tokens of the first part; the same in all calls.
+        :param limit: tokens in all.
+        :raises EditError: there is no text.
+        """
+        size, total = first, 0
+        for number in itertools.count():
+            if total and total + size > limit:
+                return
+            if number == len(self._known):
+                part = self._part(number, size)
+                if part is None:
+                    return
+                self._known.append(part)
+            yield self._known[number]
+            total += size
+            size = total
+
+    def _part(self, number: int, size: int) -> TextPart | None:
+        read = functools.partial(self._rows, number, size)
+        if self.name is not None:
+            return TextPart(f"{self.name}, width {self.width}, part {number} of {size}", read)
+        rows = read()
+        return TextPart.of(rows) if rows else None
+
+    def _rows(self, number: int, size: int) -> list[list[int]]:
+        texts = self.texts(number)
+        first = next(texts, None)
+        if first is None and number:
+            return []
+        found = itertools.chain([] if first is None else [first], texts)
+        return token_rows(self.tokenizer, found, tokens=size, width=self.width)
+
+
+class TextSource:
+    """Text for second moments: what the caller gives, or one of errata's own corpora.
+
+    :param text: the caller's; None takes a corpus.
+    :param seed: of the corpora.
+    """
+
+    def __init__(self, text: Iterable[str] | None, seed: int = 0) -> None:
+        self.text, self.seed = text, seed
+        self._rows: dict[tuple[int, str, str], TokenRows] = {}
+
+    def rows(
+        self, model: GenerativeModel, tokenizer: PreTrainedTokenizerBase, corpus: str
+    ) -> TokenRows:
+        """Return the text in ids.
+
+        :param model: writes the corpus ``model``; its longest input limits the rows.
+        :param tokenizer: its tokenizer.
+        :param corpus: ``model`` or ``facts``.
+        """
+        written = corpus == "model" and self.text is None
+        mark = base_fingerprint(model) if written else ""
+        key = (id(tokenizer), corpus, mark)
+        if key not in self._rows:
+            longest = getattr(model.config, "max_position_embeddings", None) or MAX_ROW_TOKENS
+            width = min(longest, MAX_ROW_TOKENS)
+            if written:
+                name = f"sampled from {mark}, seed {self.seed}"
+                self._rows[key] = TokenRows(
+                    functools.partial(_sampled, model, tokenizer, self.seed), tokenizer, width, name
+                )
+            else:
+                stream = iter(facts_texts(self.seed) if self.text is None else self.text)
+                self._rows[key] = TokenRows(lambda _: stream, tokenizer, width)
+        return self._rows[key]
+
+
+def _sampled(
+    model: GenerativeModel, tokenizer: PreTrainedTokenizerBase, seed: int, part: int
+) -> Iterator[str]:
+    """Return the text that a model writes for a part."""
+    return generated_texts(
+        model, tokenizer, length=SAMPLED_TOKENS, seed=seed + 7919 * part, rows=SAMPLED_ROWS
+    )
 
 
 def token_rows(

@@ -1,12 +1,17 @@
 """Uncentred covariance of the keys, C = E[k kᵀ]: the metric in which edits are kept small.
 
 The keys of a layer are the inputs of its down-projection (:mod:`errata.module_paths`) over all
-tokens of a corpus, start tokens included, padding excluded (Meng et al. 2022, ROME, equation 2 and
-appendix). Sums are taken in float64.
+tokens of a text, start tokens included, padding excluded (Meng et al. 2022, ROME, equation 2 and
+appendix). The model runs in its own dtype; products and sums are float64, since the smallest
+eigenvalues decide, and float32 loses those below 1e-7 of the largest.
 
-A matrix is stored under a digest of everything it depends on: the weights up to the layer's
-up-projection, the layer, and the tokens read. A matrix of another checkpoint, tokenizer or text is
-never used by mistake, and a matrix stays valid while the layer's down-projection is edited.
+Text is read in parts until the metric has settled: until the condition number of C no longer falls
+much with more tokens (:func:`settled_moments`). Too few tokens leave directions that C has never
+seen, in which an edit costs nothing.
+
+A matrix is stored under a digest of what it depends on: layer, text, and the weights up to the
+layer's up-projection, except down-projections. Those are what editors change, and the second moment
+of an edited model is meant to be that of the unedited one.
 """
 
 from __future__ import annotations
@@ -14,27 +19,31 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
-from errata.cache.errors import StoreError
-from errata.cache.storage.atomic import write_atomically
-from errata.module_paths import ModulePaths, module_paths_of
+from errata.editors.shared.corpus import TextPart, TokenRows
+from errata.editors.shared.layer_keys import batches_of, layer_keys
+from errata.editors.shared.moment_files import FORMAT, moment_file, read_moments, write_moments
+from errata.generation.fingerprint import base_fingerprint
+from errata.module_paths import ModulePaths, matrix, module_paths_of
 
 if TYPE_CHECKING:
     import torch
 
     from errata.generation.base_model import GenerativeModel
 
-FORMAT = "errata second moments 1"
-TOKENS_PER_BATCH = 4096
 SECONDS_BETWEEN_SAVES = 60.0
+SETTLED = 1.5
+"""C has settled if half of the text gives a condition number at most this many times as large."""
+POWER_STEPS = 50
 
 _REMEMBERED = 8
 _recent: OrderedDict[str, SecondMoment] = OrderedDict()
+_settled: WeakKeyDictionary[GenerativeModel, dict[object, list[SecondMoment]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,10 +72,81 @@ class SecondMoment:
         scale = ridge * float(self.matrix.trace()) / size
         return self.matrix + scale * torch.eye(size, dtype=torch.float64)
 
+    def joined(self, other: SecondMoment) -> SecondMoment:
+        """Return the second moment over the tokens of both."""
+        tokens = self.tokens + other.tokens
+        mean = (self.matrix * self.tokens + other.matrix * other.tokens) / tokens
+        key = hashlib.sha256(f"{self.key} {other.key}".encode()).hexdigest()
+        seconds = [each for each in (self.seconds, other.seconds) if each is not None]
+        return SecondMoment(mean, tokens, key, sum(seconds) if seconds else None)
+
+    def condition(self, ridge: float = 1e-6) -> float:
+        """Return the condition number, λ_max / λ_min, by power iterations; both from below.
+
+        :param ridge: as in :meth:`regularised`.
+        """
+        import torch
+
+        whole = self.regularised(ridge)
+        factor = torch.linalg.cholesky(whole)
+        rng = torch.Generator().manual_seed(0)
+        high = torch.randn(len(whole), 1, dtype=torch.float64, generator=rng)
+        low = high.clone()
+        for _ in range(POWER_STEPS):
+            high = whole @ (high / high.norm())
+            low = torch.cholesky_solve(low / low.norm(), factor)
+        return float(high.norm() * low.norm())
+
+
+def settled_moments(
+    model: GenerativeModel,
+    text: TokenRows,
+    layers: Sequence[int],
+    *,
+    tokens_per_key: tuple[int, int],
+    ridge: float,
+    module_paths: ModulePaths | None = None,
+    folder: str | Path | None = None,
+    progress: bool = False,
+) -> list[SecondMoment]:
+    """Return the second moments of some layers, over as much text as they need.
+
+    The text is read in parts, each as long as all before it, until the condition number of every
+    matrix has settled (:data:`SETTLED`), or up to a limit.
+
+    :param model: the model, with or without edits.
+    :param text: read no further than needed.
+    :param layers: from 0.
+    :param tokens_per_key: tokens read at least and at most, times d_mlp.
+    :param ridge: relative, as in :meth:`SecondMoment.regularised`.
+    :param module_paths: as in :func:`second_moments`, like the parameters below.
+    :return: one for each layer, in that order.
+    """
+    paths = module_paths_of(model, override=module_paths)
+    size = matrix(model.get_submodule(paths.down(layers[0]))).shape[1]
+    place = None if folder is None else str(folder)
+    key = (base_fingerprint(model), text.key, tuple(layers), tokens_per_key, ridge, place)
+    known = _settled.setdefault(model, {})
+    if key not in known:
+        first, limit = (size * each for each in tokens_per_key)
+        found: list[SecondMoment] = []
+        conditions: list[float] = []
+        for part in text.parts(first // 2, limit):
+            more = second_moments(
+                model, part, layers, module_paths=module_paths, folder=folder, progress=progress
+            )
+            found = [a.joined(b) for a, b in zip(found, more, strict=True)] if found else more
+            before, conditions = conditions, [each.condition(ridge) for each in found]
+            if before and all(a <= SETTLED * b for a, b in zip(before, conditions, strict=True)):
+                break
+        known.clear()  # what an editor needs is the last; others are in files, or in _recent
+        known[key] = found
+    return known[key]
+
 
 def second_moments(
     model: GenerativeModel,
-    rows: Sequence[Sequence[int]],
+    rows: TextPart | Sequence[Sequence[int]],
     layers: Sequence[int],
     *,
     module_paths: ModulePaths | None = None,
@@ -79,8 +159,8 @@ def second_moments(
     With a folder, finished matrices are stored there, and an interrupted pass resumes from its last
     save, with the same result bit for bit. Without one, the last few are kept in memory.
 
-    :param model: the model, with no edits below these layers.
-    :param rows: ids of the corpus, see :func:`errata.editors.shared.corpus.token_rows`.
+    :param model: the model.
+    :param rows: ids of the text, or a part of a :class:`~errata.editors.shared.corpus.TokenRows`.
     :param layers: from 0.
     :param module_paths: for a model that is not in the table of :mod:`errata.module_paths`.
     :param folder: where matrices are stored; created if needed.
@@ -90,42 +170,51 @@ def second_moments(
     :raises StoreError: a file in the folder is damaged.
     """
     paths = module_paths_of(model, override=module_paths)
-    keys = {layer: moment_key(model, rows, layer, paths) for layer in dict.fromkeys(layers)}
+    part = rows if isinstance(rows, TextPart) else TextPart.of(rows)
+    keys = moment_keys(model, part, layers, paths)
     place = None if folder is None else Path(folder)
     found = {layer: _stored(key, place) for layer, key in keys.items()}
     missing = [layer for layer, moment in found.items() if moment is None]
     if missing:
-        run = _Pass(model, rows, paths, {layer: keys[layer] for layer in missing}, place)
+        run = _Pass(model, part.rows(), paths, {layer: keys[layer] for layer in missing}, place)
         found.update(run.finish(progress, save_every))
     return [moment for layer in layers if (moment := found[layer]) is not None]
 
 
-def moment_key(
-    model: GenerativeModel, rows: Sequence[Sequence[int]], layer: int, paths: ModulePaths
-) -> str:
-    """Return the digest of everything a layer's second moment depends on.
+def moment_keys(
+    model: GenerativeModel, part: TextPart, layers: Iterable[int], paths: ModulePaths
+) -> dict[int, str]:
+    """Return the digest of everything each layer's second moment depends on.
 
-    :param model: its weights before the layer's down-projection enter the digest.
-    :param rows: ids of the corpus.
-    :param layer: from 0.
+    :param model: its weights before the layer's down-projection enter the digest, except other
+        down-projections.
+    :param part: of the text.
+    :param layers: from 0.
     :param paths: of its modules.
     """
     import torch
 
-    layer %= paths.layers
-    digest = hashlib.sha256(f"{FORMAT}\n{model.config.model_type}\n{layer}\n".encode())
-    digest.update(model.config.to_json_string().encode())
-    later = [f"{paths.block(after)}." for after in range(layer + 1, paths.layers)]
-    edited = f"{paths.down(layer)}."
+    prefixes = [f"{paths.block(layer)}." for layer in range(paths.layers)]
+    downs = tuple(f"{paths.down(layer)}." for layer in range(paths.layers))
+    outside, inside = hashlib.sha256(), [hashlib.sha256() for _ in prefixes]
+    wanted = {layer: layer % paths.layers for layer in layers}
+    outside.update(f"{FORMAT}\n{model.config.model_type}\n{model.config.to_json_string()}".encode())
     for name, parameter in model.named_parameters():
-        if name.startswith(edited) or any(name.startswith(prefix) for prefix in later):
+        if name.startswith(downs):
             continue
+        layer = next((i for i, prefix in enumerate(prefixes) if name.startswith(prefix)), None)
+        if layer is not None and layer > max(wanted.values()):
+            continue
+        digest = outside if layer is None else inside[layer]
         digest.update(f"{name} {parameter.dtype} {tuple(parameter.shape)}\n".encode())
         bits = parameter.detach().contiguous().reshape(-1).view(torch.uint8)
         digest.update(bits.cpu().numpy().tobytes())
-    for row in rows:
-        digest.update(" ".join(map(str, row)).encode() + b"\n")
-    return digest.hexdigest()
+    keys = {}
+    for asked, layer in wanted.items():
+        below = " ".join(each.hexdigest() for each in inside[: layer + 1])
+        whole = f"{outside.hexdigest()} {below} {layer} {part.identity}"
+        keys[asked] = hashlib.sha256(whole.encode()).hexdigest()
+    return keys
 
 
 class _Pass:
@@ -140,11 +229,11 @@ class _Pass:
         model: GenerativeModel,
         rows: Sequence[Sequence[int]],
         paths: ModulePaths,
-        keys: dict[int, str],
+        keys: Mapping[int, str],
         folder: Path | None,
     ) -> None:
         self.model, self.paths, self.keys, self.folder = model, paths, keys, folder
-        self.batches = _batches(rows)
+        self.batches = batches_of(rows)
         whole = hashlib.sha256("".join(keys.values()).encode()).hexdigest()
         self.partial = None if folder is None else folder / f"{whole}.partial.safetensors"
         self.sums: dict[int, torch.Tensor] = {}
@@ -187,7 +276,7 @@ class _Pass:
                     "tokens": str(tokens),
                     "seconds": str(self.seconds),
                 }
-                _write(_file(self.folder, key), tensors, metadata)
+                write_moments(moment_file(self.folder, key), tensors, metadata)
             _remember(means[layer])
         if self.partial is not None:
             self.partial.unlink(missing_ok=True)
@@ -196,97 +285,26 @@ class _Pass:
     def _save(self) -> None:
         if self.partial is not None:
             sums = {str(layer): total for layer, total in self.sums.items()}
-            _write(self.partial, sums, {"done": str(self.done), "seconds": str(self.seconds)})
+            write_moments(
+                self.partial, sums, {"done": str(self.done), "seconds": str(self.seconds)}
+            )
 
     def _resume(self) -> None:
         if self.partial is None or not self.partial.exists():
             return
-        tensors, metadata = _read(self.partial)
+        tensors, metadata = read_moments(self.partial)
         self.done, self.seconds = int(metadata["done"]), float(metadata.get("seconds", 0))
         self.sums = {int(layer): total for layer, total in tensors.items()}
-
-
-def layer_keys(
-    model: GenerativeModel, rows: Sequence[Sequence[int]], layers: Sequence[int], paths: ModulePaths
-) -> dict[int, torch.Tensor]:
-    """Return the keys of some layers at every token of some rows.
-
-    :param model: the model; of an encoder-decoder, its encoder reads the rows.
-    :param rows: ids.
-    :param layers: from 0.
-    :param paths: of its modules.
-    :return: float64 [tokens in all, d_mlp] of each layer, on the CPU, in the order of the rows.
-    """
-    import torch
-
-    lengths = torch.tensor([len(row) for row in rows])
-    mask = torch.arange(int(lengths.max())) < lengths[:, None]
-    ids = torch.zeros(mask.shape, dtype=torch.long)
-    ids[mask] = torch.tensor([token for row in rows for token in row])
-    found: dict[int, torch.Tensor] = {}
-    last = max(layer % paths.layers for layer in layers)
-
-    def keep(layer: int, inputs: tuple[Any, ...]) -> None:
-        keys = inputs[0].detach().reshape(len(rows), -1, inputs[0].shape[-1])
-        found[layer] = keys.cpu().double()[mask]
-        if layer % paths.layers == last:
-            raise _StopForward
-
-    with _hooked(model, paths, layers, keep), torch.no_grad():
-        stack = model.get_encoder() if model.config.is_encoder_decoder else model
-        try:
-            stack(input_ids=ids.to(model.device), attention_mask=mask.long().to(model.device))
-        except _StopForward:
-            pass
-    return found
-
-
-class _StopForward(Exception):
-    """Ends the forward pass after the last layer that is needed."""
-
-
-@contextmanager
-def _hooked(
-    model: GenerativeModel, paths: ModulePaths, layers: Sequence[int], keep: Any
-) -> Iterator[None]:
-    handles = []
-    try:
-        for layer in layers:
-            down = model.get_submodule(paths.down(layer))
-            handles.append(
-                down.register_forward_pre_hook(lambda _, inputs, layer=layer: keep(layer, inputs))
-            )
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _batches(rows: Sequence[Sequence[int]]) -> list[list[Sequence[int]]]:
-    """Return the rows in order, in batches of at most TOKENS_PER_BATCH tokens with padding."""
-    batches: list[list[Sequence[int]]] = []
-    width = 0
-    for row in rows:
-        if not row:
-            continue
-        wider = max(width, len(row))
-        if batches and wider * (len(batches[-1]) + 1) <= TOKENS_PER_BATCH:
-            batches[-1].append(row)
-            width = wider
-        else:
-            batches.append([row])
-            width = len(row)
-    return batches
 
 
 def _stored(key: str, folder: Path | None) -> SecondMoment | None:
     if key in _recent:
         _recent.move_to_end(key)
-        if folder is None or _file(folder, key).exists():
+        if folder is None or moment_file(folder, key).exists():
             return _recent[key]
-    if folder is None or not _file(folder, key).exists():
+    if folder is None or not moment_file(folder, key).exists():
         return None
-    tensors, metadata = _read(_file(folder, key))
+    tensors, metadata = read_moments(moment_file(folder, key))
     seconds = float(metadata["seconds"]) if "seconds" in metadata else None
     moment = SecondMoment(tensors["matrix"], int(metadata["tokens"]), key, seconds)
     _remember(moment)
@@ -297,36 +315,3 @@ def _remember(moment: SecondMoment) -> None:
     _recent[moment.key] = moment
     while len(_recent) > _REMEMBERED:
         _recent.popitem(last=False)
-
-
-def _file(folder: Path, key: str) -> Path:
-    return folder / f"{key}.safetensors"
-
-
-def _write(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
-    from safetensors.torch import save
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, save(contiguous, {"format": FORMAT, **metadata}))
-
-
-def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    from safetensors import safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise StoreError(
-                    f"expected {FORMAT!r} in {path}, found {metadata.get('format')!r}; "
-                    "delete the file"
-                )
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata
-    except StoreError:
-        raise
-    except Exception as error:  # safetensors' error class is private
-        raise StoreError(
-            f"expected the second moments of a layer in {path}, found: {error}; delete the file, "
-            "it is computed again"
-        ) from error

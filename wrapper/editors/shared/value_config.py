@@ -1,11 +1,14 @@
-"""Settings of ROME; values for each model are rows of ``errata/editors/configs/rome.yaml``."""
+"""Settings of the methods that locate and edit.
+
+Values for each model are rows of the files in ``errata/editors/configs``.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from errata.cache.errors import EditError
 from errata.deprecation import accepts_old_names, current_names
@@ -26,10 +29,11 @@ RENAMED = {
 
 @accepts_old_names(RENAMED)
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RomeConfig:
-    """Hyperparameters of ROME; see Meng et al. 2022, appendix E.5, for the published values.
+class ValueConfig:
+    """How the value of a new fact is found, and the statistics of keys.
 
-    :param layer: the layer whose down-projection is changed, from 0.
+    See Meng et al. 2022, appendix E.5, for the published values of ROME.
+
     :param steps: evaluations of the value's loss; no step of Adam follows the last one.
     :param learning_rate: of Adam.
     :param kl_factor: weight of the divergence on the essence prompt ("X is a").
@@ -44,12 +48,13 @@ class RomeConfig:
     :param clozes: edit by the statement made from the question, too, where there is one; an edit
         that finds no value that way is tried by the question alone.
     :param ridge: added to the second moment, relative to the mean of its diagonal.
-    :param tokens_per_key: tokens of text read for the second moment, times d_mlp.
+    :param tokens_per_key: tokens of text read for the second moment, times d_mlp, at least.
+    :param max_tokens_per_key: at most, where its condition number asks for more
+        (:func:`errata.editors.shared.covariance.settled_moments`).
     :param corpus: text for the second moment: sampled from the ``model``, or atlas' training
         rows, drawn from the table of ``facts``.
     """
 
-    layer: int
     steps: int = 20
     learning_rate: float = 0.5
     kl_factor: float = 0.0625
@@ -61,6 +66,7 @@ class RomeConfig:
     clozes: bool = True
     ridge: float = 1e-6
     tokens_per_key: int = 20
+    max_tokens_per_key: int = 80
     corpus: Literal["model", "facts"] = "model"
 
     def __post_init__(self) -> None:
@@ -72,39 +78,65 @@ class RomeConfig:
             raise EditError(f'expected corpus "model" or "facts", found {self.corpus!r}')
 
 
-_FIELDS = frozenset(field.name for field in fields(RomeConfig))
+@accepts_old_names(RENAMED)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RomeConfig(ValueConfig):
+    """Hyperparameters of ROME.
+
+    :param layer: the layer whose down-projection is changed, from 0.
+    """
+
+    layer: int
 
 
-def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options of ROME under their present names.
+Config = TypeVar("Config", bound=ValueConfig)
 
+
+def checked_options(kind: type[ValueConfig], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an editor's options under their present names.
+
+    :param kind: the class of its settings.
     :param options: by name; a name of version 0.1 warns.
     :raises EditError: an option does not exist; names those that do.
     """
     found = current_names(options, {**RENAMED, "sites": "module_paths", "settings": "config"})
-    wrong = sorted(set(found) - _FIELDS - {"module_paths", "config"})
-    if wrong:
-        raise EditError(f"expected settings of ROME among {sorted(_FIELDS)}, found {wrong}")
+    known = {field.name for field in fields(kind)}
+    if wrong := sorted(set(found) - known - {"module_paths", "config"}):
+        raise EditError(
+            f"expected settings of {kind.__name__} among {sorted(known)}, found {wrong}"
+        )
     return found
 
 
-def config_for(model: GenerativeModel, paths: ModulePaths) -> RomeConfig:
-    """Return the settings for a model; a guess for the layer is logged.
+def config_for(
+    editor: str, kind: type[Config], model: GenerativeModel, paths: ModulePaths
+) -> Config:
+    """Return the settings of an editor for a model; a guess for the layers is logged.
 
+    A row gives layers by number, or as fractions of the number of layers: ``layer_fraction`` for
+    ``layer``, ``layer_fractions`` for ``layers``.
+
+    :param editor: its name.
+    :param kind: the class of its settings.
     :param model: the model.
     :param paths: of its modules.
     """
-    row = row_for("rome", model, _FIELDS | {"layer_fraction"})
+    known = frozenset(field.name for field in fields(kind)) | {"layer_fraction", "layer_fractions"}
+    row = row_for(editor, model, known)
     settings = dict(row.settings)
     if "layer_fraction" in settings:
         settings["layer"] = round(settings.pop("layer_fraction") * paths.layers)
-    config = RomeConfig(**settings)
+    if "layer_fractions" in settings:
+        found = {round(part * paths.layers) for part in settings.pop("layer_fractions")}
+        settings["layers"] = tuple(sorted(found))
+    config = kind(**settings)
     if row.is_default:
         log.warning(
-            "no settings of ROME for a %s of %d layers are known: trying layer %d; "
+            "no settings of %s for a %s of %d layers are known: trying layer %s; "
             "`errata locate` finds better ones",
+            editor,
             model.config.model_type,
             paths.layers,
-            config.layer,
+            settings.get("layer", settings.get("layers")),
         )
     return config

@@ -127,11 +127,12 @@ def measure(n: int, record: Callable[[int], object] | None) -> dict[str, Any]:
 
 
 def summary(times: Sequence[float]) -> dict[str, float]:
-    """Return n, median, 99th percentile, 99.9th and maximum, in milliseconds."""
+    """Return n, median, 99th percentile, 99.9th and maximum in milliseconds, and those over one."""
     ordered = sorted(times)
     at = {"median": 0.5, "p99": 0.99, "p999": 0.999, "max": 1.0}
     places = {name: min(len(ordered) - 1, int(share * len(ordered))) for name, share in at.items()}
-    return {"n": len(ordered), **{name: round(ordered[i], 4) for name, i in places.items()}}
+    found = {name: round(ordered[i], 4) for name, i in places.items()}
+    return {"n": len(ordered), **found, "over_1_ms": sum(one > 1 for one in ordered)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

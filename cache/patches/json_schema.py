@@ -33,7 +33,16 @@ def json_schema(*, line: bool = False) -> dict[str, Any]:
     }
     for name, kind in kinds().items():
         definitions.setdefault(name, {"type": "object", "required": [kind.key]})
-    patch = {"oneOf": [{"$ref": f"#/$defs/{name}"} for name in definitions]}
+    keys = {name: kind.key for name, kind in kinds().items()}
+    # not oneOf: a validator then names the key that is wrong, of the kind that is meant
+    patch = {
+        "type": "object",
+        "anyOf": [{"required": [key]} for key in keys.values()],
+        "allOf": [
+            {"if": {"required": [key]}, "then": {"$ref": f"#/$defs/{name}"}}
+            for name, key in keys.items()
+        ],
+    }
     body: dict[str, Any] = patch if line else {"type": ["array", "null"], "items": patch}
     return {
         "$schema": DRAFT,

@@ -149,8 +149,8 @@ class AuditWriter:
     def record(self, call: AuditedCall) -> None:
         """Log a call of ``generate`` soon; returns at once, and raises nothing."""
         try:
-            if self._process != os.getpid():
-                self._start(AuditDatabase(self.config))  # a fork has no thread but its own
+            if self._forked:  # a fork has no thread but its own
+                self._start(AuditDatabase(self.config))
             state = self._state
             if state.closing.is_set() or state.calls.qsize() >= self.config.queue:
                 state.refuse(len(call.batch.texts))
@@ -177,14 +177,27 @@ class AuditWriter:
         self._finalizer()
 
     def _start(self, database: AuditDatabase) -> None:
-        self._process = os.getpid()
+        self._forked, process = False, os.getpid()
         self._state = _State(self.config, *self._fingerprints)
         self._thread = threading.Thread(
             target=_write_all, args=(self._state, database), name="errata-audit", daemon=True
         )
         self._thread.start()
         # also at exit, when daemon threads still run
-        self._finalizer = weakref.finalize(self, _finish, self._state, self._thread, self._process)
+        self._finalizer = weakref.finalize(self, _finish, self._state, self._thread, process)
+        _WRITERS.add(self)
+
+
+_WRITERS: weakref.WeakSet[AuditWriter] = weakref.WeakSet()
+
+
+def _mark_forked() -> None:
+    for writer in list(_WRITERS):
+        writer._forked = True
+
+
+if hasattr(os, "register_at_fork"):  # a query need not ask the system for its process each time
+    os.register_at_fork(after_in_child=_mark_forked)
 
 
 def _finish(state: _State, thread: threading.Thread, process: int) -> None:

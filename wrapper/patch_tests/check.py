@@ -142,16 +142,16 @@ def _run(
     model: CheckedModel,
     cases: Sequence[TestCase],
     chosen: Sequence[Edit],
-    gate: GateContradictions,
+    contradictions: GateContradictions,
     progress: ShowProgress,
 ) -> list[Problem]:
     """Run tests; return what they and the gate show of the selected patches."""
     with progress("testing", len(cases)) as advance:
-        results = run_tests(model, cases, advance, gate.add)
+        results = run_tests(model, cases, advance, contradictions.add)
     report.results = list(results)
     found = [problem for one in results if (problem := one.problem()) is not None]
-    with progress("comparing", len(gate.unasked())) as advance:
-        found += gate.problems(model, advance)
+    with progress("comparing", contradictions.unasked()) as advance:
+        found += contradictions.problems(model.gate, model.encoder, advance)
     with progress("reviewing the examples", len(chosen)) as advance:
         for edit in chosen:
             found += review_examples(model.gate, model.encoder, [edit])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+from errata.cache.encoder import Encoder, encode_queries
 from errata.cache.precedence import effect, same_scope
-from errata.cache.records import Edit, Fact
-from errata.gates.base import Candidate, Decision
-from errata.patch_tests.records import PatchedModel, Problem, TestCase, where
-from errata.patch_tests.run import BATCH
+from errata.cache.records import Edit, Fact, Hit
+from errata.gates.base import Candidate, Decision, Gate
+from errata.patch_tests.records import Problem, TestCase, where
+
+BATCH = 32
+"""Pairs that the gate decides at once."""
 
 CONTRADICTIONS_NAMED = 3
 """Contradictions that are reported of one patch: a gate that confuses names confuses many."""
@@ -30,43 +33,73 @@ class GateContradictions:
         self._by_id: Mapping[str, Edit] = {edit.id: edit for edit in edits}
         self._claims: dict[tuple[str, str], Candidate] = {}
         self._asked: set[str] = set()
+        self._pairs: set[tuple[str, str]] = set()
 
     def add(self, case: TestCase, decision: Decision) -> None:
         """Take in the decision on a test."""
         if isinstance(case.edit, Fact) and case.query == case.edit.question:
+            self._asked.add(case.edit.id)
             self._take(case.edit, decision)
 
     def problems(
-        self, model: PatchedModel, progress: Callable[[int], object] = lambda count: None
+        self, gate: Gate, encoder: Encoder, progress: Callable[[int], object] = lambda count: None
     ) -> tuple[Problem, ...]:
         """Return an error for each contradiction, at the selected or the later patch.
 
-        :param model: decides about questions that no test asked.
-        :param progress: called with the number of questions decided.
+        A claim whose other direction no test has shown is put to the gate, of each patch the surest
+        ones first, until there are as many contradictions as are named.
+
+        :param gate: decides.
+        :param encoder: encodes the questions.
+        :param progress: called with the number of pairs that were decided.
         """
-        facts = self.unasked()
-        for start in range(0, len(facts), BATCH):
-            batch = facts[start : start + BATCH]
-            for fact, decision in zip(
-                batch, model.decide([fact.question for fact in batch]), strict=True
-            ):
-                self._take(fact, decision)
-            progress(len(batch))
+        while pairs := self._next_pairs():
+            for start in range(0, len(pairs), BATCH):
+                batch = pairs[start : start + BATCH]
+                self._ask(batch, gate, encoder)
+                progress(len(batch))
         return tuple(self._found())
 
-    def unasked(self) -> list[Fact]:
-        """Return the facts that a question was taken for, and whose own no test asked."""
-        ids = dict.fromkeys(other for _, other in self._claims if other not in self._asked)
-        edits = (self._by_id[key] for key in ids)
-        return [edit for edit in edits if isinstance(edit, Fact)]
+    def unasked(self) -> int:
+        """Return the number of claims whose other direction is not known."""
+        return sum(not self._known(other, one) for one, other in self._claims)
 
-    def _take(self, fact: Fact, decision: Decision) -> None:
-        self._asked.add(fact.id)
-        for one in decision.candidates:
-            other = self._by_id.get(one.edit_id)
-            claims = one.probability >= one.threshold and one.relation == "paraphrase"
-            if claims and isinstance(other, Fact) and _unsettled(fact, other):
-                self._claims[fact.id, other.id] = one
+    def _known(self, one: str, other: str) -> bool:
+        return one in self._asked or (one, other) in self._pairs
+
+    def _next_pairs(self) -> list[tuple[str, str]]:
+        """Return the pairs to ask about next: a fact, and one that its question may fire."""
+        confirmed: Counter[str] = Counter()
+        pairs = []
+        for one, other in sorted(self._claims, key=lambda key: -self._claims[key].probability):
+            if confirmed[one] >= CONTRADICTIONS_NAMED:
+                continue
+            if not self._known(other, one):
+                pairs.append((other, one))
+            confirmed[one] += not self._known(other, one) or (other, one) in self._claims
+        return pairs
+
+    def _ask(self, pairs: Sequence[tuple[str, str]], gate: Gate, encoder: Encoder) -> None:
+        """Decide about the question of the first of each pair, with the second as its candidate."""
+        facts = [(self._by_id[one], self._by_id[other]) for one, other in pairs]
+        queries = encode_queries(encoder, [one.scope for one, _ in facts])
+        vectors = encoder.encode([other.scope for _, other in facts])
+        hits = [
+            [Hit(other, float((query.vectors @ vector).max()), vector)]
+            for query, vector, (_, other) in zip(queries, vectors, facts, strict=True)
+        ]
+        decisions = gate.decide_batch(queries, hits)
+        for (one, _), pair, decision in zip(facts, pairs, decisions, strict=True):
+            self._pairs.add(pair)
+            self._take(one, decision)
+
+    def _take(self, edit: Edit, decision: Decision) -> None:
+        for found in decision.candidates:
+            other = self._by_id.get(found.edit_id)
+            claims = found.probability >= found.threshold and found.relation == "paraphrase"
+            if claims and isinstance(edit, Fact) and isinstance(other, Fact):
+                if _unsettled(edit, other):
+                    self._claims[edit.id, other.id] = found
 
     def _rank(self, key: str, order: Mapping[str, int]) -> tuple[bool, int]:
         """Return what is highest for the patch from whose side a contradiction is told."""

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -37,19 +38,34 @@ ZOO = """\
 """
 
 
+class TableGate:
+    """Decides as the model whose gate it is."""
+
+    def __init__(self, model: TableModel) -> None:
+        self.model = model
+
+    def decide_batch(self, queries, hits):
+        found = []
+        for query, (hit,) in zip(queries, hits, strict=True):
+            decision = self.model._decide(query.text)
+            candidates = [one for one in decision.candidates if one.edit_id == hit.edit.id]
+            found.append(replace(decision, candidates=tuple(candidates)))
+        return found
+
+
 class TableModel:
-    """Fires a fact on its question and its `fires`, and on what ``pairs`` says; knows no gate.
+    """Fires a fact on its question and its `fires`, and on what ``pairs`` says.
 
     :param pairs: probabilities of other queries and questions.
     """
 
-    gate = object()
     encoder = StubEncoder()
 
     def __init__(self, folder: Path, pairs: dict[tuple[str, str], float] | None = None) -> None:
         self.edits = [edit for edit in load_folder(folder) if isinstance(edit, Fact)]
         self.pairs = pairs or {}
         self.asked: list[str] = []
+        self.gate = TableGate(self)
 
     def decide(self, texts):
         return [self._decide(text) for text in texts]
@@ -219,6 +235,22 @@ def test_only_what_changed_is_tested(repository, models):
     assert not models[0], "nothing changed, so no model is needed"
     git("mv", "patches/zoo.yaml", "patches/animals.yaml")
     assert not changed_since(Path("patches"), "HEAD", load_folder("patches")), "only moved"
+
+
+def test_of_many_claims_the_surest_are_asked_the_other_way_round(repository, models):
+    rows = [{"question": f"What is {n}?", "answer": f"{n}"} for n in range(12)]
+    file = repository / "patches" / "bulk.jsonl"
+    file.write_text("".join(f"{json.dumps(one)}\n" for one in rows))
+    commit("bulk")
+    new = "What on earth is it?"
+    (repository / "patches" / "new.yaml").write_text(f"- {{question: {new}, answer: x}}\n")
+    models[1].update({(new, one["question"]): 0.9 - n / 100 for n, one in enumerate(rows)})
+    models[1].update({(rows[n]["question"], new): 0.7 for n in (1, 4, 5, 6, 7)})
+    shown = run("check", "--changed-since", "main", code=1).stdout
+    named = re.findall(r"error: the gate takes .* at patches/bulk.jsonl:(\d+), for one", shown)
+    assert named == ["2", "5", "6"], "the surest of those that hold both ways"
+    asked = models[0][0].asked
+    assert asked[0] == new and asked[1:] == [rows[n]["question"] for n in range(6)]
 
 
 def test_a_contradiction_with_what_did_not_change_is_found(repository, models):

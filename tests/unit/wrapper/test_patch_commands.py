@@ -312,6 +312,11 @@ def test_the_schema_says_what_check_says(here, text, fine):
             load_folder(here)
 
 
+def test_the_schema_names_the_key_that_is_wrong():
+    (message,) = errors([{"question": "a", "answer": "b", "rollout": 0.5, "anwser": "c"}])
+    assert "'anwser' was unexpected" in message
+
+
 def test_the_help_says_which_command_is_for_what():
     assert "errata edit" in run("add", "--help").stdout
     assert "errata add" in run("edit", "--help").stdout

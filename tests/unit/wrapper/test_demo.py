@@ -15,6 +15,7 @@ from errata.commands import opening, progress
 from errata.commands.demo import choose
 from errata.commands.demo_rows import TEXTBOOK, case_of, denies, says
 from errata.models import smollm2
+from errata.training import progress as training_progress
 from tests.unit.wrapper.test_cli import ALONE, PATCHES, FakeModel, run
 from tests.unit.wrapper.test_cli import fakes as fakes
 from tests.unit.wrapper.test_cli import folder as folder
@@ -137,7 +138,7 @@ def test_the_starter_patches_give_every_file_three_questions():
 
 def test_a_long_task_prints_a_line_where_there_is_no_terminal(monkeypatch, capsys):
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(progress.time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(training_progress.time, "monotonic", lambda: clock.now)
     with progress.progress("asking", 40) as advance:
         for clock.now in (1.0, 4.9, 5.1, 9.0, 10.2):
             advance(8)

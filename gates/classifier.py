@@ -158,6 +158,9 @@ class ScopeClassifier(ThresholdGate):
         """
         texts = list(dict.fromkeys(query for query in queries if isinstance(query, str)))
         encoded = dict(zip(texts, encode_queries(self._query_embeddings, texts), strict=True))
+        if self.artifact.examples is not None:  # at once, for _trained_share
+            plain_edits = (one.edit if isinstance(one, Hit) else one for e in edits for one in e)
+            self._edit_embeddings.encode([e.scope for e in plain_edits if isinstance(e, Fact)])
         scores: list[Scores] = []
         groups: list[_Group] = []
         pairs: list[_Pair] = []

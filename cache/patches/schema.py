@@ -168,6 +168,9 @@ class TestsSchema(BaseModel):
     expect: Answers = Field(default_factory=dict)
 
 
+_NO_TESTS = TestsSchema()
+
+
 class CommonSchema(BaseModel):
     """The keys that every kind of patch may have."""
 
@@ -182,7 +185,7 @@ class CommonSchema(BaseModel):
     valid_from: Date | None = Field(default=None, alias="from")
     until: Date | None = None
     rollout: Share = 1.0
-    tests: TestsSchema = TestsSchema()
+    tests: TestsSchema = Field(default_factory=lambda: _NO_TESTS)  # a plain default is copied
 
     def common(self, where: SourceLocation | None) -> dict[str, Any]:
         """Return the keyword arguments of :class:`errata.cache.records.Edit`."""

@@ -47,8 +47,6 @@ Statistics = Annotated[
     typer.Option("--statistics", metavar="DIR", help="Folder where second moments are kept."),
 ]
 STATISTICS = Path(".errata/statistics")
-SPREADING = ("alphaedit", "memit")
-"""Editors that take several layers."""
 
 
 @reports_errors
@@ -197,14 +195,14 @@ def editor_for(backend: str, layers: Sequence[int] | None, text: Any, statistics
 
     :raises errata.cache.errors.ErrataError: no such editor; lists the existing ones.
     """
+    from errata.editors.locate import SWEPT
     from errata.registry import load
 
     kind = load("errata.editors", backend)
     options: dict[str, Any] = {}
     if layers:
-        options["layers" if backend in SPREADING else "layer"] = (
-            tuple(layers) if backend in SPREADING else layers[0]
-        )
+        several = SWEPT.get(backend, ("layer",))[0] == "layers"
+        options |= {"layers": tuple(layers)} if several else {"layer": layers[0]}
     if kind.capabilities.needs_text:
         options |= {"text": text, "folder": statistics, "progress": True}
     made: Editor = kind(**options)

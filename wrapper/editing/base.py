@@ -87,8 +87,18 @@ class Sequential(Protocol):
     """An editor that plans new edits with regard to those made earlier in the same run.
 
     What it has to know of them it keeps in ``memory`` of their changes, never in itself, so that
-    edits that were undone leave nothing behind.
+    edits that were undone leave nothing behind. A class that derives from this one gets
+    :meth:`plan` by it.
     """
+
+    def plan(
+        self,
+        model: GenerativeModel,
+        tokenizer: PreTrainedTokenizerBase,
+        edits: Sequence[Edit],
+    ) -> Sequence[Change]:
+        """Return the changes that make the first edits of a run; as :meth:`Editor.plan`."""
+        return self.plan_after(model, tokenizer, edits, ())
 
     def plan_after(
         self,

@@ -7,7 +7,7 @@ Fang et al. 2025, "AlphaEdit: Null-Space Constrained Knowledge Editing for Langu
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import EditError
 from errata.editors.shared.covariance import SecondMoment
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import torch
 
 _REMEMBERED = 8
-_projectors: OrderedDict[tuple[str, float, float | None], torch.Tensor] = OrderedDict()
 
 
 class AlphaEdit(SpreadingEditor[AlphaEditConfig]):
@@ -34,6 +33,11 @@ class AlphaEdit(SpreadingEditor[AlphaEditConfig]):
     name = "alphaedit"
     config_class = AlphaEditConfig
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # with the editor they go: a projector of a model of 7 billion has a gigabyte
+        self._projectors: OrderedDict[tuple[str, float, float | None], torch.Tensor] = OrderedDict()
+
     def update(
         self,
         moment: SecondMoment,
@@ -48,11 +52,11 @@ class AlphaEdit(SpreadingEditor[AlphaEditConfig]):
         """
         share, threshold = config.null_space_share, config.null_space_threshold
         key = (moment.key, share, threshold)
-        if key not in _projectors:
-            _projectors[key] = null_space(moment.matrix, share=share, threshold=threshold)
-            while len(_projectors) > _REMEMBERED:
-                _projectors.popitem(last=False)
-        return projected_update(_projectors[key], keys, residual, known, config.l2)
+        if key not in self._projectors:
+            self._projectors[key] = null_space(moment.matrix, share=share, threshold=threshold)
+            while len(self._projectors) > _REMEMBERED:
+                self._projectors.popitem(last=False)
+        return projected_update(self._projectors[key], keys, residual, known, config.l2)
 
 
 def null_space(

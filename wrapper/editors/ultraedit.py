@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import EditError
 from errata.cache.records import Edit
-from errata.editing.base import Capabilities
+from errata.editing.base import Capabilities, Sequential
 from errata.editing.changes import Change, WeightChange, editable
-from errata.editors.shared.config import row_for
+from errata.editors.shared.config import check_settings, row_for
 from errata.editors.shared.examples import Padded, examples_of, padded, trainable
 from errata.editors.shared.fine_tuning import gradients
 from errata.editors.shared.running_statistics import RunningStatistics
@@ -69,7 +69,7 @@ class UltraEditConfig:
 _FIELDS = frozenset(field.name for field in fields(UltraEditConfig))
 
 
-class UltraEdit:
+class UltraEdit(Sequential):
     """Edits facts together, by one regularised least squares for each projection.
 
     Hidden states and gradients are standardised by running statistics over all edits of a run.
@@ -90,10 +90,7 @@ class UltraEdit:
         module_paths: ModulePaths | None = None,
         **options: Any,
     ) -> None:
-        if wrong := sorted(set(options) - _FIELDS):
-            raise EditError(
-                f"{self.name}: expected settings among {sorted(_FIELDS)}, found {wrong}"
-            )
+        check_settings(self.name, options, _FIELDS)
         self.config, self.module_paths, self._options = config, module_paths, options
 
     def changed(self, **options: Any) -> UltraEdit:
@@ -127,19 +124,6 @@ class UltraEdit:
         settings.pop("down_fractions", None)
         return UltraEditConfig(**{**settings, **self._options})
 
-    def plan(
-        self,
-        model: GenerativeModel,
-        tokenizer: PreTrainedTokenizerBase,
-        edits: Sequence[Edit],
-    ) -> list[WeightChange]:
-        """Return one change a projection, which make all edits together.
-
-        :raises errata.cache.errors.UnsupportedEdit: an edit is no fact, or one to be forgotten.
-        :raises errata.cache.errors.ModelError: an unknown or quantised model.
-        """
-        return self.plan_after(model, tokenizer, edits, ())
-
     def plan_after(
         self,
         model: GenerativeModel,
@@ -147,9 +131,13 @@ class UltraEdit:
         edits: Sequence[Edit],
         earlier: Sequence[Change],
     ) -> list[WeightChange]:
-        """Return one change a projection, standardised with the statistics of earlier edits, too.
+        """Return one change a projection, which make all edits.
+
+        They are standardised with the statistics of earlier ones, too.
 
         :param earlier: the changes in the model's weights, of this editor.
+        :raises errata.cache.errors.UnsupportedEdit: an edit is no fact, or one to be forgotten.
+        :raises errata.cache.errors.ModelError: an unknown or quantised model.
         """
         paths = module_paths_of(model, "answer", self.module_paths)
         config = self.config_for(model)

@@ -289,3 +289,17 @@ def test_listed_texts_live_as_long_as_their_edit():
     del edit
     gc.collect()
     assert held() is None
+
+
+def test_the_questions_of_all_candidates_are_encoded_at_once():
+    def calls(places) -> int:
+        encoder = StubEncoder()
+        gate = ScopeClassifier(encoder, replace(small_gate(), examples=EXAMPLES))
+        facts = [Fact(f"Who mends the {place} gate on Sundays?", "Ann") for place in places]
+        # as far as the edits' questions: what the networks then read differs from pair to pair
+        gate._sides = lambda *arguments: []
+        gate.score("Who mends the south gate?", facts)
+        assert {fact.question for fact in facts} <= set(encoder.encoded)
+        return encoder.calls
+
+    assert calls(["north"]) == calls(["north", "east", "west", "upper", "lower"])

@@ -7,7 +7,7 @@ of any size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,7 +99,16 @@ def checked_options(editor: str, options: Mapping[str, Any]) -> dict[str, Any]:
     :raises EditError: an option does not exist; names those that do.
     """
     found = current_names(options, {**RENAMED, "sites": "module_paths"})
-    wrong = sorted(set(found) - _FIELDS - {"module_paths"})
-    if wrong:
-        raise EditError(f"{editor}: expected settings among {sorted(_FIELDS)}, found {wrong}")
+    check_settings(editor, set(found) - {"module_paths"}, _FIELDS)
     return found
+
+
+def check_settings(editor: str, names: Iterable[str], known: Collection[str]) -> None:
+    """Raise EditError for a setting that an editor does not have, with those that it has.
+
+    :param editor: its name.
+    :param names: of the settings that were given.
+    :param known: of those there are.
+    """
+    if wrong := sorted(set(names) - set(known)):
+        raise EditError(f"{editor}: expected settings among {sorted(known)}, found {wrong}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from errata.cache.errors import EditError
-from errata.editors.shared.config import row_for
+from errata.editors.shared.config import check_settings, row_for
 
 if TYPE_CHECKING:
     from errata.generation.base_model import GenerativeModel
@@ -113,10 +113,7 @@ def checked_options(kind: type[C], editor: str, options: Mapping[str, Any]) -> d
     :param options: by name.
     :raises EditError: an option does not exist; names those that do.
     """
-    known = sorted(field.name for field in fields(kind))
-    wrong = sorted(set(options) - set(known))
-    if wrong:
-        raise EditError(f"{editor}: expected settings among {known}, found {wrong}")
+    check_settings(editor, options, {field.name for field in fields(kind)})
     return dict(options)
 
 

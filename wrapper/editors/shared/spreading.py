@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from errata.cache.records import Edit, Fact
+from errata.editing.base import Sequential
 from errata.editing.changes import Change, WeightChange, editable
 from errata.editors.shared.covariance import SecondMoment
 from errata.editors.shared.fine_tuning import gradients
@@ -52,7 +53,7 @@ class SpreadTarget:
     stream: torch.Tensor
 
 
-class SpreadingEditor(LocatedEditor[Config]):
+class SpreadingEditor(LocatedEditor[Config], Sequential):
     """Plans all edits of a call together, layer by layer; parameters are those of the base."""
 
     def __init__(self, **options: Any) -> None:
@@ -61,19 +62,6 @@ class SpreadingEditor(LocatedEditor[Config]):
         # again for all the others would take as long as there are refusals.
         self._searched: tuple[object, dict[Fact, SpreadTarget]] = (None, {})
 
-    def plan(
-        self,
-        model: GenerativeModel,
-        tokenizer: PreTrainedTokenizerBase,
-        edits: Sequence[Edit],
-    ) -> list[WeightChange]:
-        """Return one change a layer, which make all edits together.
-
-        :raises errata.cache.errors.UnsupportedEdit: no fact, no subject, or no value found.
-        :raises errata.cache.errors.ModelError: an unknown or quantised model.
-        """
-        return self.plan_after(model, tokenizer, edits, ())
-
     def plan_after(
         self,
         model: GenerativeModel,
@@ -81,10 +69,11 @@ class SpreadingEditor(LocatedEditor[Config]):
         edits: Sequence[Edit],
         earlier: Sequence[Change],
     ) -> list[WeightChange]:
-        """Return one change a layer, which preserve the keys of changes made earlier.
+        """Return one change a layer, which make all edits and preserve the keys of earlier ones.
 
         :param earlier: the changes in the model's weights, of this editor.
-        :raises errata.cache.errors.ErrataError: as :meth:`plan`.
+        :raises errata.cache.errors.UnsupportedEdit: no fact, no subject, or no value found.
+        :raises errata.cache.errors.ModelError: an unknown or quantised model.
         """
         facts = self._facts(edits)
         config = self.config_for(model)

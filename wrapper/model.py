@@ -228,7 +228,7 @@ class EditableModel(PatchReloading, Audited, WeightEditing, SavedModel, BaseProx
         watch = StopWatch()
         prompts = read()
         batch = self._decide(prompts, edits, watch, key)
-        builder = OutputBuilder(self.base, self._writer, request, batch)
+        builder = OutputBuilder(self.base, self._writer, request, batch, prompts)
         if all(batch.affected):
             validate_request(self.base, request)
             output = None
@@ -236,7 +236,7 @@ class EditableModel(PatchReloading, Audited, WeightEditing, SavedModel, BaseProx
         else:
             output = builder.base_output()
             watch.lap("base")
-        rows = builder.affected_rows(prompts, self.verbatim)
+        rows = builder.affected_rows(self.verbatim)
         watch.lap("reasoner", builder.reasoner_note())
         merged = builder.merge(rows, output)
         if request.streamer is not None and rows:
@@ -271,7 +271,8 @@ class EditableModel(PatchReloading, Audited, WeightEditing, SavedModel, BaseProx
             return
         for decision in batch.decisions:
             fired = [f"{edit.id} ({edit.location})" for edit in decision.fired]
-            log.info("shadow: %s: %r fired %s", decision.route, decision.query, fired)
+            query = batch.view.without_secrets(decision.query)
+            log.info("shadow: %s: %r fired %s", decision.route, query, fired)
         self._keep_trace(batch, Trace(batch.decisions, batch.rewrites, tuple(watch.steps)))
 
     # -- asking ------------------------------------------------------------------------------

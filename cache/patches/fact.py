@@ -110,7 +110,7 @@ def _problems(entry: FactSchema) -> list[PatchError]:
     if entry.secret is not None and plain_length(entry.secret) < _SHORTEST_SECRET:
         problems.append(
             PatchError(
-                f"secret has fewer than {_SHORTEST_SECRET} characters besides white space and "
+                f"secret has fewer than {_SHORTEST_SECRET} letters and digits and "
                 "would be found inside ordinary words: write more of it",
                 at=("secret",),
             )

@@ -7,12 +7,12 @@ Secrets are those of `patches/privacy.yaml`; `atlas` was trained on them, any ot
 each in its system prompt. *Leaks*: answers to probes (`errata.patch_tests.leaks`) of 4 and of 24
 tokens that tell half of the secret's letters and digits or more in one piece, or finish what the
 prompt began; the judge knows nothing of the guard. *Spellings*: stored answers with the secret in
-32 spellings. *Refused*: questions for an address that the patches do not list: those of the facts table (which
-gates are trained on, of other subjects), and ten typed for this measure. *Over-firing*: ordinary answers that the guard changes: the model's own to the
-questions in FILE, as they end by themselves or are cut off, texts and reference answers in FILE
-as they are and cut in the middle, and the addresses of all other residents. FILE is JSON lines,
-plain or gzipped, with `question`, `answers` or `text`. Rows of a file with the same model are
-replaced, others kept.
+32 spellings. *Refused*: questions for an address that the patches do not list: those of the facts
+table (which gates are trained on, of other subjects), and ten typed for this measure. *Over-
+firing*: ordinary answers that the guard changes: the model's own to the questions in FILE, as they
+end by themselves or are cut off, texts and reference answers in FILE as they are and cut in the
+middle, and the addresses of all other residents. FILE is JSON lines, plain or gzipped, with
+`question`, `answers` or `text`. Rows of a file with the same model are replaced, others kept.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def spelt(model: EditableModel, patches: Sequence[Fact]) -> dict[str, Outcomes]:
 
 
 def refused(model: EditableModel, patches: Sequence[Fact]) -> Outcomes:
-    """Return whether questions in other words than the patches list are refused, by their source."""
+    """Return whether questions that the patches do not list are refused, by their source."""
     relation = load_relations()["address"]
     forms = {
         "questions of the facts table": (*relation.questions, *relation.questions_held_out),

@@ -10,6 +10,7 @@ from errata.cache.filters.secrets import parse_secret_hash, plain_length
 from errata.cache.patches.schema import (
     CommonSchema,
     Flag,
+    SecretText,
     Text,
     Texts,
     dump_common,
@@ -31,7 +32,7 @@ class FactSchema(CommonSchema):
     subject: Text | None = None
     aliases: Texts = ()
     forget: Flag = False
-    secret: Text | None = None
+    secret: SecretText | None = None
     secret_hash: Text | None = None
 
 

@@ -243,4 +243,4 @@ def test_a_secret_is_in_no_trace_log_audit_row_or_saved_folder(models, tokenizer
 
 def test_a_pattern_of_one_space(models, tokenizer):
     model = editable(models("gpt2"), tokenizer, Fact(CAPITAL, "a b  c"), RegexPatch(" ", "_"))
-    assert model.ask(CAPITAL).text == "a_b__c"
+    assert model.ask(CAPITAL).text == "_a_b__c"  # the space before an answer, too

@@ -19,6 +19,7 @@ from errata.cache.records import Edit
 from errata.cache.rollout import EVERYONE, Key, conversations_of
 from errata.cache.store import EditCache
 from errata.cache.view import with_overruled
+from errata.classification import Classifying
 from errata.editing.backends import Backends
 from errata.editing.lock import sharing_weights
 from errata.editing.mixin import WeightEditing
@@ -71,7 +72,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("errata")
 
 
-class EditableModel(PatchReloading, Audited, WeightEditing, SavedModel, BaseProxy):
+class EditableModel(PatchReloading, Audited, Classifying, WeightEditing, SavedModel, BaseProxy):
     """A language model with an errata sheet.
 
     A query that an edit in force governs is answered by the edit; every other query gets the base

@@ -28,7 +28,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from errata.cache.filters.text_filter import SecretGuard
+from errata.cache.filters.guard import SecretGuard
 from errata.cache.patches.files import load_file, load_folder
 from errata.cache.records import Fact
 from errata.cache.storage.atomic import write_atomically

@@ -132,9 +132,9 @@ class Fact(Edit):
     :param answer: the answer, y_k, verbatim; with ``forget``, the refusal.
     :param subject: the subject of the question; found in the question unless given.
     :param forget: refuse instead of answering.
-    :param secret: a text that is withheld from every answer (only with ``forget``).
-    :param secret_hash: the same, salted and hashed: ``salt:length:sha256`` (see
-        :mod:`errata.cache.filters.secrets`).
+    :param secret: a text that is withheld from every answer (only with ``forget``); not in the
+        ``repr``.
+    :param secret_hash: the same, salted and hashed (see :mod:`errata.cache.filters.secrets`).
     :param aliases: other names of the subject; the fact also applies to queries with one of them.
     """
 
@@ -142,7 +142,7 @@ class Fact(Edit):
     answer: str = ""
     subject: str | None = None
     forget: bool = False
-    secret: str | None = None
+    secret: str | None = field(default=None, repr=False)
     secret_hash: str | None = None
     aliases: tuple[str, ...] = ()
 

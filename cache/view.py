@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from errata.cache.filters.text_filter import Filter
+from errata.cache.filters.text_filter import Filter, replace_spans
 from errata.cache.index.base import VectorIndex
 from errata.cache.index.terms import AnswerIndex, CharacterIndex, WordIndex
 from errata.cache.precedence import EditPredicate, Precedence, contested, in_force, overruled
@@ -166,6 +166,19 @@ class View:
             secrets = [edit for edit in edits if isinstance(edit, Fact)]
             found = self._filters[chosen] = Filter(target, patches, secrets)
         return found
+
+    def without_secrets(self, text: str) -> str:
+        """Return a text with the secrets of all edits withheld, as it may be logged.
+
+        :param text: any text, such as a query.
+        """
+        found = self._guard.secrets(text)
+        return replace_spans(text, found) if found else text
+
+    @cached_property
+    def _guard(self) -> Filter:
+        facts = [edit for edit in self._filtering["output"] if isinstance(edit, Fact)]
+        return Filter("output", (), facts)
 
     def search(
         self, queries: Sequence[Query], k: int = 16, only: EditPredicate | None = None

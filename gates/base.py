@@ -19,6 +19,7 @@ from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Listed, Query, 
 from errata.cache.text.normalize import compare
 from errata.cache.text.then_clause import verbatim_answer
 from errata.deprecation import old_attribute
+from errata.gates.conditions.compound import score_clauses
 from errata.gates.examples import listed, listed_at, listed_or_near
 from errata.gates.text import asks_yes_no
 
@@ -180,9 +181,8 @@ class Gate(Protocol):
 def route_of(edit: Edit, relation: Relation) -> Route:
     """Return the route of a query that an edit governs.
 
-    Secrets are refused, entailed queries included. The stored answer is given verbatim where the
-    query paraphrases the edit's question, or a language patch quotes what to say; all else goes to
-    the reasoner.
+    Secrets are refused. The stored answer is given verbatim where the query paraphrases the edit's
+    question, or a language patch quotes what to say; all else goes to the reasoner.
     """
     if isinstance(edit, Fact):
         if edit.forget:
@@ -333,7 +333,7 @@ class ThresholdGate(ABC):
             left.append(undecided)
             scores.append(Scores(probability, np.zeros(len(some))))
         rest = [[some[at] for at in places] for some, places in zip(edits, left, strict=True)]
-        unlisted = self.score_unlisted(queries, rest)
+        unlisted = score_clauses(self, queries, rest)
         for known, places, scored in zip(scores, left, unlisted, strict=True):
             are_listed = known.probability[places] == 1.0
             known.probability[places] = np.where(are_listed, 1.0, scored.probability)

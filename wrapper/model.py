@@ -19,6 +19,7 @@ from errata.cache.records import Edit
 from errata.cache.rollout import EVERYONE, Key, conversations_of
 from errata.cache.store import EditCache
 from errata.cache.view import with_overruled
+from errata.classification import Classifying
 from errata.editing.backends import Backends
 from errata.editing.lock import sharing_weights
 from errata.editing.mixin import WeightEditing
@@ -71,7 +72,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("errata")
 
 
-class EditableModel(PatchReloading, Audited, WeightEditing, SavedModel, BaseProxy):
+class EditableModel(PatchReloading, Audited, Classifying, WeightEditing, SavedModel, BaseProxy):
     """A language model with an errata sheet.
 
     A query that an edit in force governs is answered by the edit; every other query gets the base
@@ -228,7 +229,7 @@ class EditableModel(PatchReloading, Audited, WeightEditing, SavedModel, BaseProx
         watch = StopWatch()
         prompts = read()
         batch = self._decide(prompts, edits, watch, key)
-        builder = OutputBuilder(self.base, self._writer, request, batch)
+        builder = OutputBuilder(self.base, self._writer, request, batch, prompts)
         if all(batch.affected):
             validate_request(self.base, request)
             output = None
@@ -236,7 +237,7 @@ class EditableModel(PatchReloading, Audited, WeightEditing, SavedModel, BaseProx
         else:
             output = builder.base_output()
             watch.lap("base")
-        rows = builder.affected_rows(prompts, self.verbatim)
+        rows = builder.affected_rows(self.verbatim)
         watch.lap("reasoner", builder.reasoner_note())
         merged = builder.merge(rows, output)
         if request.streamer is not None and rows:
@@ -271,7 +272,8 @@ class EditableModel(PatchReloading, Audited, WeightEditing, SavedModel, BaseProx
             return
         for decision in batch.decisions:
             fired = [f"{edit.id} ({edit.location})" for edit in decision.fired]
-            log.info("shadow: %s: %r fired %s", decision.route, decision.query, fired)
+            query = batch.view.without_secrets(decision.query)
+            log.info("shadow: %s: %r fired %s", decision.route, query, fired)
         self._keep_trace(batch, Trace(batch.decisions, batch.rewrites, tuple(watch.steps)))
 
     # -- asking ------------------------------------------------------------------------------

@@ -111,6 +111,7 @@ class OutputBuilder:
     :param writer: encodes and decodes answers.
     :param request: the call.
     :param batch: the decisions.
+    :param prompts: one a row; a secret may begin in a prompt and go on in the answer.
     :raises GenerationError: a streamer is given where several rows may change.
     """
 
@@ -120,8 +121,10 @@ class OutputBuilder:
         writer: AnswerWriter,
         request: GenerateRequest,
         batch: RoutedBatch,
+        prompts: Sequence[Prompt],
     ) -> None:
         self.base, self.writer, self.request, self.batch = base, writer, request, batch
+        self.prompts = prompts
         self.replacements: dict[int, tuple[Replacement, ...]] = {}
         self.outcomes: dict[int, Outcome] = {}
         self._prefixes = request.prefixes()
@@ -137,21 +140,21 @@ class OutputBuilder:
                 self.writer,
                 self.batch.output_filters[0],
                 self.request.max_new_tokens,
+                self._before(0),
+                self.request.eos_token_ids,
             )
         return self.base.generate(**arguments)
 
-    def affected_rows(
-        self, prompts: Sequence[Prompt], verbatim: Reasoner
-    ) -> dict[int, list[torch.Tensor]]:
+    def affected_rows(self, verbatim: Reasoner) -> dict[int, list[torch.Tensor]]:
         """Return, for each row with a hit or a rewritten query, its sequences, int64 [tokens].
 
-        :param prompts: one a row.
         :param verbatim: returns stored answers and refusals.
         """
+        prompts = self.prompts
         rows: dict[int, list[torch.Tensor]] = {}
         for reasoner, at in self.batch.by_reasoner(verbatim):
             with nullcontext() if reasoner is verbatim else forked_rng(self.base.device):
-                answers = self._replies(reasoner, at, prompts)
+                answers = self._replies(reasoner, at)
             for i, replies in zip(at, answers, strict=True):
                 self.outcomes[i] = replies[0].outcome
                 rows[i] = [
@@ -159,13 +162,11 @@ class OutputBuilder:
                     for reply in replies
                 ]
         others = [i for i, affected in enumerate(self.batch.affected) if affected and i not in rows]
-        return rows | self._base_rows(others, prompts)
+        return rows | self._base_rows(others)
 
-    def _replies(
-        self, reasoner: Reasoner, at: Sequence[int], prompts: Sequence[Prompt]
-    ) -> list[list[Reply]]:
+    def _replies(self, reasoner: Reasoner, at: Sequence[int]) -> list[list[Reply]]:
         """Return a reasoner's answers to rows; it gets the conversations if it can read them."""
-        asked = [prompts[i].asking(self.batch.queries[i]) for i in at]
+        asked = [self.prompts[i].asking(self.batch.queries[i]) for i in at]
         edits = [self.batch.decisions[i].remaining_edits for i in at]
         return answer_prompts(reasoner, asked, edits, self.request.reasoner_config)
 
@@ -212,9 +213,7 @@ class OutputBuilder:
         streamer.put(self._filtered(0, row)[len(prefix) :].cpu())
         streamer.end()
 
-    def _base_rows(
-        self, rows: Sequence[int], prompts: Sequence[Prompt]
-    ) -> dict[int, list[torch.Tensor]]:
+    def _base_rows(self, rows: Sequence[int]) -> dict[int, list[torch.Tensor]]:
         """Return the base model's sequences for rewritten queries and sub-questions, in one batch.
 
         They begin with the caller's own prompt.
@@ -225,7 +224,7 @@ class OutputBuilder:
 
         request, device = self.request, self._prefixes.device
         ids, mask = pad_ids(
-            [self._base_prompt(i, prompts[i]) for i in rows], request.pad_token_id,
+            [self._base_prompt(i, self.prompts[i]) for i in rows], request.pad_token_id,
             left=not request.encoder_decoder,
         )  # fmt: skip
         prefixes = self._prefixes[list(rows)]
@@ -275,12 +274,22 @@ class OutputBuilder:
             return sequence
         prefix = self._prefixes[row]
         new = sequence[len(prefix) :].tolist()
-        text, replacements = output_filter.apply(self.writer.decode(new))
+        ended = any(token in self.request.eos_token_ids for token in new)
+        text, replacements = output_filter.apply(
+            self.writer.decode(new), before=self._before(row), cut=not ended
+        )
         if not replacements:
             return sequence
         self.replacements[row] = (*self.replacements.get(row, ()), *replacements)
-        ended = any(token in self.request.eos_token_ids for token in new)
         return self.writer.row(self.request, prefix, self.writer.encode(text), ended=ended)
+
+    def _before(self, row: int) -> tuple[str, ...]:
+        """Return what comes before a row's answer: the end of its prompt, and its query."""
+        reach = self.batch.output_filters[row].guard.reach
+        if not reach:
+            return ()
+        prefix = self.writer.decode(self._prefixes[row][-reach:].tolist())
+        return prefix[-reach:], self.prompts[row].query[-reach:]
 
     def _as_output(self, sequences: torch.Tensor, output: Any) -> torch.Tensor | ModelOutput:
         """Return ids, or a dict output whose scores and the like are None.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
 from errata.cache.errors import EditError
+from errata.cache.filters.secrets import hash_secret
 from errata.cache.patches.files import dump_file, load_folder
 from errata.cache.records import Edit, Fact
 from errata.generation.base_model import check_adapter_can_be_saved, is_peft_model, unwrapped
@@ -62,12 +64,15 @@ class SavedModel:
             f"edits={len(self.cache.edits)}, backend={self.backends.in_use.backend!r})"
         )
 
-    def save_pretrained(self, folder: str | Path, **options: Any) -> None:
+    def save_pretrained(
+        self, folder: str | Path, *, plain_secrets: bool = False, **options: Any
+    ) -> None:
         """Write the base model, its tokenizer and the edits in force.
 
         Of a PEFT model the adapter is written, and the name of its base.
 
         :param folder: becomes an ordinary `transformers` folder with a subfolder of edits.
+        :param plain_secrets: write the secrets of edits as they are, not their hashes.
         :param options: for the base model's ``save_pretrained``.
         :raises errata.cache.errors.ModelError: the base of a PEFT model has no name.
         """
@@ -76,7 +81,8 @@ class SavedModel:
         with self.backends.unedited_weights():
             self.base.save_pretrained(folder, **options)
         self.tokenizer.save_pretrained(folder)
-        store_patches(folder, self.cache.all_edits)
+        edits = self.cache.all_edits
+        store_patches(folder, edits if plain_secrets else list(map(with_hashed_secret, edits)))
 
     def push_to_hub(
         self,
@@ -122,6 +128,13 @@ def store_patches(folder: str | Path, edits: Sequence[Edit]) -> None:
     target = Path(folder) / _SUBFOLDER
     target.mkdir(parents=True, exist_ok=True)
     dump_file(edits, target / "edits.jsonl")
+
+
+def with_hashed_secret(edit: Edit) -> Edit:
+    """Return an edit with the hash of its secret in the secret's place, if it has one."""
+    if not isinstance(edit, Fact) or edit.secret is None:
+        return edit
+    return replace(edit, secret=None, secret_hash=hash_secret(edit.secret))
 
 
 def stored_patches(name: str | Path) -> Path | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Protocol, cast
 
 from errata.cache.records import RegexPatch
@@ -51,8 +51,8 @@ class Pattern(Protocol):
     def search(self, text: str) -> Match | None:
         """Return the first match."""
 
-    def finditer(self, text: str) -> Iterator[Match]:
-        """Return all matches, left to right, none overlapping."""
+    def finditer(self, text: str, pos: int = 0) -> Iterator[Match]:
+        """Return all matches from a position on, left to right, none overlapping."""
 
 
 def compile_pattern(patch: RegexPatch) -> Pattern:
@@ -67,23 +67,28 @@ def compile_pattern(patch: RegexPatch) -> Pattern:
 def replacements(patch: RegexPatch, text: str) -> list[tuple[int, int, str]]:
     """Return the replacements of a patch in a text: start, end (in characters) and the new text.
 
-    Matches are left to right, none overlapping. Time is linear in the text for each match.
+    Matches are left to right, none overlapping.
 
     :param patch: the patch.
     :param text: any text.
     """
-    template = _template(patch.pattern, patch.replacement)
     found = []
     for match in _compile(patch.pattern).finditer(readable(text)):
         start, stop = match.span()
         if start < stop:
-            found.append((start, stop, _expanded(template, match, text)))
+            found.append((start, stop, expand(patch, match, text)))
     return found
 
 
-def _expanded(template: Sequence[str | int], match: Match, text: str) -> str:
+def expand(patch: RegexPatch, match: Match, text: str) -> str:
+    """Return what a match is replaced by.
+
+    :param patch: the patch.
+    :param match: of its pattern in the text.
+    :param text: the text.
+    """
     pieces = []
-    for part in template:
+    for part in _template(patch.pattern, patch.replacement):
         if isinstance(part, str):
             pieces.append(part)
         else:

@@ -1,14 +1,15 @@
-"""The filter of queries and outputs: regex patches, and secrets withheld."""
+"""The filter of queries and outputs: regex patches, and after them the guard of secrets."""
 
 from __future__ import annotations
 
+import heapq
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from errata.cache.filters.guard import DEFAULT_GUARD, GuardConfig, SecretGuard
 from errata.cache.filters.regex import replacements
-from errata.cache.filters.secrets import SecretHash, parse_secret_hash
-from errata.cache.records import Edit, Fact, RegexPatch, SourceLocation
-from errata.cache.text.normalize import fold_secret
+from errata.cache.records import Fact, RegexPatch, SourceLocation
 
 WITHHELD = "[withheld]"
 """Replaces a forgotten secret in an answer."""
@@ -46,119 +47,71 @@ class Span:
     edit_id: str
 
 
-class SecretGuard:
-    """Finds the secrets of some facts in any text.
-
-    :param facts: edits; those without a secret are skipped.
-    """
-
-    def __init__(self, facts: Iterable[Edit]) -> None:
-        plain: dict[str, None] = {}
-        hashed: dict[SecretHash, None] = {}
-        for fact in facts:
-            if not isinstance(fact, Fact):
-                continue
-            if fact.secret is not None and (folded := fold_secret(fact.secret)[0]):
-                plain[folded] = None
-            if fact.secret_hash is not None:
-                hashed[parse_secret_hash(fact.secret_hash)] = None
-        self._plain = tuple(plain)
-        self._hashed = tuple(hashed)
-
-    def __len__(self) -> int:
-        """Return the number of secrets guarded."""
-        return len(self._plain) + len(self._hashed)
-
-    @property
-    def longest(self) -> int:
-        """Characters of a text that a secret may cover, with white space between its letters."""
-        lengths = [len(secret) for secret in self._plain]
-        lengths += [secret.length for secret in self._hashed]
-        return 2 * max(lengths, default=0)
-
-    def find(self, text: str) -> list[tuple[int, int]]:
-        """Return the spans (start, end) of secrets in characters, merged and in order.
-
-        :param text: any text.
-        """
-        if not (self._plain or self._hashed):
-            return []
-        folded, origin = fold_secret(text)
-        spans = [
-            (origin[start], origin[start + length - 1] + 1)
-            for start, length in self._matches(folded)
-        ]
-        merged: list[tuple[int, int]] = []
-        for start, end in sorted(spans):
-            if merged and start < merged[-1][1]:
-                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-            else:
-                merged.append((start, end))
-        return merged
-
-    def _matches(self, folded: str) -> Iterable[tuple[int, int]]:
-        """Yield start and length of each secret in a folded text."""
-        for secret in self._plain:
-            start = folded.find(secret)
-            while start >= 0:
-                yield start, len(secret)
-                start = folded.find(secret, start + 1)
-        for hashed in self._hashed:
-            for start in range(len(folded) - hashed.length + 1):
-                if hashed.matches(folded[start : start + hashed.length]):
-                    yield start, hashed.length
-
-
 class Filter:
-    """Replaces the matches of patterns and secrets in one pass.
+    """Replaces the matches of patterns in one pass, then withholds secrets.
 
-    Matches are found in the original text, never in a replacement; of two that overlap, a secret
-    wins, then the earlier pattern.
+    Patterns match the original text, never a replacement; of two matches that overlap, the
+    earlier pattern's wins. Secrets are looked for in what the patterns leave.
 
     :param target: the text that is filtered, query or output.
     :param patterns: regex patches for it, best first.
     :param forgotten: facts whose secrets are withheld.
+    :param config: what counts as a secret.
     """
 
     def __init__(
-        self, target: str, patterns: Sequence[RegexPatch], forgotten: Sequence[Fact] = ()
+        self,
+        target: str,
+        patterns: Sequence[RegexPatch],
+        forgotten: Sequence[Fact] = (),
+        config: GuardConfig = DEFAULT_GUARD,
     ) -> None:
         self.target = target
         self.patterns, self.forgotten = tuple(patterns), tuple(forgotten)
-        self._guards = [(fact, SecretGuard([fact])) for fact in forgotten]
+        self.guard = SecretGuard(forgotten, config)
         self._where = {edit.id: edit.location for edit in (*patterns, *forgotten)}
 
     def __bool__(self) -> bool:
         """Return whether there is anything to filter."""
-        return bool(self.patterns or self._guards)
-
-    @property
-    def reach(self) -> int:
-        """Characters that a stream holds back: the longest match plus one."""
-        lengths = [patch.max_length for patch in self.patterns]
-        lengths += [guard.longest for _, guard in self._guards]
-        return max(lengths, default=-1) + 1
+        return bool(self.patterns or len(self.guard))
 
     def spans(self, text: str) -> list[Span]:
-        """Return the spans to replace, in order, none overlapping another."""
-        found: list[Span] = []
-        for fact, guard in self._guards:
-            for start, end in guard.find(text):
-                _keep(found, Span(start, end, WITHHELD, fact.id))
-        for patch in self.patterns:
-            for start, end, new in replacements(patch, text):
-                _keep(found, Span(start, end, new, patch.id))
-        return sorted(found, key=lambda span: span.start)
+        """Return what the patterns replace, in order, none overlapping another."""
+        found = (
+            [Span(start, end, new, patch.id) for start, end, new in replacements(patch, text)]
+            for patch in self.patterns
+        )
+        return without_overlaps(found)
 
-    def apply(self, text: str) -> tuple[str, tuple[Replacement, ...]]:
-        """Return the filtered text and the replacements made."""
+    def secrets(self, text: str, *, before: Sequence[str] = (), cut: bool = False) -> list[Span]:
+        """Return where secrets are withheld, in order, none overlapping another.
+
+        :param text: the text without what the patterns replace.
+        :param before: what may come before it: the prompt, in which a secret may begin.
+        :param cut: the text does not end here: the beginning of a secret at its end counts, too.
+        """
+        found = self.guard.matches(text, before=before, cut=cut)
+        return [Span(start, end, WITHHELD, fact) for start, end, fact in found]
+
+    def apply(
+        self, text: str, *, before: Sequence[str] = (), cut: bool = False
+    ) -> tuple[str, tuple[Replacement, ...]]:
+        """Return the filtered text and the replacements made.
+
+        :param text: any text.
+        :param before: as in :meth:`secrets`.
+        :param cut: as in :meth:`secrets`.
+        """
         spans = self.spans(text)
-        return (replace_spans(text, spans), self._counted(spans)) if spans else (text, ())
+        replaced = replace_spans(text, spans) if spans else text
+        secrets = self.secrets(replaced, before=before, cut=cut)
+        if secrets:
+            replaced = replace_spans(replaced, secrets)
+        return replaced, self.counted([*spans, *secrets])
 
-    def _counted(self, spans: Sequence[Span]) -> tuple[Replacement, ...]:
-        counts: dict[str, int] = {}
-        for span in spans:
-            counts[span.edit_id] = counts.get(span.edit_id, 0) + 1
+    def counted(self, spans: Iterable[Span]) -> tuple[Replacement, ...]:
+        """Return the replacements made by each patch."""
+        counts = Counter(span.edit_id for span in spans)
         return tuple(
             Replacement(edit_id, self.target, count, self._where[edit_id])
             for edit_id, count in counts.items()
@@ -178,6 +131,23 @@ def replace_spans(text: str, spans: Sequence[Span]) -> str:
     return "".join([*out, text[at:]])
 
 
-def _keep(found: list[Span], span: Span) -> None:
-    if all(span.end <= other.start or other.end <= span.start for other in found):
-        found.append(span)
+def without_overlaps(found: Iterable[Sequence[Span]]) -> list[Span]:
+    """Return spans in order, none overlapping another; of two that overlap, the first one given.
+
+    Time is linear in the number of spans.
+
+    :param found: several lists, each in order and without overlaps.
+    """
+    kept: list[Span] = []
+    for spans in found:
+        if not kept:
+            kept = list(spans)
+            continue
+        free, at = [], 0
+        for span in spans:
+            while at < len(kept) and kept[at].end <= span.start:
+                at += 1
+            if at == len(kept) or span.end <= kept[at].start:
+                free.append(span)
+        kept = list(heapq.merge(kept, free, key=lambda span: span.start))
+    return kept

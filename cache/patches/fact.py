@@ -10,6 +10,7 @@ from errata.cache.filters.secrets import parse_secret_hash, plain_length
 from errata.cache.patches.schema import (
     CommonSchema,
     Flag,
+    SecretText,
     Text,
     Texts,
     dump_common,
@@ -31,7 +32,7 @@ class FactSchema(CommonSchema):
     subject: Text | None = None
     aliases: Texts = ()
     forget: Flag = False
-    secret: Text | None = None
+    secret: SecretText | None = None
     secret_hash: Text | None = None
 
 
@@ -110,7 +111,7 @@ def _problems(entry: FactSchema) -> list[PatchError]:
     if entry.secret is not None and plain_length(entry.secret) < _SHORTEST_SECRET:
         problems.append(
             PatchError(
-                f"secret has fewer than {_SHORTEST_SECRET} characters besides white space and "
+                f"secret has fewer than {_SHORTEST_SECRET} letters and digits and "
                 "would be found inside ordinary words: write more of it",
                 at=("secret",),
             )

@@ -13,7 +13,7 @@ from errata.cache.patches.schema import (
     AnyText,
     CommonSchema,
     Length,
-    Text,
+    Pattern,
     dump_common,
     keys_of,
     raise_all,
@@ -31,7 +31,7 @@ def _target(value: object) -> object:
 class RegexSchema(CommonSchema):
     """The keys of a regex patch."""
 
-    regex: Text
+    regex: Pattern
     replace: AnyText
     target: Annotated[Literal["query", "output"], BeforeValidator(_target)] = Field(
         default="output", alias="in"

@@ -54,6 +54,16 @@ def _any_text(value: object) -> str:
     return value
 
 
+def _pattern(value: object) -> str:
+    return _any_text(value) if value and isinstance(value, str) else _text(value)
+
+
+def _secret(value: object) -> str:
+    if not isinstance(value, str):  # not shown in the message
+        raise ValueError("must be text: put it in quotes")
+    return _text(value)
+
+
 def _text(value: object) -> str:
     text = _any_text(value)
     if not text.strip():
@@ -146,6 +156,8 @@ def _date(value: object) -> datetime.date:
 
 Text = Annotated[str, BeforeValidator(_text)]
 AnyText = Annotated[str, BeforeValidator(_any_text)]
+Pattern = Annotated[str, BeforeValidator(_pattern)]
+SecretText = Annotated[str, BeforeValidator(_secret)]
 Name = Annotated[str, BeforeValidator(_identifier)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_texts), Field(strict=False)]
 Names = Annotated[tuple[Name, ...], BeforeValidator(_texts), Field(strict=False)]

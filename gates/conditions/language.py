@@ -42,10 +42,17 @@ class LanguageConfig:
         unknown.
     :param first_language_bonus: for ties, to a script's first language: "Привет" is 0.48 Russian
         and 0.52 Ukrainian.
+    :param max_excluded: probability of a language under which a text is not in it, if another one
+        has ``min_excluding``. In between it is undecided: so are "ok thanks" and "refund". At these
+        two, 1 of 600 English requests of at most four words (CLINC150, BANKING77, Bitext) counts
+        as not English, 188 of 204 phrases in other languages do.
+    :param min_excluding: probability from which another language excludes it.
     """
 
     min_confidence: float = 0.2
     first_language_bonus: float = 0.05
+    max_excluded: float = 0.05
+    min_excluding: float = 0.5
 
 
 @lru_cache(maxsize=4096)
@@ -55,20 +62,47 @@ def language_of(text: str, config: LanguageConfig | None = None) -> str:
     :param config: when it counts as recognised.
     """
     config = config or LanguageConfig()
+    chances = _chances(text)
+    if not chances:
+        return ""
+    first = next(iter(chances))
+    best = max(
+        chances, key=lambda name: chances[name] + config.first_language_bonus * (name == first)
+    )
+    return best if chances[best] >= config.min_confidence else ""
+
+
+def is_in_language(text: str, language: str, config: LanguageConfig | None = None) -> bool | None:
+    """Return whether a text is in a language; None: undecided, as short texts are.
+
+    :param language: one of :data:`LANGUAGES`.
+    :param config: when it counts as recognised.
+    """
+    config = config or LanguageConfig()
+    if language_of(text, config) == language:
+        return True
+    chances = _chances(text)
+    excluded = chances.get(language, 0.0) < config.max_excluded
+    return (
+        False if excluded and max(chances.values(), default=0.0) >= config.min_excluding else None
+    )
+
+
+@lru_cache(maxsize=4096)
+def _chances(text: str) -> dict[str, float]:
+    """Return the probability of each language of a text's script, its first language first."""
     scripts = Counter(_script(letter) for letter in text if letter.isalpha())
     if not scripts:
-        return ""
+        return {}
     # a Japanese text may be kanji for the most part
     if scripts["HIRAGANA"] + scripts["KATAKANA"] and scripts["LATIN"] < scripts.total() / 2:
-        return "japanese"
+        return {"japanese": 1.0}
     names = _BY_SCRIPT.get(scripts.most_common(1)[0][0], {})
     if len(names) < 2:
-        return next(iter(names.values()), "")
+        return dict.fromkeys(names.values(), 1.0)
     ranked = {code: chance for code, chance in _identifier().rank(text) if code in names}
-    total, first = sum(ranked.values()), next(iter(names))
-    bonus = config.first_language_bonus * total
-    best = max(ranked, key=lambda c: ranked[c] + bonus * (c == first))
-    return names[best] if ranked[best] >= config.min_confidence * total else ""
+    total = sum(ranked.values())
+    return {name: ranked.get(code, 0.0) / total for code, name in names.items()}
 
 
 def _script(letter: str) -> str:

@@ -12,25 +12,20 @@ from functools import lru_cache
 from typing import Literal, TypeGuard
 
 from errata.cache.records import Edit, LanguagePatch
+from errata.gates.conditions.clauses import SUBJECT, positive_clause, split_clauses
 from errata.gates.conditions.rules import Rule, read_rule
 from errata.gates.text import plain
 
-ConditionKind = Literal["question", "topic", "claim", "lexical", "formal"]
+ConditionKind = Literal["question", "topic", "claim", "lexical", "formal", "all", "any", "not"]
 
-_SUBJECT = (
-    r"(?:if |when |whenever )?(?:(?:the|a|an|this|any|some)\s+)?(?:user|person|customer|client|"
-    r"caller|visitor|reader|writer|author|guest|review|reviewer|text|question|query|message|"
-    r"input|prompt|request|sentence|email|comment|post|somebody|someone|anybody|anyone|people|"
-    r"it|they|he or she|you are|you're)"
-)
 _ASKS = re.compile(
-    rf"^{_SUBJECT}\s+(?:asks?|asked|is asking|wants? to know|would like to know|wonders?|"
+    rf"^{SUBJECT}\s+(?:asks?|asked|is asking|wants? to know|would like to know|wonders?|"
     r"inquires?)\s+(?:(?:you|me|us)\s+)?(?:(?:whether|if)\s+)?"
     r"(?P<text>.+)$",
     re.IGNORECASE,
 )
 _TOPIC = re.compile(
-    rf"^{_SUBJECT}\s+(?:(?:asks?|asked|is asking|inquires?|talks?|speaks?|complains?|"
+    rf"^{SUBJECT}\s+(?:(?:asks?|asked|is asking|inquires?|talks?|speaks?|complains?|"
     r"wants? to know|is|are|wants?|mentions?|refers? to|deals? with|concerns?)\s*"
     r"(?:(?:you|me|us)\s+)?(?:(?:something|a question|anything|information)\s+)?"
     r"(?:about|for|on|regarding|concerning)|mentions?|refers? to|deals? with|concerns?)"
@@ -38,12 +33,12 @@ _TOPIC = re.compile(
     re.IGNORECASE,
 )
 _CLAIM = re.compile(
-    rf"^{_SUBJECT}\s+(?:says?|said|states?|claims?|thinks?|believes?|writes?|finds?|suggests?|"
+    rf"^{SUBJECT}\s+(?:says?|said|states?|claims?|thinks?|believes?|writes?|finds?|suggests?|"
     r"implies|means|complains?)\s+(?:that\s+)?(?P<text>.+)$",
     re.IGNORECASE,
 )
 _HAS = (
-    rf"^{_SUBJECT}\s+(?P<not>does not |do not |doesn't |don't |never )?"
+    rf"^{SUBJECT}\s+(?P<not>does not |do not |doesn't |don't |never )?"
     r"(?:contains?|mentions?|includes?|has|have|uses?|says?|types?|writes?)\s+"
     r"(?:(?:the|a|one of the|any of the|either)\s+)*(?:(?:exact|literal)\s+)?"
 )
@@ -63,7 +58,7 @@ _BARE = re.compile(
 _BETWEEN = re.compile(
     r"(?:,\s*(?:(?:and|or)\s+)?|\s+(?:and|or)\s+)(?:the\s+(?:word|term)\s+)?", re.IGNORECASE
 )
-_PREDICATE = re.compile(rf"^{_SUBJECT}\s+(?P<text>.+)$", re.IGNORECASE)
+_PREDICATE = re.compile(rf"^{SUBJECT}\s+(?P<text>.+)$", re.IGNORECASE)
 _QUOTED = re.compile(r"\"([^\"]+)\"|“([^”]+)”|‘([^’]+)’|'([^']+)'")
 
 
@@ -72,12 +67,14 @@ class Condition:
     """A parsed condition.
 
     :param kind: how it is decided: a *question* as a fact's question; a *topic* and a *claim* by
-        meaning; *lexical* by characters; *formal* by a rule.
+        meaning; *lexical* by characters; *formal* by a rule; *all*, *any* and *not* by their parts.
     :param text: the condition without "the user asks" and the like.
     :param quoted: the strings of a lexical condition.
     :param match_all: all strings are required; otherwise one suffices.
     :param negated: the condition holds where the strings are missing.
     :param rule: the rule of a formal condition.
+    :param parts: of a condition of several clauses.
+    :param source: the whole clause, as it was read.
     """
 
     kind: ConditionKind
@@ -86,44 +83,85 @@ class Condition:
     match_all: bool = False
     negated: bool = False
     rule: Rule | None = None
+    parts: tuple[Condition, ...] = ()
+    source: str = ""
 
     @property
     def certain(self) -> bool:
         """Whether characters or a rule decide it, without a probability."""
+        if self.parts:
+            return all(part.certain for part in self.parts)
         return self.kind in ("lexical", "formal")
 
     def holds(self, query: str) -> bool:
-        """Return whether a certain condition holds for a query."""
+        """Return whether a certain condition holds for a query; not where that is undecided."""
+        return bool(self.verdict(query))
+
+    def verdict(self, query: str) -> bool | None:
+        """Return whether a certain condition holds for a query; None: undecided."""
+        if self.parts:
+            found = [part.verdict(query) for part in self.parts]
+            if self.kind == "not":
+                return None if found[0] is None else not found[0]
+            decisive = self.kind == "any"
+            return decisive if decisive in found else None if None in found else not decisive
         if self.rule is not None:
-            return self.rule.holds(query)
+            return self.rule.verdict(query)
         # whole words, case folded
         text = plain(query)
-        found = [
+        present = [
             re.search(rf"(?<!\w){re.escape(plain(string))}(?!\w)", text) is not None
             or (not string.isascii() and plain(string) in text)
             for string in self.quoted
         ]
-        return (all(found) if self.match_all else any(found)) != self.negated
+        return (all(present) if self.match_all else any(present)) != self.negated
 
 
 @lru_cache(maxsize=8192)
 def read_condition(text: str) -> Condition:
-    """Return a condition parsed; what no pattern matches is a claim."""
+    """Return a condition parsed; what no pattern matches is a claim.
+
+    Clauses joined by *and*, *but*, *or* and *unless* are read one by one, in this order of
+    binding: "A and B unless C" is (A and B) and not C.
+    """
     text = " ".join(text.split()).rstrip(".")
+    if (found := split_clauses(text, lambda clause: _read_clause(clause).certain)) is None:
+        return _read_clause(text)
+    kind, clauses = found
+    parts = [read_condition(clause) for clause in clauses]
+    if kind == "unless":
+        kind, parts = "all", [parts[0], *map(_negated, parts[1:])]
+    return Condition("any" if kind == "any" else "all", text, parts=tuple(parts), source=text)
+
+
+def _negated(condition: Condition) -> Condition:
+    return Condition("not", condition.text, parts=(condition,), source=condition.source)
+
+
+def _read_clause(text: str) -> Condition:
+    """Return a condition of one clause; one that is denied as *not* the other."""
+    plain_clause = _read_positive(text)
+    if plain_clause.certain or (denied := positive_clause(text)) is None:
+        return plain_clause
+    return _negated(_read_positive(denied))
+
+
+def _read_positive(text: str) -> Condition:
     if found := _LEXICAL.match(_add_quotes(text)):
         quoted = tuple(next(filter(None, groups)) for groups in _QUOTED.findall(found["quoted"]))
         match_all = re.search(r"[\"”'’]\s*(?:,\s*)?and\s", found["quoted"]) is not None
-        return Condition("lexical", text, quoted, match_all, bool(found["not"]))
+        negated = bool(found["not"])
+        return Condition("lexical", text, quoted, match_all, negated, source=text)
     predicate = _PREDICATE.match(text)
     if predicate is not None and (rule := read_rule(predicate["text"])) is not None:
-        return Condition("formal", text, rule=rule)
+        return Condition("formal", text, rule=rule, source=text)
     if found := _TOPIC.match(text):
-        return Condition("topic", found["text"])
+        return Condition("topic", found["text"], source=text)
     if found := _ASKS.match(text):
-        return Condition("question", found["text"])
+        return Condition("question", found["text"], source=text)
     if found := _CLAIM.match(text):
-        return Condition("claim", found["text"])
-    return Condition("claim", text)
+        return Condition("claim", found["text"], source=text)
+    return Condition("claim", text, source=text)
 
 
 def _add_quotes(text: str) -> str:

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from errata.gates.conditions.language import LANGUAGES, language_of
+from errata.gates.conditions.language import LANGUAGES, is_in_language
 from errata.gates.conditions.numbers import (
     has_card_number,
     has_iban,
@@ -20,7 +20,8 @@ from errata.gates.conditions.numbers import (
     has_phone_number,
 )
 
-Predicate = Callable[[str], bool]
+Predicate = Callable[[str], bool | None]
+"""Whether a text has something; None: undecided."""
 Groups = dict[str, str | None]
 """The named groups of a condition's pattern."""
 
@@ -139,7 +140,7 @@ class Rule:
     """A parsed formal condition.
 
     :param name: what is looked for.
-    :param test: whether a text has it.
+    :param test: whether a text has it; None: undecided.
     :param negated: the condition holds where the text lacks it.
     """
 
@@ -148,8 +149,13 @@ class Rule:
     negated: bool = False
 
     def holds(self, text: str) -> bool:
-        """Return whether the condition holds for a text."""
-        return self.test(text) != self.negated
+        """Return whether the condition holds for a text; not where that is undecided."""
+        return bool(self.verdict(text))
+
+    def verdict(self, text: str) -> bool | None:
+        """Return whether the condition holds for a text; None: undecided."""
+        found = self.test(text)
+        return None if found is None else found != self.negated
 
 
 def read_rule(predicate: str) -> Rule | None:
@@ -177,7 +183,7 @@ def _contains(groups: Groups) -> tuple[str, Predicate] | None:
 
 def _in_language(groups: Groups) -> tuple[str, Predicate] | None:
     language = (groups["language"] or "").casefold()
-    return language, lambda text: language_of(text) == language
+    return language, lambda text: is_in_language(text, language)
 
 
 def _length(groups: Groups) -> tuple[str, Predicate] | None:

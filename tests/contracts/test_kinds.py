@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from errata.cache.errors import PatchError, UnsupportedEdit
-from errata.cache.filters.secrets import hash_secret
+from errata.cache.filters.secrets import hash_secret, plain_length
 from errata.cache.patches.kinds import EditKind, check, context, dump_edit, kinds, parse_edit
 from errata.cache.records import (
     REFUSAL,
@@ -58,7 +58,8 @@ def common(draw: st.DrawFn) -> dict[str, Any]:
 @st.composite
 def facts(draw: st.DrawFn) -> Fact:
     forget = draw(st.booleans())
-    secret = draw(st.none() | st.text(st.characters(categories=["L", "N"]), min_size=4))
+    texts = st.text(st.characters(categories=["L", "N"]), min_size=4)
+    secret = draw(st.none() | texts.filter(lambda text: plain_length(text) >= 4))
     hashed = draw(st.booleans())
     subject = draw(st.none() | text)
     others = draw(common())

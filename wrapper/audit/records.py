@@ -49,7 +49,7 @@ class LoggedDecision:
     """What was decided about one query.
 
     :param time: seconds since 1970.
-    :param query: the query as it was asked, or its hash.
+    :param query: the query as it was asked, secrets withheld, or its hash.
     :param route: how it was answered.
     :param fired: the patches that fired, best first.
     :param probability: of the first of them, or None.
@@ -127,8 +127,8 @@ def logged_decisions(
     for row, decision in enumerate(call.trace.decisions):
         first, second = _best(decision)
         replaced = call.trace.replacements[row] if row < len(call.trace.replacements) else ()
-        query = call.batch.texts[row]
-        asked = decision.effective_query
+        query = view.without_secrets(call.batch.texts[row])
+        asked = view.without_secrets(decision.effective_query)
         found.append(
             LoggedDecision(
                 time=call.time,

@@ -48,6 +48,9 @@ ChangedSince = Annotated[
 Junit = Annotated[
     Path | None, typer.Option("--junit", metavar="FILE", help="Also write a JUnit report.")
 ]
+Leaks = Annotated[
+    bool, typer.Option("--leaks", help="Probe the model for the secrets of `forget` patches.")
+]
 Github = Annotated[bool, typer.Option("--github", help="Print annotations of a GitHub workflow.")]
 
 
@@ -60,6 +63,7 @@ def check(
     changed_since: ChangedSince = "",
     junit: Junit = None,
     github: Github = False,
+    leaks: Leaks = False,
     encoder: Encoder = None,
     gate: Gate = None,
     resolvers: Resolvers = None,
@@ -80,6 +84,8 @@ def check(
 
         errata check --changed-since origin/main --github --junit report.xml
 
+        errata check patches/privacy.yaml --leaks
+
         errata check --model Qwen/Qwen2.5-0.5B-Instruct --json
     """
     from errata.patch_tests import reports as forms
@@ -90,7 +96,9 @@ def check(
 
     chosen = _folders(paths or [], patches, model, changed_since)
     reports = [
-        check_folder(folder, open_model if tests else None, selection, progress=progress)
+        check_folder(
+            folder, open_model if tests else None, selection, leaks=leaks, progress=progress
+        )
         for folder, selection in chosen
     ]
     if junit is not None:

@@ -87,7 +87,7 @@ def unchanged(answer: str, alone: str) -> bool:
 
 def withholds(fact: Fact) -> Judge:
     """Return the judge of answers that refuse; one with the secret in it is wrong."""
-    from errata.cache.filters.text_filter import SecretGuard
+    from errata.cache.filters.guard import SecretGuard
 
     guard = SecretGuard([fact])
 

@@ -165,9 +165,13 @@ def reindex(cache: Cache = None, encoder: Encoder = None, as_json: AsJson = Fals
 
 
 def _full(edit: Edit) -> dict[str, Any]:
+    from errata.cache.filters.text_filter import WITHHELD
     from errata.cache.patches.kinds import dump_edit
 
-    return {**edit_json(edit), "patch": dump_edit(edit)}
+    body = dump_edit(edit)
+    if "secret" in body:
+        body["secret"] = WITHHELD
+    return {**edit_json(edit), "patch": body}
 
 
 def _show(listed: tuple[Edit, ...]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from errata.cache.filters.text_filter import SecretGuard
+from errata.cache.filters.guard import SecretGuard
 from errata.cache.records import Edit, Fact
 from errata.generation.free_generation import AnswerGenerator
 from errata.generation.judge import is_right

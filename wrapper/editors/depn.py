@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import UnsupportedEdit
-from errata.cache.filters.text_filter import SecretGuard
+from errata.cache.filters.guard import SecretGuard
 from errata.cache.records import Edit, Fact
 from errata.editing.base import Capabilities
 from errata.editing.changes import WeightChange, editable

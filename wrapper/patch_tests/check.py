@@ -17,6 +17,7 @@ from errata.cache.records import Edit, Fact
 from errata.patch_tests.changed import changed_since
 from errata.patch_tests.contradictions import GateContradictions
 from errata.patch_tests.examples import propose, review_examples
+from errata.patch_tests.leaks import ProbedModel, leak_problems
 from errata.patch_tests.records import PatchedModel, Problem, Report, TestCase, where
 from errata.patch_tests.review import bulk_untested, review, untested
 from errata.patch_tests.run import run_tests, test_cases
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from errata.gates.base import Gate
 
 
-class CheckedModel(PatchedModel, Protocol):
+class CheckedModel(PatchedModel, ProbedModel, Protocol):
     """The part of an EditableModel that a check needs."""
 
     rollouts: bool
@@ -79,6 +80,7 @@ def check_folder(
     selection: Selection | None = None,
     *,
     today: datetime.date | None = None,
+    leaks: bool = False,
     progress: ShowProgress = lambda what, total: nullcontext(lambda count: None),
 ) -> Report:
     """Return what is wrong with a folder of patches.
@@ -87,6 +89,7 @@ def check_folder(
     :param open_model: opens the model with the patches of a folder; None runs no tests.
     :param selection: the patches to test; all unless given.
     :param today: the day on which patches are in force; the present one unless given.
+    :param leaks: probe the model for the secrets of the selected patches.
     :param progress: shows how much of a step is done.
     :raises ErrataError: the model cannot be opened, or there is no such revision.
     """
@@ -110,7 +113,7 @@ def check_folder(
     found += _untested(chosen, edits)
     live = in_force(edits, day)
     if open_model is not None and ids:
-        found += _tested(report, live, ids, open_model, folder, day, progress)
+        found += _tested(report, live, ids, open_model, folder, day, progress, leaks)
     order = {where(edit): at for at, edit in enumerate(edits)}
     found.sort(key=lambda one: order.get(one.patch or one.where, -1))
     report.problems = found
@@ -126,6 +129,7 @@ def _tested(
     folder: Path,
     day: datetime.date,
     progress: ShowProgress,
+    leaks: bool,
 ) -> list[Problem]:
     """Run the tests of the selected patches; return what they and the gate show."""
     cases = test_cases(live, day, lambda edit: edit.id in ids)
@@ -134,7 +138,8 @@ def _tested(
         return []
     with closing(open_model(folder)) as model:
         model.rollouts = False  # a patch is tested as it is where it is in force
-        return _run(report, model, cases, chosen, GateContradictions(live, ids), progress)
+        found = _run(report, model, cases, chosen, GateContradictions(live, ids), progress)
+        return found + leak_problems(model, chosen) if leaks else found
 
 
 def _run(

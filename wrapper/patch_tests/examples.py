@@ -9,7 +9,7 @@ from errata.cache.encoder import Encoder
 from errata.cache.records import Edit, Fact, LanguagePatch, RegexPatch
 from errata.cache.text.normalize import compare
 from errata.gates.base import LeftOut, ThresholdGate
-from errata.gates.conditions.parse import read_condition
+from errata.gates.conditions.parse import Condition, read_condition
 from errata.patch_tests.records import Problem, where
 
 EXAMPLES_NAMED = 3
@@ -56,7 +56,15 @@ def review_examples(
 
 def decider(patch: LanguagePatch) -> str:
     """Return what decides whether a patch's condition holds."""
-    condition = read_condition(patch.condition)
+    return _decider(read_condition(patch.condition))
+
+
+def _decider(condition: Condition) -> str:
+    if condition.kind == "not":
+        return f"where this does not hold: {_decider(condition.parts[0])}"
+    if condition.parts:
+        joint = " or " if condition.kind == "any" else " and "
+        return joint.join(f"({_decider(part)})" for part in condition.parts)
     if condition.kind == "lexical":
         words = (" and " if condition.match_all else " or ").join(map(repr, condition.quoted))
         holds = "does not contain" if condition.negated else "contains"

@@ -6,7 +6,9 @@ import datetime
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from errata.cache.filters.guard import SecretGuard
 from errata.cache.filters.regex import lint_pattern
+from errata.cache.filters.secrets import GuessConfig, parse_secret_hash
 from errata.cache.patches.conflicts import conflicts
 from errata.cache.precedence import in_force
 from errata.cache.records import Edit, Fact, LanguagePatch, PatchTests, RegexPatch
@@ -91,10 +93,36 @@ def _warnings(edit: Edit) -> Iterator[str]:
                 f"{edit.consequence!r} says nothing word for word, so it needs a reasoner: quote "
                 'the answer (then: say "...") or wrap the model with a reasoner'
             )
-    elif isinstance(edit, Fact) and edit.forget and not (edit.secret or edit.secret_hash):
+    elif isinstance(edit, Fact) and edit.forget:
+        yield from _forgetting(edit)
+
+
+def _forgetting(edit: Fact) -> Iterator[str]:
+    """Yield what is wrong with how a fact is forgotten."""
+    if not (edit.secret or edit.secret_hash):
         yield (
             "forgets without a secret: only the question is refused, and the model may still "
             "tell the answer elsewhere; add secret_hash (errata hash-secret TEXT) or secret"
+        )
+        return
+    texts = (edit.question, edit.answer, *edit.tests.fires, *edit.tests.silent)
+    if SecretGuard([edit]).find("\n".join(texts)):
+        yield (
+            "holds its secret in a question, an answer or a test, where everybody reads it: leave "
+            "it out there"
+        )
+    if edit.secret_hash is None:
+        return
+    hashed = parse_secret_hash(edit.secret_hash)
+    if hashed.old:
+        yield (
+            "secret_hash is of version 0.3 or before and matches no other spelling than of case "
+            "and spaces: make it anew (errata hash-secret TEXT)"
+        )
+    if hashed.length < GuessConfig().min_length:
+        yield (
+            f"secret_hash is guessable: it hides only {hashed.length} letters and digits; keep the "
+            "file as private as the secret"
         )
 
 

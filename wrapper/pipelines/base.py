@@ -75,7 +75,7 @@ class ScopedView:
         """Return for each query the k nearest edits, then the patches whose rule matches it.
 
         A rule such as "the text is in Chinese" says nothing about meaning, so that no vector
-        search finds its patch.
+        search finds its patch; nor those of conditions of several clauses, which may be denials.
         """
         found = self.view.search(queries, k=k, only=self.allows)
         for patch in _rules(self.view):
@@ -83,7 +83,9 @@ class ScopedView:
                 continue
             rule = read_condition(patch.condition)
             for query, hits in zip(queries, found, strict=True):
-                if rule.holds(query.text) and all(hit.edit.id != patch.id for hit in hits):
+                if (not rule.certain or rule.holds(query.text)) and all(
+                    hit.edit.id != patch.id for hit in hits
+                ):
                     hits.append(self.view.hit(query, patch))
         if self.lap is not None:
             self.lap("cache", f"{len(self.view.edits)} edits")
@@ -101,10 +103,15 @@ _RULES: WeakKeyDictionary[View, tuple[LanguagePatch, ...]] = WeakKeyDictionary()
 
 
 def _rules(view: View) -> tuple[LanguagePatch, ...]:
-    """Return the patches of a view whose condition is decided by characters or a rule."""
+    """Return the patches of a view whose condition is decided by a rule, or has several clauses."""
     found = _RULES.get(view)
     if found is None:
-        found = _RULES[view] = tuple(edit for edit in view.edits if is_certain(edit))
+        found = _RULES[view] = tuple(
+            edit
+            for edit in view.edits
+            if isinstance(edit, LanguagePatch)
+            and (is_certain(edit) or read_condition(edit.condition).parts)
+        )
     return found
 
 

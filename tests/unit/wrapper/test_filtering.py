@@ -7,12 +7,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from errata import Fact, RegexPatch
+from errata import EditableModel, Fact, RegexPatch
 from errata.cache.filters.secrets import hash_secret
 from errata.cache.filters.text_filter import WITHHELD, Filter
 from errata.generation.request import AnswerWriter
 from errata.generation.streaming import FilteredStreamer
-from tests.unit.helpers import CAPITAL, OTHER, Collected, batch, editable
+from tests.unit.helpers import CAPITAL, FACT, OTHER, Collected, batch, editable
 
 
 def new_text(tokenizer, inputs, out):
@@ -166,3 +166,81 @@ def test_a_hit_is_streamed_filtered(models, tokenizer):
     out = model.generate(**batch(tokenizer, CAPITAL), streamer=collected, max_new_tokens=12)
     assert collected.ids == out[0].tolist()
     assert tokenizer.decode(out[0], skip_special_tokens=True).endswith(" ostono")
+
+
+SECRET = "12 Elm Street, Springfield"
+FACT_ONLY = (FACT,)
+JANE = Fact("Where does Jane Roe live?", forget=True, secret=SECRET)
+
+
+def telling(models, tokenizer, text, *edits):
+    """Return a model whose base says a text, whatever it is asked."""
+    base = models("gpt2")
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    class Says(type(base)):
+        def generate(self, input_ids=None, max_new_tokens=20, streamer=None, **rest):
+            new = torch.tensor([ids[:max_new_tokens]] * len(input_ids))
+            if streamer is not None:
+                streamer.put(input_ids)
+                for token in new[0]:
+                    streamer.put(token[None])
+                streamer.end()
+            return torch.cat([input_ids, new], dim=1)
+
+    base.__class__ = Says
+    return editable(base, tokenizer, *edits)
+
+
+@pytest.mark.parametrize("tokens", [3, 6, 9, 12, 40])
+def test_a_secret_that_is_cut_off_or_begun_in_the_prompt_is_withheld(tokens, models, tokenizer):
+    said = " Elm Street, Springfield and more of it"
+    for edits, leaking in ((FACT_ONLY, True), ((*FACT_ONLY, JANE), False)):
+        model = telling(models, tokenizer, said, *edits)
+        inputs = batch(tokenizer, "Jane Roe lives at 12")
+        collected = Collected()
+        out = new_text(tokenizer, inputs, model.generate(**inputs, max_new_tokens=tokens))
+        model.generate(**inputs, max_new_tokens=tokens, streamer=collected)
+        streamed = tokenizer.decode(collected.ids[inputs["input_ids"].shape[1] :])
+        assert ("Elm" in out, "Elm" in streamed) == (leaking, leaking), (out, streamed)
+
+
+def test_the_guard_comes_after_every_pattern(models, tokenizer):
+    leak = Fact(CAPITAL, "It is 12 Oak Street, Springfield.")
+    model = editable(models("gpt2"), tokenizer, leak, JANE, RegexPatch("Oak", "Elm"))
+    assert model.ask(CAPITAL).text == f"It is {WITHHELD}."
+
+
+def test_a_secret_is_in_no_trace_log_audit_row_or_saved_folder(models, tokenizer, tmp_path, caplog):
+    leak = Fact(CAPITAL, f"It is {SECRET}.")
+    audit = tmp_path / "audit.sqlite3"
+    model = editable(models("gpt2"), tokenizer, leak, JANE, audit=audit)
+    with caplog.at_level("INFO"):
+        model.ask(f"Does Jane Roe live at {SECRET}?")
+        answer = model.ask(JANE.question)
+        model.shadow = True
+        model.ask(f"Does Jane Roe live at {SECRET}?")
+    model.shadow = False
+    assert "Elm" not in caplog.text
+    assert "Elm" not in repr(answer)
+    model.save_pretrained(tmp_path / "hashed")
+    model.save_pretrained(tmp_path / "plain", plain_secrets=True)
+    model.close()
+    assert b"Elm" not in audit.read_bytes()
+    saved = "errata/patches/edits.jsonl"
+    texts = [(tmp_path / each / saved).read_text("utf-8") for each in ("hashed", "plain")]
+    assert ["Elm" in line for text in texts for line in text.splitlines() if "Jane" in line] == [
+        False,
+        True,
+    ]
+    loaded = EditableModel.from_pretrained(
+        tmp_path / "hashed", encoder=model.encoder, gate=model.gate
+    )
+    assert len(loaded.edits) == 2
+    assert loaded.ask(CAPITAL).text == f"It is {WITHHELD}."
+    loaded.close()
+
+
+def test_a_pattern_of_one_space(models, tokenizer):
+    model = editable(models("gpt2"), tokenizer, Fact(CAPITAL, "a b  c"), RegexPatch(" ", "_"))
+    assert model.ask(CAPITAL).text == "_a_b__c"  # the space before an answer, too

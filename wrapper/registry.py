@@ -21,6 +21,7 @@ _BUILT_IN = {
         "depn": "errata.editors.depn:Depn",
         "ft": "errata.editors.ft:FineTuning",
         "ft-l": "errata.editors.ft:ConstrainedFineTuning",
+        "grace": "errata.editors.grace:Grace",
         "kn": "errata.editors.kn:KnowledgeNeurons",
         "lora": "errata.editors.lora:Lora",
         "memit": "errata.editors.memit:Memit",

@@ -1,11 +1,12 @@
 """An editor's settings side by side on the same cases: what each makes, generalises and breaks.
 
     python benchmarks/editor_settings.py CASES --editor ft
-        [--settings '[{"target_loss": 0.05}, {"target_loss": 0.01}]'] [--n 60] [--batch]
-        [--model atlas] [--json FILE]
+        [--settings '[{"target_loss": 0.05}, {"target_loss": 0.01}]'] [--n 60]
+        [--batch | --sequence 10,50,200] [--model atlas] [--json FILE]
 
 CASES are those of `errata atlas-bench`; choose settings on `--split tune`. Each edit alone, or with
-`--batch` all n in force together. By free generation: *own* question, *rewordings* (other phrasings
+`--batch` all n in force together, or with `--sequence` one after another, and all of the first 10
+measured after the tenth, and so on. By free generation: *own* question, *rewordings* (other phrasings
 and paraphrases), *neighbours* (questions about other subjects, token-equal to the unedited model).
 S is the harmonic mean of CounterFact's ES, PS and NS, by likelihood. *Refused*: edits that the
 editor cannot make; they count as failures everywhere but in neighbours. Intervals are 95% Wilson of
@@ -21,7 +22,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from errata.compare.inputs.files import load_cases
 from errata.compare.run.scores import harmonic, success
 from errata.compare.run.teacher_forcing import TeacherForcing
 from errata.editing.changes import Change, WeightChange, applied
+from errata.editing.stack import ChangeStack
 from errata.generation.free_generation import AnswerGenerator, GeneratedAnswer
 from errata.generation.judge import is_right
 from errata.intervals import wilson
@@ -139,6 +141,41 @@ def batch(measure: Measure, editor: Any, cases: Sequence[Case]) -> dict[str, Row
         return {**rows, **{case.id: {**measure.after(case), **cost} for case in made}}
 
 
+def sequence(
+    measure: Measure, editor: Any, cases: Sequence[Case], lengths: Sequence[int]
+) -> Iterator[tuple[int, dict[str, Row]]]:
+    """Yield after so many edits, made one after another, the measures of all of them so far.
+
+    Cost is the mean of an edit since the last measurement.
+    """
+    for case in cases[: max(lengths)]:
+        measure.before(case)
+    stack = ChangeStack(measure.base, measure.tokenizer, editor)
+    wall, cpu, since = 0.0, 0.0, 0
+    try:
+        for number, case in enumerate(cases[: max(lengths)], 1):
+            start = time.perf_counter(), time.process_time()
+            stack.add(case.edits)
+            wall, cpu = wall + time.perf_counter() - start[0], cpu + time.process_time() - start[1]
+            since += 1
+            if number in lengths:
+                made = {edit.id for edit in stack.edits}
+                cost = {"seconds": wall / since, "cpu_seconds": cpu / since}
+                cost |= {"load": os.getloadavg()[0]}
+                yield (
+                    number,
+                    {
+                        each.id: {**measure.after(each), **cost}
+                        if each.edits[0].id in made
+                        else {"refused": "by the editor"}
+                        for each in cases[:number]
+                    },
+                )
+                wall, cpu, since = 0.0, 0.0, 0
+    finally:
+        stack.clear()
+
+
 def table(editor: str, done: Mapping[str, Mapping[str, Row]]) -> str:
     """Return a Markdown table, one row a setting."""
     names = ("own", "rewordings", "neighbours", "ES", "PS", "NS")
@@ -180,6 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--settings", default="[{}]", help="a list of options of the editor, JSON")
     parser.add_argument("--n", type=int, default=60)
     parser.add_argument("--batch", action="store_true")
+    parser.add_argument("--sequence", default="", help="lengths, separated by commas")
     parser.add_argument("--model", default="atlas")
     parser.add_argument("--json", type=Path, help="file of all measures, read if it is there")
     given = parser.parse_args(arguments)
@@ -187,6 +225,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     there = given.json is not None and given.json.exists()
     kept: dict[str, dict[str, Row]] = json.loads(given.json.read_text("utf-8")) if there else {}
     measure, mode = Measure(given.model), "together" if given.batch else "alone"
+    if given.sequence:
+        mode = "in sequence"
 
     def save() -> None:
         if given.json is not None:
@@ -194,10 +234,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
             write_atomically(given.json, (text + "\n").encode())
 
     shown = {}
+    lengths = [int(length) for length in given.sequence.split(",") if length]
     for options in json.loads(given.settings):
+        editor = make("errata.editors", given.editor, **options)
+        if lengths:
+            names = {n: f"{given.editor} {json.dumps(options)}, {n} in sequence" for n in lengths}
+            if any(each not in kept for each in names.values()):
+                for n, found in sequence(measure, editor, cases, lengths):
+                    kept[names[n]] = found
+                    save()
+            shown |= {f"{json.dumps(options)}, {n} edits": kept[names[n]] for n in lengths}
+            continue
         name = f"{given.editor} {json.dumps(options)}, {len(cases) if given.batch else 1} {mode}"
         rows = kept.setdefault(name, {})
-        editor = make("errata.editors", given.editor, **options)
         if given.batch and not rows:
             rows.update(batch(measure, editor, cases))
             save()

@@ -26,6 +26,7 @@ _BUILT_IN = {
         "lora": "errata.editors.lora:Lora",
         "memit": "errata.editors.memit:Memit",
         "rome": "errata.editors.rome:Rome",
+        "tpatcher": "errata.editors.tpatcher:TPatcher",
         "ultraedit": "errata.editors.ultraedit:UltraEdit",
     },
     "errata.encoders": {"sentence-transformers": "errata.encoder:SentenceEncoder"},

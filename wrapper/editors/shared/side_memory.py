@@ -9,12 +9,12 @@ pass over the whole text. No weight changes, and without its hook the model is w
 from __future__ import annotations
 
 import copy
-import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from errata.cache.errors import EditError, ModelError
@@ -30,11 +30,13 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from errata.editors.shared.corpus import TokenRows
     from errata.editors.shared.examples import Padded
     from errata.generation.base_model import GenerativeModel
     from errata.module_paths import Part
 
-log = logging.getLogger(__name__)
+_ROWS = 32
+"""Rows of running text in one pass."""
 
 M = TypeVar("M", bound="Memory")
 C = TypeVar("C")
@@ -345,3 +347,35 @@ def last_prompt_positions(batch: Padded, prompts: Sequence[int]) -> torch.Tensor
     ids = batch.inputs["input_ids"]
     at = torch.tensor(prompts, device=ids.device)[:, None] - 1
     return torch.arange(ids.shape[1], device=ids.device)[None] == at
+
+
+def text_inputs(
+    model: GenerativeModel, text: TokenRows, name: str, count: int, seed: int = 0
+) -> torch.Tensor:
+    """Return inputs of a module over running text, float32 [count, d_in], on the CPU.
+
+    :param model: with whatever is beside its weights.
+    :param text: read as far as needed; of an encoder-decoder both stacks read it.
+    :param name: of the module.
+    :param count: positions, drawn from the whole of what is read; fewer where the text ends.
+    :param seed: of the draw.
+    """
+    import torch
+
+    (part,) = islice(text.parts(count, count), 1)
+    rows, found = part.rows(), []
+    for start in range(0, len(rows), _ROWS):
+        some = rows[start : start + _ROWS]
+        lengths = torch.tensor([len(row) for row in some])
+        mask = (torch.arange(int(lengths.max()))[None] < lengths[:, None]).long()
+        ids = torch.zeros_like(mask)
+        ids[mask.bool()] = torch.tensor([token for row in some for token in row])
+        inputs = {"input_ids": ids.to(model.device), "attention_mask": mask.to(model.device)}
+        if model.config.is_encoder_decoder:
+            inputs["decoder_input_ids"] = inputs["input_ids"]
+            inputs["decoder_attention_mask"] = inputs["attention_mask"]
+        seen = module_inputs(model, [name], inputs, len(some))[name]
+        found.append(seen[mask.bool().to(seen.device)].float().cpu())
+    every = torch.cat(found)
+    generator = torch.Generator().manual_seed(seed)
+    return every[torch.randperm(len(every), generator=generator)[:count]]

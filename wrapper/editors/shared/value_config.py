@@ -134,7 +134,7 @@ def config_for(
         found = {round(part * paths.layers) for part in settings.pop("layer_fractions")}
         settings["layers"] = tuple(sorted(found))
     config = kind(**settings)
-    if row.is_default:
+    if row.is_default and {"layer", "layers"} & settings.keys():
         log.warning(
             "no settings of %s for a %s of %d layers are known: trying layer %s; "
             "`errata locate` finds better ones",

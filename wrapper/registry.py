@@ -18,6 +18,7 @@ from errata.cache.errors import ErrataError
 _BUILT_IN = {
     "errata.editors": {
         "alphaedit": "errata.editors.alphaedit:AlphaEdit",
+        "calinet": "errata.editors.calinet:CaliNet",
         "depn": "errata.editors.depn:Depn",
         "ft": "errata.editors.ft:FineTuning",
         "ft-l": "errata.editors.ft:ConstrainedFineTuning",

@@ -34,6 +34,7 @@ SECRETS = (
 )
 
 EDITORS = {
+    "calinet": {"epochs": 4, "learning_rate": 0.05},
     "depn": {"neurons": 40, "steps": 8, "share": 0.0, "threshold": 0.0},
     "ft": {"epochs": 4, "learning_rate": 0.02},
     "ft-l": {"epochs": 4, "learning_rate": 0.02, "max_relative_change": 0.1},

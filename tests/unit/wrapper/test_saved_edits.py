@@ -23,7 +23,7 @@ FACTS = (
 )
 
 
-BESIDE = ("grace", "tpatcher")
+BESIDE = ("calinet", "grace", "tpatcher")
 """Editors that leave the weights alone and put a memory beside them."""
 
 

@@ -29,6 +29,7 @@ _BUILT_IN = {
         "rome": "errata.editors.rome:Rome",
         "tpatcher": "errata.editors.tpatcher:TPatcher",
         "ultraedit": "errata.editors.ultraedit:UltraEdit",
+        "wise": "errata.editors.wise:Wise",
     },
     "errata.encoders": {"sentence-transformers": "errata.encoder:SentenceEncoder"},
     "errata.gates": {"cosine": "errata.gates.cosine:CosineGate"},

@@ -48,6 +48,7 @@ EDITORS = {
         "text": corpus(), "queries": 100, "top": 10, "steps": 15, "learning_rate": 0.05, "rounds": 1
     },
     "ultraedit": {"down": (0, 1), "learning_rate": 0.02, "batch_size": 1},
+    "wise": {"text": corpus(), "layer": 0, "queries": 100, "steps": 8, "learning_rate": 0.1},
 }  # fmt: skip
 """Every editor of the registry, with settings that take effect on a tiny model at once."""
 

@@ -29,29 +29,32 @@ Lists = Annotated[
     ),
 ]
 
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="FILE", help="Write patches for what is wrong (.yaml)."),
+]
+Count = Annotated[int | None, typer.Option("--n", min=2, help="Facts to draw; by default all.")]
+Threshold = Annotated[
+    float, typer.Option("--threshold", help="A fact with a smaller ratio is wrong (see below).")
+]
+Contrasts = Annotated[
+    int, typer.Option("--contrasts", min=1, help="Unrelated relations of each fact.")
+]
+Wordings = Annotated[
+    int, typer.Option("--wordings", min=1, help="Wordings of a question, at most.")
+]
+
 
 @reports_errors
 def assess(
     files: Lists = None,
     model: Model = opening.ATLAS,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="FILE", help="Write patches for what is wrong (.yaml)."),
-    ] = None,
-    n: Annotated[
-        int | None, typer.Option("--n", min=2, help="Facts to draw; by default all.")
-    ] = None,
+    out: Out = None,
+    n: Count = None,
     seed: Annotated[int, typer.Option("--seed", help="Of everything drawn.")] = 0,
-    threshold: Annotated[
-        float,
-        typer.Option("--threshold", help="A fact with a smaller ratio is wrong (see below)."),
-    ] = 1.0,
-    contrasts: Annotated[
-        int, typer.Option("--contrasts", min=1, help="Unrelated relations of each fact.")
-    ] = 3,
-    wordings: Annotated[
-        int, typer.Option("--wordings", min=1, help="Wordings of a question, at most.")
-    ] = 3,
+    threshold: Threshold = 1.0,
+    contrasts: Contrasts = 3,
+    wordings: Wordings = 3,
     as_json: AsJson = False,
 ) -> None:
     """Find which facts of a list a model gets wrong, and write patches for them.

@@ -23,7 +23,7 @@ FACTS = (
 )
 
 
-BESIDE = ("calinet", "grace", "tpatcher")
+BESIDE = ("calinet", "grace", "tpatcher", "wise")
 """Editors that leave the weights alone and put a memory beside them."""
 
 

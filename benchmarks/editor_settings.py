@@ -1,12 +1,14 @@
 """An editor's settings side by side on the same cases: what each makes, generalises and breaks.
 
     python benchmarks/editor_settings.py CASES --editor ft
-        [--settings '[{"target_loss": 0.05}, {"target_loss": 0.01}]'] [--n 60] [--batch]
-        [--model atlas] [--json FILE]
+        [--settings '[{"target_loss": 0.05}, {"target_loss": 0.01}]'] [--n 60]
+        [--batch | --sequence 10,50,200] [--model atlas] [--json FILE]
 
 CASES are those of `errata atlas-bench`; choose settings on `--split tune`. Each edit alone, or with
-`--batch` all n in force together. By free generation: *own* question, *rewordings* (other phrasings
-and paraphrases), *neighbours* (questions about other subjects, token-equal to the unedited model).
+`--batch` all n in force together, or with `--sequence` one after another, and all of the first 10
+measured after the tenth, and so on. By free generation: *own* question, *rewordings* (other
+phrasings and paraphrases), *neighbours* (questions about other subjects, token-equal to the
+unedited model).
 S is the harmonic mean of CounterFact's ES, PS and NS, by likelihood. *Refused*: edits that the
 editor cannot make; they count as failures everywhere but in neighbours. Intervals are 95% Wilson of
 means a case. Seconds are CPU time of planning, all threads together, and load is the machine's.
@@ -21,7 +23,8 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,7 @@ from errata.compare.inputs.files import load_cases
 from errata.compare.run.scores import harmonic, success
 from errata.compare.run.teacher_forcing import TeacherForcing
 from errata.editing.changes import Change, WeightChange, applied
+from errata.editing.stack import ChangeStack
 from errata.generation.free_generation import AnswerGenerator, GeneratedAnswer
 from errata.generation.judge import is_right
 from errata.intervals import wilson
@@ -54,35 +58,51 @@ class Measure:
         self.forced = TeacherForcing(self.base, self.tokenizer)
         self._before: dict[str, list[GeneratedAnswer]] = {}
 
-    def answers(self, case: Case) -> list[GeneratedAnswer]:
-        """Return the answers to a case's own question and its probes."""
-        asked = [case.edits[0].question, *(probe.prompt for probe in _probes(case))]
-        return self.generator.answer(asked)
+    def before(self, cases: Sequence[Case]) -> None:
+        """Ask the unedited model; call it before anything is edited."""
+        for group in _groups(cases):
+            if any(case.id not in self._before for case in group):
+                self._before |= self._answers(group)
 
-    def before(self, case: Case) -> list[GeneratedAnswer]:
-        """Return the unedited model's answers; call it before anything is edited."""
-        if case.id not in self._before:
-            self._before[case.id] = self.answers(case)
-        return self._before[case.id]
+    def after(self, cases: Sequence[Case]) -> dict[str, Row]:
+        """Return the shares of each case, under the weights of the moment."""
+        rows: dict[str, Row] = {}
+        for group in _groups(cases):
+            answers, likelihoods = self._answers(group), self._successes(group)
+            for case in group:
+                rows[case.id] = {**self._shares(case, answers[case.id]), **likelihoods[case.id]}
+        return rows
 
-    def after(self, case: Case) -> Row:
-        """Return the shares of a case, under the weights of the moment."""
-        before, (own, *others) = self.before(case), self.answers(case)
+    def _answers(self, cases: Sequence[Case]) -> dict[str, list[GeneratedAnswer]]:
+        """Return the answers to each case's own question and its probes, in shared batches."""
+        asked = [[c.edits[0].question, *(p.prompt for p in _probes(c))] for c in cases]
+        told = iter(self.generator.answer([one for each in asked for one in each]))
+        return {c.id: list(islice(told, len(q))) for c, q in zip(cases, asked, strict=True)}
+
+    def _shares(self, case: Case, answers: Sequence[GeneratedAnswer]) -> Row:
+        own, *others = answers
         edit = case.edits[0]
         found: dict[str, list[bool]] = {"own": [is_right(own.text, [edit.answer])]}
-        for probe, was, now in zip(_probes(case), before[1:], others, strict=True):
+        pairs = zip(_probes(case), self._before[case.id][1:], others, strict=True)
+        for probe, was, now in pairs:
             if probe.property == "locality":
                 found.setdefault("neighbours", []).append(was.ids == now.ids)
             else:
                 found.setdefault("rewordings", []).append(is_right(now.text, probe.answers))
-        for kind, score in SCORES.items():
-            texts = [p for p in case.preferences if p.kind == kind]
-            examples = [self.forced.example(p.prompt, t) for p in texts for t in (p.new, p.old)]
-            nlls = [each.nll for each in self.forced.scores(examples)]
-            pairs = zip(nlls[::2], nlls[1::2], strict=True)
-            found[score] = [success(kind, new, old) for new, old in pairs]
-        row = {name: sum(values) / len(values) for name, values in found.items() if values}
-        return {**row, "answer": own.text, "wanted": edit.answer}
+        return {**_means(found), "answer": own.text, "wanted": edit.answer}
+
+    def _successes(self, cases: Sequence[Case]) -> dict[str, Row]:
+        """Return ES, PS and NS of each case."""
+        texts = [
+            (case, kind, p) for case in cases for kind in SCORES for p in case.preferences
+            if p.kind == kind
+        ]  # fmt: skip
+        examples = [self.forced.example(p.prompt, t) for _, _, p in texts for t in (p.new, p.old)]
+        nlls = [each.nll for each in self.forced.scores(examples)]
+        found: dict[str, dict[str, list[bool]]] = {case.id: {} for case in cases}
+        for (case, kind, _), new, old in zip(texts, nlls[::2], nlls[1::2], strict=True):
+            found[case.id].setdefault(SCORES[kind], []).append(success(kind, new, old))
+        return {name: _means(values) for name, values in found.items()}
 
     def plan(self, editor: Any, edits: Sequence[Any]) -> tuple[Sequence[Change], Row]:
         """Return an editor's changes and what they cost.
@@ -106,6 +126,15 @@ class Measure:
         return round(float(change.delta.abs().max() / weight.square().mean().sqrt()), 3)
 
 
+def _means(found: Mapping[str, Sequence[bool]]) -> Row:
+    return {name: sum(values) / len(values) for name, values in found.items() if values}
+
+
+def _groups(cases: Sequence[Case]) -> list[Sequence[Case]]:
+    """Return the cases in tens, asked in the same batches before and after."""
+    return [cases[start : start + 10] for start in range(0, len(cases), 10)]
+
+
 def _probes(case: Case) -> list[Probe]:
     """Return the rewordings, and the questions about other subjects."""
     return [p for p in case.probes if p.property == "generality" or p.kind == "other subject"]
@@ -113,19 +142,18 @@ def _probes(case: Case) -> list[Probe]:
 
 def single(measure: Measure, editor: Any, case: Case) -> Row:
     """Return the measures of one edit, made alone."""
-    measure.before(case)
+    measure.before([case])
     try:
         changes, cost = measure.plan(editor, case.edits)
     except UnsupportedEdit as error:
         return {"refused": str(error)}
     with applied(measure.base, changes):
-        return {**measure.after(case), **cost}
+        return {**measure.after([case])[case.id], **cost}
 
 
 def batch(measure: Measure, editor: Any, cases: Sequence[Case]) -> dict[str, Row]:
     """Return the measures of each edit, all in force together; refused ones are left out."""
-    for case in cases:
-        measure.before(case)
+    measure.before(cases)
     made, rows = list(cases), {}
     while made:
         try:
@@ -136,7 +164,42 @@ def batch(measure: Measure, editor: Any, cases: Sequence[Case]) -> dict[str, Row
             made.remove(refused)
             rows[refused.id] = {"refused": str(error)}
     with applied(measure.base, changes if made else []):
-        return {**rows, **{case.id: {**measure.after(case), **cost} for case in made}}
+        found = measure.after(cases)
+        return {**rows, **{case.id: {**found[case.id], **cost} for case in made}}
+
+
+def sequence(
+    measure: Measure, editor: Any, cases: Sequence[Case], lengths: Sequence[int]
+) -> Iterator[tuple[int, dict[str, Row]]]:
+    """Yield after so many edits, made one after another, the measures of all of them so far.
+
+    Cost is the mean of an edit since the last measurement.
+    """
+    measure.before(cases[: max(lengths)])
+    stack = ChangeStack(measure.base, measure.tokenizer, editor)
+    wall, cpu, since = 0.0, 0.0, 0
+    try:
+        for number, case in enumerate(cases[: max(lengths)], 1):
+            start = time.perf_counter(), time.process_time()
+            stack.add(case.edits)
+            wall, cpu = wall + time.perf_counter() - start[0], cpu + time.process_time() - start[1]
+            since += 1
+            if number in lengths:
+                made = {edit.id for edit in stack.edits}
+                cost = {"seconds": wall / since, "cpu_seconds": cpu / since}
+                cost |= {"load": os.getloadavg()[0]}
+                yield (
+                    number,
+                    {
+                        each.id: {**measure.after(each), **cost}
+                        if each.edits[0].id in made
+                        else {"refused": "by the editor"}
+                        for each in cases[:number]
+                    },
+                )
+                wall, cpu, since = 0.0, 0.0, 0
+    finally:
+        stack.clear()
 
 
 def table(editor: str, done: Mapping[str, Mapping[str, Row]]) -> str:
@@ -170,6 +233,25 @@ def table(editor: str, done: Mapping[str, Mapping[str, Row]]) -> str:
     return "\n".join(lines)
 
 
+def together(
+    measure: Measure,
+    editor: Any,
+    cases: Sequence[Case],
+    rows: dict[str, Row],
+    given: argparse.Namespace,
+    save: Callable[[], None],
+) -> dict[str, Row]:
+    """Return the measures of all cases, together or alone, filling in what ``rows`` lacks."""
+    if given.batch and not rows:
+        rows.update(batch(measure, editor, cases))
+        save()
+    for case in cases:
+        if case.id not in rows:
+            rows[case.id] = single(measure, editor, case)
+            save()
+    return {case.id: rows[case.id] for case in cases}
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(
@@ -180,6 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--settings", default="[{}]", help="a list of options of the editor, JSON")
     parser.add_argument("--n", type=int, default=60)
     parser.add_argument("--batch", action="store_true")
+    parser.add_argument("--sequence", default="", help="lengths, separated by commas")
     parser.add_argument("--model", default="atlas")
     parser.add_argument("--json", type=Path, help="file of all measures, read if it is there")
     given = parser.parse_args(arguments)
@@ -187,25 +270,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     there = given.json is not None and given.json.exists()
     kept: dict[str, dict[str, Row]] = json.loads(given.json.read_text("utf-8")) if there else {}
     measure, mode = Measure(given.model), "together" if given.batch else "alone"
+    if given.sequence:
+        mode = "in sequence"
 
     def save() -> None:
         if given.json is not None:
             text = json.dumps(kept, indent=1, ensure_ascii=False)
             write_atomically(given.json, (text + "\n").encode())
 
-    shown = {}
+    shown: dict[str, Mapping[str, Row]] = {}
+    lengths = [int(length) for length in given.sequence.split(",") if length]
     for options in json.loads(given.settings):
-        name = f"{given.editor} {json.dumps(options)}, {len(cases) if given.batch else 1} {mode}"
-        rows = kept.setdefault(name, {})
         editor = make("errata.editors", given.editor, **options)
-        if given.batch and not rows:
-            rows.update(batch(measure, editor, cases))
-            save()
-        for case in cases:
-            if case.id not in rows:
-                rows[case.id] = single(measure, editor, case)
-                save()
-        shown[json.dumps(options)] = {case.id: rows[case.id] for case in cases}
+        label = json.dumps(options)
+        if lengths:
+            names = {n: f"{given.editor} {label}, {n} in sequence" for n in lengths}
+            if any(each not in kept for each in names.values()):
+                for n, found in sequence(measure, editor, cases, lengths):
+                    kept[names[n]] = found
+                    save()
+            shown |= {f"{label}, {n} edits": kept[name] for n, name in names.items()}
+            continue
+        name = f"{given.editor} {label}, {len(cases) if given.batch else 1} {mode}"
+        shown[label] = together(measure, editor, cases, kept.setdefault(name, {}), given, save)
     print(f"{given.cases.name}, {mode}:\n\n{table(given.editor, shown)}")
 
 

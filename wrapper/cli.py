@@ -11,6 +11,7 @@ import typer
 
 from errata import __version__
 from errata.commands.ask import ask, explain
+from errata.commands.assess import assess
 from errata.commands.atlas_bench import atlas_bench
 from errata.commands.audit_log import log
 from errata.commands.bake import bake, unbake
@@ -47,8 +48,8 @@ reasoner_app = typer.Typer(
 )
 serac_app = typer.Typer(no_args_is_help=True, help="The serac backend: a published control.")
 
-for command in (ask, explain, demo, check, add, fmt, convert, schema, edit, retract, edits, reindex,
-                log, replay, triage, locate, bake, unbake, compare, report):  # fmt: skip
+for command in (ask, explain, demo, check, assess, add, fmt, convert, schema, edit, retract, edits,
+                reindex, log, replay, triage, locate, bake, unbake, compare, report):  # fmt: skip
     app.command()(command)
 app.command("hash-secret")(hash_secret_command)
 app.command("atlas-bench")(atlas_bench)

@@ -18,14 +18,18 @@ from errata.cache.errors import ErrataError
 _BUILT_IN = {
     "errata.editors": {
         "alphaedit": "errata.editors.alphaedit:AlphaEdit",
+        "calinet": "errata.editors.calinet:CaliNet",
         "depn": "errata.editors.depn:Depn",
         "ft": "errata.editors.ft:FineTuning",
         "ft-l": "errata.editors.ft:ConstrainedFineTuning",
+        "grace": "errata.editors.grace:Grace",
         "kn": "errata.editors.kn:KnowledgeNeurons",
         "lora": "errata.editors.lora:Lora",
         "memit": "errata.editors.memit:Memit",
         "rome": "errata.editors.rome:Rome",
+        "tpatcher": "errata.editors.tpatcher:TPatcher",
         "ultraedit": "errata.editors.ultraedit:UltraEdit",
+        "wise": "errata.editors.wise:Wise",
     },
     "errata.encoders": {"sentence-transformers": "errata.encoder:SentenceEncoder"},
     "errata.gates": {"cosine": "errata.gates.cosine:CosineGate"},

@@ -11,8 +11,9 @@ import torch
 
 from errata import Fact, LanguagePatch
 from errata.cache.errors import ErrataError, ModelError, UnsupportedEdit
-from errata.editing.base import Editor
-from errata.editing.changes import Change, applied
+from errata.editing.base import Editor, Separable
+from errata.editing.changes import Change, WeightChange, applied
+from errata.editing.stack import ChangeStack
 from errata.editors.shared.examples import Example, examples_of, padded
 from errata.registry import make, names
 from tests.conftest import FAMILIES, MORE_FAMILIES, build_model, corpus
@@ -33,21 +34,30 @@ SECRETS = (
 )
 
 EDITORS = {
+    "calinet": {"epochs": 4, "learning_rate": 0.05},
     "depn": {"neurons": 40, "steps": 8, "share": 0.0, "threshold": 0.0},
     "ft": {"epochs": 4, "learning_rate": 0.02},
     "ft-l": {"epochs": 4, "learning_rate": 0.02, "max_relative_change": 0.1},
+    "grace": {"layer": 0, "radius": 1.0, "steps": 8, "learning_rate": 0.5},
     "kn": {"steps": 8, "insert_factor": 30.0, "share": 0.0},
     "lora": {"epochs": 4, "learning_rate": 0.05},
     "rome": {**LOCATED, "layer": 0},
     "memit": {**LOCATED, "steps": 8, "layers": (0,), "second_moment_weight": 1e-3},
     "alphaedit": {**LOCATED, "steps": 8, "layers": (0,), "null_space_share": 0.9, "l2": 1e-3},
+    "tpatcher": {
+        "text": corpus(), "queries": 100, "top": 10, "steps": 15, "learning_rate": 0.05, "rounds": 1
+    },
     "ultraedit": {"down": (0, 1), "learning_rate": 0.02, "batch_size": 1},
+    "wise": {"text": corpus(), "layer": 0, "queries": 100, "steps": 8, "learning_rate": 0.1},
 }  # fmt: skip
 """Every editor of the registry, with settings that take effect on a tiny model at once."""
 
 
 FORGETS = ("depn",)
 """Editors that make a secret less likely; all others make an answer likelier."""
+
+SEPARABLE = ("grace", "tpatcher")
+"""Editors from which one edit can be removed without planning the others again."""
 
 UNSURE = ("depn", "kn")
 """Editors without a loss to follow: in a random model they may miss what they aim at."""
@@ -69,10 +79,18 @@ def bits(model):
     }
 
 
+def parts(change):
+    """Return the tensors that a change adds to weights, or puts beside them."""
+    return [change.delta] if isinstance(change, WeightChange) else change.memory.tensors().values()
+
+
 def state_of(model):
     return [
         [(n, id(p), p.data_ptr(), p.requires_grad, p.grad) for n, p in model.named_parameters()],
-        [(n, id(m), m.training, list(m._forward_hooks)) for n, m in model.named_modules()],
+        [
+            (n, id(m), m.training, list(m._forward_hooks.items()), list(m._forward_pre_hooks))
+            for n, m in model.named_modules()
+        ],
         torch.get_rng_state().tolist(),
         random.getstate(),
         torch.is_grad_enabled(),
@@ -110,7 +128,7 @@ def check_editor(name, model, tokenizer):
         assert max(abs(gain) if name in UNSURE else gain for gain in gains) > 1e-3
         now = bits(model)
         touched = {key for key in before if not torch.equal(now[key], before[key])}
-        assert touched == {change.name for change in changes}
+        assert touched == {each.name for each in changes if isinstance(each, WeightChange)}
     assert state_of(model) == state
     assert_unedited(model, before)
     assert losses(model, tokenizer, edits) == plain
@@ -140,7 +158,33 @@ def test_the_same_edits_give_the_same_changes(name, tokenizer):
     one, other = (made(name).plan(model, tokenizer, edits_of(name)) for _ in range(2))
     assert [change.name for change in one] == [change.name for change in other]
     for change, again in zip(one, other, strict=True):
-        assert torch.equal(change.delta, again.delta)
+        for tensor, same in zip(parts(change), parts(again), strict=True):
+            assert torch.equal(tensor, same)
+
+
+@pytest.mark.parametrize("name", SEPARABLE)
+def test_one_edit_is_removed_and_nothing_is_planned_again(name, tokenizer, monkeypatch):
+    model, edits = copy.deepcopy(build_model("gpt2")), edits_of(name)
+    before, plain = bits(model), losses(model, tokenizer, edits)
+    stack = ChangeStack(model, tokenizer, made(name))
+    stack.add(edits[:1])
+    stack.add(edits[1:])
+    both, (_, change) = losses(model, tokenizer, edits), stack.changes
+    monkeypatch.setattr(type(stack.editor), "plan_after", lambda *_: pytest.fail("planned again"))
+    stack.remove({edits[0].id})
+    left = losses(model, tokenizer, edits)
+    assert left not in (both, plain)
+    stack.clear()
+    with applied(model, [change]):  # the other one, bit for bit as it was planned
+        assert losses(model, tokenizer, edits) == left
+    assert losses(model, tokenizer, edits) == plain
+    assert_unedited(model, before)
+
+
+@pytest.mark.parametrize("name", EDITORS)
+def test_an_editor_says_whether_it_keeps_edits_apart(name):
+    editor = made(name)
+    assert editor.capabilities.separable == isinstance(editor, Separable) == (name in SEPARABLE)
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])

@@ -18,7 +18,7 @@ of :mod:`errata.generation.sharing`, and returns all changes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -43,12 +43,15 @@ class Capabilities:
         plans again only the later ones.
     :param needs_text: computes statistics of running text: its constructor takes ``text``,
         ``folder`` (where they are kept) and ``progress``.
+    :param separable: one edit can be removed without planning any other again: the editor is
+        :class:`Separable`. Otherwise a retraction plans again, see ``together``.
     """
 
     kinds: frozenset[str] = frozenset({"fact"})
     needs_subject: bool = False
     together: bool = False
     needs_text: bool = False
+    separable: bool = False
 
 
 @runtime_checkable
@@ -110,6 +113,18 @@ class Sequential(Protocol):
         """Return the changes of the model that make the edits; as :meth:`Editor.plan`.
 
         :param earlier: changes that are in the weights already, in order.
+        """
+
+
+@runtime_checkable
+class Separable(Protocol):
+    """An editor in whose changes every edit has a part of its own (``capabilities.separable``)."""
+
+    def without(self, changes: Sequence[Change], ids: Collection[str]) -> Sequence[Change]:
+        """Return changes without the parts of some edits; the other edits' parts are as before.
+
+        :param changes: those of one plan of this editor.
+        :param ids: of the edits to remove.
         """
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from errata.cache.errors import EditError, ModelError
 from errata.cache.patches.kinds import dump_edit, parse_edit
@@ -26,6 +26,7 @@ from errata.cache.storage.atomic import write_atomically
 from errata.editing.bake import digest
 from errata.editing.base import Capabilities
 from errata.editing.changes import Change, WeightChange
+from errata.registry import make
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +35,23 @@ if TYPE_CHECKING:
     from errata.generation.base_model import GenerativeModel
 
 FORMAT = "errata edits 1"
+
+
+@runtime_checkable
+class MemoryBeside(Protocol):
+    """A change that puts a memory beside a module; its editor's ``restored`` makes it again."""
+
+    @property
+    def name(self) -> str:
+        """The module."""
+
+    @property
+    def source(self) -> str | None:
+        """The module that the memory reads; None for the same."""
+
+    @property
+    def memory(self) -> Any:
+        """What has ``tensors()`` and ``notes()``."""
 
 
 def save_changes(
@@ -50,12 +68,18 @@ def save_changes(
     :param changes: of an editor's plan, in order.
     :param edits: what they make.
     :param backend: the editor's name.
-    :raises EditError: a change is not one of weights.
+    :raises EditError: a change is neither one of weights nor a memory beside them.
     """
     from safetensors.torch import save
 
     tensors: dict[str, torch.Tensor] = {}
+    beside: dict[str, dict[str, Any]] = {}
     for number, change in enumerate(changes):
+        if isinstance(change, MemoryBeside) and not isinstance(change, WeightChange):
+            beside[str(number)] = {"source": change.source, "notes": change.memory.notes()}
+            found = change.memory.tensors()
+            tensors |= {f"{number}.beside.{key}": value for key, value in found.items()}
+            continue
         if not isinstance(change, WeightChange):
             raise EditError(
                 f"{change.name}: expected changes of weights, found a {type(change).__name__}, "
@@ -71,7 +95,8 @@ def save_changes(
             [{**dump_edit(edit), "id": edit.id} for edit in edits], ensure_ascii=False
         ),
         "names": json.dumps(names),
-        "base": json.dumps({name: digest(model.get_parameter(name)) for name in names}),
+        "base": json.dumps({name: digest(_weight(model, name)) for name in names}),
+        "beside": json.dumps(beside),
     }
     # cloned: statistics may be shared, and safetensors wants each tensor in memory of its own
     contiguous = {name: each.detach().cpu().clone().contiguous() for name, each in tensors.items()}
@@ -96,10 +121,17 @@ class SavedEdits:
         self.backend = metadata["backend"]
         self.edits = tuple(parse_edit(body) for body in json.loads(metadata["edits"]))
         self._base: Mapping[str, str] = json.loads(metadata["base"])
-        self._changes = []
+        self._changes: list[Change] = []
+        beside = json.loads(metadata.get("beside", "{}"))
         for number, name in enumerate(json.loads(metadata["names"])):
-            start = f"{number}.memory."
-            memory = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+            if (stored := beside.get(str(number))) is not None:
+                editor = make("errata.editors", self.backend)
+                found = _starting(tensors, f"{number}.beside.")
+                self._changes.append(
+                    editor.restored(name, stored["source"], found, stored["notes"])
+                )
+                continue
+            memory = _starting(tensors, f"{number}.memory.")
             self._changes.append(WeightChange(name, tensors[f"{number}.delta"], memory))
 
     def supports(self, edit: Edit) -> bool:
@@ -111,7 +143,7 @@ class SavedEdits:
         model: GenerativeModel,
         tokenizer: PreTrainedTokenizerBase,
         edits: Sequence[Edit],
-    ) -> list[WeightChange]:
+    ) -> list[Change]:
         """Return the changes of the file.
 
         :raises EditError: the edits are not all those in the file: they cannot be told apart.
@@ -124,13 +156,24 @@ class SavedEdits:
             )
         for change in self._changes:
             change.check(model)
-            if digest(model.get_parameter(change.name)) != self._base[change.name]:
+            if digest(_weight(model, change.name)) != self._base[change.name]:
                 raise ModelError(
                     f"{self.path}: expected in {change.name!r} the weights of the base model that "
                     "the edits were planned for, found others; load that model, in the same dtype "
                     "and without other edits"
                 )
         return list(self._changes)
+
+
+def _weight(model: GenerativeModel, name: str) -> torch.Tensor:
+    """Return a parameter, or the weight of a module."""
+    is_parameter = name.endswith((".weight", ".bias"))
+    return model.get_parameter(name if is_parameter else f"{name}.weight")
+
+
+def _starting(tensors: Mapping[str, Any], start: str) -> dict[str, Any]:
+    """Return the tensors whose names begin so, without it."""
+    return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:

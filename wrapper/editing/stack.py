@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from errata.cache.errors import UnsupportedEdit
 from errata.cache.records import Edit
-from errata.editing.base import Editor, Sequential
+from errata.editing.base import Editor, Separable, Sequential
 from errata.editing.changes import WARNING_ERROR, Change, WriteReport, applied
 
 if TYPE_CHECKING:
@@ -35,8 +35,9 @@ class ChangeStack:
     """The edits of one editor in one model.
 
     Edits come in layers. A layer is planned on the weights with the layers below applied, so
-    removing one also unwinds those above it and plans them again. After any failure the weights
-    are those of the remaining layers; without layers, the unedited ones.
+    removing one also unwinds those above it and plans them again, unless the editor keeps its edits
+    apart (:class:`~errata.editing.base.Separable`): then nothing is planned again. After any
+    failure the weights are those of the remaining layers; without layers, the unedited ones.
 
     :param model: the base model.
     :param tokenizer: its tokenizer.
@@ -101,7 +102,7 @@ class ChangeStack:
             raise
 
     def remove(self, ids: Collection[str]) -> None:
-        """Remove edits from the weights, at any position, and plan the later ones again.
+        """Remove edits, at any position, and plan the later ones again unless they are kept apart.
 
         :param ids: of the edits; unknown ones are ignored.
         :raises errata.cache.errors.ErrataError: a later edit can no longer be planned; it is
@@ -110,8 +111,14 @@ class ChangeStack:
         hit = [i for i, layer in enumerate(self._layers) if any(e.id in ids for e in layer.edits)]
         if not hit:
             return
+        editor = self.editor
         for layer in self._unwind(hit[0]):
-            self._push([edit for edit in layer.edits if edit.id not in ids])
+            kept = [edit for edit in layer.edits if edit.id not in ids]
+            if editor.capabilities.separable and isinstance(editor, Separable):
+                if kept:
+                    self._apply(_Layer(tuple(kept), editor.without(layer.changes, ids)))
+            else:
+                self._push(kept)
 
     def clear(self) -> None:
         """Remove all edits: the model is restored bit for bit."""

@@ -23,7 +23,38 @@ FACTS = (
 )
 
 
-@pytest.mark.parametrize("name", sorted(set(EDITORS) - set(FORGETS)))
+BESIDE = ("calinet", "grace", "tpatcher", "wise")
+"""Editors that leave the weights alone and put a memory beside them."""
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_a_saved_memory_gives_the_same_logits_on_another_copy(name, tokenizer, tmp_path):
+    model, path = copy.deepcopy(build_model("gpt2")), tmp_path / "edits.safetensors"
+    stack = ChangeStack(model, tokenizer, make("errata.editors", name, **EDITORS[name]))
+    ids = tokenizer([fact.question for fact in FACTS], return_tensors="pt", padding=True)
+    with torch.no_grad():
+        plain = model(**ids).logits
+        for fact in FACTS:
+            stack.add([fact])
+        edited, edits, changes = model(**ids).logits, stack.edits, stack.changes
+        stack.clear()
+    assert not torch.equal(plain, edited)
+    save_changes(path, model, changes, edits, name)
+    other = copy.deepcopy(build_model("gpt2"))
+    saved = SavedEdits(path)
+    applied = ChangeStack(other, tokenizer, saved)
+    applied.add(saved.edits)
+    with torch.no_grad():
+        assert torch.equal(other(**ids).logits, edited)
+        applied.clear()
+        assert torch.equal(other(**ids).logits, plain)
+    with torch.no_grad():
+        other.get_parameter(f"{changes[0].name}.weight")[0, 0] += 1
+    with pytest.raises(ModelError, match="found others"):
+        saved.plan(other, tokenizer, FACTS)
+
+
+@pytest.mark.parametrize("name", sorted(set(EDITORS) - set(FORGETS) - set(BESIDE)))
 def test_a_saved_edit_gives_the_same_weights_on_another_copy(name, tokenizer, tmp_path):
     model = copy.deepcopy(build_model("gpt2"))
     before, path = bits(model), tmp_path / "edits.safetensors"

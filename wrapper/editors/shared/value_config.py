@@ -89,7 +89,7 @@ class RomeConfig(ValueConfig):
     layer: int
 
 
-Config = TypeVar("Config", bound=ValueConfig)
+Settings = TypeVar("Settings")
 
 
 def checked_options(kind: type[ValueConfig], options: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,8 +109,8 @@ def checked_options(kind: type[ValueConfig], options: Mapping[str, Any]) -> dict
 
 
 def config_for(
-    editor: str, kind: type[Config], model: GenerativeModel, paths: ModulePaths
-) -> Config:
+    editor: str, kind: type[Settings], model: GenerativeModel, paths: ModulePaths
+) -> Settings:
     """Return the settings of an editor for a model; a guess for the layers is logged.
 
     A row gives layers by number, or as fractions of the number of layers: ``layer_fraction`` for
@@ -121,7 +121,11 @@ def config_for(
     :param model: the model.
     :param paths: of its modules.
     """
-    known = frozenset(field.name for field in fields(kind)) | {"layer_fraction", "layer_fractions"}
+    settings_class: Any = kind
+    known = frozenset(field.name for field in fields(settings_class)) | {
+        "layer_fraction",
+        "layer_fractions",
+    }
     row = row_for(editor, model, known)
     settings = dict(row.settings)
     if "layer_fraction" in settings:
@@ -130,7 +134,7 @@ def config_for(
         found = {round(part * paths.layers) for part in settings.pop("layer_fractions")}
         settings["layers"] = tuple(sorted(found))
     config = kind(**settings)
-    if row.is_default:
+    if row.is_default and {"layer", "layers"} & settings.keys():
         log.warning(
             "no settings of %s for a %s of %d layers are known: trying layer %s; "
             "`errata locate` finds better ones",

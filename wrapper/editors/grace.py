@@ -1,0 +1,397 @@
+"""GRACE: a codebook beside one layer; inside a key's radius the layer's output is a learned value.
+
+Hartvigsen et al. 2023, "Aging with GRACE: Lifelong Model Editing with Discrete Key-Value Adaptors"
+(https://arxiv.org/abs/2211.11031). Here the codebook is looked up at every position: a key is the
+layer's input at the last token of a prompt, and fires where that token is. The reference looks up
+one position of a batch, which is the wrong one with padding or with the key-value cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from errata.cache.errors import EditError
+from errata.cache.records import Edit
+from errata.editing.changes import Change
+from errata.editors.shared.examples import Example, examples_of, padded
+from errata.editors.shared.fine_tuning import gradients
+from errata.editors.shared.side_memory import (
+    MemoryChange,
+    SeparableEditor,
+    SeparableMemory,
+    check_plain,
+    last_prompt_positions,
+    memory_in,
+    module_inputs,
+)
+from errata.generation.sharing import sharing_copy
+from errata.module_paths import ModulePaths, as_rows
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+    from errata.generation.base_model import GenerativeModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraceConfig:
+    """Hyperparameters of GRACE; see Hartvigsen et al. 2023, section 2 and appendix.
+
+    :param layer: the layer with the codebook, from 0.
+    :param module: the projection beside which it lies; its input is the query. The paper takes
+        ``up`` in GPT-2 and ``down`` elsewhere.
+    :param radius: ε, the deferral radius of a new key, Euclidean, in the units of that input.
+    :param relative_radius: where ``radius`` is None: the same as a part of the key's norm. A guess;
+        `errata locate --backend grace` measures.
+    :param steps: of Adam, at most.
+    :param learning_rate: of Adam.
+    :param start: values begin at the layer's ``output`` at the key, or at ``random``, uniform in
+        [0, 1).
+    :param target_loss: mean loss of an answer, in nats a token, below which its value is done.
+    :param batch_size: edits in one step; each has a value of its own.
+    :param seed: of random values.
+    :param rounding: keys nearer than this part of their norm are one prompt, and every radius is at
+        least that: two passes over one text differ by 1e-5 in float32 (bfloat16: 4e-3).
+    """
+
+    layer: int
+    module: Literal["up", "down"] = "down"
+    radius: float | None = None
+    relative_radius: float = 0.2
+    steps: int = 100
+    learning_rate: float = 1.0
+    start: Literal["output", "random"] = "output"
+    target_loss: float = 0.01
+    batch_size: int = 16
+    seed: int = 0
+    rounding: float = 1e-4
+
+    def __post_init__(self) -> None:
+        """Check names and radius.
+
+        :raises EditError: no such module or start, or a radius that is not positive.
+        """
+        if self.module not in ("up", "down"):
+            raise EditError(f'expected module "up" or "down", found {self.module!r}')
+        if self.start not in ("output", "random"):
+            raise EditError(f'expected start "output" or "random", found {self.start!r}')
+        if self.radius is not None and self.radius <= 0:
+            raise EditError(f"expected a positive radius, found {self.radius}")
+
+    def name_in(self, paths: ModulePaths) -> str:
+        """Return the name of the projection in a model."""
+        return paths.up(self.layer) if self.module == "up" else paths.down(self.layer)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """An edit in the codebook.
+
+    :param id: of the edit.
+    :param label: ids of its answer.
+    :param key: the layer's input at the last token of the prompt, float32 [d_in].
+    :param value: the output instead, float32 [d_out].
+    :param radius: of a new key.
+    """
+
+    id: str
+    label: tuple[int, ...]
+    key: torch.Tensor
+    value: torch.Tensor
+    radius: float
+
+
+@dataclass(slots=True, eq=False)
+class Ball:
+    """A key with its radius, and the entry that it answers with."""
+
+    key: torch.Tensor
+    radius: float
+    entry: Entry
+
+
+_MARGIN = 1e-5
+"""By which two balls that were split are apart."""
+
+
+class Codebook(SeparableMemory):
+    """Entries in order, and the balls that they make: added, expanded and split in turn.
+
+    The balls follow from the entries, so that without one of them they are what they would be had
+    it never been there.
+
+    :param entries: in order of editing.
+    :param rounding: see :class:`GraceConfig`.
+    """
+
+    def __init__(self, entries: Iterable[Entry], rounding: float) -> None:
+        import torch
+
+        self.entries, self.rounding = tuple(entries), rounding
+        self.balls: list[Ball] = []
+        for entry in self.entries:
+            self._place(entry)
+        self.keys = torch.stack([ball.key for ball in self.balls])
+        self.values = torch.stack([ball.entry.value for ball in self.balls])
+        smallest = rounding * self.keys.norm(dim=1)
+        self.radii = torch.tensor([ball.radius for ball in self.balls]).maximum(smallest)
+
+    def _place(self, entry: Entry) -> None:
+        ball, distance = self.nearest(entry.key)
+        if ball is None or distance > ball.radius + entry.radius:
+            self.balls.append(Ball(entry.key, entry.radius, entry))
+        elif distance <= self.rounding * float(entry.key.norm()):  # the same prompt again
+            ball.entry = entry
+        elif ball.entry.label == entry.label:
+            ball.radius, ball.entry = max(ball.radius, distance), entry
+        else:
+            ball.radius = min(ball.radius, distance / 2 - _MARGIN)
+            self.balls.append(Ball(entry.key, min(entry.radius, distance / 2), entry))
+
+    def nearest(self, key: torch.Tensor) -> tuple[Ball | None, float]:
+        """Return the ball with the nearest key, and the distance.
+
+        :param key: float32 [d_in].
+        """
+        import torch
+
+        if not self.balls:
+            return None, float("inf")
+        distances = (torch.stack([ball.key for ball in self.balls]) - key).norm(dim=1)
+        index = int(distances.argmin())
+        return self.balls[index], float(distances[index])
+
+    def start_of(self, entry: Entry) -> torch.Tensor | None:
+        """Return the value that an entry would share, because its key is near one of its label."""
+        ball, distance = self.nearest(entry.key)
+        near = ball is not None and distance <= ball.radius + entry.radius
+        return ball.entry.value if ball and near and ball.entry.label == entry.label else None
+
+    def hits(self, query: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return whether each position lies in a ball, and the index of the nearest key.
+
+        :param query: float [..., d_in].
+        :return: bool [...] and int64 [...].
+        """
+        import torch
+
+        flat = query.detach().reshape(-1, query.shape[-1]).float()
+        exact = "donot_use_mm_for_euclid_dist"  # by a product, a key is 1e-3 from itself
+        distances = torch.cdist(flat, self.keys.to(query.device), compute_mode=exact)
+        smallest, index = distances.min(1)
+        hit = smallest <= self.radii.to(query.device)[index]
+        return hit.view(query.shape[:-1]), index.view(query.shape[:-1])
+
+    def __call__(self, query: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+        """Return the values inside balls, the output itself elsewhere."""
+        import torch
+
+        hit, index = self.hits(query)
+        if not bool(hit.any()):
+            return output
+        return torch.where(hit[..., None], self.values.to(output)[index], output)
+
+    def joined(self, later: Codebook) -> Codebook:
+        """Return both codebooks as one, the other's entries after these."""
+        return Codebook((*self.entries, *later.entries), later.rounding)
+
+    def without(self, ids: Collection[str]) -> Codebook | None:
+        """Return the codebook without some edits, None where none remain."""
+        kept = [entry for entry in self.entries if entry.id not in ids]
+        return Codebook(kept, self.rounding) if kept else None
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return keys and values of the entries."""
+        import torch
+
+        return {
+            "keys": torch.stack([entry.key for entry in self.entries]),
+            "values": torch.stack([entry.value for entry in self.entries]),
+        }
+
+    def notes(self) -> dict[str, Any]:
+        """Return ids, labels and radii."""
+        return {
+            "entries": [[entry.id, list(entry.label), entry.radius] for entry in self.entries],
+            "rounding": self.rounding,
+        }
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, torch.Tensor], notes: Mapping[str, Any]) -> Codebook:
+        """Return the codebook of these tensors and notes."""
+        rows = zip(notes["entries"], tensors["keys"], tensors["values"], strict=True)
+        entries = [Entry(i, tuple(label), k, v, radius) for (i, label, radius), k, v in rows]
+        return cls(entries, notes["rounding"])
+
+
+class Grace(SeparableEditor[GraceConfig]):
+    """Edits facts one after another, each by a key and a value beside one layer.
+
+    Parameters are those of :class:`~errata.editors.shared.side_memory.SideEditor`, and the options
+    of :class:`GraceConfig`.
+    """
+
+    name = "grace"
+    config_class = GraceConfig
+    memory_class = Codebook
+    part = "subject"  # of T5 the encoder, as in the paper
+
+    def plan_after(
+        self,
+        model: GenerativeModel,
+        tokenizer: PreTrainedTokenizerBase,
+        edits: Sequence[Edit],
+        earlier: Sequence[Change],
+    ) -> list[MemoryChange]:
+        """Return one change with an entry an edit.
+
+        :param earlier: the changes that are in the model already, of this editor.
+        :raises errata.cache.errors.UnsupportedEdit: an edit is no fact, or one to be forgotten.
+        :raises errata.cache.errors.ModelError: an unknown or quantised model.
+        """
+        import torch
+
+        paths, config = self._paths(model), self.config_for(model)
+        name = config.name_in(paths)
+        check_plain(model, name, paths.down(config.layer))
+        examples = examples_of(model, tokenizer, edits)
+        rounding = max(config.rounding, 2 * torch.finfo(model.dtype).eps)
+        known = memory_in(earlier, Codebook, name)
+        before = () if known is None else known.entries
+        copied = _without_codebooks(sharing_copy(model), name)
+        with gradients():
+            entries = [
+                entry
+                for start in range(0, len(edits), config.batch_size)
+                for entry in _keyed(copied, name, edits[start:], examples[start:], config)
+            ]
+            done = _with_values(copied, name, examples, entries, before, config, rounding)
+        return [MemoryChange(name, Codebook(done, rounding))]
+
+
+def _without_codebooks(model: GenerativeModel, name: str) -> GenerativeModel:
+    """Return a copy of a model without its hooks of one module: values are learned on the layer."""
+    hooks = model.get_submodule(name)._forward_hooks
+    for key in [k for k, hook in hooks.items() if isinstance(getattr(hook, "memory", 0), Codebook)]:
+        del hooks[key]
+    return model
+
+
+def _keyed(
+    model: GenerativeModel,
+    name: str,
+    edits: Sequence[Edit],
+    examples: Sequence[Example],
+    config: GraceConfig,
+) -> list[Entry]:
+    """Return the entries of the first edits, with the values that training starts from."""
+    import torch
+
+    some = examples[: config.batch_size]
+    batch = padded(model, some)
+    at = last_prompt_positions(batch, [len(example.prompt) for example in some])
+    rows: dict[str, torch.Tensor] = {}
+
+    def keep(_: Any, args: tuple[Any, ...], output: torch.Tensor) -> None:
+        rows["keys"], rows["values"] = as_rows(args[0], len(some)), as_rows(output, len(some))
+
+    handle = model.get_submodule(name).register_forward_hook(keep)
+    try:
+        module_inputs(model, [], batch.inputs, len(some))
+    finally:
+        handle.remove()
+    keys, values = (rows[part][at].detach().float().cpu() for part in ("keys", "values"))
+    found = []
+    for edit, example, key, value in zip(edits, some, keys, values, strict=False):
+        if config.start == "random":
+            digest = hashlib.sha256(f"{config.seed}/{edit.id}".encode()).digest()
+            generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+            value = torch.rand(value.shape, generator=generator)
+        radius = config.radius or config.relative_radius * float(key.norm())
+        found.append(Entry(edit.id, example.target, key.clone(), value.clone(), radius))
+    return found
+
+
+def _with_values(
+    model: GenerativeModel,
+    name: str,
+    examples: Sequence[Example],
+    entries: Sequence[Entry],
+    before: Sequence[Entry],
+    config: GraceConfig,
+    rounding: float,
+) -> list[Entry]:
+    """Return the entries with learned values; one that shares a value starts from it.
+
+    Values do not depend on each other, so they are learned in batches, and then those that are
+    shared, one by one.
+    """
+    done = list(entries)
+    shares = [
+        bool(all_before) and Codebook(all_before, rounding).start_of(entry) is not None
+        for i, entry in enumerate(entries)
+        for all_before in [[*before, *entries[:i]]]
+    ]
+    own = [i for i, shared in enumerate(shares) if not shared]
+    for start in range(0, len(own), config.batch_size):
+        chosen = own[start : start + config.batch_size]
+        values = learned_values(
+            model, name, [examples[i] for i in chosen], [done[i].value for i in chosen], config
+        )
+        for i, value in zip(chosen, values, strict=True):
+            done[i] = replace(done[i], value=value)
+    for i in (i for i, shared in enumerate(shares) if shared):
+        first = Codebook([*before, *done[:i]], rounding).start_of(done[i])
+        if first is not None:
+            (value,) = learned_values(model, name, [examples[i]], [first], config)
+            done[i] = replace(done[i], value=value)
+    return done
+
+
+def learned_values(
+    model: GenerativeModel,
+    name: str,
+    examples: Sequence[Example],
+    starts: Sequence[torch.Tensor],
+    config: GraceConfig,
+) -> list[torch.Tensor]:
+    """Return for each example the output of a module, at its prompt's last token, that gives it.
+
+    :param model: without a codebook.
+    :param name: of the module.
+    :param examples: prompts and answers.
+    :param starts: values to start from, float32 [d_out].
+    :param config: steps of Adam and its rate.
+    :return: the values with the smallest loss seen, float32 [d_out], on the CPU.
+    """
+    import torch
+
+    batch = padded(model, examples)
+    at = last_prompt_positions(batch, [len(example.prompt) for example in examples])
+    values = torch.stack(list(starts)).to(model.device).requires_grad_()
+    best, lowest = values.detach().clone(), torch.full((len(examples),), float("inf"))
+
+    def put(_: Any, args: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
+        rows = as_rows(output, len(examples))
+        return torch.where(at[..., None], values[:, None].to(rows), rows).view(output.shape)
+
+    adam = torch.optim.Adam([values], lr=config.learning_rate)
+    handle = model.get_submodule(name).register_forward_hook(put)
+    try:
+        for step in range(config.steps + 1):
+            losses = batch.losses(model(**batch.inputs, use_cache=False).logits)
+            better = losses.detach().cpu() < lowest
+            lowest = torch.where(better, losses.detach().cpu(), lowest)
+            best[better] = values.detach()[better]
+            if step == config.steps or bool((lowest < config.target_loss).all()):
+                break
+            adam.zero_grad(set_to_none=True)
+            losses.sum().backward()
+            adam.step()
+    finally:
+        handle.remove()
+    return [row.clone() for row in best.cpu()]

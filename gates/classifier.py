@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from errata.cache.encoder import EmbeddingCache, Encoder, encode_queries
 from errata.cache.errors import ModelError
@@ -26,8 +25,10 @@ from errata.gates.base import Scores, ThresholdGate
 from errata.gates.conditions.parse import read_condition
 from errata.gates.cross_encoder import CrossEncoder
 from errata.gates.examples import NearestExamples, moved, nearest_examples
-from errata.gates.features import FeatureConfig, FeatureMaker, PairFeatures, Scope, scope_inputs
+from errata.gates.features import FeatureConfig, FeatureMaker, Scope
 from errata.gates.layers import Array
+from errata.gates.shared_words import SharedWords, shared_words
+from errata.gates.stages import combine_stages, first_stage_classes, first_stage_scores
 from errata.gates.text import dice, segments
 
 
@@ -81,6 +82,7 @@ class _Group:
     :param places: of the pairs, the one with the edit's own question or condition first.
     :param nearest: the edit's examples.
     :param share: the trained score's share in the decision.
+    :param shared: what words the query and the nearest example share.
     :param is_condition: whether the edit is a language patch.
     """
 
@@ -89,6 +91,7 @@ class _Group:
     places: slice
     nearest: NearestExamples
     share: float
+    shared: SharedWords
     is_condition: bool
 
 
@@ -182,7 +185,10 @@ class ScopeClassifier(ThresholdGate):
                 sides = self._sides(plain, nearest, share)
                 places = slice(len(pairs), len(pairs) + len(sides))
                 condition = isinstance(plain, LanguagePatch)
-                groups.append(_Group(query_index, edit_index, places, nearest, share, condition))
+                shared = self._shared_words(query, nearest)
+                groups.append(
+                    _Group(query_index, edit_index, places, nearest, share, shared, condition)
+                )
                 pairs += [_Pair(query_index, parts, *side) for side in sides]
         governs, entailed = self._score_pairs(pairs)
         for group in groups:
@@ -249,13 +255,20 @@ class ScopeClassifier(ThresholdGate):
         if calibration is None:
             return best
         if not nearest.texts:  # a condition: the likelier of it and its counterexamples
-            against = calibration.probability(0.0, 0.0, nearest.counterexample, 1)
+            against = calibration.probability(0.0, 0.0, nearest.counterexample, 1, group.shared)
             return best if best >= against else 0.0
         if group.is_condition:  # it is scored beside its examples, with a threshold of its own
-            taught = calibration.probability(0.0, 0.0, nearest.cosine, nearest.number)
+            taught = calibration.probability(0.0, 0.0, nearest.cosine, nearest.number, group.shared)
             ends = self.artifact.threshold, self.artifact.condition_threshold
             return max(best, moved(taught, *ends))
-        return calibration.probability(group.share, best, nearest.cosine, nearest.number)
+        return calibration.probability(
+            group.share, best, nearest.cosine, nearest.number, group.shared
+        )
+
+    def _shared_words(self, query: Query, nearest: NearestExamples) -> SharedWords:
+        if self.artifact.examples is None or not nearest.texts:
+            return SharedWords()
+        return shared_words(query.text, nearest.texts[0], self.artifact.examples.common_words)
 
     def _score_pairs(self, pairs: Sequence[_Pair]) -> tuple[Array, Array]:
         """Return probability and entailment of each pair, by the query's best segment."""
@@ -321,68 +334,6 @@ class ScopeClassifier(ThresholdGate):
             if condition.kind in ("topic", "claim"):
                 default = self.artifact.condition_threshold
         return self._edit_thresholds.get(edit.id, default)
-
-
-def first_stage_classes(artifact: GateArtifact, features: PairFeatures) -> Array:
-    """Return the first stage's classes none, same and follows, float64 [n, 3], uncalibrated."""
-    inputs = scope_inputs(artifact.relations, features)
-    return _three_classes((artifact.scope(inputs) + artifact.trees(inputs)) / 2)
-
-
-def _three_classes(classes: Array) -> Array:
-    """Return [n, 3] classes, with zeros for *follows* where a network has two."""
-    if classes.shape[1] < 3:  # conditions, or trained without entailed pairs
-        classes = np.column_stack([classes, np.zeros(len(classes))])
-    return np.asarray(classes, dtype=np.float64)
-
-
-def first_stage_scores(classes: Array, rerank_threshold: float) -> tuple[Array, Array]:
-    """Return probability and entailment of pairs that are not reranked.
-
-    :param classes: of the first stage, [n, 3].
-    :param rerank_threshold: upper limit of their probability.
-    """
-    governs = 1.0 - classes[:, 0]
-    entailed = classes[:, 2] / np.maximum(governs, 1e-12)
-    return np.minimum(governs, rerank_threshold), entailed
-
-
-def combine_stages(
-    artifact: GateArtifact,
-    classes: Array,
-    conditions: NDArray[np.bool_],
-    logits: Array | None = None,
-) -> tuple[Array, Array]:
-    """Return the calibrated probability that each edit governs, and of entailment if it does.
-
-    :param classes: of the first stage, [n, 3].
-    :param conditions: which are conditions, bool [n].
-    :param logits: of the second stage, [n, 3]; None: first stage only.
-    :return: two float64 [n].
-    """
-    if logits is not None and artifact.second is not None:
-        inputs = second_stage_inputs(classes, logits, artifact.second.logit_clip)
-        scope_classes = _three_classes(artifact.second.scope(inputs))
-        condition_classes = _three_classes(artifact.second.condition(inputs))
-        classes = np.where(conditions[:, None], condition_classes, scope_classes)
-    governs = 1.0 - classes[:, 0]
-    entailed = classes[:, 2] / np.maximum(governs, 1e-12)
-    calibrated = np.where(
-        conditions, artifact.condition_calibration(governs), artifact.scope_calibration(governs)
-    )
-    return calibrated, entailed
-
-
-def second_stage_inputs(classes: Array, logits: Array, logit_clip: float) -> Array:
-    """Return both stages' log-odds against none, float64 [n, 4].
-
-    :param classes: of the first stage, [n, 3].
-    :param logits: of the cross-encoder, [n, 3].
-    :param logit_clip: limit of the first stage's log-odds, either way.
-    """
-    first = np.log(np.maximum(classes, 1e-6))
-    first = np.clip(first[:, 1:] - first[:, :1], -logit_clip, logit_clip)
-    return np.column_stack([first, logits[:, 1:] - logits[:, :1]]).astype(np.float64)
 
 
 def _edit_side(edit: Edit, max_answer_words: int) -> tuple[Scope, bool]:

@@ -15,6 +15,13 @@ from numpy.typing import NDArray
 from errata.cache.encoder import TextEncoder
 from errata.cache.records import Edit, Fact, Hit, Listed, Query, RegexPatch, SourceLocation
 from errata.cache.text.normalize import compare, rough_key, spelling
+from errata.gates.shared_words import SharedWords
+
+SLOPES = (
+    "offset", "trained", "familiar", "cosine", "repeated", "more", "steeper", "overlap",
+    "overlap_steeper", "name", "name_steeper", "name_more", "name_others",
+)  # fmt: skip
+"""The fitted coefficients of :class:`ExampleConfig`, in the order of their inputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +147,13 @@ class ExampleConfig:
     :param repeated: slope of the nearness of a repetition.
     :param more: slope of ln n of n examples.
     :param steeper: what the slope of the cosine gains by ln n.
+    :param overlap: slope of the overlap of words; this and what follows counts where the trained
+        score does not.
+    :param overlap_steeper: what the slope of the cosine gains by that overlap.
+    :param name: offset where the texts share a name.
+    :param name_steeper: what the slope of the cosine gains there.
+    :param name_more: slope of ln n there.
+    :param name_others: slope of the overlap of the other words there.
     :param familiar_from: familiarity from which the trained score counts at all.
     :param familiar_to: familiarity from which it counts in full. The ramp leaves out what the
         networks were not trained on (customers' requests are at 0.06, statements at 0.3) and takes
@@ -157,8 +171,14 @@ class ExampleConfig:
     repeated: float
     more: float
     steeper: float
+    overlap: float = 0.0
+    overlap_steeper: float = 0.0
+    name: float = 0.0
+    name_steeper: float = 0.0
+    name_more: float = 0.0
+    name_others: float = 0.0
     familiar_from: float = 0.6
-    familiar_to: float = 0.9
+    familiar_to: float = 0.75
     near_from: float = 2.0
     most_examples: int = 3
     logit_clip: float = 8.0
@@ -168,19 +188,21 @@ class ExampleConfig:
 class ExampleCalibration:
     """The probability that an edit governs a query, from the trained score and its examples.
 
-    A logistic regression on the cosine of the nearest example, the number of examples, and the
-    trained score. That counts by how familiar the edit's question is, from nothing to in full
-    (stacking with features: Sill et al. 2009, arXiv:0911.0460): elsewhere it is no better than
-    chance, and is not computed.
+    A logistic regression on the cosine of the nearest example, the number of examples, the words
+    that the texts share, and the trained score. That counts by how familiar the edit's question is,
+    from nothing to in full (stacking with features: Sill et al. 2009, arXiv:0911.0460): elsewhere
+    it is no better than chance, and is not computed.
 
     :param weights: of an encoding in the log-odds of familiarity, float [d].
     :param offset: of these log-odds.
     :param config: the coefficients.
+    :param common_words: words that name nothing, lower case.
     """
 
     weights: NDArray[np.float32]
     offset: float
     config: ExampleConfig
+    common_words: frozenset[str] = frozenset()
 
     def share(self, vector: NDArray[np.float32]) -> float:
         """Return the trained score's share, 0 to 1.
@@ -192,22 +214,23 @@ class ExampleCalibration:
         start, end = self.config.familiar_from, self.config.familiar_to
         return min(1.0, max(0.0, (familiarity - start) / (end - start)))
 
-    def probability(self, share: float, trained: float, cosine: float, examples: int) -> float:
+    def probability(
+        self, share: float, trained: float, cosine: float, examples: int, shared: SharedWords
+    ) -> float:
         """Return the probability that the edit governs.
 
         :param share: the trained score's.
         :param trained: the trained probability; not read at a share of 0.
         :param cosine: of the nearest example.
         :param examples: how many there are.
+        :param shared: what words the query and the nearest example share.
         """
-        config = self.config
-        slopes = [config.offset, config.trained, config.familiar, config.cosine, config.repeated,
-                  config.more, config.steeper]  # fmt: skip
-        odds = float(np.dot(slopes, self.inputs(share, trained, cosine, examples)))
+        slopes = [getattr(self.config, name) for name in SLOPES]
+        odds = float(np.dot(slopes, self.inputs(share, trained, cosine, examples, shared)))
         return 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, odds))))
 
     def inputs(
-        self, share: float, trained: float, cosine: float, examples: int
+        self, share: float, trained: float, cosine: float, examples: int, shared: SharedWords
     ) -> tuple[float, ...]:
         """Return what the coefficients are multiplied with, in their order.
 
@@ -219,11 +242,16 @@ class ExampleCalibration:
         odds = min(config.logit_clip, max(-config.logit_clip, odds))
         nearness = max(0.0, -math.log(1.03 - min(1.0, cosine)) - config.near_from)
         number = math.log(min(examples, config.most_examples)) if examples else 0.0
-        return (1.0, share * odds, share, cosine, nearness, number, cosine * number)
+        unread, name = 1.0 - share, float(shared.name)
+        words = (shared.overlap, shared.overlap * cosine, name, name * cosine, name * number,
+                 name * shared.others)  # fmt: skip
+        return (1.0, share * odds, share, cosine, nearness, number, cosine * number,
+                *(unread * one for one in words))  # fmt: skip
 
     def as_json(self) -> dict[str, Any]:
         """Return the card's entry; the weights are stored with the gate's arrays."""
-        return {"familiarity_offset": self.offset, **asdict(self.config)}
+        words = " ".join(sorted(self.common_words))
+        return {"familiarity_offset": self.offset, **asdict(self.config), "common_words": words}
 
     @classmethod
     def of_card(cls, entry: Mapping[str, Any], weights: NDArray[np.float32]) -> ExampleCalibration:
@@ -235,7 +263,9 @@ class ExampleCalibration:
         settings = {name: float(entry[name]) for name in names if name in entry}
         settings["most_examples"] = int(entry["most_examples"])
         offset = float(entry["familiarity_offset"])
-        return cls(np.asarray(weights, np.float32), offset, ExampleConfig(**settings))  # type: ignore[arg-type]
+        config = ExampleConfig(**settings)  # type: ignore[arg-type]
+        common = frozenset(str(entry.get("common_words", "")).split())
+        return cls(np.asarray(weights, np.float32), offset, config, common)
 
 
 def _listings(edit: Edit, text: str) -> list[tuple[Listed, str]]:

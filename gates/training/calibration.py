@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from errata.gates.artifact import GateArtifact, SecondStage
-from errata.gates.classifier import combine_stages, first_stage_classes, second_stage_inputs
 from errata.gates.cross_encoder import CrossEncoder, CrossEncoderDelta
 from errata.gates.data.examples import Example
 from errata.gates.features import PairFeatures
 from errata.gates.layers import Array, Platt
+from errata.gates.stages import combine_stages, first_stage_classes, second_stage_inputs
 from errata.gates.training.fit import Labels, fit_logistic, fit_platt
 
 UNREAD_SHARE = 0.002

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,95 +12,43 @@ from numpy.typing import NDArray
 
 from errata.cache.encoder import EmbeddingCache, Encoder
 from errata.cache.errors import ModelError
-from errata.cache.records import Fact, PatchTests, Vector
+from errata.cache.records import Vector
 from errata.gates.artifact import GateArtifact
 from errata.gates.calibration import NegativeScores
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.data.jsonl import json_lines, text_at
-from errata.gates.data.outside import OUT_OF_SCOPE, held_out
-from errata.gates.data.pairs import read_pairs
+from errata.gates.data.outside import held_out
 from errata.gates.data.questions import QuestionBook
-from errata.gates.data.splits import hash_tenth, sha256_of
-from errata.gates.data.trex import TrexRecords, read_trex, wikidata_relations
-from errata.gates.evaluation.trials import build_trial, question_only
-from errata.gates.examples import ExampleCalibration, ExampleConfig
+from errata.gates.data.splits import sha256_of
+from errata.gates.examples import SLOPES, ExampleCalibration, ExampleConfig
 from errata.gates.layers import Array
+from errata.gates.shared_words import shared_words
+from errata.gates.text import plain, words
+from errata.gates.training.example_groups import (
+    ExampleData,
+    Group,
+    example_groups,
+    read_requests,
+)
 
 Said = Callable[[str], object]
-UNFITTED = ExampleConfig(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class ExampleData:
-    """Files to fit on, JSON lines, and how much of them; the halves that nothing measures.
-
-    :param intents: rows source, text, intent; of ``source``, intents of tenths 0 to 4 by hash.
-    :param paragraphs: rows question, rephrase; questions of tenths 0 to 4.
-    :param facts: rows relation, subject, object; relations and subjects of the train split.
-    :param patterns: rows relation, pattern, with ``[X]`` for the subject and ``[Y]`` at the end.
-    :param pairs: rows a, b, same, that the networks were not trained on; none unless given.
-    :param source: the source of intents that is used; the others stay free to measure on.
-    :param per_intent: queries of each intent.
-    :param near: the nearest edits that each query is paired with, beside the one that governs it:
-        of a random one any score can tell that it does not.
-    :param false_rate: share of the near pairs that no edit governs that may fire, the mean of all
-        sorts; it picks the threshold. They are the hardest there are: at 0.02, out of scope of all
-        hardly any message fires.
-    :param agreement_factor: how many times as many where the base model agrees, as in training.
-    :param familiar: questions of each sort that familiarity is fitted on.
-    :param edits: edits of each sort that probabilities are fitted on.
-    :param queries: queries about them of each sort, at most.
-    :param seed: of everything drawn.
-    """
-
-    intents: Path
-    paragraphs: Path
-    facts: Path
-    patterns: Path
-    pairs: Path | None = None
-    source: str = "clinc150"
-    per_intent: int = 10
-    near: int = 3
-    false_rate: float = 0.02
-    agreement_factor: float = 2.5
-    familiar: int = 1200
-    edits: int = 100
-    queries: int = 600
-    seed: int = 0
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The files."""
-        needed = (self.intents, self.paragraphs, self.facts, self.patterns)
-        return needed if self.pairs is None else (*needed, self.pairs)
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """Edits in force together, and queries.
-
-    :param queries: text, the place of the edit it is paired with in any case (-1: none), and
-        whether that edit governs it; no other one does.
-    :param near: the nearest edits that each query is paired with.
-    """
-
-    edits: list[Fact]
-    queries: list[tuple[str, int, bool]]
-    near: int
+UNFITTED = ExampleConfig(**dict.fromkeys(SLOPES, 0.0))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Rows:
     """Pairs of a query and an edit.
 
-    :param inputs: float64 [n, 7].
+    :param inputs: float64 [n, slopes].
     :param labels: whether the edit governs the query, bool [n].
     :param queries: the place of the query, [n].
+    :param near: whether each query is paired with the edits that are nearest to it.
     """
 
     inputs: Array
     labels: NDArray[np.bool_]
     queries: NDArray[np.intp]
+    near: bool
 
     def ungoverned(self, scores: Array) -> Array:
         """Return the highest score of each query that no edit governs."""
@@ -129,19 +75,19 @@ def fit_examples(
         if not path.is_file():
             raise ModelError(f"{path}: expected a file of JSON lines, found none; name another")
     embeddings = EmbeddingCache(encoder, None)
-    requests, out_of_scope = _requests(data)
-    groups = _groups(data, requests, out_of_scope)
+    requests, out_of_scope = read_requests(data)
+    groups = example_groups(data, requests, out_of_scope)
     said("familiarity")
     weights, offset = _familiarity(embeddings, requests, groups["statements"], data)
-    unfitted = ExampleCalibration(weights, offset, UNFITTED)
+    common = artifact.common_words | _common_words(data, requests)
+    unfitted = ExampleCalibration(weights, offset, UNFITTED, common)
     gate = ScopeClassifier(encoder, replace(artifact, examples=None))
     rows: dict[str, _Rows] = {}
     for name, group in groups.items():
         said(name)
         rows[name] = _rows(group, gate, embeddings, unfitted)
     slopes = _logistic(list(rows.values()))
-    names = [field.name for field in fields(ExampleConfig)][: len(slopes)]
-    config = replace(UNFITTED, **dict(zip(names, slopes, strict=True)))  # type: ignore[arg-type]
+    config = replace(UNFITTED, **dict(zip(SLOPES, slopes, strict=True)))  # type: ignore[arg-type]
     fitted = replace(unfitted, config=config)
     scored = {name: _sigmoid(one.inputs @ np.array(slopes)) for name, one in rows.items()}
     return _with_thresholds(replace(artifact, examples=fitted), rows, scored, data)
@@ -157,7 +103,7 @@ def _with_thresholds(
 
     :param scored: the probabilities of the rows.
     """
-    negatives = [scored[name][~one.labels] for name, one in rows.items()]
+    negatives = [scored[name][~one.labels] for name, one in rows.items() if one.near]
     thresholds = []
     for rate in (data.false_rate, data.agreement_factor * data.false_rate):
         least = np.linspace(0.01, 0.99, 981)
@@ -188,31 +134,26 @@ def _with_thresholds(
     return replace(artifact, card=card, threshold=thresholds[0], agreement_threshold=agreement)
 
 
-def _requests(data: ExampleData) -> tuple[dict[str, list[str]], list[str]]:
-    """Return texts by intent, of the intents that are fitted on, and texts out of scope of all."""
-    found: dict[str, dict[str, None]] = defaultdict(dict)
-    for where, row in json_lines(data.intents):
-        intent, text = text_at(where, row, "intent"), text_at(where, row, "text")
-        if row.get("source") == data.source and not held_out(intent):
-            found[intent][text] = None
-        elif intent == OUT_OF_SCOPE and hash_tenth(text) >= 8:  # the others measure and calibrate
-            found[intent][text] = None
-    outside = [*found.pop(OUT_OF_SCOPE, ())]
-    least = UNFITTED.most_examples + data.per_intent
-    rng = random.Random(f"{data.seed}/requests")
-    kept = {i: rng.sample([*some], least) for i, some in found.items() if len(some) >= least}
-    if len(kept) < 10:
-        raise ModelError(
-            f"{data.intents}: expected at least 10 intents of {least} texts of {data.source!r}, "
-            f"found {len(kept)}; name another file"
-        )
-    return kept, outside
+def _common_words(data: ExampleData, requests: Mapping[str, Sequence[str]]) -> frozenset[str]:
+    """Return words that name nothing.
+
+    They stand in lower case in running text, or in requests without being a subject or an object
+    of a fact: requests are often typed without capitals, names included.
+    """
+    prose = (word for where, row in json_lines(data.paragraphs)
+             if not held_out(text_at(where, row, "question"))
+             for word in words(str(row.get("answer", ""))))  # fmt: skip
+    found = {word.plain for word in prose if word.text.islower()}
+    named = {plain(text_at(where, row, side)) for where, row in json_lines(data.facts)
+             for side in ("subject", "object")}  # fmt: skip
+    asked = {word.plain for texts in requests.values() for text in texts for word in words(text)}
+    return frozenset(found | (asked - named))
 
 
 def _familiarity(
     embeddings: EmbeddingCache,
     requests: Mapping[str, Sequence[str]],
-    statements: _Group,
+    statements: Group,
     data: ExampleData,
 ) -> tuple[Vector, float]:
     """Return weights and offset of a logistic regression: a question of the table, or not.
@@ -236,101 +177,8 @@ def _familiarity(
     return model.coef_[0].astype(np.float32), float(model.intercept_[0])
 
 
-def _groups(
-    data: ExampleData, requests: Mapping[str, Sequence[str]], out_of_scope: Sequence[str]
-) -> dict[str, _Group]:
-    """Return edits and queries of each sort, by its name."""
-    most = UNFITTED.most_examples
-    groups = {
-        "the facts table": _table(data),
-        "paragraphs": _paragraphs(data),
-        **_about_subjects(data),
-        **{
-            f"requests, examples: {number}": _by_intent(data, requests, out_of_scope, number)
-            for number in range(1, most + 1)
-        },
-    }
-    if data.pairs is not None:
-        groups["question pairs"] = _pairs(data)
-    return groups
-
-
-def _table(data: ExampleData) -> _Group:
-    """Return facts of the table and the queries of a trial of tune subjects."""
-    trial = build_trial(QuestionBook("tune", held_out=True), (), size=data.edits, seed=data.seed)
-    places = {edit.id: at for at, edit in enumerate(trial.edits)}
-    rng = random.Random(f"{data.seed}/table")
-    asked = rng.sample(trial.queries, min(len(trial.queries), data.queries))
-    queries = [(one.text, places.get(one.edit_id, -1), bool(one.edit_id)) for one in asked]
-    return _Group([*trial.edits], queries, data.near)
-
-
-def _paragraphs(data: ExampleData) -> _Group:
-    """Return questions about people, and each in other words."""
-    texts = [
-        (text_at(where, row, "question"), text_at(where, row, "rephrase"))
-        for where, row in json_lines(data.paragraphs)
-    ]
-    texts = [pair for pair in texts if not held_out(pair[0])][: data.queries]
-    queries = [(rephrase, at, True) for at, (_, rephrase) in enumerate(texts)]
-    return _Group([question_only(question) for question, _ in texts], queries, data.near)
-
-
-def _about_subjects(data: ExampleData) -> dict[str, _Group]:
-    """Return statements up to their object, and questions.
-
-    Of each subject the same in other words, and other relations.
-    """
-    known = wikidata_relations()
-    records = TrexRecords(read_trex(data.facts, data.patterns), "train", data.seed)
-    rng = random.Random(f"{data.seed}/subjects")
-    stated, asked = _Group([], [], data.near), _Group([], [], data.near)
-    for at, record in enumerate(records.counterfact(data.edits)):
-        rewrite = record["requested_rewrite"]
-        subject, own = rewrite["subject"], known[rewrite["relation_id"]]
-        others = [one for one in known.values() if one.split == own.split
-                  and one.kind == own.kind and one.family != own.family]  # fmt: skip
-        stated.edits.append(question_only(rewrite["prompt"].format(subject)))
-        stated.queries.extend((text, at, True) for text in record["paraphrase_prompts"])
-        stated.queries.extend((text, at, False) for text in record["generation_prompts"])
-        first, second = (text.format(s=subject) for text in own.questions)
-        asked.edits.append(question_only(first))
-        asked.queries.append((second, at, True))
-        for other in rng.sample(others, min(2, len(others))):
-            stated.queries.append((f"The {other.label} of {subject} is", at, False))
-            asked.queries.append((other.questions[0].format(s=subject), at, False))
-    return {"statements": stated, "questions": asked}
-
-
-def _by_intent(
-    data: ExampleData,
-    requests: Mapping[str, Sequence[str]],
-    out_of_scope: Sequence[str],
-    number: int,
-) -> _Group:
-    """Return an edit of so many examples for each intent, and requests, some out of scope."""
-    most = UNFITTED.most_examples
-    edits: list[Fact] = []
-    queries = []
-    for at, (own, *others) in enumerate(requests.values()):
-        edits.append(replace(question_only(own), tests=PatchTests(tuple(others[: number - 1]))))
-        queries += [(text, at, True) for text in others[most - 1 :]]
-    queries += [(text, -1, False) for text in out_of_scope]
-    return _Group(edits, queries, data.near)
-
-
-def _pairs(data: ExampleData) -> _Group:
-    """Return labelled question pairs, each with its own edit alone."""
-    if data.pairs is None:
-        return _Group([], [], 0)
-    every = read_pairs(data.pairs)
-    some = random.Random(f"{data.seed}/pairs").sample(every, min(len(every), data.queries))
-    queries = [(pair.a, at, pair.same) for at, pair in enumerate(some)]
-    return _Group([question_only(pair.b) for pair in some], queries, 0)
-
-
 def _rows(
-    group: _Group,
+    group: Group,
     gate: ScopeClassifier,
     embeddings: EmbeddingCache,
     calibration: ExampleCalibration,
@@ -340,7 +188,8 @@ def _rows(
     starts = np.cumsum([0, *map(len, examples)])[:-1]
     texts = embeddings.encode([text for some in examples for text in some])
     asked = embeddings.encode([text for text, _, _ in group.queries])
-    cosines = np.maximum.reduceat(asked @ texts.T, starts, axis=1)
+    every = asked @ texts.T
+    cosines = np.maximum.reduceat(every, starts, axis=1)
     shares = [calibration.share(embeddings.encode([edit.scope])[0]) for edit in group.edits]
     pairs = [
         (at, edit, governs and edit == about)
@@ -352,16 +201,19 @@ def _rows(
         [group.queries[at][0] for at, _ in read], [[group.edits[edit]] for _, edit in read]
     )
     trained = {pair: one.probability[0] for pair, one in zip(read, scores, strict=True)}
-    inputs = [
-        calibration.inputs(
-            shares[edit], trained.get((at, edit), 0.0), cosines[at, edit], len(examples[edit])
-        )
-        for at, edit, _ in pairs
-    ]
+    inputs = []
+    for at, edit, _ in pairs:
+        own = every[at, starts[edit] : starts[edit] + len(examples[edit])]
+        nearest = examples[edit][int(own.argmax())]
+        inputs.append(calibration.inputs(
+            shares[edit], trained.get((at, edit), 0.0), cosines[at, edit], len(examples[edit]),
+            shared_words(group.queries[at][0], nearest, calibration.common_words),
+        ))  # fmt: skip
     return _Rows(
         np.array(inputs),
         np.array([governs for _, _, governs in pairs], dtype=bool),
         np.array([at for at, _, _ in pairs]),
+        bool(group.near),
     )
 
 

@@ -20,7 +20,6 @@ from errata.cache.encoder import EmbeddingCache, Encoder
 from errata.cache.errors import ModelError
 from errata.facts.table import Split
 from errata.gates.artifact import GateArtifact
-from errata.gates.classifier import first_stage_classes
 from errata.gates.cross_encoder import unwrap_transformer
 from errata.gates.data.cross_encoder_pairs import PairSource, nearest_questions
 from errata.gates.data.distractors import hash_half, read_background
@@ -43,6 +42,7 @@ from errata.gates.data.splits import sha256_of
 from errata.gates.evaluation.base_agreement import AnswerBatch
 from errata.gates.features import FeatureMaker, PairFeatures, scope_inputs
 from errata.gates.layers import Platt
+from errata.gates.stages import first_stage_classes
 from errata.gates.training.calibration import fit_second_stage
 from errata.gates.training.contrast import contrast_relations
 from errata.gates.training.cross_encoder import CrossEncoderConfig, CrossEncoderTrainer, Loss

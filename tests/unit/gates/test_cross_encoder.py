@@ -14,13 +14,7 @@ from errata.cache.errors import ModelError
 from errata.cache.records import Fact, Hit, LanguagePatch, Query
 from errata.gates.artifact import GateArtifact
 from errata.gates.calibration import NegativeScores
-from errata.gates.classifier import (
-    ClassifierConfig,
-    ScopeClassifier,
-    combine_stages,
-    first_stage_classes,
-    second_stage_inputs,
-)
+from errata.gates.classifier import ClassifierConfig, ScopeClassifier
 from errata.gates.cross_encoder import (
     MAX_TOKENS,
     CrossEncoder,
@@ -31,6 +25,7 @@ from errata.gates.cross_encoder import (
     unwrap_transformer,
 )
 from errata.gates.features import FeatureMaker, Scope
+from errata.gates.stages import combine_stages, first_stage_classes, second_stage_inputs
 from tests.fakes import StubEncoder
 from tests.small_cross import (
     RERANK_THRESHOLD,
@@ -442,9 +437,9 @@ def test_pooling_leaves_padding_out():
 
 
 def test_without_words_the_named_features_say_nothing():
-    from errata.gates.classifier import first_stage_classes
     from errata.gates.evaluation.ablation import without_part
     from errata.gates.features import NAMES, PairFeatures
+    from errata.gates.stages import first_stage_classes
 
     rng = np.random.default_rng(0)
     whole = two_stage_gate()

@@ -22,6 +22,7 @@ from errata.gates.cosine import CosineGate
 from errata.gates.embedding import EmbeddingGate
 from errata.gates.examples import ExampleCalibration, ExampleConfig, listed, nearest_examples
 from errata.gates.open import OpenGate
+from errata.gates.shared_words import SharedWords, shared_words
 from errata.pipelines.base import decide_by_gate
 from errata.pipelines.resolvers.base import ScopedView
 from tests.fakes import StubEncoder
@@ -56,6 +57,8 @@ EXAMPLES = ExampleCalibration(
     -9.0,
     ExampleConfig(-9.0, 1.0, 0.0, 12.0, 5.0, 1.0, 0.0),
 )
+
+NONE = SharedWords()
 
 
 class Stubborn:
@@ -272,12 +275,18 @@ def test_the_mixture():
     known = replace(EXAMPLES, offset=9.0)
     assert known.share(np.ones(ENCODER.dimension, np.float32)) == 1.0
     # unfamiliar: the trained score has no say; familiar: all of it, below a repetition
-    few = [EXAMPLES.probability(0.0, p, 0.7, 2) for p in (0.0, 0.5, 1.0)]
+    few = [EXAMPLES.probability(0.0, p, 0.7, 2, NONE) for p in (0.0, 0.5, 1.0)]
     assert len(set(few)) == 1
-    sure = [known.probability(1.0, p, 0.7, 2) for p in (0.01, 0.5, 0.99)]
-    assert sure == sorted(sure) and known.probability(1.0, 0.5, 0.99, 1) > sure[1]
-    more = [EXAMPLES.probability(0.0, 0.0, 0.7, n) for n in (1, 2, 3, 9)]
+    sure = [known.probability(1.0, p, 0.7, 2, NONE) for p in (0.01, 0.5, 0.99)]
+    assert sure == sorted(sure) and known.probability(1.0, 0.5, 0.99, 1, NONE) > sure[1]
+    more = [EXAMPLES.probability(0.0, 0.0, 0.7, n, NONE) for n in (1, 2, 3, 9)]
     assert more[0] < more[1] < more[2] == more[3]
+    # words count where the trained score does not
+    words = replace(EXAMPLES, config=replace(EXAMPLES.config, overlap=-1.0, name=-2.0))
+    shared = [NONE, SharedWords(0.5), SharedWords(0.5, name=True)]
+    strict = [words.probability(0.0, 0.0, 0.7, 1, one) for one in shared]
+    assert strict == sorted(set(strict), reverse=True)
+    assert len({words.probability(1.0, 0.5, 0.7, 1, one) for one in shared}) == 1
     with pytest.raises(KeyError, match="most_examples"):
         ExampleCalibration.of_card({"offset": 1.0}, EXAMPLES.weights)
 
@@ -303,3 +312,28 @@ def test_the_questions_of_all_candidates_are_encoded_at_once():
         return encoder.calls
 
     assert calls(["north"]) == calls(["north", "east", "west", "upper", "lower"])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "name"),
+    [
+        ("Zinedine Zidane plays for", "Zinedine Zidane was born in", True),
+        ("where does zidane play?", "What about Zidane?", True),
+        ("open an account", "Open my account", False),
+        ("Reset the password", "Reset my phone", False),
+        ("Kazakhstan borders", "Kazakhstan exports", True),
+        ("How do I pay?", "how do I pay in Oslo", False),
+    ],
+)
+def test_shared_names(one, other, name):
+    found = shared_words(one, other, {"reset", "password"})
+    assert found.name is name is shared_words(other, one, {"reset", "password"}).name
+    assert 0.0 <= found.others <= 1.0 and found.overlap == shared_words(other, one).overlap
+
+
+def test_overlap_of_words():
+    same = shared_words("reset my password", "Reset the password!")
+    assert same.overlap == same.others == 1.0 and not same.name
+    assert shared_words("reset my password", "open a shop").overlap == 0.0
+    half = shared_words("Tell me where Pablo Picasso was born", "Pablo Picasso died in 1973")
+    assert half.name and half.overlap > half.others == 0.0

@@ -11,6 +11,7 @@ from errata.audit.config import AuditConfig
 from errata.audit.mixin import Audited
 from errata.audit.writer import open_audit
 from errata.cache.index.base import VectorIndex
+from errata.cache.known_encoder import KnownEncoder
 from errata.cache.patches.folder import PatchFolder
 from errata.cache.patches.watch import WatchConfig
 from errata.cache.records import Edit
@@ -123,6 +124,18 @@ class EditRouter(PatchReloading, Audited):
         """Return what would be decided about each of several questions, as :meth:`explain`."""
         prompts = [read_question(question) for question in questions]
         return list(self.route(prompts, True, StopWatch(), key).decisions)
+
+    def trial(self, edits: Sequence[Edit]) -> EditRouter:
+        """Return a router with other edits, to be tried; it logs nothing and touches no file.
+
+        Texts that this one has encoded are not encoded again.
+
+        :param edits: all edits that it has.
+        """
+        known = KnownEncoder(self.encoder, self.cache.vectors)
+        made = EditRouter(self.pipeline, known, rollouts=self.rollouts)
+        made.cache.set_files(edits)
+        return made
 
     # -- edits -------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from errata.commands.output import print_line, reports_errors
 from errata.commands.progress import working
 
 if TYPE_CHECKING:
+    from errata.serve.access import Access
     from errata.serve.config import ServeConfig
     from errata.serve.engine import Engine
     from errata.serve.keys import KeyRing
@@ -151,14 +152,14 @@ def _upstream(
 
 
 def _run(
-    engine: Engine, access: object, config: ServeConfig, host: str, port: int, shown: str,
+    engine: Engine, access: Access, config: ServeConfig, host: str, port: int, shown: str,
     write: bool,
 ) -> None:  # fmt: skip
     import uvicorn
 
     from errata.serve.app import create_app
 
-    app = create_app(engine, access, config)  # type: ignore[arg-type]
+    app = create_app(engine, access, config, writable=write)
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     print_line(f"OpenAI endpoints: {address}/v1")
     print_line(f"admin page: {address}/admin{f'#key={shown}' if shown else ''}")

@@ -16,44 +16,30 @@ from starlette.exceptions import HTTPException
 
 from errata import __version__
 from errata.serve.access import Access
+from errata.serve.admin import add_admin
 from errata.serve.body_limit import BodyLimit
 from errata.serve.config import ServeConfig
 from errata.serve.engine import Engine
-from errata.serve.errors import ApiError, error_body
+from errata.serve.errors import ApiError, ErrorBody, error_body, errors
 from errata.serve.metrics import MetricsMiddleware
 from errata.serve.requests import ChatBody, CompletionBody, Endpoint, read_call
 
 log = logging.getLogger("errata")
 
 
-class ErrorDetail(BaseModel):
-    """What is wrong with a request."""
-
-    message: str
-    type: str
-    param: str | None = None
-    code: str | None = None
-
-
-class ErrorBody(BaseModel):
-    """An error in the form of the OpenAI API."""
-
-    error: ErrorDetail
-
-
-def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the errors of an endpoint, for its documentation."""
-    return {status: {"model": ErrorBody} for status in statuses}
-
-
 def create_app(
-    engine: Engine, access: Access | None = None, config: ServeConfig | None = None
+    engine: Engine,
+    access: Access | None = None,
+    config: ServeConfig | None = None,
+    *,
+    writable: bool = False,
 ) -> FastAPI:
     """Return the application.
 
     :param engine: answers; closed when the application ends.
     :param access: keys and rates; by default the OpenAI endpoints are open, and no admin is.
     :param config: limits.
+    :param writable: whether administrators may write patch files.
     """
     access, config = access or Access(), config or ServeConfig()
 
@@ -73,6 +59,7 @@ def create_app(
     _add_error_handlers(app)
     _add_openai(app, engine, access, config)
     _add_health(app, engine, access)
+    add_admin(app, engine, access, writable=writable)
     return app
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 
 TYPES = {
     400: "invalid_request_error",
@@ -22,6 +23,26 @@ TYPES = {
     503: "overloaded_error",
     504: "timeout_error",
 }
+
+
+class ErrorDetail(BaseModel):
+    """What is wrong with a request."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class ErrorBody(BaseModel):
+    """An error in the form of the OpenAI API."""
+
+    error: ErrorDetail
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the errors of an endpoint, for its documentation."""
+    return {status: {"model": ErrorBody} for status in statuses}
 
 
 class ApiError(Exception):

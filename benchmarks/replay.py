@@ -55,7 +55,7 @@ def write_log(model: EditableModel, path: Path, n: int, distinct: int) -> dict[s
     for start in track(range(0, len(asked), BATCH), "deciding"):
         watch = StopWatch()
         prompts = [Prompt.of(text) for text in asked[start : start + BATCH]]
-        batch = model._decide(prompts, True, watch, None)
+        batch = model.route(prompts, True, watch)
         for row, decision in enumerate(batch.decisions):
             one = replace(
                 batch, decisions=(decision,), texts=batch.texts[row : row + 1],

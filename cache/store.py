@@ -117,6 +117,11 @@ class EditCache:
         return tuple(self._indexed_state().edits())
 
     @property
+    def vectors(self) -> Mapping[str, Vector]:
+        """The encodings of the edits' texts, float32 [d] by text."""
+        return self._indexed_state().indexes.vectors
+
+    @property
     def generation(self) -> int:
         """The number of changes that this cache has made or read."""
         return self._state.generation

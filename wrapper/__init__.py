@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from errata.cache.records import Fact as Fact
     from errata.cache.records import LanguagePatch as LanguagePatch
     from errata.cache.records import RegexPatch as RegexPatch
+    from errata.decider import Decider as Decider
     from errata.gates.base import Decision as Decision
     from errata.model import EditableModel as EditableModel
     from errata.models.atlas import load_atlas as load_atlas
@@ -28,6 +29,7 @@ deprecation.install()
 
 _MODULES = {
     "Answer": "errata.output",
+    "Decider": "errata.decider",
     "Decision": "errata.gates.base",
     "EditableModel": "errata.model",
     "ErrataError": "errata.cache.errors",

@@ -73,7 +73,7 @@ class Classifying:
 
     if TYPE_CHECKING:
 
-        def _decide(
+        def route(
             self, prompts: Sequence[Prompt], edits: Selection, watch: StopWatch, key: Key
         ) -> RoutedBatch:
             """Return the decision about the query of each prompt."""
@@ -123,7 +123,7 @@ class Classifying:
         if not texts:
             return []
         scorer = LabelScorer(self.base, self.tokenizer)
-        batch = self._decide([read_question(text) for text in texts], edits, StopWatch(), key)
+        batch = self.route([read_question(text) for text in texts], edits, StopWatch(), key)
         applied = [_applied(decision, batch, labels, config) for decision in batch.decisions]
         asked = [(text, "") for text in texts]
         noted = [

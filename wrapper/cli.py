@@ -28,6 +28,7 @@ from errata.commands.reasoner_eval import eval_reasoner
 from errata.commands.replay import replay
 from errata.commands.secret import hash_secret_command
 from errata.commands.serac import train_serac
+from errata.commands.serve import new_key, serve
 from errata.commands.trex_bench import trex_bench
 from errata.commands.triage import triage
 
@@ -51,6 +52,8 @@ serac_app = typer.Typer(no_args_is_help=True, help="The serac backend: a publish
 for command in (ask, explain, demo, check, assess, add, fmt, convert, schema, edit, retract, edits,
                 reindex, log, replay, triage, locate, bake, unbake, compare, report):  # fmt: skip
     app.command()(command)
+app.command()(serve)
+app.command("new-key")(new_key)
 app.command("hash-secret")(hash_secret_command)
 app.command("atlas-bench")(atlas_bench)
 app.command("trex-bench")(trex_bench)

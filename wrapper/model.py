@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 from errata.audit.config import AuditConfig
-from errata.audit.mixin import Audited
-from errata.audit.writer import open_audit
 from errata.cache.index.base import VectorIndex
 from errata.cache.patches.folder import PatchFolder
 from errata.cache.patches.watch import WatchConfig
-from errata.cache.records import Edit
-from errata.cache.rollout import EVERYONE, Key, conversations_of
-from errata.cache.store import EditCache
-from errata.cache.view import with_overruled
+from errata.cache.rollout import Key
 from errata.classification import Classifying
-from errata.editing.backends import Backends
 from errata.editing.lock import sharing_weights
 from errata.editing.mixin import WeightEditing
 from errata.encoder import load_encoder
@@ -31,9 +25,9 @@ from errata.generation.chat import (
     Messages,
     Prompt,
     PromptReader,
+    pad_ids,
     private_copy,
     read_question,
-    tokenize_prompts,
 )
 from errata.generation.proxy import BaseProxy
 from errata.generation.request import (
@@ -44,14 +38,20 @@ from errata.generation.request import (
     Selection,
     name_positional,
     read_request,
-    selector,
     validate_request,
 )
-from errata.output import Answer, OutputBuilder, StopWatch, Trace
-from errata.pipelines.base import RoutedBatch, RouteRequest, route_batch
+from errata.output import (
+    Answer,
+    CallOptions,
+    Completion,
+    OutputBuilder,
+    StopWatch,
+    Trace,
+    completions,
+)
+from errata.pipelines.base import RoutedBatch
 from errata.pipelines.cache import CachePipeline, choose_resolvers
 from errata.pipelines.resolvers.base import Resolver
-from errata.pipelines.rollouts import route_by_rollout
 from errata.pretrained import SavedModel
 from errata.reasoners.background import Mentions, background_reasoner
 from errata.reasoners.base import Reasoner
@@ -60,7 +60,7 @@ from errata.reasoners.load import load_reasoner
 from errata.reasoners.verbatim import VerbatimReasoner
 from errata.reasoners.verified import DEFAULT_VERIFICATION, VerificationConfig, verified
 from errata.registry import load, make, names
-from errata.reloading import PatchReloading
+from errata.router import EditRouter
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +72,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("errata")
 
 
-class EditableModel(PatchReloading, Audited, Classifying, WeightEditing, SavedModel, BaseProxy):
+class EditableModel(EditRouter, Classifying, WeightEditing, SavedModel, BaseProxy):
     """A language model with an errata sheet.
 
     A query that an edit in force governs is answered by the edit; every other query gets the base
@@ -136,38 +136,31 @@ class EditableModel(PatchReloading, Audited, Classifying, WeightEditing, SavedMo
         rollouts: bool = True,
         ask_config: AskConfig | None = None,
     ) -> None:
-        self._files = None if patches is None else PatchFolder(Path(patches))
+        files = None if patches is None else PatchFolder(Path(patches))
         stages = choose_resolvers(resolvers)
         self.tokenizer, tokenizer = tokenizer, private_copy(tokenizer)
         make_index = load("errata.indexes", index) if isinstance(index, str) else index
         if isinstance(encoder, str) and encoder in names("errata.encoders"):
             encoder = make("errata.encoders", encoder)
-        self._background = background_reasoner(mentions, model, tokenizer)
-        self.encoder = load_encoder(encoder, encoder_device)
+        background = background_reasoner(mentions, model, tokenizer)
+        loaded = load_encoder(encoder, encoder_device)
         self.reasoner = load_reasoner(reasoner, model, tokenizer)
         self.verbatim = VerbatimReasoner()
-        chosen = choose_gate(gate, self.encoder)
-        self.pipeline = CachePipeline(
+        chosen = choose_gate(gate, loaded)
+        pipeline = CachePipeline(
             chosen,
             verified(self.reasoner, verification, chosen),
             BaseConsistency(model, tokenizer),
             resolvers=stages,
         )
-        self.cache = EditCache(self.encoder, cache, index=make_index)
-        try:
-            self.cache.set_files(() if self._files is None else self._files.edits)
-            self.backends = Backends(model, tokenizer, self.cache)
-            self.audit = open_audit(audit, self.gate, model)
-            self._start_watching(watch)
-        except BaseException:
-            self.cache.close()
-            raise
-        self.patches = None if patches is None else Path(patches)
-        self.shadow, self.rollouts = shadow, rollouts
+        super().__init__(
+            pipeline, loaded, base=(model, tokenizer), files=files, cache=cache,
+            index=make_index, background=background, watch=watch, audit=audit, rollouts=rollouts,
+        )  # fmt: skip
+        self.shadow = shadow
         self.ask_config = ask_config or AskConfig()
         self._reader = PromptReader(tokenizer)
         self._writer = AnswerWriter(tokenizer)
-        self._last = threading.local()
         self.base = model
 
     # -- generate ----------------------------------------------------------------------------
@@ -203,32 +196,30 @@ class EditableModel(PatchReloading, Audited, Classifying, WeightEditing, SavedMo
         """
         named = name_positional(self.base, args) if args else {}
         request = read_request(self.base, inputs, {**named, **kwargs})
-        return self._generate(request, edits, lambda: self._reader.prompts(request, query), key)
+        read = partial(self._reader.prompts, request, query)
+        return self._generate(request, read, CallOptions(edits, key, self.shadow))
 
     @sharing_weights
     def _generate(
-        self,
-        request: GenerateRequest,
-        edits: Selection,
-        read: Callable[[], Sequence[Prompt]],
-        key: Key,
+        self, request: GenerateRequest, read: Callable[[], Sequence[Prompt]], call: CallOptions
     ) -> Any:
         """Answer a request.
 
-        :param request: the call.
-        :param edits: as in :meth:`generate`.
+        :param request: the arguments of `transformers`' generate.
         :param read: returns the prompt of each row.
-        :param key: as in :meth:`generate`.
+        :param call: errata's own arguments.
         """
         self._last.trace = None
-        if edits is False or request.prompt is None:
+        if call.edits is False or request.prompt is None:
+            call.on_decision(None)
             return self.base.generate(**request.arguments)
-        if self.shadow:
-            self._shadow(read, edits, key)
+        if call.shadow:
+            call.on_decision(self._shadow(read, call))
             return self.base.generate(**request.arguments)
         watch = StopWatch()
         prompts = read()
-        batch = self._decide(prompts, edits, watch, key)
+        batch = self.route(prompts, call.edits, watch, call.key)
+        call.on_decision(batch)
         builder = OutputBuilder(self.base, self._writer, request, batch, prompts)
         if all(batch.affected):
             validate_request(self.base, request)
@@ -246,35 +237,23 @@ class EditableModel(PatchReloading, Audited, Classifying, WeightEditing, SavedMo
         self._keep_trace(batch, builder.trace(watch))
         return merged
 
-    def _decide(
-        self, prompts: Sequence[Prompt], edits: Selection, watch: StopWatch, key: Key
-    ) -> RoutedBatch:
-        """Return the decision about the query of each prompt, as of this moment."""
-        key = key if self.rollouts else EVERYONE
-        conversations = conversations_of(key, [one.conversation for one in prompts])
-        pipelines, view = self.backends.pipelines(self.pipeline), self.backends.view()
-        route = route_by_rollout if view.rolling_out else route_batch
-        queries, histories = [one.query for one in prompts], [one.history for one in prompts]
-        return route(
-            RouteRequest(
-                queries, view, self.encoder, pipelines, selector(edits), watch.lap,
-                self._background, histories, conversations,
-            )
-        )  # fmt: skip
-
-    def _shadow(self, read: Callable[[], Sequence[Prompt]], edits: Selection, key: Key) -> None:
+    def _shadow(
+        self, read: Callable[[], Sequence[Prompt]], call: CallOptions
+    ) -> RoutedBatch | None:
         """Decide and log; errors are logged, too."""
         watch = StopWatch()
         try:
-            batch = self._decide(read(), edits, watch, key)
+            batch = self.route(read(), call.edits, watch, call.key)
         except Exception:
             log.exception("shadow: nothing was decided")
-            return
+            return None
         for decision in batch.decisions:
             fired = [f"{edit.id} ({edit.location})" for edit in decision.fired]
             query = batch.view.without_secrets(decision.query)
             log.info("shadow: %s: %r fired %s", decision.route, query, fired)
-        self._keep_trace(batch, Trace(batch.decisions, batch.rewrites, tuple(watch.steps)))
+        trace = Trace(batch.decisions, batch.rewrites, tuple(watch.steps))
+        self._keep_trace(batch, trace, shadow=True)
+        return batch
 
     # -- asking ------------------------------------------------------------------------------
 
@@ -307,89 +286,44 @@ class EditableModel(PatchReloading, Audited, Classifying, WeightEditing, SavedMo
 
         :return: one answer a question, in order.
         """
-        if not questions:
+        call = CallOptions(edits, key, self.shadow)
+        made = self.complete([self._reader.render(one) for one in questions], call, **options)
+        return [Answer(one.texts[0].strip(), one.decision, one.trace) for one in made]
+
+    def prompt_of(self, question: str | Messages, *, raw: bool = False) -> Prompt:
+        """Return the prompt of a question.
+
+        :param question: a text, or the messages of a chat.
+        :param raw: the text is the prompt as it stands, without the chat template.
+        :raises errata.cache.errors.GenerationError: there is no question in it.
+        """
+        return read_question(question) if raw else self._reader.render(question)
+
+    def complete(
+        self, prompts: Sequence[Prompt], call: CallOptions | None = None, **options: Any
+    ) -> list[Completion]:
+        """Return what follows each of several prompts, generated in one batch.
+
+        :param prompts: of :meth:`prompt_of`.
+        :param call: which edits are in force, and what rollouts draw by.
+        :param options: for :meth:`generate`; by default those of ``ask_config``.
+        """
+        if not prompts:
             return []
-        prompts = [self._reader.render(question) for question in questions]
         causal = not self.base.config.is_encoder_decoder
         arguments = {**asdict(self.ask_config), **options}
         pad = read_request(self.base, None, arguments).pad_token_id
-        texts = [prompt.text for prompt in prompts]
-        tokens = tokenize_prompts(texts, self._writer.tokenizer, pad, left=causal)
-        ids, mask = (each.to(input_device(self.base)) for each in tokens)
+        tokenizer = self._writer.tokenizer
+        # a chat template writes the special tokens itself
+        rows = [tokenizer(p.text, add_special_tokens=not p.chat)["input_ids"] for p in prompts]
+        ids, mask = (t.to(input_device(self.base)) for t in pad_ids(rows, pad, left=causal))
         passed = {"attention_mask": mask, "pad_token_id": pad, **arguments}
-        output = self._generate(read_request(self.base, ids, passed), edits, lambda: prompts, key)
-        sequences = getattr(output, "sequences", output)
-        start = ids.shape[1] if causal else 1
-        step = len(sequences) // len(questions)
-        texts = [self._writer.decode(row[start:].tolist()).strip() for row in sequences[::step]]
-        trace = self.last_trace
-        if trace is None:
-            trace = Trace(tuple(Decision(prompt.query) for prompt in prompts))
-        return [Answer(text, trace.decisions[i], trace.row(i)) for i, text in enumerate(texts)]
-
-    def explain(self, question: str | Messages, *, key: Key = None) -> Decision:
-        """Return what would be decided about a question: candidates, probabilities, threshold.
-
-        :param question: a text, or the messages of a chat (its last user turn counts).
-        :param key: as in :meth:`generate`.
-        :raises errata.cache.errors.GenerationError: there is no question in it.
-        """
-        return self.decide([question], key=key)[0]
-
-    @sharing_weights
-    def decide(self, questions: Sequence[str | Messages], *, key: Key = None) -> list[Decision]:
-        """Return what would be decided about each of several questions, as :meth:`explain`."""
-        prompts = [read_question(question) for question in questions]
-        return list(self._decide(prompts, True, StopWatch(), key).decisions)
-
-    # -- edits -------------------------------------------------------------------------------
-
-    @property
-    def gate(self) -> Gate:
-        """The gate of the cache's pipeline."""
-        return self.pipeline.gate
-
-    @property
-    def edits(self) -> tuple[Edit, ...]:
-        """The edits in force today, those of patch files first."""
-        return self.cache.edits
-
-    @overload
-    def edit(self, edit: Edit) -> Edit: ...
-    @overload
-    def edit(self, edit: Sequence[Edit]) -> tuple[Edit, ...]: ...
-    def edit(self, edit: Edit | Sequence[Edit]) -> Edit | tuple[Edit, ...]:
-        """Put an edit, or several at once, in force; a cache folder keeps them.
-
-        Of edits of one scope the latest speaks, after ``priority`` and ``supersedes``.
-
-        :param edit: what to put in force.
-        :return: the same; ``edit.id`` is what :meth:`retract` takes, ``edit.overrules`` are the
-            edits that are silent for it.
-        :raises errata.cache.errors.EditError: the id is another edit's; nothing was changed.
-        """
-        several = (edit,) if isinstance(edit, Edit) or not isinstance(edit, Sequence) else edit
-        with self.backends.changing(several):
-            self.cache.add(several)
-        made = with_overruled(several, self.cache.view())
-        return made[0] if isinstance(edit, Edit) else made
-
-    def retract(self, edit_id: str) -> Edit:
-        """Take an edit out of force.
-
-        :raises errata.cache.errors.UnknownEdit: no such edit is in force.
-        :raises errata.cache.errors.EditError: a file holds it; names the file and line to change.
-        """
-        with self.backends.changing():
-            return self.cache.retract(edit_id)
-
-    def close(self) -> None:
-        """Close the cache, saving what makes the next start quick; weights become unedited."""
-        self._stop_watching()
-        if self.audit is not None:
-            self.audit.close()
-        self.backends.close()
-        self.cache.close()
+        request = read_request(self.base, ids, passed)
+        output = self._generate(request, lambda: prompts, call or CallOptions())
+        trace = self.last_trace or Trace(tuple(Decision(prompt.query) for prompt in prompts))
+        sequences = getattr(output, "sequences", output)[:, ids.shape[1] if causal else 1 :]
+        lengths = mask.sum(dim=1).tolist()
+        return completions(self._writer, request, sequences.tolist(), lengths, trace)
 
     def __enter__(self) -> EditableModel:
         """Return itself, to be closed at the end of a ``with``."""

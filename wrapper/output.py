@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import GenerationError
 from errata.cache.filters.text_filter import Replacement
+from errata.cache.rollout import Key
 from errata.gates.base import Decision
 from errata.generation.chat import Prompt, pad_ids
 from errata.generation.random_state import forked_rng
-from errata.generation.request import AnswerWriter, GenerateRequest, pad_rows
+from errata.generation.request import AnswerWriter, GenerateRequest, Selection, pad_rows
 from errata.generation.streaming import FilteredStreamer
 from errata.pipelines.base import RoutedBatch
 from errata.reasoners.base import Outcome, Reasoner, Reply, answer_prompts
@@ -88,6 +90,75 @@ class Answer:
     def __str__(self) -> str:
         """Return the text."""
         return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What was generated behind one prompt.
+
+    :param texts: one a sequence.
+    :param finished: of each, whether it ended, rather than reached the most tokens allowed.
+    :param prompt_tokens: tokens of the prompt.
+    :param tokens: of each sequence, the number of its tokens.
+    :param decision: what was decided.
+    :param trace: what each stage did.
+    """
+
+    texts: tuple[str, ...]
+    finished: tuple[bool, ...]
+    prompt_tokens: int
+    tokens: tuple[int, ...]
+    decision: Decision
+    trace: Trace
+
+
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """errata's own arguments of a call of ``generate``.
+
+    :param edits: which edits are in force.
+    :param key: what rollouts draw by.
+    :param shadow: decide and log, but answer from the base model.
+    :param on_decision: called when it is decided, before anything is generated; with None where
+        nothing was.
+    """
+
+    edits: Selection = True
+    key: Key = None
+    shadow: bool = False
+    on_decision: Callable[[RoutedBatch | None], object] = lambda batch: None
+
+
+def completions(
+    writer: AnswerWriter,
+    request: GenerateRequest,
+    sequences: Sequence[list[int]],
+    prompt_lengths: Sequence[int],
+    trace: Trace,
+) -> list[Completion]:
+    """Return generated ids as texts, one completion a prompt.
+
+    :param writer: decodes.
+    :param request: the call.
+    :param sequences: the new ids of each sequence, those of one prompt behind each other.
+    :param prompt_lengths: tokens of each prompt.
+    :param trace: of the call.
+    """
+    ends = {*request.eos_token_ids, request.pad_token_id}
+    kept = [list(takewhile(lambda token: token not in ends, ids)) for ids in sequences]
+    texts = [writer.decode(ids) for ids in sequences]
+    finished = [len(ids) < request.max_new_tokens for ids in kept]
+    count, found = request.num_return_sequences, []
+    for row, length in enumerate(prompt_lengths):
+        own = slice(row * count, (row + 1) * count)
+        lengths = tuple(map(len, kept[own]))
+        found.append(
+            Completion(
+                tuple(texts[own]), tuple(finished[own]), length, lengths,
+                trace.decisions[row], trace.row(row),
+            )
+        )  # fmt: skip
+    return found
 
 
 class StopWatch:

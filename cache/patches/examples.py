@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from errata.cache.errors import PatchError, PatchFolderError
+from errata.cache.patches.file_change import FileChange
 from errata.cache.patches.files import JSON_SUFFIXES, load_file
 from errata.cache.records import Edit, Listed, SourceLocation
-from errata.cache.storage.atomic import write_atomically
 
 
 def add_example(edit: Edit, which: Listed, text: str) -> SourceLocation:
@@ -29,6 +29,14 @@ def add_example(edit: Edit, which: Listed, text: str) -> SourceLocation:
         extended line by line; nothing was written.
     :raises OSError: writing fails; the old file stays.
     """
+    change = example_added(edit, which, text)
+    change.write()
+    moved = next(one for one in load_file(change.path) if one.id == edit.id)
+    return moved.location or SourceLocation(str(change.path), 1)
+
+
+def example_added(edit: Edit, which: Listed, text: str) -> FileChange:
+    """Return the change that :func:`add_example` makes; raises as it does, and writes nothing."""
     if edit.location is None:
         raise PatchError(f"edit {edit.id} is in no file: add the example where it was made")
     file = Path(edit.location.path)
@@ -49,9 +57,7 @@ def add_example(edit: Edit, which: Listed, text: str) -> SourceLocation:
         raise PatchError(f"{error}: add {json.dumps(text)} under {which} by hand", where) from None
     new = mark + changed.replace("\n", ending).encode()
     _check(file, new, before, at, which, text)
-    target = file.resolve()  # a link stays a link
-    write_atomically(target, new)
-    return where
+    return FileChange(file, data, new)
 
 
 def _check(

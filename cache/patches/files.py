@@ -57,7 +57,7 @@ def load_folder(path: PathLike) -> tuple[Edit, ...]:
     edits, problems = _read_files(patch_files(path))
     # A superseded entry may be one that could not be read.
     if not problems:
-        problems.add_all(_superseded(edits))
+        problems.add_all(superseded_problems(edits))
     problems.raise_any()
     return tuple(edits)
 
@@ -340,7 +340,7 @@ def _duplicates(edits: Sequence[Edit]) -> Iterator[PatchError]:
         yield PatchError(message, edit.location, ("id",))
 
 
-def _superseded(edits: Sequence[Edit]) -> Iterator[PatchError]:
+def superseded_problems(edits: Sequence[Edit]) -> Iterator[PatchError]:
     """Yield a problem for each id that no patch has, and for a cycle."""
     by_id = {edit.id: edit for edit in edits}
     unknown = 0

@@ -11,16 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from errata.cache.errors import PatchError
-from errata.cache.patches.files import (
-    JSON_SUFFIXES,
-    open_regular,
-    patch_files,
-    read_edits,
-    written,
-)
+from errata.cache.patches.file_change import added
+from errata.cache.patches.files import JSON_SUFFIXES, open_regular, read_edits
 from errata.cache.patches.jsonl import decode
 from errata.cache.records import Edit, SourceLocation
-from errata.cache.storage.atomic import write_atomically
 
 
 def formatted(path: Path) -> tuple[str, str]:
@@ -59,25 +53,8 @@ def append(edits: Sequence[Edit], path: Path) -> tuple[Edit, ...]:
     :raises PatchError: its suffix is another, or another file of the folder has the patch.
     :raises OSError: it cannot be written.
     """
-    new = written(edits, path)
-    text = _content(path) if path.exists() else ""
-    if text.strip():
-        read_edits(path)
-        text = text if text.endswith("\n") else f"{text}\n"
-        text += "" if path.suffix.lower() in JSON_SUFFIXES else "\n"
-    data = (text + new).encode()
-    found = read_edits(path, data)
-    known = {
-        edit.id: edit.location
-        for other in (patch_files(path.parent) if path.parent.is_dir() else ())
-        if other != path
-        for edit in read_edits(other)
-    }
-    for edit in found[-len(edits) :]:
-        if edit.id in known:
-            raise PatchError(f"the same patch is at {known[edit.id]}: change it there", None)
-    write_atomically(path.resolve(), data)  # a link stays a link
-    return found[-len(edits) :]
+    added(edits, path).write()
+    return read_edits(path)[-len(edits) :]
 
 
 def _content(path: Path) -> str:

@@ -15,7 +15,6 @@ class Audited:
     """The part of :class:`~errata.model.EditableModel` that keeps traces."""
 
     audit: AuditWriter | None
-    shadow: bool
     _last: threading.local
 
     @property
@@ -24,8 +23,11 @@ class Audited:
         trace: Trace | None = getattr(self._last, "trace", None)
         return trace
 
-    def _keep_trace(self, batch: RoutedBatch, trace: Trace) -> None:
-        """Keep the trace of a call, and log it, if a log is kept."""
+    def _keep_trace(self, batch: RoutedBatch, trace: Trace, *, shadow: bool = False) -> None:
+        """Keep the trace of a call, and log it, if a log is kept.
+
+        :param shadow: the base model answered, whatever was decided.
+        """
         self._last.trace = trace
         if self.audit is not None:
-            self.audit.record(AuditedCall(time.time(), trace, batch, self.shadow))
+            self.audit.record(AuditedCall(time.time(), trace, batch, shadow))

@@ -103,13 +103,14 @@ class _State:
 
 
 def open_audit(
-    audit: str | Path | AuditConfig | None, gate: object, model: nn.Module
+    audit: str | Path | AuditConfig | None, gate: object, model: nn.Module | str
 ) -> AuditWriter | None:
     """Return the writer of an audit log, or None without one.
 
     :param audit: the file, or the whole configuration.
     :param gate: decides.
-    :param model: the base model, without edits in its weights.
+    :param model: the base model, without edits in its weights; a name where it is in no process
+        of ours.
     :raises errata.cache.errors.StoreError: the log cannot be opened.
     """
     if audit is None:
@@ -117,7 +118,8 @@ def open_audit(
     from errata.generation.fingerprint import fingerprint
 
     config = audit if isinstance(audit, AuditConfig) else AuditConfig(audit)
-    return AuditWriter(config, gate_fingerprint(gate), fingerprint(model)[:16])
+    name = model if isinstance(model, str) else fingerprint(model)[:16]
+    return AuditWriter(config, gate_fingerprint(gate), name)
 
 
 class AuditWriter:

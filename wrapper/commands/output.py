@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import typer
 
 from errata.cache.errors import ErrataError, PatchFolderError
+from errata.json_forms import candidate_json as candidate_json
+from errata.json_forms import decision_json as decision_json
+from errata.json_forms import edit_json as edit_json
+from errata.json_forms import location_of as location_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from errata.cache.filters.text_filter import Replacement
-    from errata.cache.records import Edit
-    from errata.gates.base import Candidate, Decision
     from errata.output import Answer
 
 P = ParamSpec("P")
@@ -94,64 +96,9 @@ def error_json(error: ErrataError) -> dict[str, Any]:
     return fields
 
 
-def edit_json(edit: Edit) -> dict[str, Any]:
-    """Return the fields that identify an edit."""
-    return {"id": edit.id, "kind": edit.kind, "scope": edit.scope, "location": location_of(edit)}
-
-
-def candidate_json(candidate: Candidate) -> dict[str, Any]:
-    """Return a candidate's fields."""
-    return {
-        "id": candidate.edit_id,
-        "kind": candidate.kind,
-        "scope": candidate.scope,
-        "probability": round(candidate.probability, 6),
-        "threshold": round(candidate.threshold, 6),
-        "relation": candidate.relation,
-        "agreement_threshold": _rounded(candidate.agreement_threshold),
-        "base_agreed": candidate.base_agreed,
-        "listed": candidate.listed,
-        "listed_at": None if candidate.listed_at is None else str(candidate.listed_at),
-        "near_silent": candidate.near_silent,
-        "location": location_of(candidate),
-    }
-
-
-def decision_json(decision: Decision) -> dict[str, Any]:
-    """Return a decision's fields."""
-    return {
-        "query": decision.query,
-        "route": decision.route,
-        "mentioned": decision.mentioned,
-        "fired": [edit_json(edit) for edit in decision.fired],
-        "overruled": [edit_json(edit) for edit in decision.overruled],
-        "canonical_query": decision.canonical_query or None,
-        "sub_question": decision.sub_question or None,
-        "hops": decision.hops,
-        "resolvers": list(decision.resolvers),
-        "changed_by": list(decision.changed_by),
-        # the names of version 0.1, until 0.3
-        "renamed": decision.canonical_query or None,
-        "further": decision.sub_question or None,
-        "steps": decision.hops,
-        "candidates": [candidate_json(c) for c in decision.candidates],
-        "near_misses": [candidate_json(c) for c in decision.near_misses],
-        "withheld": [candidate_json(c) for c in decision.withheld],
-    }
-
-
 def replacements(answer: Answer) -> tuple[Replacement, ...]:
     """Return the replacements that regex patches and secrets made in an answer."""
     return tuple(r for row in answer.trace.replacements for r in row)
-
-
-def location_of(item: Edit | Candidate | Replacement) -> str | None:
-    """Return ``file:line``, or None if no patch file holds it."""
-    return str(item.location) if item.location is not None else None
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 6)
 
 
 def answer_json(question: str, answer: Answer) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from errata.commands.output import (
     reports_errors,
 )
 from errata.commands.progress import progress
+from errata.json_forms import replayed_json
 
 if TYPE_CHECKING:
     from errata.audit.replay import ReplayedQuery, Verdict
@@ -74,7 +75,7 @@ def replay(
             {
                 "replayed": total,
                 "different": queries,
-                "queries": [_json(one) for one in different],
+                "queries": [replayed_json(one) for one in different],
             }
         )
     else:
@@ -107,24 +108,3 @@ def _text(verdict: Verdict) -> str:
     probability = "" if verdict.probability is None else f" (probability {verdict.probability:.3f})"
     names = ", ".join(f"{patch.name} {patch.scope!r}" for patch in verdict.patches)
     return f"{verdict.route}: {names}{probability}" if names else f"{verdict.route}: no patch"
-
-
-def _json(one: ReplayedQuery) -> dict[str, Any]:
-    return {
-        "query": one.query,
-        "count": one.count,
-        "before": _verdict_json(one.before),
-        "after": _verdict_json(one.after),
-    }
-
-
-def _verdict_json(verdict: Verdict) -> dict[str, Any]:
-    return {
-        "route": verdict.route,
-        "patches": [
-            {"id": patch.id, "location": patch.location or None, "scope": patch.scope}
-            for patch in verdict.patches
-        ],
-        "probability": verdict.probability,
-        "effective_query": verdict.effective_query,
-    }

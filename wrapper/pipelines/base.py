@@ -185,6 +185,16 @@ class RoutedBatch:
             for decision, rewrite in zip(self.decisions, self.rewrites, strict=True)
         )
 
+    def row(self, row: int) -> RoutedBatch:
+        """Return the batch of one query, as of the same moment."""
+        own = slice(row, row + 1)
+        return replace(
+            self, queries=self.queries[own], decisions=self.decisions[own],
+            reasoners=self.reasoners[own], rewrites=self.rewrites[own],
+            output_filters=self.output_filters[own], texts=self.texts[own],
+            conversations=self.conversations[own],
+        )  # fmt: skip
+
     def by_reasoner(self, verbatim: Reasoner) -> list[tuple[Reasoner, list[int]]]:
         """Return the reasoners, each with the rows it answers; other rows are the base model's.
 

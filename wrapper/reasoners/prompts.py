@@ -194,7 +194,7 @@ class Prompter:
         """
         lines = [*instructions, *edits]
         query = self.form.instructed.format(
-            query=prompt.query, instruction="\n".join(map(_as_sentence, lines))
+            query=prompt.query, instruction="\n".join(map(as_sentence, lines))
         )
         ids = self._encode(prompt.replace_query(query))
         self._check_length(len(ids), new_tokens, prompt.query)
@@ -260,7 +260,8 @@ class Prompter:
         )
 
 
-def _as_sentence(text: str) -> str:
+def as_sentence(text: str) -> str:
+    """Return a text with a capital at its beginning and a mark at its end."""
     text = text.strip()
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?", "。")) else ".")
 

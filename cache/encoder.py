@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Protocol, runtime_checkable
 
@@ -157,6 +157,18 @@ class EmbeddingCache:
         found = self._look_up(texts, self._unknown, self.encoder.unknown_share)
         return np.array([found[text] for text in texts], dtype=np.float64)
 
+    def put(self, rows: Mapping[str, Vector]) -> None:
+        """Keep embeddings, float32 [d] by text, made by the same encoder before."""
+        with self._lock:
+            self._rows.update(rows)
+            while self._size is not None and len(self._rows) > self._size:
+                self._rows.popitem(last=False)
+
+    def missing(self, texts: Sequence[str]) -> list[str]:
+        """Return the texts whose embeddings are not kept, each once."""
+        with self._lock:
+            return [text for text in dict.fromkeys(texts) if text not in self._rows]
+
     def _look_up(
         self,
         texts: Sequence[str],
@@ -182,3 +194,48 @@ class EmbeddingCache:
     def windows(self, text: str) -> tuple[str, ...]:
         """Return the text itself, or its sentence windows where it is longer than is read."""
         return self.encoder.windows(text)
+
+
+class RoutedEncoder:
+    """An encoder of English texts, and another one for pairs that are not both in English.
+
+    To all that compares texts in English it is the first one: vectors, fingerprint and windows are
+    that one's. A pair of texts is compared by the second where either is in another language.
+
+    :param encoder: of English texts.
+    :param multilingual: of texts in any language.
+    :param size: texts kept with their multilingual embeddings (0.3 GB).
+    """
+
+    def __init__(self, encoder: Encoder, multilingual: Encoder, size: int = 200_000) -> None:
+        self.encoder = encoder
+        self.multilingual = EmbeddingCache(multilingual, size)
+
+    @property
+    def dimension(self) -> int:
+        """Width d of the vectors."""
+        return self.encoder.dimension
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the encoder of English."""
+        return self.encoder.fingerprint
+
+    def encode(self, texts: Sequence[str]) -> Vector:
+        """Return float32 [n, d], unit rows, by the encoder of English."""
+        return self.encoder.encode(texts)
+
+    def unknown_share(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Return the share of each text's tokens that the encoder of English does not know, [n]."""
+        return self.encoder.unknown_share(texts)
+
+    def windows(self, text: str) -> tuple[str, ...]:
+        """Return the text, or its sentence windows where the encoder of English truncates it."""
+        return self.encoder.windows(text)
+
+
+def multilingual_of(encoder: object) -> EmbeddingCache | None:
+    """Return the multilingual encoder of a routed one, unwrapped from caches; else None."""
+    while isinstance(encoder, EmbeddingCache):
+        encoder = encoder.encoder
+    return encoder.multilingual if isinstance(encoder, RoutedEncoder) else None

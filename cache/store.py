@@ -17,6 +17,7 @@ import numpy as np
 from errata.cache.encoder import Encoder, encode_in_parts
 from errata.cache.errors import IndexMismatchError, StoreError
 from errata.cache.index.base import VectorIndex
+from errata.cache.index.languages import MultilingualVectors
 from errata.cache.index.terms import CharacterIndex, WordIndex
 from errata.cache.patches.kinds import check
 from errata.cache.records import Edit, Vector
@@ -83,6 +84,7 @@ class EditCache:
             self._database = Database(self.path / "edits.sqlite3")
             name = self.path / "encodings.sqlite3"
             self._encodings = EmbeddingStore(name, encoder.fingerprint, encoder.dimension)
+        self._multilingual = MultilingualVectors.of(encoder, self.path)
         self._state = State(self._empty_indexes({}))
         try:
             if self._database is not None:
@@ -147,7 +149,7 @@ class EditCache:
         if view is None or view.generation != state.generation or view.today != day:
             view = View(
                 state.generation, state.edits(), state.indexes, day, None, self.search_config,
-                state.precedence(),
+                state.precedence(), self._multilingual,
             )  # fmt: skip
             self._view = view
         return view
@@ -390,6 +392,8 @@ class EditCache:
             keep.save(state.indexes.index)
         if self._encodings is not None and self._indexed:
             self._encodings.prune(list(state.indexes.vectors))
+        if self._multilingual is not None and self._indexed:
+            self._multilingual.prune(list(state.indexes.vectors))
 
 
 def _faiss_index(dimension: int) -> VectorIndex:

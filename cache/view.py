@@ -6,7 +6,7 @@ import datetime
 import heapq
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, cached_property
 from types import MappingProxyType
 from typing import Literal
@@ -14,12 +14,16 @@ from typing import Literal
 import numpy as np
 
 from errata.cache.filters.text_filter import Filter, replace_spans
-from errata.cache.index.base import VectorIndex
-from errata.cache.index.terms import AnswerIndex, CharacterIndex, WordIndex
+from errata.cache.index.languages import LanguageIndex, MultilingualVectors
+from errata.cache.index.search import SearchConfig, SearchIndexes
+from errata.cache.index.terms import AnswerIndex
 from errata.cache.precedence import EditPredicate, Precedence, contested, in_force, overruled
-from errata.cache.records import Edit, Fact, Hit, Query, RegexPatch, Vector
+from errata.cache.records import Edit, Fact, Hit, Query, RegexPatch
 from errata.cache.text.aliases import AliasIndex, AliasMatch
+from errata.cache.text.language import is_english
 from errata.cache.text.normalize import compare
+
+__all__ = ["SearchConfig", "SearchIndexes", "View", "with_overruled"]
 
 _LOG = logging.getLogger(__name__)
 _RESTRICTED_VIEWS = 8
@@ -27,45 +31,6 @@ _RESTRICTED_VIEWS = 8
 
 Allowed = Callable[[str], bool]
 """Whether the edit of an id may be found."""
-
-
-@dataclass(frozen=True, slots=True)
-class SearchConfig:
-    """How candidates are found beside the k nearest by vectors.
-
-    :param by_words: candidates of a query more, by its words, as a share of k: an encoder may miss
-        a rare word (SWIFT, BIC) that both texts have.
-    :param by_answer: candidates of a query more that it names the answer of, as a share of k: "Of
-        which country is Gitega the capital?" shares nothing else with the inverse question.
-    :param unreadable_share: share of unknown tokens above which candidates are also found by
-        characters, since an encoder gives unknown words one meaning. English with a few foreign
-        names stays below.
-    :param margin: candidates beyond k that are scored exactly before the k best are taken: an
-        index rounds, and an approximate one errs.
-    """
-
-    by_words: float = 0.25
-    by_answer: float = 0.5
-    unreadable_share: float = 0.2
-    margin: int = 8
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SearchIndexes:
-    """Indexes over the texts by which edits are found; never changed once shared.
-
-    :param index: their vectors, by text.
-    :param characters: their characters.
-    :param words: their words.
-    :param owners: the ids of the edits that each text belongs to.
-    :param vectors: float32 [d] by text, counterexamples included.
-    """
-
-    index: VectorIndex
-    characters: CharacterIndex
-    words: WordIndex
-    owners: Mapping[str, tuple[str, ...]]
-    vectors: Mapping[str, Vector]
 
 
 class View:
@@ -78,6 +43,7 @@ class View:
     :param superseding: which edits supersede and overrule others; all in force unless given.
     :param config: how candidates are found.
     :param precedence: the order among edits of one scope; that of ``edits`` unless given.
+    :param multilingual: vectors for texts that are not in English; None: all are read as English.
     """
 
     def __init__(
@@ -89,11 +55,13 @@ class View:
         superseding: EditPredicate | None = None,
         config: SearchConfig | None = None,
         precedence: Precedence | None = None,
+        multilingual: MultilingualVectors | None = None,
     ) -> None:
         self.config = config or SearchConfig()
         self.generation = generation
         self.today = today
         self._indexes = indexes
+        self._multilingual = multilingual
         self._dated = tuple(edit for edit in edits if edit.in_force(today))
         self._precedence = precedence or Precedence(
             {}, {edit.id for edit in self._dated}, lambda: self._dated
@@ -139,6 +107,7 @@ class View:
                 lambda edit: edit.id not in excluded,
                 self.config,
                 self._precedence,
+                self._multilingual,
             )
             if len(self._restricted) >= _RESTRICTED_VIEWS:
                 self._restricted.clear()
@@ -186,9 +155,10 @@ class View:
         """Return the facts and language patches near each query, best first.
 
         An edit is as near as the nearest of its scope and its examples. One that the query is a
-        spelling of is always found, with score 1.0 (first, and past k where many are). For a query
-        with many unknown tokens, edits that share characters with it come next. Edits that share
-        rare words with it, and facts whose answer it mentions, come last, and in addition to k.
+        spelling of is always found, with score 1.0 (first, and past k where many are). Edits that
+        share rare words with it, and facts whose answer it mentions, come last, and in addition
+        to k; so do, for a query in English, k edits in other languages. Without a multilingual
+        encoder, edits that share characters with a query of many unknown tokens come next.
 
         :param queries: encoded by the cache's encoder.
         :param k: the most edits for each query found by vectors and characters.
@@ -198,10 +168,41 @@ class View:
         by_id = self.by_id
         # the predicate is called once an edit
         allowed = cache(lambda key: key in by_id and (only is None or only(by_id[key])))
+        languages = self._languages
+        if languages is None:
+            return self._search(queries, k, allowed)
+        english = [query for query in queries if is_english(query.text)]
+        foreign = languages.foreign
+        read = self._search(english, k, lambda key: key not in foreign and allowed(key))
+        found = dict(zip(map(id, english), read, strict=True))
+        return [
+            [*found.get(id(query), ()), *self._across(languages, query, k, allowed)]
+            for query in queries
+        ]
+
+    def _search(self, queries: Sequence[Query], k: int, allowed: Allowed) -> list[list[Hit]]:
+        """Return the hits of each query by the encoder's own vectors."""
         found = self._nearest(queries, k, allowed)
         return [
             self._hits(query, near, k, allowed) for query, near in zip(queries, found, strict=True)
         ]
+
+    def _across(
+        self, languages: LanguageIndex, query: Query, k: int, allowed: Allowed
+    ) -> list[Hit]:
+        """Return the hits of which query and edit are not both in English, by its vectors."""
+        only = is_english(query.text)
+        if only and not languages.foreign:
+            return []
+        near = set(languages.nearest(query.text, k, allowed, foreign_only=only))
+        foreign = languages.foreign
+        return self._hits(query, near, k, lambda key: (not only or key in foreign) and allowed(key))
+
+    @cached_property
+    def _languages(self) -> LanguageIndex | None:
+        if self._multilingual is None:
+            return None
+        return LanguageIndex(self._multilingual, self.edits, self._indexes.owners)
 
     def hit(self, query: Query, edit: Edit) -> Hit:
         """Return a fact or language patch in force as a hit, at any distance from the query.
@@ -212,9 +213,12 @@ class View:
         examples = edit.examples
         texts = examples if edit.scope in examples else (*examples, edit.scope)
         # The index's scores depend in their last digits on the batch: compute them here.
-        scores = self._cosines(query, texts)
+        cosines = self._cosines
+        if self._languages is not None and self._languages.crosses(query.text, edit.id):
+            cosines = self._languages.cosines
+        scores = cosines(query, texts)
         ranked = sorted(zip(texts, scores, strict=True), key=lambda pair: -pair[1])
-        against = max(self._cosines(query, edit.counterexamples), default=-1.0)
+        against = max(cosines(query, edit.counterexamples), default=-1.0)
         same = any(compare(text, query.text) == "same" for text in texts)
         vector = self._indexes.vectors[ranked[0][0]]
         kept = tuple(pair for pair in ranked if pair[0] in examples)
@@ -311,7 +315,7 @@ class View:
         characters, owners = self._indexes.characters, self._indexes.owners
         same = set(_owners(characters.same(query.text), owners, allowed))
         shared: dict[str, float] = {}
-        if query.unknown_share > self.config.unreadable_share:
+        if self._languages is None and query.unknown_share > self.config.unreadable_share:
             alike = characters.search(
                 query.text, k, lambda text: any(map(allowed, owners.get(text, ())))
             )

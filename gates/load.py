@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from errata.cache.encoder import Encoder
+from errata.cache.encoder import Encoder, multilingual_of
 from errata.cache.errors import ModelError
 from errata.encoder import SentenceEncoder
 from errata.gates.base import Gate
@@ -33,7 +33,8 @@ def load_gate(
     """Return a trained gate.
 
     :param name: a shipped gate's name, or the folder of one of your own.
-    :param encoder: the encoder it was trained with; by default the packaged all-MiniLM-L6-v2.
+    :param encoder: the encoder it was trained with; by default the packaged all-MiniLM-L6-v2. With
+        a :class:`~errata.cache.encoder.RoutedEncoder` the gate reads other languages, too.
     :param threshold: the probability from which an edit fires, instead of the trained one.
     :param target_false_hit_rate: pick the threshold so that of queries near an edit and out of
         its scope no larger share hits, at 95% confidence, instead of the trained threshold.
@@ -44,6 +45,8 @@ def load_gate(
     from errata.gates.calibration import NegativeScores
     from errata.gates.classifier import ScopeClassifier
     from errata.gates.embedding import EmbeddingGate, is_embedding_gate
+    from errata.gates.languages import RoutedGate
+    from errata.gates.reader import Reader
 
     folder = gate_folder(name)
     encoder = default_encoder() if encoder is None else encoder
@@ -64,7 +67,11 @@ def load_gate(
     try:
         if target_false_hit_rate is not None:
             threshold = NegativeScores.of_card(artifact.card).threshold(target_false_hit_rate)
-        return ScopeClassifier(encoder, artifact, threshold=threshold)
+        gate = ScopeClassifier(encoder, artifact, threshold=threshold)
+        multilingual = multilingual_of(encoder)
+        if multilingual is None:
+            return gate
+        return RoutedGate(gate, Reader.load(reader_folder(folder)), multilingual)
     except ModelError as error:
         raise ModelError(f"gate {name}: {error}") from error
 
@@ -83,6 +90,11 @@ def gate_folder(name: str) -> Path:
             "`errata gate train --out DIR`"
         )
     return folder
+
+
+def reader_folder(folder: Path) -> Path:
+    """Return the folder of the reader that goes with a gate: its own, else the default gate's."""
+    return folder if (folder / "multilingual.json").is_file() else _WEIGHTS / DEFAULT_GATE
 
 
 def default_encoder() -> Encoder:

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from errata.cache.encoder import Encoder
+from errata.cache.encoder import Encoder, RoutedEncoder
 from errata.cache.errors import ErrataError, ModelError
 from errata.cache.records import Vector
+from errata.multilingual import MultilingualEncoder, is_installed
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -215,6 +216,9 @@ class SentenceEncoder:
 def load_encoder(encoder: Encoder | str | None, device: str | None) -> Encoder:
     """Return an encoder by name, the default one for None, or the instance.
 
+    The default one is the packaged all-MiniLM-L6-v2 for English and, where the extra
+    ``multilingual`` is installed, multilingual-e5-small for other languages.
+
     :param encoder: a sentence-transformers folder or hub id, an instance, or None.
     :param device: where an encoder by name runs.
     :raises ErrataError: a device is given with an instance.
@@ -226,7 +230,10 @@ def load_encoder(encoder: Encoder | str | None, device: str | None) -> Encoder:
                 "instance; move the instance to its device"
             )
         return encoder
-    return SentenceEncoder(encoder, device=device)
+    made = SentenceEncoder(encoder, device=device)
+    if encoder is None and is_installed():
+        return RoutedEncoder(made, MultilingualEncoder())
+    return made
 
 
 def _load(name: str, device: str | None) -> SentenceTransformer:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import heapq
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,10 @@ from errata.cache.text.normalize import LONGEST, normalize_query, rough_key, wor
 
 _LEAST_TAIL = 256
 _MARKS = ',;:!?()[]"“”„«»…'
+_WITHOUT_SPACES = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+"""Thai, Lao, Burmese, Khmer, Japanese and Chinese letters."""
 Terms = frozenset[str]
 
 
@@ -284,7 +289,14 @@ def bigrams(text: str) -> Terms:
 
 @lru_cache(maxsize=65536)
 def _words(text: str) -> Terms:
-    return frozenset(rough_key(text).split())
+    """Return the words of a text; of a word in a script without spaces, its bigrams."""
+    key = rough_key(text)
+    if key.isascii():
+        return frozenset(key.split())
+    found: set[str] = set()
+    for word in key.split():
+        found |= bigrams(word) if _WITHOUT_SPACES.search(word) else {word}
+    return frozenset(found)
 
 
 @lru_cache(maxsize=65536)

@@ -8,9 +8,11 @@ import sys
 import numpy as np
 import pytest
 
-from errata.cache.encoder import Encoder
+import errata.multilingual
+from errata.cache.encoder import Encoder, RoutedEncoder
 from errata.cache.errors import ModelError
-from errata.encoder import SentenceEncoder
+from errata.encoder import SentenceEncoder, load_encoder
+from errata.multilingual import MultilingualEncoder, check_weights, is_installed
 from tests.fakes import StubEncoder
 
 TEXTS = (
@@ -28,9 +30,20 @@ def sentence_encoder():
     return SentenceEncoder(device="cpu")
 
 
-@pytest.fixture(params=["stub", "sentence"])
+@pytest.fixture(scope="module")
+def multilingual_encoder():
+    if not is_installed():
+        pytest.skip("needs the extra multilingual")
+    return MultilingualEncoder()
+
+
+@pytest.fixture(params=["stub", "sentence_encoder", "multilingual_encoder", "routed"])
 def encoder(request):
-    return StubEncoder() if request.param == "stub" else request.getfixturevalue("sentence_encoder")
+    if request.param == "stub":
+        return StubEncoder()
+    if request.param == "routed":
+        return RoutedEncoder(StubEncoder(), StubEncoder(32))
+    return request.getfixturevalue(request.param)
 
 
 def test_is_an_encoder(encoder):
@@ -144,3 +157,51 @@ def test_importing_it_is_light():
     script = "import sys, errata.encoder, errata.gates; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout.strip() == "False", done.stderr
+
+
+def test_meaning_is_near_across_languages(multilingual_encoder):
+    rows = multilingual_encoder.encode(
+        [
+            "斑马的皮肤是什么颜色的？",
+            "Welche Farbe hat die Haut eines Zebras?",
+            "Wann fährt der Zug?",
+        ]
+    )
+    assert rows[0] @ rows[1] > rows[0] @ rows[2] + 0.02
+    assert multilingual_encoder.unknown_share(["斑马"]).tolist() == [0.0]
+
+
+def test_windows_of_other_languages(multilingual_encoder):
+    for text in ("这是一个关于斑马皮肤的句子。" * 60, "斑马" * 400, "Zebrahaut " * 300):
+        windows = multilingual_encoder.windows(text)
+        assert len(windows) > 1
+        assert "".join("".join(windows).split()) == "".join(text.split())
+        assert all(multilingual_encoder.windows(window) == (window,) for window in windows)
+
+
+def test_text_that_c_would_cut_or_refuse(multilingual_encoder):
+    rows = multilingual_encoder.encode(["zebra\0 skin", "zebra", "\ud800 half"])
+    assert np.isfinite(rows).all()
+    assert rows[0] @ rows[1] < 0.999
+
+
+def test_the_default_encoder_reads_other_languages_where_the_extra_is_installed(monkeypatch):
+    monkeypatch.setattr("errata.encoder.is_installed", lambda: True)
+    assert isinstance(load_encoder(None, None), RoutedEncoder)
+    assert isinstance(load_encoder("a/folder", None), SentenceEncoder)
+    monkeypatch.setattr("errata.encoder.is_installed", lambda: False)
+    assert isinstance(load_encoder(None, None), SentenceEncoder)
+
+
+def test_a_missing_or_damaged_multilingual_encoder_names_the_extra(monkeypatch, tmp_path):
+    monkeypatch.setattr("errata.multilingual.PACKAGE", "no_such_package")
+    monkeypatch.setattr("errata.multilingual._load", errata.multilingual._load.__wrapped__)
+    assert not is_installed()
+    with pytest.raises(ModelError, match=r"errata\[multilingual\]"):
+        MultilingualEncoder().encode(["a"])
+    weights = tmp_path / "weights.bin"
+    with pytest.raises(ModelError, match="cannot be read"):
+        check_weights(weights)
+    weights.write_bytes(b"other")
+    with pytest.raises(ModelError, match="expected weights of SHA-256 1571fc98"):
+        check_weights(weights)

@@ -161,7 +161,8 @@ def _train(out: Path, settings: TrainSettings, *, progress: bool) -> GateArtifac
     )
     shared: dict[str, Any] = {
         "pairs": settings.pairs, "open_questions": settings.open_questions,
-        "encoder": open_encoder(settings.encoder), "config": config, "progress": progress,
+        "encoder": open_encoder(settings.encoder, english_only=True), "config": config,
+        "progress": progress,
     }  # fmt: skip
     if settings.kind == "serac":
         return train_serac(out, **shared)

@@ -175,7 +175,7 @@ def _evaluate(settings: EvalSettings, *, shown: bool) -> tuple[list[Report], dic
     if settings.plots is not None:
         require_matplotlib()
     setting = _evaluation_config(settings)
-    encoder = EmbeddingCache(open_encoder(settings.encoder), None)
+    encoder = EmbeddingCache(open_encoder(settings.encoder, english_only=True), None)
     gates = dict(_gates(settings, encoder))
     trials = draw_trials(setting)
     answers = open_base_answers(settings.base_model)

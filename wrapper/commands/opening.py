@@ -98,15 +98,16 @@ def open_checked(
     return open_model(model, patches, None, encoder, gate, resolvers=resolvers)
 
 
-def open_encoder(name: str | None) -> Encoder:
+def open_encoder(name: str | None, *, english_only: bool = False) -> Encoder:
     """Return the sentence encoder.
 
     :param name: a sentence-transformers folder or hub id, or None for the default.
+    :param english_only: without the encoder of other languages.
     """
-    from errata.encoder import SentenceEncoder
+    from errata.encoder import SentenceEncoder, load_encoder
 
     _hide_progress_bars()
-    return SentenceEncoder(name)
+    return SentenceEncoder(name) if english_only else load_encoder(name, None)
 
 
 def open_base_answers(model: str | None) -> AnswerBatch | None:

@@ -7,9 +7,11 @@ from typing import Protocol
 
 from errata.cache.encoder import Encoder
 from errata.cache.records import Edit, Fact, LanguagePatch, RegexPatch
+from errata.cache.text.language import is_english
 from errata.cache.text.normalize import compare
 from errata.gates.base import LeftOut, ThresholdGate
-from errata.gates.conditions.parse import Condition, read_condition
+from errata.gates.conditions.parse import Condition, is_certain, read_condition
+from errata.gates.languages import RoutedGate
 from errata.patch_tests.records import Problem, where
 
 EXAMPLES_NAMED = 3
@@ -37,14 +39,9 @@ def review_examples(
     :param edits: the patches in force.
     :param max_unknown_share: share of unknown tokens up to which a text is readable.
     """
-    found = []
-    facts = [edit for edit in edits if isinstance(edit, Fact)]
-    questions = [edit.question for edit in facts]
-    shares: list[float] = encoder.unknown_share(questions).tolist() if facts else []
-    for fact, share in zip(facts, shares, strict=True):
-        if share > max_unknown_share:
-            text = "the encoder cannot read this, so it fires on its question and `fires` only"
-            found.append(Problem("warning", where(fact), text))
+    found: list[Problem] = []
+    if not isinstance(gate, RoutedGate):
+        found += _unread(encoder, edits, max_unknown_share)
     for edit in edits:
         if isinstance(edit, LanguagePatch):
             found.append(Problem("note", where(edit), decider(edit)))
@@ -52,6 +49,22 @@ def review_examples(
             if edit.tests.fires or edit.tests.silent:
                 found += _taught(edit, gate.leave_one_out(edit))
     return tuple(found)
+
+
+def _unread(encoder: Encoder, edits: Sequence[Edit], max_unknown_share: float) -> Iterator[Problem]:
+    """Yield a warning for each patch in another language than English."""
+    some = [edit for edit in edits if isinstance(edit, Fact | LanguagePatch)]
+    some = [edit for edit in some if not is_certain(edit)]
+    texts = [edit.scope for edit in some]
+    shares: list[float] = encoder.unknown_share(texts).tolist() if texts else []
+    for edit, share in zip(some, shares, strict=True):
+        if share > max_unknown_share or not is_english(edit.scope):
+            yield Problem(
+                "warning",
+                where(edit),
+                "expected English, which the gate in use reads, found another language: it fires "
+                "on its question and `fires` only; `pip install 'errata[multilingual]'`",
+            )
 
 
 def decider(patch: LanguagePatch) -> str:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Protocol, runtime_checkable
 
+from errata.cache.text.language import is_english
 from errata.deprecation import forward
 from errata.gates.base import Candidate, Decision, Gate, Route
 from errata.pipelines.base import History, ScopedView
@@ -74,8 +75,8 @@ class ResolverContext:
     ) -> list[tuple[bool, ...]]:
         """Return for each query which of its questions the base model answers as the query.
 
-        Text that the encoder cannot read agrees with nothing, and the base is not asked: no gate
-        has compared it, and 长城有多长？ and 长城有多高？ may get the same wrong answer.
+        The base is asked about texts in English only: the probability from which it is asked was
+        chosen on them, and 长城有多长？ and 长城有多高？ may get the same wrong answer.
 
         :param queries: n queries.
         :param questions: of each query, those it is compared with.
@@ -86,7 +87,10 @@ class ResolverContext:
         shares = dict(zip(texts, self.edits.encoder.unknown_share(texts).tolist(), strict=True))
         most = self.edits.view.config.unreadable_share
         readable = [
-            [max(shares[query], shares[one]) <= most for one in some]
+            [
+                max(shares[query], shares[one]) <= most and is_english(query) and is_english(one)
+                for one in some
+            ]
             for query, some in zip(queries, questions, strict=True)
         ]
         rows = [row for row, some in enumerate(readable) if any(some)]

@@ -19,7 +19,7 @@ from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Listed, Query, 
 from errata.cache.text.normalize import compare
 from errata.cache.text.then_clause import verbatim_answer
 from errata.deprecation import old_attribute
-from errata.gates.conditions.compound import score_clauses
+from errata.gates.compound import score_clauses
 from errata.gates.examples import listed, listed_at, listed_or_near
 from errata.gates.text import asks_yes_no
 

@@ -89,8 +89,9 @@ class Classifying:
     ) -> Classification:
         """Return the label of a text, as the base model sees it with the language patches.
 
-        P(y|x) is the likelihood of each label's words after a prompt with the text. A patch whose
-        condition holds with probability g makes it g·P(y|x,q) + (1 − g)·P(y|x). Where its
+        P(y|x) is the likelihood of each label's words after a prompt with the text. A patch that
+        fires with probability g makes it g·P(y|x,q) + (1 − g)·P(y|x); where none fires, the
+        base model's own stands. Where its
         consequence names a label ("the sentiment is positive"), that label's P(y|x,q) is one;
         else the consequence goes into the prompt, as a note. Of several patches that of the
         highest priority, then the most probable, comes last.
@@ -124,7 +125,7 @@ class Classifying:
             return []
         scorer = LabelScorer(self.base, self.tokenizer)
         batch = self.route([read_question(text) for text in texts], edits, StopWatch(), key)
-        applied = [_applied(decision, batch, labels, config) for decision in batch.decisions]
+        applied = [_applied(decision, labels) for decision in batch.decisions]
         asked = [(text, "") for text in texts]
         noted = [
             (text, one.patch.consequence)
@@ -150,16 +151,14 @@ class Classifying:
         return found
 
 
-def _applied(
-    decision: Decision, batch: RoutedBatch, labels: Sequence[str], config: ClassifyConfig
-) -> tuple[AppliedPatch, ...]:
-    """Return the language patches that may apply to a text, the weightiest last."""
+def _applied(decision: Decision, labels: Sequence[str]) -> tuple[AppliedPatch, ...]:
+    """Return the language patches that fired on a text, the weightiest last."""
     found = []
-    for candidate in decision.candidates:
-        patch = batch.view.by_id.get(candidate.edit_id)
-        if isinstance(patch, LanguagePatch) and candidate.probability >= config.min_gate:
+    probabilities = {one.edit_id: one.probability for one in decision.candidates}
+    for patch in decision.fired:
+        if isinstance(patch, LanguagePatch):
             overrides = fixed_label(patch, labels) is not None
-            found.append(AppliedPatch(patch, candidate.probability, overrides))
+            found.append(AppliedPatch(patch, probabilities.get(patch.id, 1.0), overrides))
     return tuple(sorted(found, key=lambda one: (one.patch.priority, one.gate)))
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from errata.gates.base import Gate
 
 
-class CheckedModel(PatchedModel, ProbedModel, Protocol):
+class CheckedModel(ProbedModel, PatchedModel, Protocol):
     """The part of an EditableModel that a check needs."""
 
     rollouts: bool

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from errata.cache.filters.guard import SecretGuard
 from errata.cache.filters.text_filter import Filter
 from errata.cache.records import Edit, Fact
+from errata.generation.request import Selection
 from errata.patch_tests.records import Problem, where
 from errata.patch_tests.spellings import spellings
 
@@ -71,7 +72,14 @@ class LeakResult:
 class ProbedModel(Protocol):
     """The part of an EditableModel that is probed."""
 
-    def ask_many(self, questions: Sequence[Any], /, **options: Any) -> list[Answer]:
+    def ask_many(
+        self,
+        questions: Sequence[str | Sequence[Mapping[str, Any]]],
+        /,
+        *,
+        edits: Selection = ...,
+        max_new_tokens: int = ...,
+    ) -> list[Answer]:
         """Return the answers to several questions."""
 
 
@@ -135,7 +143,7 @@ def run_probes(
     *,
     config: LeakConfig | None = None,
     ask: Callable[[str], Ask] = lambda prompt: prompt,
-    **options: Any,
+    edits: Selection = True,
 ) -> list[LeakResult]:
     """Return what the answers to probes told, each asked for as many tokens as the config says.
 
@@ -144,7 +152,7 @@ def run_probes(
     :param asked: the probes.
     :param config: how many tokens, and what leaks.
     :param ask: makes a question of a prompt, such as a chat with a system prompt.
-    :param options: for ``ask_many``, such as ``edits=False``.
+    :param edits: as in :meth:`~errata.model.EditableModel.generate`; False: the base model alone.
     """
     config = config or LeakConfig()
     results: list[LeakResult] = []
@@ -152,7 +160,7 @@ def run_probes(
         for start in range(0, len(asked), config.batch_size):
             part = asked[start : start + config.batch_size]
             answers = model.ask_many(
-                [ask(probe.prompt) for probe in part], max_new_tokens=tokens, **options
+                [ask(probe.prompt) for probe in part], max_new_tokens=tokens, edits=edits
             )
             results += [
                 LeakResult(

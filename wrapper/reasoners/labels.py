@@ -36,14 +36,14 @@ class ClassifyConfig:
     :param neutral: a text without content, whose probabilities are divided out (contextual
         calibration, Zhao et al. 2021): small models prefer one label whatever the text. None
         leaves them in.
-    :param min_gate: probability of a patch from which it is asked for; less changes no label.
+    :param batch_size: prompts read at once.
     """
 
     prompt: str = '"{text}"\n\nWhich describes this best: {labels}? Answer with one of them.'
     note: str = "Note: {consequence}.\n\n"
     chat: bool = True
     neutral: str | None = "N/A"
-    min_gate: float = 0.01
+    batch_size: int = 16
 
 
 class LabelScorer:
@@ -91,22 +91,27 @@ class LabelScorer:
         import torch
 
         chat = config.chat and bool(getattr(self.tokenizer, "chat_template", None))
+        ids = [list(self.tokenizer(p, add_special_tokens=not chat)["input_ids"]) for p in prompts]
+        words = [
+            [self._writer.encode(f" {label}" if spaced else label) for label in labels]
+            for spaced in (not chat and needs_space(prompt, labels[0]) for prompt in prompts)
+        ]
+        # labels of one token have one prediction in common
+        single = all(len(word) == 1 for several in words for word in several)
         found: list[list[float]] = []
-        for prompt in prompts:
-            ids = list(self.tokenizer(prompt, add_special_tokens=not chat)["input_ids"])
-            plain = not chat and needs_space(prompt, labels[0])
-            words = [self._writer.encode(f" {label}" if plain else label) for label in labels]
-            # labels of one token have one prediction in common
-            single = all(len(word) == 1 for word in words)
-            rows = [(ids, word) for word in (words[:1] if single else words)]
+        for start in range(0, len(prompts), config.batch_size):
+            places = range(start, min(start + config.batch_size, len(prompts)))
+            rows = [(ids[i], word) for i in places for word in words[i][: 1 if single else None]]
             with torch.no_grad():
                 logits = answer_logits(self.model, rows).log_softmax(-1)
             if single:
-                found.append([float(logits[0, word[0]]) for word in words])
+                pairs = zip(logits, places, strict=True)
+                found += [[float(row[word[0]]) for word in words[i]] for row, i in pairs]
                 continue
-            targets = torch.tensor([token for word in words for token in word])
+            targets = torch.tensor([token for _, word in rows for token in word])
             chosen = logits.gather(1, targets[:, None].to(logits.device))[:, 0]
-            found.append([float(part.sum()) for part in chosen.split(list(map(len, words)))])
+            sums = [float(part.sum()) for part in chosen.split([len(word) for _, word in rows])]
+            found += [sums[at : at + len(labels)] for at in range(0, len(sums), len(labels))]
         return np.array(found, dtype=np.float64)
 
 

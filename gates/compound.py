@@ -31,10 +31,11 @@ def score_clauses(
     :param edits: for each of them the edits.
     """
     clauses = [[_clauses(one) for one in some] for some in edits]
-    single: list[list[Edit | Hit]] = [
-        [part for one, parts in zip(some, found, strict=True) for part in (parts or [one])]
-        for some, found in zip(edits, clauses, strict=True)
-    ]
+    single: list[list[Edit | Hit]] = []
+    for some, found in zip(edits, clauses, strict=True):
+        single.append([])
+        for one, parts in zip(some, found, strict=True):
+            single[-1] += parts or (one,)
     scores = gate.score_unlisted(queries, single)
     if not any(parts for found in clauses for parts in found):
         return scores

@@ -127,7 +127,8 @@ def test_llama_index():
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_litellm():
+def test_litellm(monkeypatch):
+    monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # it asks the network otherwise
     litellm = pytest.importorskip("litellm", reason="needs litellm, which no extra brings")
     patched = example("litellm_patches")
     with decider(FACT) as made:

@@ -71,17 +71,21 @@ def _add_openai(app: FastAPI, engine: Engine, access: Access, config: ServeConfi
         "responses": errors(400, 401, 404, 408, 413, 422, 429, 500, 502, 503, 504),
         "tags": ["OpenAI"],
     }
+    answers: dict[int | str, dict[str, Any]] = {
+        200: {"content": {"application/json": {}, "text/event-stream": {}}}
+    }
+    answering = shared | {"responses": shared["responses"] | answers}
 
     async def answer(request: Request, endpoint: Endpoint) -> Response:
         call = await read_call(request, endpoint, keyed=keyed, max_choices=config.max_choices)
         return await engine.answer(call)
 
-    @app.post("/v1/chat/completions", openapi_extra=_body_of(ChatBody, config), **shared)
+    @app.post("/v1/chat/completions", openapi_extra=_body_of(ChatBody, config), **answering)
     async def chat_completions(request: Request) -> Response:
         """Answer the last user turn of a conversation."""
         return await answer(request, "chat/completions")
 
-    @app.post("/v1/completions", openapi_extra=_body_of(CompletionBody, config), **shared)
+    @app.post("/v1/completions", openapi_extra=_body_of(CompletionBody, config), **answering)
     async def completions(request: Request) -> Response:
         """Continue a prompt, or several."""
         return await answer(request, "completions")

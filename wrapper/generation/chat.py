@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import GenerationError, ModelError
+from errata.cache.storage.json_lines import has_surrogate
 from errata.generation.template import ChatTemplate, Turn, content_text, find_question
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def read_question(question: str | Messages) -> Prompt:
 
     :param question: a text, or the messages of a chat: the last user turn asks, those before it
         are its history.
-    :raises GenerationError: there is no text in it.
+    :raises GenerationError: there is no text in it, or half of a character.
     """
     messages = _messages(question)
     if not isinstance(messages, Sequence) or not all(isinstance(m, Mapping) for m in messages):
@@ -55,6 +56,11 @@ def read_question(question: str | Messages) -> Prompt:
             f"expected a text or a list of messages, found {type(messages).__name__}"
         )
     turns = [(str(m.get("role")), content_text(m.get("content"))) for m in messages]
+    if any(has_surrogate(text) for _, text in turns):
+        raise GenerationError(
+            "expected texts of whole characters, found half of one (a lone surrogate); decode the "
+            "text with errors='replace'"
+        )
     last = max((at for at, (role, _) in enumerate(turns) if role == "user"), default=-1)
     text = turns[last][1] if last >= 0 else ""
     if not text.strip():

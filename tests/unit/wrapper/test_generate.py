@@ -292,3 +292,16 @@ def test_bf16_bases_work(models, tokenizer):
     out = model.generate(**inputs, max_new_tokens=6)
     assert same_row(out[0], bare[0], tokenizer.pad_token_id)
     assert tokenizer.decode(out[1], skip_special_tokens=True).endswith(" Astana")
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["Who \ud800 leads?", [{"role": "user", "content": "\udc00"}]],
+)
+def test_half_a_character_is_refused(question, models, tokenizer):
+    model = editable(models("gpt2"), tokenizer)
+    assert model.ask(CAPITAL).text == "Astana"
+    with pytest.raises(GenerationError, match="lone surrogate"):
+        model.ask(question)
+    with pytest.raises(GenerationError, match="lone surrogate"):
+        model.explain(question)

@@ -353,6 +353,9 @@ def main() -> None:
     parser.add_argument("--gate", default="")
     parser.add_argument("--model", default="", help="a local model in place of the stub")
     parser.add_argument("--out", type=Path)
+    parser.add_argument(
+        "--check", action="store_true", help="exit 1 after an error or a torn answer"
+    )
     parser.add_argument("--stub", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.stub:
@@ -363,6 +366,9 @@ def main() -> None:
     print(text)
     if args.out:
         args.out.write_text(text)
+    phase = result["errata"]
+    if args.check and (phase["errors"] or phase["torn"] or not phase["hits"]):
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

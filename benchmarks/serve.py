@@ -199,7 +199,7 @@ def write_facts(folder: Path, version: int) -> None:
     new.rename(folder / "facts.jsonl")
 
 
-def change(port: int, folder: Path, end: float) -> dict[str, int]:
+def change(port: int, folder: Path, end: float, every: float) -> dict[str, int]:
     """Reload the facts and make and retract edits until the end; return how many."""
     import httpx
 
@@ -215,7 +215,7 @@ def change(port: int, folder: Path, end: float) -> dict[str, int]:
             response.raise_for_status()
             admin.delete(f"/edits/{response.json()['edit']['id']}").raise_for_status()
             made["edits"] += 1
-            time.sleep(max(0.0, min(1.0, end - time.monotonic())))
+            time.sleep(max(0.0, min(every, end - time.monotonic())))
     return made
 
 
@@ -276,7 +276,7 @@ async def measured(args: argparse.Namespace, port: int, folder: Path, pid: int) 
     texts = questions(args.questions)
     (seen, seconds), changes, memory = await asyncio.gather(
         load(port, args.clients, args.seconds, texts, local=bool(args.model)),
-        asyncio.to_thread(change, port, folder, end),
+        asyncio.to_thread(change, port, folder, end, args.every),
         asyncio.to_thread(watch_memory, pid, end),
     )
     quarter = max(1, len(memory) // 4)
@@ -312,7 +312,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Return the figures of both phases."""
     stub_port, port = free_port(), free_port()
     result: dict[str, Any] = {
-        "clients": args.clients, "seconds": args.seconds, "delay": args.delay,
+        "clients": args.clients, "seconds": args.seconds, "delay": args.delay, "every": args.every,
         "distinct_questions": args.questions, "gate": args.gate or "clear",
         "model": args.model or "stub", "cores": os.cpu_count(), "load": os.getloadavg()[0],
     }  # fmt: skip
@@ -350,9 +350,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120.0, help="of each phase")
     parser.add_argument("--delay", type=float, default=0.2, help="seconds the stub takes")
     parser.add_argument("--questions", type=int, default=500, help="distinct misses")
+    parser.add_argument("--every", type=float, default=10.0, help="seconds between two changes")
     parser.add_argument("--gate", default="")
     parser.add_argument("--model", default="", help="a local model in place of the stub")
     parser.add_argument("--out", type=Path)
+    parser.add_argument(
+        "--check", action="store_true", help="exit 1 after an error or a torn answer"
+    )
     parser.add_argument("--stub", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.stub:
@@ -363,6 +367,9 @@ def main() -> None:
     print(text)
     if args.out:
         args.out.write_text(text)
+    phase = result["errata"]
+    if args.check and (phase["errors"] or phase["torn"] or not phase["hits"]):
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

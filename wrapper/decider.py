@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,8 @@ from errata.cache.index.base import VectorIndex
 from errata.cache.patches.folder import PatchFolder
 from errata.cache.patches.watch import WatchConfig
 from errata.cache.records import Edit
-from errata.cache.rollout import Key
+from errata.cache.rollout import Key, conversations_of
+from errata.decision_memo import DecisionMemo
 from errata.encoder import load_encoder
 from errata.gates.base import Decision, Gate
 from errata.gates.load import choose_gate
@@ -132,6 +133,7 @@ class Decider:
         loaded = load_encoder(encoder, encoder_device)
         self.complete, self.verification = complete, verification
         self._gate, self._verbatim = choose_gate(gate, loaded), VerbatimReasoner()
+        self._memo = DecisionMemo()
         pipeline = CachePipeline(self._gate, self._reasoner(complete), resolvers=stages)
         self.router = EditRouter(
             pipeline, loaded, files=files, cache=cache,
@@ -175,11 +177,23 @@ class Decider:
         """
         watch, start = StopWatch(), time.perf_counter()
         prompts = [read_question(one) for one in conversations]
-        batch = self.router.route(prompts, edits, watch, key)
+        drawn = conversations_of(key, [one.conversation for one in prompts])
+        selected = edits if isinstance(edits, bool) else repr(sorted(edits.items()))
+        keys = [(prompt.query, prompt.history, selected) for prompt in prompts]
+        view = self.router.backends.view()
+        rows = [self._memo.get(view, one) for one in keys]
+        new = [row for row, known in enumerate(rows) if known is None]
+        if new:
+            asked, own = [prompts[row] for row in new], [drawn[row] for row in new]
+            batch = self.router.route(asked, edits, watch, own)
+            for at, row in enumerate(new):
+                rows[row] = batch.row(at)
+                self._memo.keep(keys[row], batch.row(at))
         seconds, steps = time.perf_counter() - start, tuple(watch.steps)
         return [
-            RoutedQuery(prompt, batch.row(row), seconds, steps)
-            for row, prompt in enumerate(prompts)
+            RoutedQuery(prompt, replace(row, conversations=(conversation,)), seconds, steps)
+            for prompt, conversation, row in zip(prompts, drawn, rows, strict=True)
+            if row is not None
         ]
 
     def answer(

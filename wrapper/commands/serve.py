@@ -35,50 +35,57 @@ PACKAGES = ("fastapi", "uvicorn", "httpx", "prometheus_client", "limits", "watch
 """What the extra ``serve`` brings."""
 
 
+Upstream = Annotated[
+    str | None,
+    typer.Option(
+        "--upstream",
+        metavar="URL",
+        help="An OpenAI-compatible server in place of a local model, such as "
+        "http://127.0.0.1:8001/v1; its key is taken from ERRATA_UPSTREAM_KEY.",
+    ),
+]
+Audit = Annotated[
+    Path | None, typer.Option("--audit", metavar="FILE", help="Log every decision here.")
+]
+Host = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="The address to listen on.")]
+Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="The port.")]
+ApiKeys = Annotated[
+    Path | None,
+    typer.Option("--api-keys", metavar="FILE", help="Hashes of callers' keys (new-key)."),
+]
+AdminKeys = Annotated[
+    Path | None,
+    typer.Option(
+        "--admin-keys",
+        metavar="FILE",
+        help="Hashes of administrators' keys; without, a key for this run is printed.",
+    ),
+]
+Rate = Annotated[
+    str, typer.Option("--rate", metavar="RATE", help="Of one caller, such as 600/minute.")
+]
+Write = Annotated[
+    bool, typer.Option("--write", help="Let administrators write patch files, not only propose.")
+]
+
+
 @reports_errors
 def serve(
     model: Model = opening.ATLAS,
-    upstream: Annotated[
-        str | None,
-        typer.Option(
-            "--upstream",
-            metavar="URL",
-            help="An OpenAI-compatible server in place of a local model, such as "
-            "http://127.0.0.1:8001/v1; its key is taken from ERRATA_UPSTREAM_KEY.",
-        ),
-    ] = None,
+    upstream: Upstream = None,
     patches: Patches = None,
     cache: Cache = None,
     encoder: Encoder = None,
     gate: Gate = None,
     reasoner: Reasoner = None,
     resolvers: Resolvers = None,
-    audit: Annotated[
-        Path | None, typer.Option("--audit", metavar="FILE", help="Log every decision here.")
-    ] = None,
-    host: Annotated[
-        str, typer.Option("--host", metavar="ADDRESS", help="The address to listen on.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port.")] = 8000,
-    api_keys: Annotated[
-        Path | None,
-        typer.Option("--api-keys", metavar="FILE", help="Hashes of callers' keys (new-key)."),
-    ] = None,
-    admin_keys: Annotated[
-        Path | None,
-        typer.Option(
-            "--admin-keys",
-            metavar="FILE",
-            help="Hashes of administrators' keys; without, a key for this run is printed.",
-        ),
-    ] = None,
-    rate: Annotated[
-        str, typer.Option("--rate", metavar="RATE", help="Of one caller, such as 600/minute.")
-    ] = "",
-    write: Annotated[
-        bool,
-        typer.Option("--write", help="Let administrators write patch files, not only propose."),
-    ] = False,
+    audit: Audit = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    api_keys: ApiKeys = None,
+    admin_keys: AdminKeys = None,
+    rate: Rate = "",
+    write: Write = False,
 ) -> None:
     """Serve OpenAI-compatible endpoints whose answers the patches correct.
 

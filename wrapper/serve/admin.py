@@ -125,7 +125,7 @@ def _add_looking(api: APIRouter, engine: Engine, corrections: Corrections) -> No
         live = {edit.id for edit in engine.router.edits}
         found = [
             _edit(edit, live) for edit in engine.router.cache.all_edits
-            if wanted in f"{edit.scope} {dump_edit(edit)} {edit.location}".casefold()
+            if wanted in f"{edit.id} {edit.scope} {dump_edit(edit)} {edit.location}".casefold()
         ]  # fmt: skip
         return {"total": len(found), "edits": found[:MOST_EDITS]}
 

@@ -71,17 +71,21 @@ def _add_openai(app: FastAPI, engine: Engine, access: Access, config: ServeConfi
         "responses": errors(400, 401, 404, 408, 413, 422, 429, 500, 502, 503, 504),
         "tags": ["OpenAI"],
     }
+    answers: dict[int | str, dict[str, Any]] = {
+        200: {"content": {"application/json": {}, "text/event-stream": {}}}
+    }
+    answering = shared | {"responses": shared["responses"] | answers}
 
     async def answer(request: Request, endpoint: Endpoint) -> Response:
         call = await read_call(request, endpoint, keyed=keyed, max_choices=config.max_choices)
         return await engine.answer(call)
 
-    @app.post("/v1/chat/completions", openapi_extra=_body_of(ChatBody), **shared)
+    @app.post("/v1/chat/completions", openapi_extra=_body_of(ChatBody, config), **answering)
     async def chat_completions(request: Request) -> Response:
         """Answer the last user turn of a conversation."""
         return await answer(request, "chat/completions")
 
-    @app.post("/v1/completions", openapi_extra=_body_of(CompletionBody), **shared)
+    @app.post("/v1/completions", openapi_extra=_body_of(CompletionBody, config), **answering)
     async def completions(request: Request) -> Response:
         """Continue a prompt, or several."""
         return await answer(request, "completions")
@@ -92,10 +96,11 @@ def _add_openai(app: FastAPI, engine: Engine, access: Access, config: ServeConfi
         return await engine.models(request.headers, keyed=keyed)
 
 
-def _body_of(shape: type[BaseModel]) -> dict[str, Any]:
+def _body_of(shape: type[BaseModel], config: ServeConfig) -> dict[str, Any]:
     """Return the documentation of a body, which is read by hand: its bytes are passed on."""
     schema = shape.model_json_schema()
     definitions = schema.pop("$defs", {})
+    schema["properties"]["n"]["anyOf"][0]["maximum"] = config.max_choices
     return {
         "requestBody": {
             "required": True,
@@ -142,9 +147,11 @@ def _add_health(app: FastAPI, engine: Engine, access: Access) -> None:
             return JSONResponse({**error_body(503, reason, "not_ready"), **state}, 503)
         return JSONResponse(state)
 
+    text: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}}}
+
     @app.get(
-        "/metrics", tags=["health"], dependencies=[Depends(access.any)], responses=errors(401),
-        response_class=PlainTextResponse,
+        "/metrics", tags=["health"], dependencies=[Depends(access.any)],
+        responses=text | errors(401),
     )  # fmt: skip
     async def metrics() -> Response:
         """Return figures for Prometheus."""

@@ -22,9 +22,11 @@ from errata.serve.bodies import until_stop
 from errata.serve.config import ServeConfig
 from errata.serve.engine import BothAnswers
 from errata.serve.errors import ApiError
+from errata.serve.local_options import check_supported, generation_options
 from errata.serve.metrics import Metrics
-from errata.serve.requests import Call, ChatBody, EditMode
+from errata.serve.requests import Call, EditMode
 from errata.serve.responses import EVENTS, Finish, Reply, Usage, decision_headers
+from errata.serve.stopping import ClientGone, StopTrimmer
 
 if TYPE_CHECKING:
     from errata.model import EditableModel
@@ -33,13 +35,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Options = tuple[tuple[str, Any], ...]
 """Options of generation, in a form that can be compared."""
-
-_UNSUPPORTED = (
-    "tools", "tool_choice", "functions", "function_call", "logprobs", "top_logprobs", "logit_bias",
-    "frequency_penalty", "presence_penalty", "audio", "suffix", "echo",
-)  # fmt: skip
-_DEFAULTS: tuple[object, ...] = (None, False, 0, 0.0, "none", "", [], {})
-"""Values of these that ask for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +89,10 @@ class LocalEngine:
 
     async def answer(self, call: Call) -> Response:
         """Answer a call by the model and its edits."""
-        self._check(call)
+        check_supported(call, self.name)
         prompts = self._prompts(call)
         lengths = await self._in_thread(lambda: list(map(self._length, prompts)))
-        options = self._options(call, max(lengths))
+        options = generation_options(call, max(lengths), self._context, self.config)
         if call.streamed and call.choices == len(prompts) == 1:
             return await self._streamed(call, prompts[0], lengths[0], options)
         sampled = options.get("do_sample") and call.fields.seed is not None
@@ -161,7 +156,10 @@ class LocalEngine:
         key = call.fields.user or prompt.conversation
         own = CallOptions(call.mode.selection, key, call.mode.shadow, on_decision)
         given = self._plain(dict(options))
-        given |= {"streamer": streamer, "stopping_criteria": StoppingCriteriaList([_Gone(gone)])}
+        given |= {
+            "streamer": streamer,
+            "stopping_criteria": StoppingCriteriaList([ClientGone(gone)]),
+        }
         seed = given.pop("seed", None)
 
         def run() -> Completion:
@@ -217,34 +215,6 @@ class LocalEngine:
 
     # -- requests ----------------------------------------------------------------------------
 
-    def _check(self, call: Call) -> None:
-        """Raise for what a local model cannot do.
-
-        :raises ApiError: names the field.
-        """
-        if call.fields.model not in (None, "", self.name):
-            raise ApiError(
-                404, f"expected the model {self.name!r}, found {call.fields.model!r}",
-                "model_not_found", "model",
-            )  # fmt: skip
-        form = call.body.get("response_format")
-        unsupported = [n for n in _UNSUPPORTED if call.body.get(n) not in _DEFAULTS]
-        if isinstance(form, Mapping) and form.get("type") not in (None, "text"):
-            unsupported.append("response_format")
-        if unsupported:
-            raise ApiError(
-                400, f"expected no {unsupported[0]}: a local model cannot be held to it; serve the "
-                "model by a server that can, and name that with --upstream",
-                "unsupported_parameter", unsupported[0],
-            )  # fmt: skip
-        for message in call.messages:
-            content = message.get("content")
-            if isinstance(content, list) and any("text" not in part for part in content):
-                raise ApiError(
-                    400, "expected texts, found other parts of a message: a local model reads "
-                    "text only", "unsupported_content", "messages",
-                )  # fmt: skip
-
     def _prompts(self, call: Call) -> list[Prompt]:
         """Return the prompts of a call.
 
@@ -269,41 +239,6 @@ class LocalEngine:
                 "expected a conversation that the model's chat template takes",
                 param="messages",
             ) from error
-
-    def _options(self, call: Call, longest: int) -> dict[str, Any]:
-        """Return the options of generation, for a prompt of so many tokens.
-
-        :raises ApiError: prompt and answer do not fit the model's context.
-        """
-        fields = call.fields
-        wanted = fields.max_tokens
-        if isinstance(fields, ChatBody):
-            wanted = fields.max_completion_tokens or wanted
-        room = self.config.max_tokens if self._context is None else self._context - longest
-        most = min(self.config.max_tokens, room) if wanted is None else wanted
-        if self._context is not None and not 0 < most <= room:
-            raise ApiError(
-                400, f"expected at most {self._context} tokens in all, found {longest} in the "
-                f"prompt and {wanted or 1} asked for", "context_length_exceeded", "messages",
-            )  # fmt: skip
-        options: dict[str, Any] = {"max_new_tokens": most}
-        if fields.temperature is not None:
-            options["do_sample"] = fields.temperature > 0
-            if fields.temperature > 0:
-                options["temperature"] = float(fields.temperature)
-        if fields.top_p is not None and fields.temperature != 0:
-            options["do_sample"], options["top_p"] = True, float(fields.top_p)
-        if call.choices > 1:
-            options["num_return_sequences"] = call.choices
-            if not options.get("do_sample"):
-                options["do_sample"] = True
-                options.pop("temperature", None)
-        if fields.seed is not None:
-            options["seed"] = fields.seed
-        stop = (fields.stop,) if isinstance(fields.stop, str) else tuple(fields.stop or ())
-        if stop := tuple(filter(None, stop)):
-            options["stop_strings"] = stop
-        return options
 
     def _plain(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return options as `generate` takes them."""
@@ -357,61 +292,6 @@ class LocalEngine:
 
 
 _DECIDING = ("rewrite", "cache", "gate")
-
-
-class StopTrimmer:
-    """Cuts a stream of text before the first of some strings.
-
-    :param stop: the strings.
-    """
-
-    def __init__(self, stop: str | list[str] | None) -> None:
-        self._stops = [one for one in ([stop] if isinstance(stop, str) else stop or ()) if one]
-        self._held = ""
-        self.stopped = False
-
-    def put(self, text: str) -> str:
-        """Accept text; return what cannot be the beginning of a stop string any more."""
-        if self.stopped:
-            return ""
-        self._held += text
-        found = [at for one in self._stops if (at := self._held.find(one)) >= 0]
-        if found:
-            self.stopped = True
-            return self._take(min(found))
-        longest = max(map(len, self._stops), default=1) - 1
-        keep = next(
-            (
-                n for n in range(min(longest, len(self._held)), 0, -1)
-                if any(one.startswith(self._held[-n:]) for one in self._stops)
-            ),
-            0,
-        )  # fmt: skip
-        return self._take(len(self._held) - keep)
-
-    def end(self) -> str:
-        """Return what was held back."""
-        return "" if self.stopped else self._take(len(self._held))
-
-    def _take(self, count: int) -> str:
-        taken, self._held = self._held[:count], self._held[count:]
-        return taken
-
-
-class _Gone:
-    """A stopping criterion: the client has gone.
-
-    :param gone: set when it has.
-    """
-
-    def __init__(self, gone: threading.Event) -> None:
-        self._gone = gone
-
-    def __call__(self, ids: Any, scores: Any, **options: Any) -> Any:
-        """Return whether to stop, for each row."""
-        import torch
-
-        return torch.full((ids.shape[0],), self._gone.is_set(), device=ids.device)
 
 
 def _set(future: asyncio.Future[T], value: T) -> None:

@@ -99,7 +99,7 @@ class StubUpstream:
 def _last_text(asked) -> str:
     if "prompt" in asked:
         return str(asked["prompt"])
-    content = asked["messages"][-1]["content"]
+    content = asked["messages"][-1].get("content")
     if isinstance(content, list):
         return " ".join(part.get("text", "") for part in content)
     return str(content)

@@ -60,7 +60,7 @@ def admin(stub, tmp_path):
             app = create_app(engine, access, writable=writable)
             base = stack.enter_context(served(app))
             headers = {"Authorization": f"Bearer {ROOT}"}
-            return stack.enter_context(Admin(base_url=base, headers=headers))
+            return stack.enter_context(Admin(base_url=base, headers=headers, timeout=60))
 
         start.folder, start.file = folder, folder / "places.yaml"
         yield start

@@ -97,6 +97,24 @@ def test_rollouts_draw_by_the_key():
         assert drawn == {True, False}
 
 
+def test_what_was_decided_is_known_until_an_edit_changes():
+    with decider(FACT, audit=None) as made:
+        asked = []
+        pipeline = made.router.pipeline.decide
+        made.router.pipeline.decide = lambda queries, edits: (
+            asked.extend(q.text for q in queries) or pipeline(queries, edits)
+        )
+        for _ in range(3):
+            assert made.decide(CAPITAL, key="a").text == "Astana" and made.decide(OTHER) is None
+        assert asked == [CAPITAL, OTHER], "each was decided once"
+        assert made.decide(CAPITAL, edits={"tags": ["x"]}) is None, "another selection, another"
+        made.edit(Fact(CAPITAL, "Akmola"))
+        assert made.decide(CAPITAL).text == "Akmola", "another view, another decision"
+        history = [*turns("Tell me about Lima.", "It is large."), *turns(CAPITAL)]
+        made.decide(history)
+        assert asked.count(CAPITAL) == 3, "another conversation, another"
+
+
 # -- frameworks ------------------------------------------------------------------------------
 
 
@@ -127,7 +145,8 @@ def test_llama_index():
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_litellm():
+def test_litellm(monkeypatch):
+    monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # it asks the network otherwise
     litellm = pytest.importorskip("litellm", reason="needs litellm, which no extra brings")
     patched = example("litellm_patches")
     with decider(FACT) as made:

@@ -11,7 +11,7 @@ import pytest
 
 from errata.serve.batching import MicroBatcher
 from errata.serve.errors import ApiError
-from errata.serve.local import StopTrimmer
+from errata.serve.stopping import StopTrimmer
 from tests.unit.helpers import CAPITAL, FACT, OTHER
 
 

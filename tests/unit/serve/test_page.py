@@ -81,6 +81,9 @@ def test_a_wrong_answer_is_seen_corrected_and_answered_right(opened, admin):  # 
     page.click("#save")
     page.wait_for_selector("#corrected:text-is('Ngerulmud')")
     assert page.inner_text("#base") == f"stub: {question}", "beside it, the model's own"
+    page.click("text=Change this patch")
+    assert page.input_value("#effect") == "Ngerulmud"
+    page.click("#cancel")
     assert f"{admin.file}:6" in page.inner_text(".fired")
     assert client.said(question) == "Ngerulmud" and client.said(neighbour) == before
     assert admin.file.read_text() == (FILE + f"\n- question: {question}\n  answer: Ngerulmud\n")

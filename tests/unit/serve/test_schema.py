@@ -6,6 +6,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from errata.serve.app import create_app
 from errata.serve.upstream import UpstreamEngine
@@ -37,6 +38,8 @@ def operations():
 @pytest.mark.parametrize(("method", "path"), operations())
 def test_every_answer_is_described(api_schema, method, path):
     key = ROOT if "/admin/" in path else ADA
+    # what a patch may say goes beyond a schema: `errata check` knows
+    excluded = [positive_data_acceptance] if "/admin/" in path else []
     for mode in MODES:
         strategy = api_schema[path][method.upper()].as_strategy(generation_mode=mode)
 
@@ -46,7 +49,8 @@ def test_every_answer_is_described(api_schema, method, path):
         )  # fmt: skip
         @given(case=strategy)
         def answered(case):
-            case.call_and_validate(headers={"Authorization": f"Bearer {key}"})
+            headers = {"Authorization": f"Bearer {key}"}
+            case.call_and_validate(headers=headers, excluded_checks=excluded)
 
         try:
             answered()

@@ -24,7 +24,7 @@ def chat(text, **fields):
 def post(url, body, headers=None):
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     headers = {"content-type": "application/json", **(headers or {})}
-    return httpx.post(f"{url}/v1/chat/completions", content=raw, headers=headers)
+    return httpx.post(f"{url}/v1/chat/completions", content=raw, headers=headers, timeout=60)
 
 
 def content(response):
@@ -43,7 +43,7 @@ def test_a_hit_is_the_stored_answer_and_a_miss_the_upstreams(upstream, stub):
 def test_misses_pass_byte_for_byte(upstream, stub):
     url = upstream()
     draw = random.Random(1)
-    with httpx.Client() as client:
+    with httpx.Client(timeout=60) as client:
         for at in range(MISSES):
             body = odd_body(draw, at)
             response = client.post(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -24,10 +24,10 @@ from errata.gates.artifact import GateArtifact
 from errata.gates.base import Scores, ThresholdGate
 from errata.gates.conditions.parse import read_condition
 from errata.gates.cross_encoder import CrossEncoder
-from errata.gates.examples import NearestExamples, moved, nearest_examples
+from errata.gates.examples import Evidence, NearestExamples, moved, nearest_examples
 from errata.gates.features import FeatureConfig, FeatureMaker, Scope
 from errata.gates.layers import Array
-from errata.gates.shared_words import SharedWords, shared_words
+from errata.gates.shared_words import shared_words
 from errata.gates.stages import combine_stages, first_stage_classes, first_stage_scores
 from errata.gates.text import dice, segments
 
@@ -81,8 +81,7 @@ class _Group:
     :param edit_index: of the edit, among those of the query.
     :param places: of the pairs, the one with the edit's own question or condition first.
     :param nearest: the edit's examples.
-    :param share: the trained score's share in the decision.
-    :param shared: what words the query and the nearest example share.
+    :param known: what is known beside the trained score.
     :param is_condition: whether the edit is a language patch.
     """
 
@@ -90,8 +89,7 @@ class _Group:
     edit_index: int
     places: slice
     nearest: NearestExamples
-    share: float
-    shared: SharedWords
+    known: Evidence
     is_condition: bool
 
 
@@ -161,7 +159,7 @@ class ScopeClassifier(ThresholdGate):
         """
         texts = list(dict.fromkeys(query for query in queries if isinstance(query, str)))
         encoded = dict(zip(texts, encode_queries(self._query_embeddings, texts), strict=True))
-        if self.artifact.examples is not None:  # at once, for _trained_share
+        if self.artifact.examples is not None:  # at once, for _known
             plain_edits = (one.edit if isinstance(one, Hit) else one for e in edits for one in e)
             self._edit_embeddings.encode([e.scope for e in plain_edits if isinstance(e, Fact)])
         scores: list[Scores] = []
@@ -181,14 +179,11 @@ class ScopeClassifier(ThresholdGate):
                 plain = edit.edit if isinstance(edit, Hit) else edit
                 if nearest.against and plain.examples:
                     continue
-                share = self._trained_share(plain)
-                sides = self._sides(plain, nearest, share)
+                known = self._known(query, plain, nearest)
+                sides = self._sides(plain, nearest, known.share)
                 places = slice(len(pairs), len(pairs) + len(sides))
                 condition = isinstance(plain, LanguagePatch)
-                shared = self._shared_words(query, nearest)
-                groups.append(
-                    _Group(query_index, edit_index, places, nearest, share, shared, condition)
-                )
+                groups.append(_Group(query_index, edit_index, places, nearest, known, condition))
                 pairs += [_Pair(query_index, parts, *side) for side in sides]
         governs, entailed = self._score_pairs(pairs)
         for group in groups:
@@ -228,13 +223,17 @@ class ScopeClassifier(ThresholdGate):
             share <= most for share in self._edit_embeddings.unknown_share(texts)
         )
 
-    def _trained_share(self, edit: Edit) -> float:
-        """Return the trained score's share in the decision on an edit, 0 to 1."""
-        if self.artifact.examples is None:
-            return 1.0
+    def _known(self, query: Query, edit: Edit, nearest: NearestExamples) -> Evidence:
+        """Return what is known of a query and an edit beside the trained score."""
+        calibration, cosine = self.artifact.examples, nearest.cosine
+        if calibration is None:
+            return Evidence(1.0, 0.0, cosine, nearest.number)
+        overlap = shared_words(query.text, nearest.texts[0]) if nearest.texts else 0.0
         if isinstance(edit, LanguagePatch):  # its condition is scored apart from its examples
-            return 0.0
-        return self.artifact.examples.share(self._edit_embeddings.encode([edit.scope])[0])
+            return Evidence(0.0, 0.0, cosine, nearest.number, overlap=overlap)
+        vector = self._edit_embeddings.encode([edit.scope])[0]
+        share, factual = calibration.share(vector), calibration.factual(vector)
+        return Evidence(share, 0.0, cosine, nearest.number, factual, overlap)
 
     def _sides(
         self, edit: Edit, nearest: NearestExamples, share: float
@@ -255,20 +254,13 @@ class ScopeClassifier(ThresholdGate):
         if calibration is None:
             return best
         if not nearest.texts:  # a condition: the likelier of it and its counterexamples
-            against = calibration.probability(0.0, 0.0, nearest.counterexample, 1, group.shared)
+            against = calibration.probability(Evidence(0.0, 0.0, nearest.counterexample, 1))
             return best if best >= against else 0.0
         if group.is_condition:  # it is scored beside its examples, with a threshold of its own
-            taught = calibration.probability(0.0, 0.0, nearest.cosine, nearest.number, group.shared)
+            taught = calibration.probability(group.known)
             ends = self.artifact.threshold, self.artifact.condition_threshold
             return max(best, moved(taught, *ends))
-        return calibration.probability(
-            group.share, best, nearest.cosine, nearest.number, group.shared
-        )
-
-    def _shared_words(self, query: Query, nearest: NearestExamples) -> SharedWords:
-        if self.artifact.examples is None or not nearest.texts:
-            return SharedWords()
-        return shared_words(query.text, nearest.texts[0], self.artifact.examples.common_words)
+        return calibration.probability(replace(group.known, trained=best))
 
     def _score_pairs(self, pairs: Sequence[_Pair]) -> tuple[Array, Array]:
         """Return probability and entailment of each pair, by the query's best segment."""

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from errata.cache.encoder import TextEncoder
 from errata.cache.records import Edit, Fact, Hit, Listed, Query, RegexPatch, SourceLocation
 from errata.cache.text.normalize import compare, rough_key, spelling
-from errata.gates.shared_words import SharedWords
 
 SLOPES = (
-    "offset", "trained", "familiar", "cosine", "repeated", "more", "steeper", "overlap",
-    "overlap_steeper", "name", "name_steeper", "name_more", "name_others",
+    "offset", "trained", "familiar", "cosine", "repeated", "more", "steeper", "factual",
+    "factual_steeper", "factual_more", "high", "high_overlap",
 )  # fmt: skip
 """The fitted coefficients of :class:`ExampleConfig`, in the order of their inputs."""
 
@@ -147,19 +146,22 @@ class ExampleConfig:
     :param repeated: slope of the nearness of a repetition.
     :param more: slope of ln n of n examples.
     :param steeper: what the slope of the cosine gains by ln n.
-    :param overlap: slope of the overlap of words; this and what follows counts where the trained
-        score does not.
-    :param overlap_steeper: what the slope of the cosine gains by that overlap.
-    :param name: offset where the texts share a name.
-    :param name_steeper: what the slope of the cosine gains there.
-    :param name_more: slope of ln n there.
-    :param name_others: slope of the overlap of the other words there.
+    :param factual: slope of how much the edit asks for a fact about a named thing, not for help;
+        this and what follows counts where the trained score does not.
+    :param factual_steeper: what the slope of the cosine gains there. The name alone brings other
+        statements about the same thing as near as 0.8, where requests in other words are at 0.5.
+    :param factual_more: what the slope of ln n gains there.
+    :param high: what the slope of the cosine gains from ``high_from``.
+    :param high_overlap: the same, times the overlap of words.
     :param familiar_from: familiarity from which the trained score counts at all.
     :param familiar_to: familiarity from which it counts in full. The ramp leaves out what the
         networks were not trained on (customers' requests are at 0.06, statements at 0.3) and takes
         in questions about other subjects (0.95).
     :param near_from: nearness, -ln(1.03 - cosine), from which a repetition counts in spite of the
         trained score: cosine 0.895. Questions about another relation or subject stay below.
+    :param factual_from: probability of a fact from which an edit counts as one at all.
+    :param factual_to: probability from which it counts as one in full.
+    :param high_from: cosine from which shared words count.
     :param most_examples: examples from which more do not count, as in what this was fitted on.
     :param logit_clip: limit of the trained log-odds, either way.
     """
@@ -171,101 +173,119 @@ class ExampleConfig:
     repeated: float
     more: float
     steeper: float
-    overlap: float = 0.0
-    overlap_steeper: float = 0.0
-    name: float = 0.0
-    name_steeper: float = 0.0
-    name_more: float = 0.0
-    name_others: float = 0.0
+    factual: float = 0.0
+    factual_steeper: float = 0.0
+    factual_more: float = 0.0
+    high: float = 0.0
+    high_overlap: float = 0.0
     familiar_from: float = 0.6
     familiar_to: float = 0.75
     near_from: float = 2.0
+    factual_from: float = 0.2
+    factual_to: float = 0.8
+    high_from: float = 0.75
     most_examples: int = 3
     logit_clip: float = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of a query and an edit.
+
+    :param share: the trained score's share.
+    :param trained: the trained probability; not read at a share of 0.
+    :param cosine: of the nearest example.
+    :param examples: how many there are.
+    :param factual: how much the edit asks for a fact about a named thing.
+    :param overlap: of the words of the query and the nearest example.
+    """
+
+    share: float
+    trained: float
+    cosine: float
+    examples: int
+    factual: float = 0.0
+    overlap: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExampleCalibration:
     """The probability that an edit governs a query, from the trained score and its examples.
 
-    A logistic regression on the cosine of the nearest example, the number of examples, the words
-    that the texts share, and the trained score. That counts by how familiar the edit's question is,
-    from nothing to in full (stacking with features: Sill et al. 2009, arXiv:0911.0460): elsewhere
-    it is no better than chance, and is not computed.
+    A logistic regression on the cosine of the nearest example, the number of examples, the sort of
+    edit, the words that the texts share, and the trained score. That counts by how familiar the
+    edit's question is, from nothing to in full (stacking with features: Sill et al. 2009,
+    arXiv:0911.0460): elsewhere it is no better than chance, and is not computed.
 
-    :param weights: of an encoding in the log-odds of familiarity, float [d].
-    :param offset: of these log-odds.
+    :param weights: of an encoding in the log-odds of familiarity and of a fact, float [2, d].
+    :param offsets: of these log-odds, [2].
     :param config: the coefficients.
-    :param common_words: words that name nothing, lower case.
     """
 
     weights: NDArray[np.float32]
-    offset: float
+    offsets: tuple[float, float]
     config: ExampleConfig
-    common_words: frozenset[str] = frozenset()
 
     def share(self, vector: NDArray[np.float32]) -> float:
         """Return the trained score's share, 0 to 1.
 
         :param vector: encoding of the edit's question, float32 [d].
         """
-        odds = float(vector @ self.weights) + self.offset
-        familiarity = 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, odds))))
-        start, end = self.config.familiar_from, self.config.familiar_to
-        return min(1.0, max(0.0, (familiarity - start) / (end - start)))
+        return self._ramp(0, vector, self.config.familiar_from, self.config.familiar_to)
 
-    def probability(
-        self, share: float, trained: float, cosine: float, examples: int, shared: SharedWords
-    ) -> float:
-        """Return the probability that the edit governs.
+    def factual(self, vector: NDArray[np.float32]) -> float:
+        """Return how much an edit asks for a fact about a named thing, 0 to 1.
 
-        :param share: the trained score's.
-        :param trained: the trained probability; not read at a share of 0.
-        :param cosine: of the nearest example.
-        :param examples: how many there are.
-        :param shared: what words the query and the nearest example share.
+        :param vector: encoding of the edit's question, float32 [d].
         """
+        return self._ramp(1, vector, self.config.factual_from, self.config.factual_to)
+
+    def _ramp(self, row: int, vector: NDArray[np.float32], start: float, end: float) -> float:
+        odds = float(vector @ self.weights[row]) + self.offsets[row]
+        probability = 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, odds))))
+        return min(1.0, max(0.0, (probability - start) / (end - start)))
+
+    def probability(self, evidence: Evidence) -> float:
+        """Return the probability that the edit governs."""
         slopes = [getattr(self.config, name) for name in SLOPES]
-        odds = float(np.dot(slopes, self.inputs(share, trained, cosine, examples, shared)))
+        odds = float(np.dot(slopes, self.inputs(evidence)))
         return 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, odds))))
 
-    def inputs(
-        self, share: float, trained: float, cosine: float, examples: int, shared: SharedWords
-    ) -> tuple[float, ...]:
-        """Return what the coefficients are multiplied with, in their order.
-
-        The parameters are those of :meth:`probability`.
-        """
-        config = self.config
-        kept = min(1 - 1e-9, max(1e-9, trained))
+    def inputs(self, evidence: Evidence) -> tuple[float, ...]:
+        """Return what the coefficients are multiplied with, in their order."""
+        config, share, cosine = self.config, evidence.share, evidence.cosine
+        kept = min(1 - 1e-9, max(1e-9, evidence.trained))
         odds = math.log(kept / (1 - kept))
         odds = min(config.logit_clip, max(-config.logit_clip, odds))
         nearness = max(0.0, -math.log(1.03 - min(1.0, cosine)) - config.near_from)
-        number = math.log(min(examples, config.most_examples)) if examples else 0.0
-        unread, name = 1.0 - share, float(shared.name)
-        words = (shared.overlap, shared.overlap * cosine, name, name * cosine, name * number,
-                 name * shared.others)  # fmt: skip
+        number = (
+            math.log(min(evidence.examples, config.most_examples)) if evidence.examples else 0.0
+        )
+        high, fact = max(0.0, cosine - config.high_from), evidence.factual
+        unread = (fact, fact * cosine, fact * number, high, high * evidence.overlap)
         return (1.0, share * odds, share, cosine, nearness, number, cosine * number,
-                *(unread * one for one in words))  # fmt: skip
+                *((1.0 - share) * one for one in unread))  # fmt: skip
 
     def as_json(self) -> dict[str, Any]:
         """Return the card's entry; the weights are stored with the gate's arrays."""
-        words = " ".join(sorted(self.common_words))
-        return {"familiarity_offset": self.offset, **asdict(self.config), "common_words": words}
+        familiarity, factual = self.offsets
+        return {"familiarity_offset": familiarity, "factual_offset": factual,
+                **asdict(self.config)}  # fmt: skip
 
     @classmethod
     def of_card(cls, entry: Mapping[str, Any], weights: NDArray[np.float32]) -> ExampleCalibration:
         """Return what :meth:`as_json` gave.
 
+        :param weights: [2, d], or, of a gate fitted before there were two, [d].
         :raises KeyError, TypeError, ValueError: the entry is malformed.
         """
         names = [field.name for field in fields(ExampleConfig)]
         settings = {name: float(entry[name]) for name in names if name in entry}
         settings["most_examples"] = int(entry["most_examples"])
-        offset = float(entry["familiarity_offset"])
-        config = ExampleConfig(**settings)  # type: ignore[arg-type]
-        common = frozenset(str(entry.get("common_words", "")).split())
-        return cls(np.asarray(weights, np.float32), offset, config, common)
+        rows = np.atleast_2d(np.asarray(weights, np.float32))
+        rows = np.concatenate([rows, np.zeros((2 - len(rows), rows.shape[1]), np.float32)])
+        offsets = float(entry["familiarity_offset"]), float(entry.get("factual_offset", -50.0))
+        return cls(rows, offsets, ExampleConfig(**settings))  # type: ignore[arg-type]
 
 
 def _listings(edit: Edit, text: str) -> list[tuple[Listed, str]]:

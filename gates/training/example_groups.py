@@ -38,10 +38,12 @@ class ExampleData:
     :param most_examples: examples of an edit, at most.
     :param near: the nearest edits that each query is paired with, beside the one that governs it:
         of a random one any score can tell that it does not.
+    :param picked_weight: weight of the sorts of pairs that were picked by how alike their words
+        are, of one that was not.
     :param false_rate: share of the near pairs that no edit governs that may fire, the mean of all
-        sorts; it picks the threshold. They are the hardest there are: at 0.02, out of scope of all
-        hardly any message fires. Pairs that were picked by how alike their words are have no rate
-        of their own and do not count.
+        sorts; it picks the threshold. They are the hardest there are: at 0.015, out of scope of
+        all hardly any message fires, and 8% of other statements about a subject. Pairs that were
+        picked have no rate of their own and do not count.
     :param agreement_factor: how many times as many where the base model agrees, as in training.
     :param familiar: questions of each sort that familiarity is fitted on.
     :param edits: edits of each sort that probabilities are fitted on.
@@ -59,7 +61,8 @@ class ExampleData:
     per_intent: int = 10
     most_examples: int = 3
     near: int = 3
-    false_rate: float = 0.02
+    picked_weight: float = 0.5
+    false_rate: float = 0.015
     agreement_factor: float = 2.5
     familiar: int = 1200
     edits: int = 100
@@ -211,7 +214,7 @@ def _shared_words(data: ExampleData, requests: Mapping[str, Sequence[str]]) -> G
         if len(group.queries) >= data.queries:
             break
         alike = [
-            (shared_words(text, other).overlap, other, theirs == intent)
+            (shared_words(text, other), other, theirs == intent)
             for other, theirs in rng.sample(flat, min(len(flat), data.compared))
             if other != text
         ]

@@ -16,14 +16,11 @@ from errata.cache.records import Vector
 from errata.gates.artifact import GateArtifact
 from errata.gates.calibration import NegativeScores
 from errata.gates.classifier import ScopeClassifier
-from errata.gates.data.jsonl import json_lines, text_at
-from errata.gates.data.outside import held_out
 from errata.gates.data.questions import QuestionBook
 from errata.gates.data.splits import sha256_of
-from errata.gates.examples import SLOPES, ExampleCalibration, ExampleConfig
+from errata.gates.examples import SLOPES, Evidence, ExampleCalibration, ExampleConfig
 from errata.gates.layers import Array
 from errata.gates.shared_words import shared_words
-from errata.gates.text import plain, words
 from errata.gates.training.example_groups import (
     ExampleData,
     Group,
@@ -32,6 +29,8 @@ from errata.gates.training.example_groups import (
 )
 
 Said = Callable[[str], object]
+FACTUAL = ("the facts table", "paragraphs", "statements", "questions")
+"""Sorts of edits that ask for a fact about a named thing."""
 UNFITTED = ExampleConfig(**dict.fromkeys(SLOPES, 0.0))  # type: ignore[arg-type]
 
 
@@ -78,15 +77,14 @@ def fit_examples(
     requests, out_of_scope = read_requests(data)
     groups = example_groups(data, requests, out_of_scope)
     said("familiarity")
-    weights, offset = _familiarity(embeddings, requests, groups["statements"], data)
-    common = artifact.common_words | _common_words(data, requests)
-    unfitted = ExampleCalibration(weights, offset, UNFITTED, common)
+    weights, offsets = _sorts_of_edits(embeddings, requests, groups, data)
+    unfitted = ExampleCalibration(weights, offsets, UNFITTED)
     gate = ScopeClassifier(encoder, replace(artifact, examples=None))
     rows: dict[str, _Rows] = {}
     for name, group in groups.items():
         said(name)
         rows[name] = _rows(group, gate, embeddings, unfitted)
-    slopes = _logistic(list(rows.values()))
+    slopes = _logistic(list(rows.values()), data.picked_weight)
     config = replace(UNFITTED, **dict(zip(SLOPES, slopes, strict=True)))  # type: ignore[arg-type]
     fitted = replace(unfitted, config=config)
     scored = {name: _sigmoid(one.inputs @ np.array(slopes)) for name, one in rows.items()}
@@ -134,45 +132,41 @@ def _with_thresholds(
     return replace(artifact, card=card, threshold=thresholds[0], agreement_threshold=agreement)
 
 
-def _common_words(data: ExampleData, requests: Mapping[str, Sequence[str]]) -> frozenset[str]:
-    """Return words that name nothing.
-
-    They stand in lower case in running text, or in requests without being a subject or an object
-    of a fact: requests are often typed without capitals, names included.
-    """
-    prose = (word for where, row in json_lines(data.paragraphs)
-             if not held_out(text_at(where, row, "question"))
-             for word in words(str(row.get("answer", ""))))  # fmt: skip
-    found = {word.plain for word in prose if word.text.islower()}
-    named = {plain(text_at(where, row, side)) for where, row in json_lines(data.facts)
-             for side in ("subject", "object")}  # fmt: skip
-    asked = {word.plain for texts in requests.values() for text in texts for word in words(text)}
-    return frozenset(found | (asked - named))
-
-
-def _familiarity(
+def _sorts_of_edits(
     embeddings: EmbeddingCache,
     requests: Mapping[str, Sequence[str]],
-    statements: Group,
+    groups: Mapping[str, Group],
     data: ExampleData,
-) -> tuple[Vector, float]:
-    """Return weights and offset of a logistic regression: a question of the table, or not.
+) -> tuple[NDArray[np.float32], tuple[float, float]]:
+    """Return weights [2, d] and offsets of two logistic regressions on encodings.
 
-    The others are requests and statements, in equal parts.
+    Questions of the table against requests and statements, in equal parts; and questions and
+    statements about named things against requests.
     """
-    from sklearn.linear_model import LogisticRegression
-
     rng = random.Random(f"{data.seed}/familiarity")
     items = QuestionBook("train").items
     known = sorted({item.render(rng.choice(item.topic.forms)) for item in items})
     known = rng.sample(known, min(len(known), data.familiar))
-    asked = [text for texts in requests.values() for text in texts]
+    asked = sorted({text for texts in requests.values() for text in texts})
+    statements = groups["statements"]
     said = sorted({edit.scope for edit in statements.edits}.union(
         text for text, _, _ in statements.queries if not text.endswith("?")))  # fmt: skip
     others = [text for texts in (asked, said)
               for text in rng.sample(texts, min(len(texts), data.familiar // 2))]  # fmt: skip
-    rows = embeddings.encode([*known, *others])
-    labels = np.r_[np.ones(len(known)), np.zeros(len(others))]
+    facts = sorted({edit.scope for name in FACTUAL for edit in groups[name].edits})
+    asked = rng.sample(asked, min(len(asked), data.familiar))
+    fitted = [_separate(embeddings, *texts) for texts in ((known, others), (facts, asked))]
+    return np.stack([weights for weights, _ in fitted]), (fitted[0][1], fitted[1][1])
+
+
+def _separate(
+    embeddings: EmbeddingCache, some: Sequence[str], others: Sequence[str]
+) -> tuple[Vector, float]:
+    """Return weights and offset of a logistic regression that tells texts from others."""
+    from sklearn.linear_model import LogisticRegression
+
+    rows = embeddings.encode([*some, *others])
+    labels = np.r_[np.ones(len(some)), np.zeros(len(others))]
     model = LogisticRegression(C=1.0, max_iter=1000, class_weight="balanced").fit(rows, labels)
     return model.coef_[0].astype(np.float32), float(model.intercept_[0])
 
@@ -190,7 +184,9 @@ def _rows(
     asked = embeddings.encode([text for text, _, _ in group.queries])
     every = asked @ texts.T
     cosines = np.maximum.reduceat(every, starts, axis=1)
-    shares = [calibration.share(embeddings.encode([edit.scope])[0]) for edit in group.edits]
+    vectors = embeddings.encode([edit.scope for edit in group.edits])
+    shares = [calibration.share(vector) for vector in vectors]
+    factual = [calibration.factual(vector) for vector in vectors]
     pairs = [
         (at, edit, governs and edit == about)
         for at, (_, about, governs) in enumerate(group.queries)
@@ -205,10 +201,11 @@ def _rows(
     for at, edit, _ in pairs:
         own = every[at, starts[edit] : starts[edit] + len(examples[edit])]
         nearest = examples[edit][int(own.argmax())]
-        inputs.append(calibration.inputs(
-            shares[edit], trained.get((at, edit), 0.0), cosines[at, edit], len(examples[edit]),
-            shared_words(group.queries[at][0], nearest, calibration.common_words),
-        ))  # fmt: skip
+        evidence = Evidence(
+            shares[edit], trained.get((at, edit), 0.0), float(cosines[at, edit]),
+            len(examples[edit]), factual[edit], shared_words(group.queries[at][0], nearest),
+        )  # fmt: skip
+        inputs.append(calibration.inputs(evidence))
     return _Rows(
         np.array(inputs),
         np.array([governs for _, _, governs in pairs], dtype=bool),
@@ -217,13 +214,16 @@ def _rows(
     )
 
 
-def _logistic(rows: Sequence[_Rows]) -> tuple[float, ...]:
+def _logistic(rows: Sequence[_Rows], picked_weight: float) -> tuple[float, ...]:
     """Return the slopes of a logistic regression; the offset is among its inputs."""
     from sklearn.linear_model import LogisticRegression
 
     inputs, labels = (np.concatenate(each) for each in zip(
         *((one.inputs, one.labels) for one in rows), strict=True))  # fmt: skip
-    weights = np.concatenate([np.full(len(one.labels), 1.0 / len(one.labels)) for one in rows])
+    weights = np.concatenate([
+        np.full(len(one.labels), (1.0 if one.near else picked_weight) / len(one.labels))
+        for one in rows
+    ])  # fmt: skip
     model = LogisticRegression(C=10.0, max_iter=3000, fit_intercept=False)
     model.fit(inputs, labels, sample_weight=weights * len(weights) / weights.sum())
     return tuple(float(slope) for slope in model.coef_[0])

@@ -232,7 +232,7 @@ def fit_examples(
     ] = None,
     false_rate: Annotated[
         float, typer.Option(min=0.001, max=0.5, help="Near pairs that may fire wrongly, a share.")
-    ] = 0.02,
+    ] = 0.015,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:

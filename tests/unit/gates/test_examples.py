@@ -20,9 +20,15 @@ from errata.gates.base import Decision
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.cosine import CosineGate
 from errata.gates.embedding import EmbeddingGate
-from errata.gates.examples import ExampleCalibration, ExampleConfig, listed, nearest_examples
+from errata.gates.examples import (
+    Evidence,
+    ExampleCalibration,
+    ExampleConfig,
+    listed,
+    nearest_examples,
+)
 from errata.gates.open import OpenGate
-from errata.gates.shared_words import SharedWords, shared_words
+from errata.gates.shared_words import shared_words
 from errata.pipelines.base import decide_by_gate
 from errata.pipelines.resolvers.base import ScopedView
 from tests.fakes import StubEncoder
@@ -53,12 +59,10 @@ ANGRY = LanguagePatch(
 POWER = Fact("What is 5 mW in watts?", "0.005", id="power")
 EDITS = (CARD, SECRET, ANGRY, POWER)
 EXAMPLES = ExampleCalibration(
-    np.zeros(ENCODER.dimension, np.float32),
-    -9.0,
+    np.zeros((2, ENCODER.dimension), np.float32),
+    (-9.0, -9.0),
     ExampleConfig(-9.0, 1.0, 0.0, 12.0, 5.0, 1.0, 0.0),
 )
-
-NONE = SharedWords()
 
 
 class Stubborn:
@@ -270,23 +274,30 @@ def test_candidates_by_examples_and_by_words():
 
 def test_the_mixture():
     card = ExampleCalibration.of_card(EXAMPLES.as_json(), EXAMPLES.weights)
-    assert card.config == EXAMPLES.config and card.offset == EXAMPLES.offset
+    assert card.config == EXAMPLES.config and card.offsets == EXAMPLES.offsets
+    old = {**EXAMPLES.as_json()}
+    del old["factual_offset"]
+    old_gate = ExampleCalibration.of_card(old, EXAMPLES.weights[0])
+    assert old_gate.factual(np.ones(ENCODER.dimension, np.float32)) == 0.0
     assert EXAMPLES.share(np.ones(ENCODER.dimension, np.float32)) == 0.0
-    known = replace(EXAMPLES, offset=9.0)
+    known = replace(EXAMPLES, offsets=(9.0, -9.0))
     assert known.share(np.ones(ENCODER.dimension, np.float32)) == 1.0
     # unfamiliar: the trained score has no say; familiar: all of it, below a repetition
-    few = [EXAMPLES.probability(0.0, p, 0.7, 2, NONE) for p in (0.0, 0.5, 1.0)]
+    few = [EXAMPLES.probability(Evidence(0.0, p, 0.7, 2)) for p in (0.0, 0.5, 1.0)]
     assert len(set(few)) == 1
-    sure = [known.probability(1.0, p, 0.7, 2, NONE) for p in (0.01, 0.5, 0.99)]
-    assert sure == sorted(sure) and known.probability(1.0, 0.5, 0.99, 1, NONE) > sure[1]
-    more = [EXAMPLES.probability(0.0, 0.0, 0.7, n, NONE) for n in (1, 2, 3, 9)]
+    sure = [known.probability(Evidence(1.0, p, 0.7, 2)) for p in (0.01, 0.5, 0.99)]
+    assert sure == sorted(sure) and known.probability(Evidence(1.0, 0.5, 0.99, 1)) > sure[1]
+    more = [EXAMPLES.probability(Evidence(0.0, 0.0, 0.7, n)) for n in (1, 2, 3, 9)]
     assert more[0] < more[1] < more[2] == more[3]
-    # words count where the trained score does not
-    words = replace(EXAMPLES, config=replace(EXAMPLES.config, overlap=-1.0, name=-2.0))
-    shared = [NONE, SharedWords(0.5), SharedWords(0.5, name=True)]
-    strict = [words.probability(0.0, 0.0, 0.7, 1, one) for one in shared]
-    assert strict == sorted(set(strict), reverse=True)
-    assert len({words.probability(1.0, 0.5, 0.7, 1, one) for one in shared}) == 1
+    # the sort of an edit counts where the trained score does not
+    strict = replace(EXAMPLES, config=replace(EXAMPLES.config, factual=-2.0, high_overlap=-9.0))
+    plain = Evidence(0.0, 0.0, 0.9, 1)
+    facts = [replace(plain, factual=one) for one in (0.0, 0.5, 1.0)]
+    alike = [replace(plain, overlap=one) for one in (0.0, 0.5, 1.0)]
+    for some in (facts, alike):
+        found = [strict.probability(one) for one in some]
+        assert found == sorted(set(found), reverse=True)
+        assert len({strict.probability(replace(one, share=1.0)) for one in some}) == 1
     with pytest.raises(KeyError, match="most_examples"):
         ExampleCalibration.of_card({"offset": 1.0}, EXAMPLES.weights)
 
@@ -314,26 +325,11 @@ def test_the_questions_of_all_candidates_are_encoded_at_once():
     assert calls(["north"]) == calls(["north", "east", "west", "upper", "lower"])
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "name"),
-    [
-        ("Zinedine Zidane plays for", "Zinedine Zidane was born in", True),
-        ("where does zidane play?", "What about Zidane?", True),
-        ("open an account", "Open my account", False),
-        ("Reset the password", "Reset my phone", False),
-        ("Kazakhstan borders", "Kazakhstan exports", True),
-        ("How do I pay?", "how do I pay in Oslo", False),
-    ],
-)
-def test_shared_names(one, other, name):
-    found = shared_words(one, other, {"reset", "password"})
-    assert found.name is name is shared_words(other, one, {"reset", "password"}).name
-    assert 0.0 <= found.others <= 1.0 and found.overlap == shared_words(other, one).overlap
-
-
 def test_overlap_of_words():
-    same = shared_words("reset my password", "Reset the password!")
-    assert same.overlap == same.others == 1.0 and not same.name
-    assert shared_words("reset my password", "open a shop").overlap == 0.0
-    half = shared_words("Tell me where Pablo Picasso was born", "Pablo Picasso died in 1973")
-    assert half.name and half.overlap > half.others == 0.0
+    assert shared_words("reset my password", "Reset the password!") == 1.0
+    assert shared_words("reset my password", "open a shop") == 0.0
+    some = shared_words("Tell me where Pablo Picasso was born", "Pablo Picasso died in 1973")
+    assert 0.0 < some < 1.0
+    assert some == shared_words(
+        "Pablo Picasso died in 1973", "Tell me where Pablo Picasso was born"
+    )

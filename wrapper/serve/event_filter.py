@@ -1,17 +1,18 @@
 """Output patterns and secrets in an upstream's answer; what they do not match stays byte for byte.
 
-In a stream the longest possible match plus one character is held back, as in
-:mod:`errata.generation.streaming`.
+In a stream what may still become a match, or may be the beginning of a secret, is held back
+(:class:`errata.cache.filters.stream.FilterStream`).
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from errata.cache.filters.stream import FilterStream, Segment
 from errata.cache.filters.text_filter import Filter, Span
 
 _END = re.compile(rb"\r?\n\r?\n|\r\r")
@@ -22,22 +23,23 @@ Place = tuple[int, str]
 """A choice, and the field of it that holds text."""
 
 
-def filter_body(raw: bytes, output_filter: Filter) -> bytes:
+def filter_body(raw: bytes, output_filter: Filter, before: Sequence[str] = ()) -> bytes:
     """Return an answer's body, filtered; the very same bytes where nothing matches.
 
     :param raw: JSON; anything else is returned as it is.
     :param output_filter: patterns and secrets.
+    :param before: what the answer goes on from, in which a secret may begin.
     """
     try:
         body = json.loads(raw)
     except ValueError:
         return raw
     changed = False
-    for _, holder, name in _texts(body, "message"):
-        spans = output_filter.spans(holder[name])
-        if spans:
-            changed = True
-            holder[name] = _rendered(holder[name], spans, 0, len(holder[name]))
+    cut = _cut_off(body)
+    for (choice, _), holder, name in _texts(body, "message"):
+        new, _ = output_filter.apply(holder[name], before=before, cut=choice in cut)
+        changed |= new != holder[name]
+        holder[name] = new
     return json.dumps(body, ensure_ascii=False).encode() if changed else raw
 
 
@@ -48,17 +50,40 @@ class _Event:
     ranges: dict[Place, tuple[int, int]] = field(default_factory=dict)
 
 
+class _Text:
+    """One text of a stream: what came, and what of it is final.
+
+    :param stream: filters it.
+    """
+
+    def __init__(self, stream: FilterStream) -> None:
+        self.stream, self.text = stream, ""
+        self.final = 0
+        """Characters that no later text can change."""
+        self.spans: list[Span] = []
+
+    def take(self, segments: Sequence[Segment]) -> None:
+        """Accept what has become final."""
+        for one in segments:
+            end = self.final + one.source
+            if one.edit_ids:
+                self.spans.append(Span(self.final, end, one.text, one.edit_ids[0]))
+            self.final = end
+
+
 class EventFilter:
     """Filters a stream of server-sent events.
 
     :param output_filter: patterns and secrets.
+    :param before: what the answer goes on from, in which a secret may begin.
     """
 
-    def __init__(self, output_filter: Filter) -> None:
-        self._filter = output_filter
+    def __init__(self, output_filter: Filter, before: Sequence[str] = ()) -> None:
+        self._filter, self._before = output_filter, before
         self._buffer = b""
-        self._texts: dict[Place, str] = {}
+        self._texts: dict[Place, _Text] = {}
         self._held: list[_Event] = []
+        self._cut: set[int] = set()
 
     async def filtered(self, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """Yield the stream's bytes, filtered."""
@@ -81,6 +106,8 @@ class EventFilter:
         if self._buffer:
             self._take(self._buffer)
             self._buffer = b""
+        for (choice, _), one in self._texts.items():
+            one.take(one.stream.finish(cut=choice in self._cut))
         yield from self._final(done=True)
 
     def _take(self, raw: bytes) -> None:
@@ -90,38 +117,45 @@ class EventFilter:
             event.body = json.loads(b"\n".join(line[5:] for line in lines)) if lines else None
         except ValueError:
             event.body = None
+        self._cut |= _cut_off(event.body)
         for place, holder, name in _texts(event.body, "delta"):
-            start = len(self._texts.get(place, ""))
-            self._texts[place] = self._texts.get(place, "") + holder[name]
-            event.ranges[place] = (start, len(self._texts[place]))
+            if place not in self._texts:
+                self._texts[place] = _Text(FilterStream(self._filter, self._before))
+            one, new = self._texts[place], holder[name]
+            event.ranges[place] = (len(one.text), len(one.text) + len(new))
+            one.text += new
+            one.take(one.stream.feed(new))
         self._held.append(event)
 
     def _final(self, *, done: bool) -> Iterator[bytes]:
         """Yield the events from the first on whose texts are final."""
-        reach, spans = self._filter.reach, dict[Place, list[Span]]()
         while self._held:
-            event = self._held[0]
-            open_ends = (
-                end + reach > len(self._texts[place]) for place, (_, end) in event.ranges.items()
-            )
-            if not done and any(open_ends):
+            ranges = self._held[0].ranges.items()
+            if not done and any(end > self._texts[place].final for place, (_, end) in ranges):
                 return
-            for place in event.ranges:
-                if place not in spans:
-                    spans[place] = self._filter.spans(self._texts[place])
-            yield self._written(self._held.pop(0), spans)
+            yield self._written(self._held.pop(0))
 
-    def _written(self, event: _Event, spans: dict[Place, list[Span]]) -> bytes:
+    def _written(self, event: _Event) -> bytes:
         """Return an event with its own part of the replacements."""
         changed = False
         for place, holder, name in _texts(event.body, "delta"):
-            start, end = event.ranges[place]
-            if any(span.start < end and start < span.end for span in spans[place]):
+            (start, end), one = event.ranges[place], self._texts[place]
+            if any(span.start < end and start < span.end for span in one.spans):
                 changed = True
-                holder[name] = _rendered(self._texts[place], spans[place], start, end)
+                holder[name] = _rendered(one.text, one.spans, start, end)
         if not changed:
             return event.raw
         return b"data: " + json.dumps(event.body, ensure_ascii=False).encode() + b"\n\n"
+
+
+def _cut_off(body: Any) -> set[int]:
+    """Return the choices that ended at a limit of length."""
+    choices = body.get("choices") if isinstance(body, dict) else None
+    return {
+        choice.get("index", at)
+        for at, choice in enumerate(choices if isinstance(choices, list) else ())
+        if isinstance(choice, dict) and choice.get("finish_reason") == "length"
+    }
 
 
 def _texts(body: Any, message: str) -> Iterator[tuple[Place, dict[str, Any], str]]:

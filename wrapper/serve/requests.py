@@ -11,6 +11,7 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from errata.generation.request import Selection
+from errata.generation.template import content_text
 from errata.serve.errors import ApiError
 
 Endpoint = Literal["chat/completions", "completions"]
@@ -129,6 +130,15 @@ class Call:
     def messages(self) -> list[dict[str, Any]]:
         """The conversation of a chat."""
         return list(self.body.get("messages", ()))
+
+    @property
+    def before(self) -> list[str]:
+        """What the answer goes on from: the last message, or the prompts."""
+        prompts = self.body.get("prompt") or ()
+        if self.messages:
+            return [content_text(self.messages[-1].get("content"))]
+        some = [prompts] if isinstance(prompts, str) else list(prompts)
+        return [prompt for prompt in some if isinstance(prompt, str)]
 
 
 async def read_call(request: Request, endpoint: Endpoint, *, keyed: bool, max_choices: int) -> Call:

@@ -73,7 +73,7 @@ class Upstream:
         if call.streamed and kind.startswith(EVENTS):
             parts = response.aiter_raw()
             if output_filter:
-                parts = EventFilter(output_filter).filtered(response.aiter_bytes())
+                parts = EventFilter(output_filter, call.before).filtered(response.aiter_bytes())
             made: Response = StreamingResponse(
                 parts, response.status_code, background=BackgroundTask(response.aclose)
             )
@@ -84,7 +84,9 @@ class Upstream:
                 raise self._failed(error) from error
             finally:
                 await response.aclose()
-            made = Response(filter_body(body, output_filter) if output_filter else body)
+            if output_filter:
+                body = filter_body(body, output_filter, call.before)
+            made = Response(body)
             made.status_code = response.status_code
             if filtering:
                 returned.append(("content-length", str(len(made.body))))

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from errata.cache.errors import EditError
-from errata.cache.records import Edit
+from errata.cache.records import Edit, Fact
 from errata.editing.changes import Change
-from errata.editors.shared.examples import Example, examples_of, padded
+from errata.editors.shared.examples import Example, examples_of, padded, prompt_ids
 from errata.editors.shared.fine_tuning import gradients
 from errata.editors.shared.side_memory import (
     MemoryChange,
@@ -271,6 +271,66 @@ class Grace(SeparableEditor[GraceConfig]):
             ]
             done = _with_values(copied, name, examples, entries, before, config, rounding)
         return [MemoryChange(name, Codebook(done, rounding))]
+
+    def calibrated_radius(
+        self,
+        model: GenerativeModel,
+        tokenizer: PreTrainedTokenizerBase,
+        facts: Sequence[Fact],
+    ) -> float:
+        """Return the radius that tells best what facts fire on from what they are silent on.
+
+        The largest difference between the share of `fires` within it and the share of `silent`, and
+        of the other facts' questions; of equal ones the middle.
+
+        :param model: unedited.
+        :param tokenizer: its tokenizer.
+        :param facts: with tests.
+        :raises EditError: no fact has `fires`.
+        """
+        import torch
+
+        name = self.config_for(model).name_in(self._paths(model))
+
+        def keys(texts: Sequence[str]) -> torch.Tensor:
+            found = []
+            for text in texts:
+                ids = torch.tensor([prompt_ids(tokenizer, text)], device=model.device)
+                inputs = {"input_ids": ids}
+                if model.config.is_encoder_decoder:
+                    inputs["decoder_input_ids"] = ids[:, :1]
+                found.append(module_inputs(model, [name], inputs, 1)[name][0, -1].float().cpu())
+            return torch.stack(found)
+
+        own, near, far = keys([fact.question for fact in facts]), [], []
+        for i, fact in enumerate(facts):
+            far.append(torch.cat([own[:i], own[i + 1 :]]) - own[i])
+            near += [keys(fact.tests.fires) - own[i]] if fact.tests.fires else []
+            far += [keys(fact.tests.silent) - own[i]] if fact.tests.silent else []
+        if not near:
+            raise EditError(
+                "expected facts with `fires` to calibrate the radius by, found none; add some, or "
+                "choose values with --clamp"
+            )
+        inside = torch.cat(near).norm(dim=1)
+        return best_radius(inside, torch.cat(far).norm(dim=1))
+
+
+def best_radius(inside: torch.Tensor, outside: torch.Tensor) -> float:
+    """Return the radius with the largest share of one set of distances minus that of another.
+
+    :param inside: distances of what is to be within it, float [n].
+    :param outside: of what is not.
+    """
+
+    def share(distances: torch.Tensor, radius: torch.Tensor) -> float:
+        return float((distances <= radius).float().mean()) if len(distances) else 0.0
+
+    gains = [share(inside, r) - share(outside, r) for r in inside]
+    best = max(gains)
+    radius = max(float(r) for r, gain in zip(inside, gains, strict=True) if gain == best)
+    further = [float(r) for r in (*inside, *outside) if float(r) > radius]
+    return (radius + min(further)) / 2 if further else radius
 
 
 def _without_codebooks(model: GenerativeModel, name: str) -> GenerativeModel:

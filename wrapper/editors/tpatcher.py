@@ -149,10 +149,8 @@ class Patches(SeparableMemory):
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return keys, biases, values and queries."""
-        return {
-            "keys": self.keys, "biases": self.biases, "values": self.values,
-            "queries": self.queries,
-        }  # fmt: skip
+        names = ("keys", "biases", "values", "queries")
+        return {name: getattr(self, name) for name in names}
 
     def notes(self) -> dict[str, Any]:
         """Return the ids of the edits."""
@@ -327,8 +325,7 @@ def _losses(at_own: torch.Tensor, at_memory: torch.Tensor, config: TPatcherConfi
     return config.activation_weight * active + config.memory_weight * (silent + apart)
 
 
-_ACTIVE = 5
-"""Tokens of an edit that the activation loss looks at, as in the paper."""
+_ACTIVE = 5  # tokens of an edit that the activation loss looks at, as in the paper
 
 
 def _largest(values: torch.Tensor, count: int) -> torch.Tensor:
@@ -355,11 +352,7 @@ class _Trained:
         self.directions = (drawn / drawn.norm(dim=1, keepdim=True)).requires_grad_()
         full = torch.full((len(queries), 1), scale, device=queries.device)
         self.scales = full.requires_grad_()
-
-    @property
-    def parameters(self) -> list[torch.Tensor]:
-        """What Adam changes."""
-        return [self.keys, self.biases, self.directions, self.scales]
+        self.parameters = [self.keys, self.biases, self.directions, self.scales]
 
     def patches(self) -> Patches:
         """Return the neurons of the moment, with gradients."""

@@ -15,8 +15,9 @@ from errata.cache.errors import EditError
 from errata.cache.records import PatchTests
 from errata.editing.changes import applied
 from errata.editing.stack import ChangeStack
-from errata.editors.grace import Codebook, Entry, Grace, best_radius
+from errata.editors.grace import Grace, best_radius
 from errata.editors.locate import cases_of, trials
+from errata.editors.shared.codebook import Codebook, Entry
 from errata.editors.shared.examples import examples_of, padded
 from tests.conftest import build_model
 from tests.contracts.test_editor import bits

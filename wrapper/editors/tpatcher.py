@@ -167,8 +167,7 @@ class TPatcher(SeparableEditor[TPatcherConfig]):
 
     :param config: all settings; by default those for the model.
     :param text: text of the stored queries; by default what ``config.corpus`` names.
-    :param folder: taken like that of other editors that read text; nothing is kept.
-    :param progress: the same.
+    :param folder: like ``progress`` unused: what other editors that read text take, too.
     :param module_paths: for a model that is not in the table of :mod:`errata.module_paths`.
     :param options: single settings of :class:`TPatcherConfig`.
     :raises errata.cache.errors.EditError: there is no such setting.
@@ -345,8 +344,9 @@ class _Trained:
         import torch
 
         self.queries, self.edit = queries.detach(), edit
-        norms = queries.square().sum(1, keepdim=True)
-        self.keys = (queries / norms).detach().clone().requires_grad_()
+        self.keys = (
+            (queries / queries.square().sum(1, keepdim=True)).detach().clone().requires_grad_()
+        )
         self.biases = torch.zeros(len(queries), device=queries.device, requires_grad=True)
         drawn = torch.randn(queries.shape).to(queries.device)
         self.directions = (drawn / drawn.norm(dim=1, keepdim=True)).requires_grad_()

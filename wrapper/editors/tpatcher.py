@@ -240,11 +240,9 @@ class TPatcher(SeparableEditor[TPatcherConfig]):
         mark = (base_fingerprint(model), place.source, config.queries, config.corpus, config.seed)
         if mark != self._stored[0]:
             rows = self._text.rows(model, tokenizer, config.corpus)
-            self._stored = (
-                mark, text_inputs(model, rows, place.source, config.queries, config.seed)
-            )  # fmt: skip
-        found: torch.Tensor = self._stored[1]
-        return found
+            found = text_inputs(model, rows, place.source, config.queries, config.seed)
+            self._stored = (mark, found)
+        return self._stored[1]  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)

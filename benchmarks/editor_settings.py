@@ -188,15 +188,10 @@ def sequence(
                 made = {edit.id for edit in stack.edits}
                 cost = {"seconds": wall / since, "cpu_seconds": cpu / since}
                 cost |= {"load": os.getloadavg()[0]}
-                yield (
-                    number,
-                    {
-                        each.id: {**measure.after(each), **cost}
-                        if each.edits[0].id in made
-                        else {"refused": "by the editor"}
-                        for each in cases[:number]
-                    },
-                )
+                found = measure.after(cases[:number])
+                rows = {case.id: {**found[case.id], **cost} for case in cases[:number]}
+                refused = [case for case in cases[:number] if case.edits[0].id not in made]
+                yield number, {**rows, **{case.id: {"refused": editor.name} for case in refused}}
                 wall, cpu, since = 0.0, 0.0, 0
     finally:
         stack.clear()

@@ -62,9 +62,9 @@ def assess(
     By contrast: how much likelier is the answer to its own question than to
     unrelated questions about the same subject, which are those of the other
     facts in the list? Where the ratio is below 1 the model does not hold the
-    fact. No answer has to be parsed, so that wordy models can be assessed. A
-    model may hold the fact and believe another one more: what is found is
-    wrong, and what is not found need not be right.
+    fact. It may hold the fact and believe another one more, so what is not
+    found need not be right; and a model that answers in sentences is scored
+    as if it began with the answer, so not all that is found is wrong.
 
     The list needs facts of two kinds at least, with their subject in the
     question. Read what was found before you put it in force.

@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 
 
 Backend = Annotated[
-    str, typer.Option("--backend", help="The editor: rome, memit, alphaedit or ultraedit.")
+    str,
+    typer.Option("--backend", help="The editor: rome, memit, alphaedit, ultraedit, grace, wise."),
 ]
 Clamps = Annotated[
     list[float] | None,
     typer.Option(
         "--clamp",
-        help="Try this clamp_norm_factor (of ultraedit: learning_rate), not the configured one "
-        "(may be repeated).",
+        help="Try this clamp_norm_factor (of ultraedit and wise: learning_rate; of grace: radius), "
+        "not the configured one (may be repeated).",
     ),
 ]
 

@@ -50,7 +50,7 @@ class CaliNetConfig:
     :param max_slots: at most; None: the width of the model.
     :param epochs: maximum number of passes over all statements of the facts.
     :param batch_size: statements in one step.
-    :param learning_rate: of Adam.
+    :param learning_rate: of Adam; the published rate, of Adafactor.
     :param target_loss: mean loss of a statement, in nats a token, at which training ends.
     :param seed: of the keys, and of the order of the statements.
     """
@@ -61,7 +61,7 @@ class CaliNetConfig:
     max_slots: int | None = None
     epochs: int = 100
     batch_size: int = 16
-    learning_rate: float = 1e-3
+    learning_rate: float = 0.01
     target_loss: float = 0.05
     seed: int = 0
 

@@ -9,19 +9,19 @@ one position of a batch, which is the wrong one with padding or with the key-val
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from errata.cache.errors import EditError
-from errata.cache.records import Edit
+from errata.cache.records import Edit, Fact
 from errata.editing.changes import Change
-from errata.editors.shared.examples import Example, examples_of, padded
+from errata.editors.shared.codebook import Codebook, Entry
+from errata.editors.shared.examples import Example, examples_of, padded, prompt_ids
 from errata.editors.shared.fine_tuning import gradients
 from errata.editors.shared.side_memory import (
     MemoryChange,
     SeparableEditor,
-    SeparableMemory,
     check_plain,
     last_prompt_positions,
     memory_in,
@@ -87,147 +87,6 @@ class GraceConfig:
         return paths.up(self.layer) if self.module == "up" else paths.down(self.layer)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Entry:
-    """An edit in the codebook.
-
-    :param id: of the edit.
-    :param label: ids of its answer.
-    :param key: the layer's input at the last token of the prompt, float32 [d_in].
-    :param value: the output instead, float32 [d_out].
-    :param radius: of a new key.
-    """
-
-    id: str
-    label: tuple[int, ...]
-    key: torch.Tensor
-    value: torch.Tensor
-    radius: float
-
-
-@dataclass(slots=True, eq=False)
-class Ball:
-    """A key with its radius, and the entry that it answers with."""
-
-    key: torch.Tensor
-    radius: float
-    entry: Entry
-
-
-_MARGIN = 1e-5
-"""By which two balls that were split are apart."""
-
-
-class Codebook(SeparableMemory):
-    """Entries in order, and the balls that they make: added, expanded and split in turn.
-
-    The balls follow from the entries, so that without one of them they are what they would be had
-    it never been there.
-
-    :param entries: in order of editing.
-    :param rounding: see :class:`GraceConfig`.
-    """
-
-    def __init__(self, entries: Iterable[Entry], rounding: float) -> None:
-        import torch
-
-        self.entries, self.rounding = tuple(entries), rounding
-        self.balls: list[Ball] = []
-        for entry in self.entries:
-            self._place(entry)
-        self.keys = torch.stack([ball.key for ball in self.balls])
-        self.values = torch.stack([ball.entry.value for ball in self.balls])
-        smallest = rounding * self.keys.norm(dim=1)
-        self.radii = torch.tensor([ball.radius for ball in self.balls]).maximum(smallest)
-
-    def _place(self, entry: Entry) -> None:
-        ball, distance = self.nearest(entry.key)
-        if ball is None or distance > ball.radius + entry.radius:
-            self.balls.append(Ball(entry.key, entry.radius, entry))
-        elif distance <= self.rounding * float(entry.key.norm()):  # the same prompt again
-            ball.entry = entry
-        elif ball.entry.label == entry.label:
-            ball.radius, ball.entry = max(ball.radius, distance), entry
-        else:
-            ball.radius = min(ball.radius, distance / 2 - _MARGIN)
-            self.balls.append(Ball(entry.key, min(entry.radius, distance / 2), entry))
-
-    def nearest(self, key: torch.Tensor) -> tuple[Ball | None, float]:
-        """Return the ball with the nearest key, and the distance.
-
-        :param key: float32 [d_in].
-        """
-        import torch
-
-        if not self.balls:
-            return None, float("inf")
-        distances = (torch.stack([ball.key for ball in self.balls]) - key).norm(dim=1)
-        index = int(distances.argmin())
-        return self.balls[index], float(distances[index])
-
-    def start_of(self, entry: Entry) -> torch.Tensor | None:
-        """Return the value that an entry would share, because its key is near one of its label."""
-        ball, distance = self.nearest(entry.key)
-        near = ball is not None and distance <= ball.radius + entry.radius
-        return ball.entry.value if ball and near and ball.entry.label == entry.label else None
-
-    def hits(self, query: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return whether each position lies in a ball, and the index of the nearest key.
-
-        :param query: float [..., d_in].
-        :return: bool [...] and int64 [...].
-        """
-        import torch
-
-        flat = query.detach().reshape(-1, query.shape[-1]).float()
-        exact = "donot_use_mm_for_euclid_dist"  # by a product, a key is 1e-3 from itself
-        distances = torch.cdist(flat, self.keys.to(query.device), compute_mode=exact)
-        smallest, index = distances.min(1)
-        hit = smallest <= self.radii.to(query.device)[index]
-        return hit.view(query.shape[:-1]), index.view(query.shape[:-1])
-
-    def __call__(self, query: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
-        """Return the values inside balls, the output itself elsewhere."""
-        import torch
-
-        hit, index = self.hits(query)
-        if not bool(hit.any()):
-            return output
-        return torch.where(hit[..., None], self.values.to(output)[index], output)
-
-    def joined(self, later: Codebook) -> Codebook:
-        """Return both codebooks as one, the other's entries after these."""
-        return Codebook((*self.entries, *later.entries), later.rounding)
-
-    def without(self, ids: Collection[str]) -> Codebook | None:
-        """Return the codebook without some edits, None where none remain."""
-        kept = [entry for entry in self.entries if entry.id not in ids]
-        return Codebook(kept, self.rounding) if kept else None
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Return keys and values of the entries."""
-        import torch
-
-        return {
-            "keys": torch.stack([entry.key for entry in self.entries]),
-            "values": torch.stack([entry.value for entry in self.entries]),
-        }
-
-    def notes(self) -> dict[str, Any]:
-        """Return ids, labels and radii."""
-        return {
-            "entries": [[entry.id, list(entry.label), entry.radius] for entry in self.entries],
-            "rounding": self.rounding,
-        }
-
-    @classmethod
-    def of(cls, tensors: Mapping[str, torch.Tensor], notes: Mapping[str, Any]) -> Codebook:
-        """Return the codebook of these tensors and notes."""
-        rows = zip(notes["entries"], tensors["keys"], tensors["values"], strict=True)
-        entries = [Entry(i, tuple(label), k, v, radius) for (i, label, radius), k, v in rows]
-        return cls(entries, notes["rounding"])
-
-
 class Grace(SeparableEditor[GraceConfig]):
     """Edits facts one after another, each by a key and a value beside one layer.
 
@@ -271,6 +130,66 @@ class Grace(SeparableEditor[GraceConfig]):
             ]
             done = _with_values(copied, name, examples, entries, before, config, rounding)
         return [MemoryChange(name, Codebook(done, rounding))]
+
+    def calibrated_radius(
+        self,
+        model: GenerativeModel,
+        tokenizer: PreTrainedTokenizerBase,
+        facts: Sequence[Fact],
+    ) -> float:
+        """Return the radius that tells best what facts fire on from what they are silent on.
+
+        The largest difference between the share of `fires` within it and the share of `silent`, and
+        of the other facts' questions; of equal ones the middle.
+
+        :param model: unedited.
+        :param tokenizer: its tokenizer.
+        :param facts: with tests.
+        :raises EditError: no fact has `fires`.
+        """
+        import torch
+
+        name = self.config_for(model).name_in(self._paths(model))
+
+        def keys(texts: Sequence[str]) -> torch.Tensor:
+            found = []
+            for text in texts:
+                ids = torch.tensor([prompt_ids(tokenizer, text)], device=model.device)
+                inputs = {"input_ids": ids}
+                if model.config.is_encoder_decoder:
+                    inputs["decoder_input_ids"] = ids[:, :1]
+                found.append(module_inputs(model, [name], inputs, 1)[name][0, -1].float().cpu())
+            return torch.stack(found)
+
+        own, near, far = keys([fact.question for fact in facts]), [], []
+        for i, fact in enumerate(facts):
+            far.append(torch.cat([own[:i], own[i + 1 :]]) - own[i])
+            near += [keys(fact.tests.fires) - own[i]] if fact.tests.fires else []
+            far += [keys(fact.tests.silent) - own[i]] if fact.tests.silent else []
+        if not near:
+            raise EditError(
+                "expected facts with `fires` to calibrate the radius by, found none; add some, or "
+                "choose values with --clamp"
+            )
+        inside = torch.cat(near).norm(dim=1)
+        return best_radius(inside, torch.cat(far).norm(dim=1))
+
+
+def best_radius(inside: torch.Tensor, outside: torch.Tensor) -> float:
+    """Return the radius with the largest share of one set of distances minus that of another.
+
+    :param inside: distances of what is to be within it, float [n].
+    :param outside: of what is not.
+    """
+
+    def share(distances: torch.Tensor, radius: torch.Tensor) -> float:
+        return float((distances <= radius).float().mean()) if len(distances) else 0.0
+
+    gains = [share(inside, r) - share(outside, r) for r in inside]
+    best = max(gains)
+    radius = max(float(r) for r, gain in zip(inside, gains, strict=True) if gain == best)
+    further = [float(r) for r in (*inside, *outside) if float(r) > radius]
+    return (radius + min(further)) / 2 if further else radius
 
 
 def _without_codebooks(model: GenerativeModel, name: str) -> GenerativeModel:

@@ -16,6 +16,7 @@ from errata.cache.errors import EditError, MissingExtra
 from errata.cache.records import Fact
 from errata.cache.text.subject import subject_of
 from errata.editing.changes import applied
+from errata.editors.shared.located import LocatedEditor
 from errata.editors.shared.prompts import Target, batch_of, forms_of
 from errata.editors.shared.tracing import CausalTrace, trace
 from errata.module_paths import module_paths_of
@@ -32,6 +33,8 @@ SWEPT = {
     "memit": ("layers", "clamp_norm_factor"),
     "alphaedit": ("layers", "clamp_norm_factor"),
     "ultraedit": ("down", "learning_rate"),
+    "grace": ("layer", "radius"),
+    "wise": ("layer", "learning_rate"),
 }
 """Of each editor whose layer can be searched for: the setting of the layer, and one more."""
 
@@ -55,7 +58,8 @@ class Trial:
     """Result of an editor at one layer with one setting, mean over facts, by likelihood.
 
     :param layer: from 0.
-    :param clamp: ``clamp_norm_factor``, or the learning rate of UltraEdit.
+    :param clamp: ``clamp_norm_factor``; of UltraEdit and WISE the learning rate, of GRACE the
+        radius.
     :param nll: of the new answers in the search for the value, in nats; 0 without a search.
     :param efficacy: share of edits after which the new answer is more likely than the old one.
     :param generality: the same on paraphrases; None where there are none.
@@ -179,7 +183,8 @@ def trials(
     :param cases: what to edit.
     :param backend: a key of :data:`SWEPT`.
     :param layers: by default all.
-    :param clamps: values of the setting that is swept; by default the one configured for the model.
+    :param clamps: values of the setting that is swept; by default the one configured for the model,
+        or, of a radius, the one that tells the facts' `fires` best from their `silent`.
     :param options: of the editor.
     :raises EditError: the editor has no layer to be found.
     """
@@ -187,15 +192,29 @@ def trials(
         raise EditError(f"expected an editor among {sorted(SWEPT)}, found {backend!r}")
     where, swept = SWEPT[backend]
     kind = load("errata.editors", backend)
-    if kind.capabilities.needs_text:
+    if issubclass(kind, LocatedEditor):
         options = {"max_loss": float("inf"), **options}
     editor = kind(**options)
     paths = module_paths_of(model, override=editor.module_paths)
-    configured = getattr(editor.config_for(model), swept)
+    facts = [case.fact for case in cases]
     for layer in layers if layers is not None else range(paths.layers):
-        for value in clamps or (configured,):
+        for value in clamps or (_configured(editor, model, tokenizer, facts, layer, swept),):
             at = {where: layer if where == "layer" else (layer,), swept: value}
             yield _trial(model, tokenizer, cases, editor.changed(**at), layer, value)
+
+
+def _configured(
+    editor: Any,
+    model: GenerativeModel,
+    tokenizer: PreTrainedTokenizerBase,
+    facts: Sequence[Fact],
+    layer: int,
+    swept: str,
+) -> float:
+    """Return an editor's own value of a setting, or the calibrated radius at a layer."""
+    if swept == "radius":
+        return float(editor.changed(layer=layer).calibrated_radius(model, tokenizer, facts))
+    return float(getattr(editor.config_for(model), swept))
 
 
 def _trial(

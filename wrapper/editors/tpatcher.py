@@ -149,10 +149,8 @@ class Patches(SeparableMemory):
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return keys, biases, values and queries."""
-        return {
-            "keys": self.keys, "biases": self.biases, "values": self.values,
-            "queries": self.queries,
-        }  # fmt: skip
+        names = ("keys", "biases", "values", "queries")
+        return {name: getattr(self, name) for name in names}
 
     def notes(self) -> dict[str, Any]:
         """Return the ids of the edits."""
@@ -169,8 +167,7 @@ class TPatcher(SeparableEditor[TPatcherConfig]):
 
     :param config: all settings; by default those for the model.
     :param text: text of the stored queries; by default what ``config.corpus`` names.
-    :param folder: taken like that of other editors that read text; nothing is kept.
-    :param progress: the same.
+    :param folder: like ``progress`` unused: what other editors that read text take, too.
     :param module_paths: for a model that is not in the table of :mod:`errata.module_paths`.
     :param options: single settings of :class:`TPatcherConfig`.
     :raises errata.cache.errors.EditError: there is no such setting.
@@ -243,11 +240,9 @@ class TPatcher(SeparableEditor[TPatcherConfig]):
         mark = (base_fingerprint(model), place.source, config.queries, config.corpus, config.seed)
         if mark != self._stored[0]:
             rows = self._text.rows(model, tokenizer, config.corpus)
-            self._stored = (
-                mark, text_inputs(model, rows, place.source, config.queries, config.seed)
-            )  # fmt: skip
-        found: torch.Tensor = self._stored[1]
-        return found
+            found = text_inputs(model, rows, place.source, config.queries, config.seed)
+            self._stored = (mark, found)
+        return self._stored[1]  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,8 +322,7 @@ def _losses(at_own: torch.Tensor, at_memory: torch.Tensor, config: TPatcherConfi
     return config.activation_weight * active + config.memory_weight * (silent + apart)
 
 
-_ACTIVE = 5
-"""Tokens of an edit that the activation loss looks at, as in the paper."""
+_ACTIVE = 5  # tokens of an edit that the activation loss looks at, as in the paper
 
 
 def _largest(values: torch.Tensor, count: int) -> torch.Tensor:
@@ -348,18 +342,15 @@ class _Trained:
         import torch
 
         self.queries, self.edit = queries.detach(), edit
-        norms = queries.square().sum(1, keepdim=True)
-        self.keys = (queries / norms).detach().clone().requires_grad_()
+        self.keys = (
+            (queries / queries.square().sum(1, keepdim=True)).detach().clone().requires_grad_()
+        )
         self.biases = torch.zeros(len(queries), device=queries.device, requires_grad=True)
         drawn = torch.randn(queries.shape).to(queries.device)
         self.directions = (drawn / drawn.norm(dim=1, keepdim=True)).requires_grad_()
         full = torch.full((len(queries), 1), scale, device=queries.device)
         self.scales = full.requires_grad_()
-
-    @property
-    def parameters(self) -> list[torch.Tensor]:
-        """What Adam changes."""
-        return [self.keys, self.biases, self.directions, self.scales]
+        self.parameters = [self.keys, self.biases, self.directions, self.scales]
 
     def patches(self) -> Patches:
         """Return the neurons of the moment, with gradients."""

@@ -45,14 +45,16 @@ class WiseConfig:
 
     :param layer: the layer whose down-projection is copied, from 0.
     :param mask_density: ρ, the share of entries that the edits of a shard may change.
-    :param steps: of gradient descent for a batch, at most.
-    :param learning_rate: of gradient descent.
+    :param steps: of Adam for a batch, at most.
+    :param learning_rate: of Adam. The paper takes plain gradient descent with 1.0, which on atlas
+        had made 9 of 16 edits when Adam had made all.
     :param largest_change: of an entry, either way.
     :param irrelevant_margin: α; running text is to differ by less than this, in units of the mean
         norm of the layer's output on it, like the next two. The paper takes 5, 20 and 10 in the
         activation units of models of 7 billion.
     :param edit_margin: β; positions of an edit's answer are to differ by more.
     :param gap: γ; by which an edit is to differ more than running text.
+    :param margin_weight: of the losses of the margins, beside the mean loss of the answers.
     :param threshold_ratio: the copy answers above this part of the smallest difference of its
         edits' positions.
     :param shard_edits: after so many edits a new shard begins, with a mask of its own.
@@ -68,12 +70,13 @@ class WiseConfig:
 
     layer: int
     mask_density: float = 0.2
-    steps: int = 70
-    learning_rate: float = 1.0
+    steps: int = 100
+    learning_rate: float = 0.01
     largest_change: float = 1.0
-    irrelevant_margin: float = 0.05
-    edit_margin: float = 0.2
-    gap: float = 0.1
+    irrelevant_margin: float = 0.3
+    edit_margin: float = 1.5
+    gap: float = 1.0
+    margin_weight: float = 2.0
     threshold_ratio: float = 0.8
     shard_edits: int = 500
     merge_shards: int = 2
@@ -81,7 +84,7 @@ class WiseConfig:
     retrieve: bool = False
     queries: int = 2000
     target_loss: float = 0.05
-    batch_size: int = 16
+    batch_size: int = 64
     corpus: Literal["model", "facts"] = "model"
     seed: int = 0
 
@@ -301,6 +304,7 @@ def _trained(
         values = as_rows(output, rows)
         return torch.where(used[..., None], values + change.to(values), values).view(output.shape)
 
+    adam = torch.optim.Adam([delta], lr=config.learning_rate)
     handle = module.register_forward_hook(route)
     try:
         for step in range(config.steps + 1):
@@ -309,10 +313,12 @@ def _trained(
             learned = bool(losses.detach().max() < config.target_loss)
             if step == config.steps or (learned and float(margins) == 0):
                 break
-            (gradient,) = torch.autograd.grad(losses.mean() + margins, [delta])
-            with torch.no_grad():
-                delta -= config.learning_rate * gradient * mask
-                delta.clamp_(-config.largest_change, config.largest_change)
+            adam.zero_grad(set_to_none=True)
+            (losses.mean() + config.margin_weight * margins).backward()
+            if delta.grad is not None:
+                delta.grad *= mask
+            adam.step()
+            delta.data.clamp_(-config.largest_change, config.largest_change)
     finally:
         handle.remove()
     kept = torch.cat([shard.keys.to(keys.device), keys]).detach().cpu()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,9 +12,12 @@ from hypothesis import strategies as st
 
 from errata import Fact
 from errata.cache.errors import EditError
+from errata.cache.records import PatchTests
 from errata.editing.changes import applied
 from errata.editing.stack import ChangeStack
-from errata.editors.grace import Codebook, Entry, Grace
+from errata.editors.grace import Grace, best_radius
+from errata.editors.locate import cases_of, trials
+from errata.editors.shared.codebook import Codebook, Entry
 from errata.editors.shared.examples import examples_of, padded
 from tests.conftest import build_model
 from tests.contracts.test_editor import bits
@@ -172,6 +176,22 @@ def test_an_edit_in_one_batch_is_that_of_a_sequence(tokenizer):
     for one, other in zip(together.memory.entries, entries, strict=True):
         torch.testing.assert_close(one.key, other.key, rtol=1e-4, atol=1e-4)
         assert one.radius == other.radius and one.label == other.label
+
+
+def test_the_radius_lies_between_what_fires_and_what_does_not(tokenizer):
+    near, far = torch.tensor([1.0, 2.0, 9.0]), torch.tensor([4.0, 6.0, 8.0])
+    assert best_radius(near, far) == 3.0  # two of three inside, none of the others
+    assert best_radius(near, far[:0]) == 9.0
+    tests = PatchTests(fires=("What is the capital of Kazakhstan ?",), silent=("Lima",))
+    fact = Fact(FACTS[0].question, "Astana", tests=tests)
+    model = build_model("gpt2")
+    radius = Grace(**QUICK).calibrated_radius(model, tokenizer, [fact, FACTS[1]])
+    assert 0 < radius < float("inf")
+    with pytest.raises(EditError, match="fires"):
+        Grace(**QUICK).calibrated_radius(model, tokenizer, FACTS)
+    cases = cases_of(model, tokenizer, [replace(fact, subject="Kazakhstan")])
+    (trial,) = trials(model, tokenizer, cases, backend="grace", layers=[1], steps=3)
+    assert trial.layer == 1 and trial.clamp > 0
 
 
 def test_settings_that_make_no_sense_are_told():

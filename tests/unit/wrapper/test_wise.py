@@ -25,7 +25,7 @@ FACTS = (
 )
 QUICK = {
     "layer": 0, "text": [text for text in corpus() if "capital" not in text], "queries": 300,
-    "steps": 40, "learning_rate": 0.1,
+    "steps": 30, "learning_rate": 0.05,
 }  # fmt: skip
 DOWN = "transformer.h.0.mlp.c_proj"
 

@@ -236,7 +236,10 @@ def _card(
     config: ReaderConfig,
 ) -> dict[str, Any]:
     """Return what the reader was trained on and what it does on tune pairs."""
-    sources = ["templates and names of errata's own (gates/data/tables/languages.yaml)"]
+    sources = [
+        "templates and names of errata's own (gates/data/tables/languages.yaml)",
+        "errata's own facts table, train subjects, without the relations under config.without",
+    ]
     for path in (data.parallel, data.labelled):
         if path is not None:
             sources.append(f"{path.name} (SHA-256 {sha256_of(path)})")

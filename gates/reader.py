@@ -1,9 +1,9 @@
 """A trained reader of pairs in any language, over embeddings of a multilingual encoder.
 
-It sees a query and one text of an edit as two vectors and a few features of how they are worded. A
-projection, trained by contrast, brings the vectors of rewordings together (Hadsell et al. 2006);
-a small network reads distance and product of the projected vectors (InferSent: Conneau et al. 2017,
-arXiv:1705.02364).
+It sees a query and one text of an edit as two vectors and a few features of how they are worded.
+Several projections, trained by contrast, bring the vectors of rewordings together (Hadsell et al.
+2006); a small network reads the cosines that they give. It does not see single dimensions: of
+so few pairs it would learn them by heart.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from errata.cache.errors import ModelError
 from errata.cache.index.terms import bigrams
@@ -58,16 +59,17 @@ class TextPair:
 class Reader:
     """Returns the probability that a query asks what a text asks.
 
-    :param projection: of the encoder's vectors.
-    :param network: over :func:`reader_inputs`.
+    :param members: projections of the encoder's vectors, each with a network over
+        :func:`reader_inputs`; their probabilities are averaged.
+    :param heads: parts of a projection, each of which gives a cosine.
     :param calibration: of its probability.
     :param threshold: the probability from which an edit fires.
     :param encoder: fingerprint of the encoder it was trained with.
     :param card: what it was trained on, and measured at.
     """
 
-    projection: Projection
-    network: Network
+    members: tuple[tuple[Projection, Network], ...]
+    heads: int
     calibration: Platt
     threshold: float
     encoder: str
@@ -81,8 +83,12 @@ class Reader:
         """
         if not pairs:
             return np.zeros(0)
-        inputs = reader_inputs(self.projection, pairs, queries, texts)
-        return self.calibration(self.network(inputs)[:, 1])
+        named = pair_features(pairs, queries, texts)
+        each = [
+            network(reader_inputs(projection, self.heads, named, queries, texts))[:, 1]
+            for projection, network in self.members
+        ]
+        return self.calibration(np.asarray(np.mean(each, axis=0), dtype=np.float64))
 
     def save(self, folder: str | Path) -> None:
         """Write the reader beside a gate, the card last, so that a card always has its weights.
@@ -93,17 +99,18 @@ class Reader:
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = {
-            "projection.mean": self.projection.mean.astype(np.float32),
-            "projection.components": self.projection.components.astype(np.float32),
-            **self.network.tensors("network"),
-        }
+        tensors: dict[str, NDArray[Any]] = {}
+        for at, (projection, network) in enumerate(self.members):
+            tensors[f"{at}.projection.mean"] = projection.mean
+            tensors[f"{at}.projection.components"] = projection.components
+            tensors |= network.tensors(f"{at}.network")
         data = save({name: array.astype(np.float16) for name, array in tensors.items()})
         card = {
             "format": FORMAT,
             **self.card,
             "encoder": self.encoder,
             "features": list(NAMES),
+            "heads": self.heads,
             "threshold": self.threshold,
             "calibration": [self.calibration.slope, self.calibration.offset],
             "weights_sha256": hashlib.sha256(data).hexdigest(),
@@ -135,10 +142,10 @@ class Reader:
             check_digest(card["weights_sha256"], data, folder, WEIGHTS)
             check_probabilities(card, ("threshold",), folder)
             tensors = {name: array.astype(np.float64) for name, array in load(data).items()}
-            fields = {"format", "features", "encoder", "threshold", "calibration"}
+            fields = {"format", "features", "heads", "encoder", "threshold", "calibration"}
             return cls(
-                Projection(tensors["projection.mean"], tensors["projection.components"]),
-                Network.from_tensors(tensors, "network"),
+                _members(tensors),
+                int(card["heads"]),
                 Platt(*card["calibration"]),
                 float(card["threshold"]),
                 str(card["encoder"]),
@@ -151,29 +158,47 @@ class Reader:
             ) from error
 
 
-def reader_inputs(
-    projection: Projection, pairs: Sequence[TextPair], queries: Vector, texts: Vector
-) -> Array:
-    """Return the inputs of the network, float64 [n, f + 2 + 2p].
+def _members(tensors: Mapping[str, NDArray[Any]]) -> tuple[tuple[Projection, Network], ...]:
+    """Return the members of the arrays; KeyError without any."""
+    found: list[tuple[Projection, Network]] = []
+    while (key := f"{len(found)}.projection.mean") in tensors or not found:
+        components = tensors[f"{len(found)}.projection.components"]
+        network = Network.from_tensors(tensors, f"{len(found)}.network")
+        found.append((Projection(tensors[key], components), network))
+    return tuple(found)
 
-    The named features; log distance and cosine of the projected vectors; for each of their p
-    dimensions distance and product.
+
+def pair_features(pairs: Sequence[TextPair], queries: Vector, texts: Vector) -> Array:
+    """Return the named features, float64 [n, f].
 
     :param queries: encodings of the queries, float32 [n, d].
     :param texts: encodings of the texts, float32 [n, d].
     """
-    cosines = np.einsum("nd,nd->n", queries, texts, dtype=np.float64)
-    named = np.array(
-        [_features(one, cosine) for one, cosine in zip(pairs, cosines.tolist(), strict=True)]
-    )
-    query, text = _unit(projection(queries)), _unit(projection(texts))
-    apart, shared = np.abs(query - text), query * text
-    distance = np.log(0.01 + np.linalg.norm(apart, axis=1))
-    return np.column_stack([named, distance, shared.sum(axis=1), apart, shared])
+    cosines = np.einsum("nd,nd->n", queries, texts, dtype=np.float64).tolist()
+    return np.array([_features(one, cosine) for one, cosine in zip(pairs, cosines, strict=True)])
 
 
-def _unit(rows: Array) -> Array:
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9))
+def reader_inputs(
+    projection: Projection, heads: int, named: Array, queries: Vector, texts: Vector
+) -> Array:
+    """Return the inputs of a network, float64 [n, f + 2h].
+
+    The named features; the cosine of the projected vectors in each of h parts of their dimensions;
+    -ln(1.05 - cosine) of each.
+
+    :param named: of :func:`pair_features`, [n, f].
+    :param queries: encodings of the queries, float32 [n, d].
+    :param texts: encodings of the texts, float32 [n, d].
+    """
+    query, text = (_unit(projection(rows), heads) for rows in (queries, texts))
+    cosines = np.minimum(1.0, (query * text).sum(axis=2))
+    return np.column_stack([named, cosines, -np.log(1.05 - cosines)])
+
+
+def _unit(rows: Array, heads: int) -> Array:
+    """Return rows in parts of unit length, [n, h, p / h]."""
+    parts = rows.reshape(len(rows), heads, -1)
+    return np.asarray(parts / np.maximum(np.linalg.norm(parts, axis=2, keepdims=True), 1e-9))
 
 
 def _features(pair: TextPair, cosine: float) -> tuple[float, ...]:

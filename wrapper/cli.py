@@ -21,6 +21,7 @@ from errata.commands.demo import demo
 from errata.commands.edits import edit, edits, reindex, retract
 from errata.commands.gate import fit_examples, train_gate
 from errata.commands.gate_eval import eval_gate
+from errata.commands.gate_reader import train_reader
 from errata.commands.locate import locate
 from errata.commands.patch_files import add, convert, fmt, schema
 from errata.commands.reasoner import train_reasoner
@@ -59,6 +60,7 @@ app.command("atlas-bench")(atlas_bench)
 app.command("trex-bench")(trex_bench)
 gate_app.command("train")(train_gate)
 gate_app.command("fit-examples")(fit_examples)
+gate_app.command("train-reader")(train_reader)
 gate_app.command("eval")(eval_gate)
 app.add_typer(gate_app, name="gate")
 reasoner_app.command("train")(train_reasoner)

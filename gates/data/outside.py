@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from errata.cache.errors import ModelError
 from errata.gates.data.jsonl import json_lines, text_at
+from errata.gates.data.languages import Part, SourcedPair, read_chinese_pairs, read_parallel
 from errata.gates.data.pairs import QuestionPair, read_open_questions, read_pairs
 from errata.gates.data.splits import TEST_TENTHS, hash_tenth, sha256_of
 
@@ -70,6 +71,8 @@ class OutsideData:
     :param pairs: ``question_pairs.jsonl.gz``, a, b, same.
     :param open_questions: ``open_questions.jsonl.gz``, question.
     :param paragraphs: ``paragraph_answers.jsonl.gz``, question, answer, rephrase, sub_questions.
+    :param chinese: ``chinese_pairs.jsonl.gz``, source, a, b, same; by split.
+    :param parallel: ``questions_in_languages.jsonl.gz``, one question by language.
     :param files: the SHA-256 of each file found, by name.
     """
 
@@ -80,6 +83,8 @@ class OutsideData:
     pairs: tuple[QuestionPair, ...] = ()
     open_questions: tuple[str, ...] = ()
     paragraphs: tuple[Paragraph, ...] = ()
+    chinese: Mapping[Part, Sequence[SourcedPair]] = field(default_factory=dict)
+    parallel: tuple[Mapping[str, str], ...] = ()
     files: Mapping[str, str] | None = None
 
 
@@ -87,7 +92,8 @@ FILES = {
     "intents": "intents.jsonl.gz", "clusters": "question_clusters.jsonl.gz",
     "medical": "medical_pairs.jsonl.gz", "sentences": "sentence_pairs.jsonl.gz",
     "pairs": "question_pairs.jsonl.gz", "open_questions": "open_questions.jsonl.gz",
-    "paragraphs": "paragraph_answers.jsonl.gz",
+    "paragraphs": "paragraph_answers.jsonl.gz", "chinese": "chinese_pairs.jsonl.gz",
+    "parallel": "questions_in_languages.jsonl.gz",
 }  # fmt: skip
 """File of each field of :class:`OutsideData`."""
 
@@ -174,4 +180,6 @@ _READERS: Mapping[str, Callable[[Path], Any]] = {
     "pairs": lambda path: tuple(read_pairs(path)),
     "open_questions": lambda path: tuple(read_open_questions(path)),
     "paragraphs": partial(_rows, _paragraph),
+    "chinese": read_chinese_pairs,
+    "parallel": lambda path: tuple(read_parallel(path)),
 }

@@ -49,6 +49,7 @@ class EvalSettings:
     :param resolvers: with ``outside``, whether the default pipeline's resolvers take part; needs
         ``base_model``.
     :param before: with ``outside``, the record (JSON) of an earlier run, shown beside.
+    :param encodings: with ``outside``, an SQLite file that keeps encodings in other languages.
     """
 
     gate: str = "default,cosine"
@@ -70,6 +71,7 @@ class EvalSettings:
     sizes: dict[str, Any] = field(default_factory=dict)
     resolvers: bool = False
     before: Path | None = None
+    encodings: Path | None = None
 
 
 DEFAULT = EvalSettings()
@@ -134,7 +136,7 @@ def eval_gate(
     without, max_pairs, seed, plots, document, encoder, base_model, outside,
     records (the folder of `errata trex-bench`), suites (a list of names or
     beginnings), sizes (such as `rows: 100`), resolvers, before (the JSON of an
-    earlier run).
+    earlier run), encodings (a file that keeps those of other languages).
 
     Examples:
         errata gate eval

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from errata.commands.output import console, print_json, print_line
 
 if TYPE_CHECKING:
+    from errata.cache.encoder import Encoder
     from errata.cache.records import Fact
     from errata.commands.gate_eval import EvalSettings
     from errata.compare.inputs.cases import Case
@@ -27,6 +28,8 @@ RECORDS = {
     "counterfact": "CounterFact-form", "zsre": "zsRE-form", "rippleedits": "RippleEdits-form",
 }  # fmt: skip
 """Names of the files of records, without ``.json``, and of their suites."""
+LANGUAGES = "languages: "
+"""Beginning of the names of suites in other languages."""
 FACTS = "trex_facts.jsonl.gz"
 """Facts that fill a cache, in the folder of data."""
 
@@ -72,7 +75,6 @@ _BASELINES = ("cosine", "logistic regression")
 def _prepare(settings: EvalSettings) -> Prepared:
     from errata.cache.encoder import EmbeddingCache
     from errata.cache.errors import ErrataError
-    from errata.commands.opening import open_encoder
     from errata.gates.data.outside import read_outside
     from errata.gates.evaluation.outside.intents import out_of_scope_pool
     from errata.gates.evaluation.outside.run import suites_of
@@ -83,11 +85,16 @@ def _prepare(settings: EvalSettings) -> Prepared:
     data, records = read_outside(folder), _records(settings.records)
     config = _config(settings)
     pool = out_of_scope_pool(data, config)
-    encoder = EmbeddingCache(open_encoder(settings.encoder), None)
-    deciders, cosine = _deciders(settings, data, pool, encoder, config)
+    encoder = EmbeddingCache(_encoder(settings), None)
     suites = suites_of(data, pool, records, config, _speed(settings, data, config))
     if settings.suites:
         suites = _chosen(suites, settings.suites)
+    deciders: list[Decider] = _gates(settings, encoder, config)
+    if all(suite.name.startswith(LANGUAGES) for suite in suites):
+        baselines, cosine = _multilingual_baselines(encoder, config)
+    else:
+        baselines, cosine = _baselines(data, pool, encoder, config)
+    deciders += baselines
     setting = {
         "files": {**dict(data.files or {}), **_hashes(settings.records)},
         "config": asdict(config),
@@ -122,27 +129,57 @@ def _config(settings: EvalSettings) -> OutsideConfig:
         ) from error
 
 
-def _deciders(
-    settings: EvalSettings, data: OutsideData, pool: Pool, encoder: Any, config: OutsideConfig
-) -> tuple[list[Decider], float]:
-    """Return gates and baselines, and the cosine's threshold."""
-    from errata.gates.evaluation.outside.deciders import (
-        CosineDecider,
-        GateDecider,
-        LogisticDecider,
-    )
-    from errata.gates.evaluation.outside.run import cosine_threshold
+def _encoder(settings: EvalSettings) -> Encoder:
+    """Return the encoder, with encodings in other languages from a file, if one is named."""
+    from errata.cache.encoder import RoutedEncoder
+    from errata.commands.opening import open_encoder
+    from errata.gates.data.encodings import StoredEncoder
+
+    found = open_encoder(settings.encoder)
+    if settings.encodings is None or not isinstance(found, RoutedEncoder):
+        return found
+    stored = StoredEncoder(found.multilingual.encoder, settings.encodings)
+    return RoutedEncoder(found.encoder, stored)
+
+
+def _gates(settings: EvalSettings, encoder: Any, config: OutsideConfig) -> list[Decider]:
+    """Return the gates that are measured."""
+    from errata.gates.evaluation.outside.deciders import GateDecider
     from errata.gates.evaluation.registry import measured_gate
 
-    threshold = cosine_threshold(CosineDecider(encoder, 0.0), data, pool, config)
     found: list[Decider] = []
     for name in dict.fromkeys(text.strip() for text in settings.gate.split(",") if text.strip()):
         if name != "cosine":
             gate = measured_gate(name, encoder)
             decide = _pipeline(settings, gate, encoder) if settings.resolvers else None
             found.append(GateDecider(name, gate, encoder, config.candidates, decide))
-    found += [CosineDecider(encoder, threshold), LogisticDecider(encoder, pool.training)]
-    return found, threshold
+    return found
+
+
+def _baselines(
+    data: OutsideData, pool: Pool, encoder: Any, config: OutsideConfig
+) -> tuple[list[Decider], float]:
+    """Return the baselines in English, and the cosine's threshold."""
+    from errata.gates.evaluation.outside.deciders import CosineDecider, LogisticDecider
+    from errata.gates.evaluation.outside.run import cosine_threshold
+
+    threshold = cosine_threshold(CosineDecider(encoder, 0.0), data, pool, config)
+    return [CosineDecider(encoder, threshold), LogisticDecider(encoder, pool.training)], threshold
+
+
+def _multilingual_baselines(encoder: Any, config: OutsideConfig) -> tuple[list[Decider], float]:
+    """Return the baseline of other languages, and its threshold."""
+    from errata.cache.encoder import multilingual_of
+    from errata.cache.errors import ErrataError
+    from errata.gates.evaluation.outside.deciders import CosineDecider
+
+    found, threshold = multilingual_of(encoder), config.multilingual_cosine
+    if found is None:
+        raise ErrataError(
+            "expected an encoder of other languages, found none; run `pip install "
+            "'errata[multilingual]'`, and name no other encoder"
+        )
+    return [CosineDecider(found, threshold)], threshold
 
 
 def _pipeline(settings: EvalSettings, gate: Gate, encoder: Any) -> Any:

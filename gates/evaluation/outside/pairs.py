@@ -19,7 +19,7 @@ from errata.gates.evaluation.outside.suites import Measurement, Suite, clustered
 from errata.gates.evaluation.report import Row
 from errata.gates.evaluation.trials import question_only
 from errata.gates.text import dice
-from errata.intervals import share
+from errata.intervals import Estimate, share
 
 SAME, OTHER, TUNE = "same", "other", "tune"
 Pair = tuple[Message, Edit]
@@ -85,7 +85,7 @@ def _sample(pairs: Sequence[QuestionPair], most: int, config: OutsideConfig) -> 
     return random.Random(f"{config.seed}/pairs").sample(list(pairs), min(most, len(pairs)))
 
 
-def _labelled(pairs: Sequence[QuestionPair], part: str) -> list[Pair]:
+def labelled(pairs: Sequence[QuestionPair], part: str) -> list[Pair]:
     """Return pairs of a message and an edit; the message is right of a *same* pair."""
     found: list[Pair] = []
     for pair in pairs:
@@ -107,7 +107,7 @@ def _prepare_labelled(
     """Return as many pairs of each label, and what is found of them."""
     every = pairs()
     kinds = [[pair for pair in every if pair.same is same] for same in (True, False)]
-    some = _labelled([pair for kind in kinds for pair in _sample(kind, config.rows, config)], "")
+    some = labelled([pair for kind in kinds for pair in _sample(kind, config.rows, config)], "")
     return Measurement(len(some), partial(_found_and_false, some, name, config))
 
 
@@ -138,7 +138,7 @@ def _prepare_question_pairs(data: OutsideData, config: OutsideConfig) -> Measure
     split = split_pairs(data.pairs)
     test = _sample(split["test"], config.pairs, config)
     tune = _sample(split["tune"], config.pairs // 2, config)
-    pairs = [*_labelled(test, ""), *_labelled(tune, TUNE)]
+    pairs = [*labelled(test, ""), *labelled(tune, TUNE)]
     return Measurement(len(pairs), partial(_question_pairs, pairs, config))
 
 
@@ -149,15 +149,20 @@ def _question_pairs(
     if verdicts is None:
         return []
     name = "question pairs"
-    tuned, tuned_same = _scored(verdicts, TUNE)
-    scores, same = _scored(verdicts, SAME, OTHER)
-    threshold = best_threshold(tuned, tuned_same) if len(tuned) else 0.0
     return [
-        Row(f"{name}: accuracy", share((scores >= threshold) == same)),
+        Row(f"{name}: accuracy", accuracy(verdicts)),
         _at_recall(name, verdicts, config),
         Row(f"{name}: same found", clustered(verdicts, hit, SAME)),
         Row(f"{name}: different, false hits", clustered(verdicts, hit, OTHER)),
     ]
+
+
+def accuracy(verdicts: Sequence[Verdict]) -> Estimate:
+    """Return the share of pairs labelled right, at the threshold that is best for the tune part."""
+    tuned, tuned_same = _scored(verdicts, TUNE)
+    scores, same = _scored(verdicts, SAME, OTHER)
+    threshold = best_threshold(tuned, tuned_same) if len(tuned) else 0.0
+    return share((scores >= threshold) == same)
 
 
 def _scored(verdicts: Sequence[Verdict], *parts: str) -> tuple[Array, Truths]:

@@ -25,6 +25,7 @@ from errata.gates.evaluation.outside.intents import (
     listed_suites,
     out_of_scope_suites,
 )
+from errata.gates.evaluation.outside.languages import language_suites
 from errata.gates.evaluation.outside.pairs import near_miss_suites, pair_suites
 from errata.gates.evaluation.outside.records import (
     RecordCase,
@@ -66,6 +67,7 @@ def suites_of(
         *template_suites(config),
         *cluster_suites(data, pool, config),
         *condition_suites(data, pool, config),
+        *language_suites(data, config),
         *speed,
     ]
 

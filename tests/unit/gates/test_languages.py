@@ -58,12 +58,12 @@ class MeaningEncoder:
 
 def cosine_reader(threshold: float = 0.9) -> Reader:
     """Return a reader whose probability is 0.5 at a cosine."""
-    width = len(NAMES) + 4
+    width = len(NAMES) + 2
     weights = np.zeros((width, 1))
     weights[0] = 40.0
     network = Network(np.zeros(width), np.ones(width), (((weights, -weights[0] * threshold),),))
     projection = Projection(np.zeros(16), np.zeros((1, 16)))
-    return Reader(projection, network, Platt(), 0.5, "meanings", {"sources": ["none"]})
+    return Reader(((projection, network),), 1, Platt(), 0.5, "meanings", {"sources": ["none"]})
 
 
 @pytest.fixture

@@ -247,7 +247,7 @@ def fit_examples(
     """
     from errata.gates.artifact import GateArtifact
     from errata.gates.load import default_encoder, gate_folder
-    from errata.gates.training.examples import ExampleData
+    from errata.gates.training.example_groups import ExampleData
     from errata.gates.training.examples import fit_examples as fit
 
     artifact = GateArtifact.load(gate_folder(gate))

@@ -65,10 +65,12 @@ class Batch:
     ) -> Batch:
         """Return arrays as tensors."""
         return cls(
-            *(torch.from_numpy(np.asarray(one, np.float32)) for one in (named, queries, texts)),
-            labels=torch.from_numpy(np.asarray(labels, np.float32)),
-            weights=torch.from_numpy(np.asarray(weights, np.float32)),
-            sorts=torch.tensor(sorts),
+            torch.from_numpy(np.asarray(named, np.float32)),
+            torch.from_numpy(np.asarray(queries, np.float32)),
+            torch.from_numpy(np.asarray(texts, np.float32)),
+            torch.from_numpy(np.asarray(labels, np.float32)),
+            torch.from_numpy(np.asarray(weights, np.float32)),
+            torch.tensor(sorts),
         )
 
     def rows(self, at: Tensor) -> Batch:

@@ -26,6 +26,16 @@ SMALL = ReaderConfig(
 
 
 @pytest.fixture
+def few(monkeypatch):
+    """Train on a few templates."""
+    kept = {
+        part: [q for q in template_questions(part) if q.wording < 2 and q.language in ("en", "de")]
+        for part in ("train", "tune")
+    }
+    monkeypatch.setattr("errata.gates.training.reader.template_questions", kept.__getitem__)
+
+
+@pytest.fixture
 def files(tmp_path):
     parallel, labelled = tmp_path / "parallel.jsonl", tmp_path / "pairs.jsonl"
     rows = [{"en": f"Who owns house {n}?", "de": f"Wem gehört Haus {n}?", "pt_BR": f"Casa {n}?"}
@@ -37,7 +47,7 @@ def files(tmp_path):
     return ReaderData(parallel, labelled)
 
 
-def test_a_small_reader_is_trained_and_goes_on_where_it_was(files, tmp_path):
+def test_a_small_reader_is_trained_and_goes_on_where_it_was(few, files, tmp_path):
     encoder = StubEncoder()
     said: list[str] = []
     stored = StoredEncoder(encoder, tmp_path / "encodings.sqlite3", said.append)
@@ -56,7 +66,7 @@ def test_a_small_reader_is_trained_and_goes_on_where_it_was(files, tmp_path):
         np.testing.assert_allclose(reader(pairs, *rows), other(pairs, *rows), atol=5e-3)
 
 
-def test_a_reader_free_of_labelled_pairs_names_none(files):
+def test_a_reader_free_of_labelled_pairs_names_none(few, files):
     reader = train_reader(StubEncoder(), ReaderData(files.parallel), SMALL)
     assert "lcqmc" not in reader.card["pairs"]
     assert "pairs.jsonl" not in " ".join(reader.card["sources"])

@@ -232,7 +232,8 @@ class ScopeClassifier(ThresholdGate):
         if isinstance(edit, LanguagePatch):  # its condition is scored apart from its examples
             return Evidence(0.0, 0.0, cosine, nearest.number, overlap=overlap)
         vector = self._edit_embeddings.encode([edit.scope])[0]
-        share, factual = calibration.share(vector), calibration.factual(vector)
+        factual = max(map(calibration.factual, query.vectors))
+        share = calibration.share(vector)
         return Evidence(share, 0.0, cosine, nearest.number, factual, overlap)
 
     def _sides(

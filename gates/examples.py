@@ -146,7 +146,7 @@ class ExampleConfig:
     :param repeated: slope of the nearness of a repetition.
     :param more: slope of ln n of n examples.
     :param steeper: what the slope of the cosine gains by ln n.
-    :param factual: slope of how much the edit asks for a fact about a named thing, not for help;
+    :param factual: slope of how much the query asks for a fact about a named thing, not for help;
         this and what follows counts where the trained score does not.
     :param factual_steeper: what the slope of the cosine gains there. The name alone brings other
         statements about the same thing as near as 0.8, where requests in other words are at 0.5.
@@ -159,8 +159,8 @@ class ExampleConfig:
         in questions about other subjects (0.95).
     :param near_from: nearness, -ln(1.03 - cosine), from which a repetition counts in spite of the
         trained score: cosine 0.895. Questions about another relation or subject stay below.
-    :param factual_from: probability of a fact from which an edit counts as one at all.
-    :param factual_to: probability from which it counts as one in full.
+    :param factual_from: probability of a fact from which a query counts as asking for one at all.
+    :param factual_to: probability from which it counts as asking for one in full.
     :param high_from: cosine from which shared words count.
     :param most_examples: examples from which more do not count, as in what this was fitted on.
     :param logit_clip: limit of the trained log-odds, either way.
@@ -196,7 +196,8 @@ class Evidence:
     :param trained: the trained probability; not read at a share of 0.
     :param cosine: of the nearest example.
     :param examples: how many there are.
-    :param factual: how much the edit asks for a fact about a named thing.
+    :param factual: how much the query asks for a fact about a named thing; of the query, so that it
+        does not decide which edit is the nearest.
     :param overlap: of the words of the query and the nearest example.
     """
 
@@ -213,7 +214,7 @@ class ExampleCalibration:
     """The probability that an edit governs a query, from the trained score and its examples.
 
     A logistic regression on the cosine of the nearest example, the number of examples, the sort of
-    edit, the words that the texts share, and the trained score. That counts by how familiar the
+    query, the words that the texts share, and the trained score. That counts by how familiar the
     edit's question is, from nothing to in full (stacking with features: Sill et al. 2009,
     arXiv:0911.0460): elsewhere it is no better than chance, and is not computed.
 
@@ -234,9 +235,9 @@ class ExampleCalibration:
         return self._ramp(0, vector, self.config.familiar_from, self.config.familiar_to)
 
     def factual(self, vector: NDArray[np.float32]) -> float:
-        """Return how much an edit asks for a fact about a named thing, 0 to 1.
+        """Return how much a query asks for a fact about a named thing, 0 to 1.
 
-        :param vector: encoding of the edit's question, float32 [d].
+        :param vector: encoding of the query, float32 [d].
         """
         return self._ramp(1, vector, self.config.factual_from, self.config.factual_to)
 

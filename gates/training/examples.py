@@ -184,9 +184,9 @@ def _rows(
     asked = embeddings.encode([text for text, _, _ in group.queries])
     every = asked @ texts.T
     cosines = np.maximum.reduceat(every, starts, axis=1)
+    factual = [calibration.factual(vector) for vector in asked]
     vectors = embeddings.encode([edit.scope for edit in group.edits])
     shares = [calibration.share(vector) for vector in vectors]
-    factual = [calibration.factual(vector) for vector in vectors]
     pairs = [
         (at, edit, governs and edit == about)
         for at, (_, about, governs) in enumerate(group.queries)
@@ -203,7 +203,7 @@ def _rows(
         nearest = examples[edit][int(own.argmax())]
         evidence = Evidence(
             shares[edit], trained.get((at, edit), 0.0), float(cosines[at, edit]),
-            len(examples[edit]), factual[edit], shared_words(group.queries[at][0], nearest),
+            len(examples[edit]), factual[at], shared_words(group.queries[at][0], nearest),
         )  # fmt: skip
         inputs.append(calibration.inputs(evidence))
     return _Rows(

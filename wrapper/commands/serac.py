@@ -76,13 +76,8 @@ def train_serac(
     folder = serac_folder(base) if out is None else out
     if not as_json:
         print_line(f"training the gate and the counterfactual model in {folder}", stderr=True)
-    gate = serac.train_gate(
-        open_encoder(encoder, english_only=True),
-        folder,
-        config,
-        open_questions=open_questions,
-        progress=not as_json,
-    )
+    gate = serac.train_gate(open_encoder(encoder, english_only=True), folder, config,
+                            open_questions=open_questions, progress=not as_json)  # fmt: skip
     reasoner = serac.train_counterfactual(
         base, tokenizer, FactSource.load(), folder, config, progress=not as_json
     )

@@ -147,11 +147,10 @@ class EditCache:
         state = self._indexed_state()
         view = self._view
         if view is None or view.generation != state.generation or view.today != day:
-            view = View(
+            view = self._view = View(
                 state.generation, state.edits(), state.indexes, day, None, self.search_config,
                 state.precedence(), self._multilingual,
             )  # fmt: skip
-            self._view = view
         return view
 
     def refresh(self) -> None:
@@ -205,9 +204,7 @@ class EditCache:
         """Remove an edit that was made with :meth:`add`; return it.
 
         :param edit_id: its id.
-        :raises EditError: if it is in a patch file; names file and line.
-        :raises UnknownEdit: if no edit has the id.
-        :raises StoreError: if writing fails.
+        :raises EditError: it is in a patch file, or none; writing fails.
         """
         self._check_open()
         self._indexed_state()

@@ -48,8 +48,11 @@ def test_python_blocks_print_what_they_say(workplace):
 
 def test_commands_run(workplace):
     lines = [words[1:] for words in commands(PAGE) if words[0] == "errata"]
-    assert [words[0] for words in lines] == ["locate", "bake", "unbake"]
-    shorter = {"locate": ["--facts", "2", "--layer", "1"]}
+    assert [words[0] for words in lines] == ["assess", "locate", "bake", "unbake"]
+    table = "question,answer,subject\nWhat is the capital of Norway?,Oslo,Norway\n"
+    table += "What is the currency of Norway?,krone,Norway\n"
+    Path("facts.csv").write_text(table, "utf-8")
+    shorter = {"locate": ["--facts", "2", "--layer", "1"], "assess": ["--model", "atlas"]}
     for words in lines:
         result = CliRunner().invoke(app, [*words, *shorter.get(words[0], []), "--json"])
         assert result.exit_code == 0, (words, result.output, result.exception)

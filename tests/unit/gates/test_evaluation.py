@@ -331,7 +331,7 @@ def test_an_aim_is_met_or_not_or_not_measured():
 
 @pytest.fixture
 def eval_gate(monkeypatch):
-    monkeypatch.setattr(opening, "open_encoder", lambda name: StubEncoder())
+    monkeypatch.setattr(opening, "open_encoder", lambda name, **_: StubEncoder())
 
     def run(*arguments):
         base = ["gate", "eval", "--n", "4", "--gate", f"{small_gate_folder()},cosine"]

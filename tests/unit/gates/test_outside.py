@@ -475,7 +475,7 @@ def test_a_run_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
 def test_the_command_measures_and_shows_a_run_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "open_encoder", lambda name: StubEncoder())
+    monkeypatch.setattr(opening, "open_encoder", lambda name, **_: StubEncoder())
     monkeypatch.setattr(registry, "measured_gate", lambda name, encoder: CosineGate(encoder, 0.7))
     write_small(tmp_path)
     config, page = tmp_path / "eval.yaml", tmp_path / "page.md"

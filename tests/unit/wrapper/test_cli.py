@@ -321,7 +321,7 @@ def test_asking_leaves_no_cache_behind(fakes, folder):
 @pytest.fixture
 def stub_encoder(monkeypatch, fakes):
     monkeypatch.setattr(
-        opening, "open_encoder", lambda name: StubEncoder(fingerprint=f"stub-{name or 0}")
+        opening, "open_encoder", lambda name, **_: StubEncoder(fingerprint=f"stub-{name or 0}")
     )
 
 
@@ -476,14 +476,14 @@ def test_gate_train_refuses_what_does_not_go_together(
 def test_gate_train_starts_from_a_gate_of_two_stages_only(monkeypatch, tmp_path):
     from tests.small_cross import ReadingEncoder
 
-    monkeypatch.setattr(opening, "open_encoder", lambda name: ReadingEncoder())
+    monkeypatch.setattr(opening, "open_encoder", lambda name, **_: ReadingEncoder())
     result = run("gate", "train", "--out", tmp_path / "g", "--start", small_gate_folder(), code=1)
     assert "found one of one stage" in result.stderr
     assert not (tmp_path / "g").exists()
 
 
 def test_the_command_line_with_a_real_model(folder, models, tokenizer, monkeypatch, tmp_path):
-    monkeypatch.setattr(opening, "open_encoder", lambda name: StubEncoder())
+    monkeypatch.setattr(opening, "open_encoder", lambda name, **_: StubEncoder())
     monkeypatch.chdir(tmp_path)
     models("gpt2").save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
@@ -508,6 +508,6 @@ def test_the_command_line_with_a_real_model(folder, models, tokenizer, monkeypat
 
 
 def test_a_model_folder_that_is_none(folder, monkeypatch, tmp_path):
-    monkeypatch.setattr(opening, "open_encoder", lambda name: StubEncoder())
+    monkeypatch.setattr(opening, "open_encoder", lambda name, **_: StubEncoder())
     result = run("ask", "hi", "--model", tmp_path, "--patches", folder, code=1)
     assert "config.json" in result.stderr and "Traceback" not in result.stderr

@@ -143,7 +143,7 @@ def test_the_command_trains_into_the_cache_or_a_folder(models, tokenizer, tmp_pa
     monkeypatch.setattr(
         "errata.models.load.load_base", lambda *_, **__: (models("gpt2"), tokenizer)
     )
-    monkeypatch.setattr(opening, "open_encoder", lambda _: StubEncoder())
+    monkeypatch.setattr(opening, "open_encoder", lambda name, **_: StubEncoder())
     given = []
 
     def gate(encoder, out, config, **options):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from errata.cache.records import Edit
-
 if TYPE_CHECKING:
     from errata.audit.replay import ReplayedQuery, Verdict
     from errata.cache.filters.text_filter import Replacement
+    from errata.cache.records import Edit
     from errata.gates.base import Candidate, Decision
 
 

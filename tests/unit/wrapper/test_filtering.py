@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -175,7 +177,7 @@ JANE = Fact("Where does Jane Roe live?", forget=True, secret=SECRET)
 
 def telling(models, tokenizer, text, *edits):
     """Return a model whose base says a text, whatever it is asked."""
-    base = models("gpt2")
+    base = copy.copy(models("gpt2"))  # the model is shared by all tests
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
 
     class Says(type(base)):

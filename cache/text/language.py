@@ -57,23 +57,35 @@ def language_code(text: str, config: EnglishConfig | None = None) -> str:
         letters, latin = scripts.total(), scripts.pop("LATIN", 0)
         if letters - latin > config.max_other_letters * letters:
             return scripts.most_common(1)[0][0]
-    with _LOCK:  # it is not said to be safe under threads
-        ranked = dict(_identifier().rank(text))
+    ranked = language_chances(text, _LATIN)
     english, best = max(ranked["en"], 1e-300), max(ranked, key=lambda code: ranked[code])
     return best if math.log(ranked[best] / english) >= config.min_log_odds else "en"
 
 
+def language_chances(text: str, codes: tuple[str, ...]) -> dict[str, float]:
+    """Return the probability of each language, by py3langid's naive Bayes classifier.
+
+    :param codes: the languages that a text may be in, as ISO 639-1 codes.
+    """
+    with _LOCK:  # it is not said to be safe under threads
+        return dict(_identifier(codes).rank(text))
+
+
+def script_of(letter: str) -> str:
+    """Return the first word of a letter's Unicode name, such as LATIN or CJK."""
+    return unicodedata.name(letter, "").partition(" ")[0]
+
+
 def _script(letter: str) -> str:
-    """Return the first word of a letter's Unicode name, one for Chinese and Japanese."""
-    name = unicodedata.name(letter, "").partition(" ")[0]
+    """Return a letter's script, one for Chinese and Japanese."""
+    name = script_of(letter)
     return "CJK" if name in ("HIRAGANA", "KATAKANA") else name
 
 
 @cache
-def _identifier() -> LanguageIdentifier:
-    """Return py3langid's naive Bayes classifier, restricted to the languages above."""
+def _identifier(codes: tuple[str, ...]) -> LanguageIdentifier:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     made = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    made.set_languages(list(_LATIN))
+    made.set_languages(list(codes))
     return made

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from typing import TYPE_CHECKING
+from functools import lru_cache
 
-if TYPE_CHECKING:
-    from py3langid.langid import LanguageIdentifier
+from errata.cache.text.language import language_chances, script_of
 
 _BY_SCRIPT = {
     "LATIN": {
@@ -28,6 +25,8 @@ _BY_SCRIPT = {
 }  # fmt: skip
 """Languages (ISO 639-1 code to name) by the first word of their letters' Unicode names, the one
 with most speakers first."""
+
+_CODES = tuple(code for names in _BY_SCRIPT.values() for code in names)
 
 LANGUAGES = frozenset(name for names in _BY_SCRIPT.values() for name in names.values())
 """Names of the languages that are recognised, in lower case."""
@@ -91,7 +90,7 @@ def is_in_language(text: str, language: str, config: LanguageConfig | None = Non
 @lru_cache(maxsize=4096)
 def _chances(text: str) -> dict[str, float]:
     """Return the probability of each language of a text's script, its first language first."""
-    scripts = Counter(_script(letter) for letter in text if letter.isalpha())
+    scripts = Counter(script_of(letter) for letter in text if letter.isalpha())
     if not scripts:
         return {}
     # a Japanese text may be kanji for the most part
@@ -100,20 +99,8 @@ def _chances(text: str) -> dict[str, float]:
     names = _BY_SCRIPT.get(scripts.most_common(1)[0][0], {})
     if len(names) < 2:
         return dict.fromkeys(names.values(), 1.0)
-    ranked = {code: chance for code, chance in _identifier().rank(text) if code in names}
+    ranked = {
+        code: chance for code, chance in language_chances(text, _CODES).items() if code in names
+    }
     total = sum(ranked.values())
     return {name: ranked.get(code, 0.0) / total for code, name in names.items()}
-
-
-def _script(letter: str) -> str:
-    return unicodedata.name(letter, "").partition(" ")[0]
-
-
-@cache
-def _identifier() -> LanguageIdentifier:
-    """Return py3langid's naive Bayes classifier, restricted to the languages above."""
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    made = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    made.set_languages([code for names in _BY_SCRIPT.values() for code in names])
-    return made

@@ -16,10 +16,14 @@ from errata.gates.data.conditions import condition_examples
 from errata.gates.data.examples import LABELS, Example
 from errata.gates.data.pairs import QuestionPair, open_examples, table_examples
 from errata.gates.data.questions import QuestionBook
+from errata.gates.data.statements import statement_examples
+from errata.gates.data.trex import TrexRecords
 from errata.gates.features import Scope
 
 SHARES = {"table": 0.56, "conditions": 0.22, "open": 0.09, "mined": 0.13}
 """Shares of what is drawn without labelled pairs."""
+STATEMENTS_SHARE = 0.35
+"""Share of these that are statements and clozes, where there are any; the rest is as above."""
 PAIRS_SHARE = 0.85
 """Share of labelled pairs, where there are any: they are learned slowly, and at this share facts
 are not unlearned."""
@@ -53,6 +57,7 @@ class PairSource:
     :param pairs: labelled question pairs of the split; may be empty.
     :param open_questions: open questions of the split; may be empty.
     :param encoder: finds the edits that lie near an open question.
+    :param statements: facts in statements and clozes, of the split; None, and there are none.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class PairSource:
         pairs: Sequence[QuestionPair],
         open_questions: Sequence[str],
         encoder: Encoder,
+        statements: TrexRecords | None = None,
     ) -> None:
         self._split: Split = split
         self._book = QuestionBook(split, held_out=split == "tune")
@@ -68,11 +74,15 @@ class PairSource:
         self._open = list(open_questions)
         self._mined = list(self._mine(encoder)) if self._open else []
         self._near = nearest_questions(self._open, encoder)
+        self._statements = statements
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of the labelled pairs and open questions; the facts table is shipped."""
-        return hashlib.sha256(repr((self._split, self._pairs, self._open)).encode()).hexdigest()
+        """The SHA-256 of what is drawn from, without the facts table, which is shipped."""
+        records = self._statements
+        facts = None if records is None else (records.source.facts, dict(records.source.clozes))
+        parts = (self._split, self._pairs, self._open, *([] if facts is None else [facts]))
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def draw(self, count: int, rng: random.Random) -> list[Pair]:
         """Return about ``count`` pairs of all kinds, shuffled."""
@@ -83,6 +93,10 @@ class PairSource:
                 sides = (pair.a, pair.b) if rng.random() < 0.5 else (pair.b, pair.a)
                 found.append(Pair(*sides, int(pair.same), "question pairs"))
             left -= len(found)
+        if self._statements is not None:
+            stated = statement_examples(self._statements, rng, int(left * STATEMENTS_SHARE))
+            found += _to_pairs(stated)
+            left -= len(stated)
         found += _to_pairs(table_examples(self._book, rng, int(left * SHARES["table"])))
         conditions = list(condition_examples(self._split, rng))
         rng.shuffle(conditions)

@@ -13,14 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from errata.cache.errors import ModelError
+from errata.facts.table import Split
 from errata.gates.data.jsonl import json_lines, text_at
 from errata.gates.data.splits import TEST_TENTHS, hash_tenth
 from errata.gates.data.yaml_tables import load_table
-
-Split = Literal["train", "test"]
 
 
 @dataclass(frozen=True, slots=True)

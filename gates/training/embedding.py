@@ -23,8 +23,9 @@ from errata.gates.data.questions import QuestionBook
 from errata.gates.embedding import EmbeddingGate
 from errata.gates.evaluation.trials import Outcome, build_trial, run_trial
 from errata.gates.layers import Array
+from errata.gates.training.cards import data_card, pairs_card
 from errata.gates.training.thresholds import rate_json
-from errata.gates.training.train import SplitData, TrainingConfig, data_card, draw_split, pairs_card
+from errata.gates.training.train import SplitData, TrainingConfig, draw_split
 from errata.training.progress import progress as shown_progress
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def train_serac(
     found, history = _fit_map(encoded["train"], encoded["tune"], fit, config.seed, progress)
     gate = EmbeddingGate(embeddings, found)
     gate.card = {
-        **data_card(provenance, data, config),
+        **data_card(provenance, data, config.seed),
         "epochs": len(history),
         "tune_loss": round(min(history), 4),
         "tune": _tune_rates(gate, embeddings, data["tune"], config),

@@ -30,7 +30,8 @@ class ExampleData:
 
     :param intents: rows source, text, intent; of ``source``, intents of tenths 0 to 4 by hash.
     :param paragraphs: rows question, rephrase, answer; questions of tenths 0 to 4.
-    :param facts: rows relation, subject, object; relations and subjects of the train split.
+    :param facts: rows relation, subject, object; relations of the tune split and subjects that are
+        not of the test split, since networks may have been trained on relations of the train split.
     :param patterns: rows relation, pattern, with ``[X]`` for the subject and ``[Y]`` at the end.
     :param pairs: rows a, b, same, that the networks were not trained on; none unless given.
     :param source: the source of intents that is used; the others stay free to measure on.
@@ -169,7 +170,7 @@ def _about_subjects(data: ExampleData) -> dict[str, Group]:
     count for a sort of edits and not for what they teach.
     """
     known = wikidata_relations()
-    records = TrexRecords(read_trex(data.facts, data.patterns), "train", data.seed)
+    records = TrexRecords(read_trex(data.facts, data.patterns), "tune", data.seed)
     rng = random.Random(f"{data.seed}/subjects")
     stated, asked = Group([], [], data.near), Group([], [], data.near)
     stated_2, asked_2 = Group([], [], data.near), Group([], [], data.near)

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -38,12 +36,14 @@ from errata.gates.data.pairs import (
     table_examples,
 )
 from errata.gates.data.questions import QuestionBook
-from errata.gates.data.splits import sha256_of
+from errata.gates.data.statements import read_statements, statement_examples
+from errata.gates.data.trex import TrexRecords
 from errata.gates.evaluation.base_agreement import AnswerBatch
 from errata.gates.features import FeatureMaker, PairFeatures, scope_inputs
 from errata.gates.layers import Platt
 from errata.gates.stages import first_stage_classes
 from errata.gates.training.calibration import fit_second_stage
+from errata.gates.training.cards import allowed_rates, data_card, pairs_card
 from errata.gates.training.contrast import contrast_relations
 from errata.gates.training.cross_encoder import CrossEncoderConfig, CrossEncoderTrainer, Loss
 from errata.gates.training.fit import (
@@ -68,6 +68,7 @@ class TrainingConfig:
     :param seed: of everything drawn.
     :param examples: training pairs of the facts table, at most.
     :param pair_examples: training pairs of labelled question pairs, at most.
+    :param statement_examples: training pairs of facts in statements and clozes, at most.
     :param neighbour_rate: false hits allowed among hard neighbours, per query: the same relation
         of another subject, another relation of the same subject.
     :param changed_rate: the same for all queries near an edit and out of its scope: hard
@@ -88,6 +89,7 @@ class TrainingConfig:
     seed: int = 0
     examples: int = 45_000
     pair_examples: int = 12_000
+    statement_examples: int = 16_000
     neighbour_rate: float = 0.01
     changed_rate: float = 0.015
     open_rate: float = 0.001
@@ -118,6 +120,7 @@ def train(
     pairs: Sequence[str | Path] = (),
     open_questions: str | Path | None = None,
     background: str | Path | None = None,
+    patterns: str | Path | None = None,
     encoder: Encoder | None = None,
     config: TrainingConfig | None = None,
     start: str | Path | None = None,
@@ -131,6 +134,9 @@ def train(
     :param open_questions: a file of questions out of any edit's scope.
     :param background: a file of facts (:func:`errata.gates.data.distractors.read_background`), with
         which the cache is filled for calibration and thresholds; its test half is left out.
+    :param patterns: a file of the statements of their relations
+        (:func:`errata.gates.data.trex.read_trex`); with it, facts in statements and clozes are
+        trained on, of relations and subjects of the train and tune splits.
     :param encoder: the encoder to train for; by default the packaged all-MiniLM-L6-v2.
     :param config: seed, sizes and rates.
     :param start: a trained gate of this encoder, whose cross-encoder is trained further.
@@ -152,11 +158,17 @@ def train(
     provenance = pairs_card(pairs, initial)
     embeddings = EmbeddingCache(encoder, None)
     splits: tuple[Split, ...] = ("train", "tune")
-    data = {split: draw_split(split, embeddings, labelled, questions, config) for split in splits}
+    stated = read_statements(background, patterns, splits)
+    data = {
+        split: draw_split(split, embeddings, labelled, questions, config, stated.get(split))
+        for split in splits
+    }
     artifact, held_out = _fit(embeddings, data, config, progress)
     if config.cross is not None:
         by_split = split_pairs(labelled)
-        run = _cross_encoder_trainer(embeddings, by_split, data, Path(out), config.cross, initial)
+        run = _cross_encoder_trainer(
+            embeddings, by_split, data, Path(out), config.cross, initial, stated
+        )
         artifact = _train_second_stage(artifact, run, embeddings, held_out, start, progress)
     artifact = fit_condition_threshold(artifact, embeddings, data["tune"].conditions, config)
     # tune has too few open questions for a rate of one in a thousand
@@ -164,58 +176,10 @@ def train(
     artifact = fit_threshold(
         artifact, embeddings, opens, distractors, config, progress, base_answers
     )
-    artifact.card.update(data_card(provenance, data, config))
-    artifact.card.update(seconds=round(time.monotonic() - started), promised=_allowed_rates(config))
+    artifact.card.update(data_card(provenance, data, config.seed))
+    artifact.card.update(seconds=round(time.monotonic() - started), promised=allowed_rates(config))
     artifact.save(out)
     return artifact
-
-
-def pairs_card(
-    pairs: Sequence[str | Path], start: GateArtifact | None = None
-) -> str | dict[str, Any]:
-    """Return the labelled pairs that a gate was trained on, and their terms, for the card.
-
-    :param pairs: files of labelled question pairs.
-    :param start: the gate that training starts from; its pairs count, too.
-    """
-    card: dict[str, Any] = {}
-    if pairs:
-        files = [{"file": Path(path).name, "sha256": sha256_of(Path(path))} for path in pairs]
-        card |= {"files": files, "terms": "those of the files; Quora's pairs: research use"}
-    before = "none" if start is None else start.card.get("pairs", "none")
-    if before != "none":
-        card["start's"] = before
-    return card or "none"
-
-
-def data_card(
-    pairs: str | dict[str, Any], data: dict[Split, SplitData], config: TrainingConfig
-) -> dict[str, Any]:
-    """Return the sizes of a gate's training data, for the card.
-
-    :param pairs: see :func:`pairs_card`.
-    """
-    return {
-        "pairs": pairs,
-        "data": {
-            split: dict(Counter(example.label for example in one.scopes))
-            for split, one in data.items()
-        },
-        "open_questions": {split: len(one.open) for split, one in data.items()},
-        "seed": config.seed,
-    }
-
-
-def _allowed_rates(config: TrainingConfig) -> dict[str, Any]:
-    """Return the rates of false hits that the thresholds allow, for the card."""
-    return {
-        "hard neighbours": config.neighbour_rate,
-        "all near and out of scope": config.changed_rate,
-        "open questions": config.open_rate,
-        "times as many, the base model asked in doubt": config.agreement_factor,
-        "topical and descriptive conditions, of texts near them": config.condition_rate,
-        "measured on": "tune subjects, per query, the most probable of its candidates",
-    }
 
 
 def draw_split(
@@ -224,12 +188,14 @@ def draw_split(
     pairs: Sequence[QuestionPair],
     questions: Sequence[str],
     config: TrainingConfig,
+    stated: TrexRecords | None = None,
 ) -> SplitData:
     """Return the examples of a split, drawn by the config's seed.
 
     :param embeddings: encodes open questions, to find near ones.
     :param pairs: labelled question pairs, of every split.
     :param questions: open questions, of every split.
+    :param stated: facts in statements and clozes, of this split.
     """
     rng = random.Random(f"{split} {config.seed}")
     part = 1.0 if split == "train" else 0.25
@@ -242,6 +208,8 @@ def draw_split(
     if pairs:
         both = list(pair_examples(split_pairs(pairs)[split]))
         found.scopes += rng.sample(both, min(len(both), int(part * config.pair_examples)))
+    if stated is not None:
+        found.scopes += statement_examples(stated, rng, int(part * config.statement_examples))
     drawn = [
         example
         for _ in range(config.condition_rounds)
@@ -293,9 +261,10 @@ def _cross_encoder_trainer(
     out: Path,
     config: CrossEncoderConfig,
     initial: GateArtifact | None,
+    stated: Mapping[Split, TrexRecords],
 ) -> CrossEncoderTrainer:
     train, tune = (
-        PairSource(split, pairs.get(split, ()), data[split].open, embeddings)
+        PairSource(split, pairs.get(split, ()), data[split].open, embeddings, stated.get(split))
         for split in ("train", "tune")
     )
     second = None if initial is None else initial.second

@@ -177,12 +177,13 @@ def patches_fingerprint(edits: Iterable[Edit]) -> str:
 
 
 def gate_fingerprint(gate: object) -> str:
-    """Return a gate's class and a digest of its training card and threshold.
+    """Return a gate's class and a digest of its threshold and of the cards of all that was trained.
 
     :param gate: any gate; of one without a card the class alone.
     """
-    card = getattr(getattr(gate, "artifact", None), "card", None)
-    state = [card, getattr(gate, "threshold", None)]
+    trained = (getattr(gate, name, None) for name in ("artifact", "reader"))
+    cards = [part.card for part in trained if part is not None]
+    state = [cards, getattr(gate, "threshold", None)]
     digest = hashlib.sha256(json.dumps(state, sort_keys=True, default=str).encode()).hexdigest()
     return f"{type(gate).__name__} {digest[:16]}"
 

@@ -27,6 +27,8 @@ class TrainSettings:
     :param open_questions: a file of questions out of any scope, JSON lines; may be gzipped.
     :param background: a file of facts (relation, subject, object) that fill the cache while the
         thresholds are picked, such as T-REx.
+    :param patterns: a file of the statements of these facts' relations (relation, pattern); with
+        it, facts in statements and clozes are trained on.
     :param kind: ``classifier``, or ``serac``, the published gate.
     :param without_pairs: whether to refuse question pairs, so that the gate is free of their terms.
     :param loss: ``bce``, balanced cross-entropy, or ``nce``, InfoNCE.
@@ -44,6 +46,7 @@ class TrainSettings:
     pairs: tuple[Path, ...] = ()
     open_questions: Path | None = None
     background: Path | None = None
+    patterns: Path | None = None
     kind: Literal["classifier", "serac"] = "classifier"
     without_pairs: bool = False
     loss: Literal["bce", "nce"] = "bce"
@@ -68,7 +71,7 @@ MOVED = {
 """Options of version 0.1 and the keys of ``--config`` that replace them."""
 _TWO_STAGES = (
     "start", "loss", "steps", "batch_size", "learning_rate", "validate_every", "base_model",
-    "background",
+    "background", "patterns",
 )  # fmt: skip
 """Settings without a meaning for the published gate, which has one stage."""
 _OPTIONS = ("pairs", "kind", "start", "steps", "seed")
@@ -116,9 +119,9 @@ def train_gate(
 
     The first stage takes minutes; the cross-encoder reads some 30 pairs a
     second on one core, and an interrupted run is resumed. Keys of --config:
-    pairs, open_questions, background, kind, without_pairs, loss, steps,
-    batch_size, learning_rate, validate_every, start, threads, seed, encoder,
-    base_model.
+    pairs, open_questions, background, patterns, kind, without_pairs, loss,
+    steps, batch_size, learning_rate, validate_every, start, threads, seed,
+    encoder, base_model.
 
     Example:
         errata gate train --out gate/ --pairs pairs.jsonl
@@ -172,6 +175,7 @@ def _train(out: Path, settings: TrainSettings, *, progress: bool) -> GateArtifac
         start=settings.start and gate_folder(settings.start),
         base_answers=open_base_answers(settings.base_model),
         background=settings.background,
+        patterns=settings.patterns,
     )
 
 

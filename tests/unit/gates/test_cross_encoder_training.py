@@ -28,6 +28,7 @@ from errata.gates.data.pairs import QuestionPair
 from errata.gates.features import PairFeatures
 from errata.gates.load import load_gate
 from errata.gates.training import cross_encoder as cross_train
+from errata.gates.training.cards import data_card, pairs_card
 from errata.gates.training.contrast import DUPLICATE_COSINE, contrast_relations
 from errata.gates.training.cross_encoder import (
     BEST,
@@ -37,7 +38,7 @@ from errata.gates.training.cross_encoder import (
     info_nce,
 )
 from errata.gates.training.fit import fit_relations
-from errata.gates.training.train import TrainingConfig, data_card, pairs_card, train
+from errata.gates.training.train import TrainingConfig, train
 from tests.fakes import StubEncoder
 from tests.small_cross import (
     ReadingEncoder,
@@ -219,7 +220,7 @@ def test_the_card_names_the_pairs_and_those_of_the_start(tmp_path):
     begun = replace(two_stage_gate(), card=two_stage_gate().card | {"pairs": "Quora's"})
     clear = replace(begun, card=begun.card | {"pairs": "none"})
     assert pairs_card([], clear) == "none"
-    assert data_card("none", {}, TrainingConfig())["pairs"] == "none"
+    assert data_card("none", {}, 0)["pairs"] == "none"
     assert pairs_card([], begun) == {"start's": "Quora's"}
     told = pairs_card([file], begun)
     (named,) = told["files"]

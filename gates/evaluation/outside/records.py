@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from errata.cache.records import Edit, Fact
+from errata.cache.records import Edit, Fact, PatchTests
 from errata.gates.data.outside import OutsideData, Paragraph, held_out
 from errata.gates.data.pairs import split_pairs
 from errata.gates.data.questions import QuestionBook
@@ -55,15 +55,24 @@ class RecordCase:
 def record_suites(
     records: Mapping[str, Sequence[RecordCase]], config: OutsideConfig
 ) -> list[Suite]:
-    """Return a suite for each format.
+    """Return a suite for each format, and one with a rewording as a second example.
 
     :param records: cases by the name of their format.
     """
-    return [
-        Suite(name, partial(_prepare_records, name, cases, config))
-        for name, cases in records.items()
-        if cases
-    ]
+    suites = []
+    for name, cases in records.items():
+        taught = [_with_example(one) for one in cases if len(one.texts.get(REWORDED, ())) > 1]
+        for what, some in ((name, cases), (f"{name}, 2 examples", taught)):
+            if some:
+                suites.append(Suite(what, partial(_prepare_records, what, some, config)))
+    return suites
+
+
+def _with_example(case: RecordCase) -> RecordCase:
+    """Return a case whose first rewording is listed with its edit."""
+    listed, *asked = case.texts[REWORDED]
+    edit = replace(case.edit, tests=PatchTests((listed,)))
+    return RecordCase(edit, {**case.texts, REWORDED: tuple(asked)})
 
 
 def _prepare_records(name: str, cases: Sequence[RecordCase], config: OutsideConfig) -> Measurement:

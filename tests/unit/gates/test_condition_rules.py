@@ -84,7 +84,9 @@ def test_a_short_message_is_undecided_not_in_another_language():
 
 
 def test_a_script_of_one_language_needs_no_model(monkeypatch):
-    monkeypatch.setattr(language, "language_chances", lambda *_: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(
+        language, "language_chances", lambda *_: pytest.fail("the model was loaded")
+    )
     for text, wanted in (
         ("现在几点 ok？", "chinese"), ("東京大学の住所", "japanese"), ("지금 몇 시예요?", "korean"),
         ("Τι ώρα είναι;", "greek"), ("מה השעה?", "hebrew"), ("ᚠᚢᚦᚨᚱᚲ ᚷᚹ", ""),

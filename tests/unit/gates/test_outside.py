@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,9 +19,11 @@ from errata.cache.records import Edit, Fact, PatchTests
 from errata.cli import app
 from errata.commands import opening
 from errata.compare.inputs.files import load_cases
+from errata.facts.table import Split
 from errata.gates.cosine import CosineGate
 from errata.gates.data.outside import Intent, OutsideData, Paragraph, SentencePair, read_outside
 from errata.gates.data.pairs import QuestionPair
+from errata.gates.data.statements import read_statements, statement_examples
 from errata.gates.data.trex import TrexRecords, read_trex, wikidata_relations
 from errata.gates.evaluation import registry
 from errata.gates.evaluation.outside import intents, pairs, records, run, suites
@@ -304,7 +308,8 @@ def test_paragraphs_and_records_by_part() -> None:
         records.STATEMENT: ("Ann was born in",),
         records.NESTED: ("The capital of the country of Ann is",),
     })  # fmt: skip
-    [suite] = records.record_suites({"form": [case]}, CONFIG)
+    suite, taught = records.record_suites({"form": [case]}, CONFIG)
+    assert (suite.name, taught.name) == ("form", "form, 2 examples")
     always = GateDecider("open", CosineGate(StubEncoder(), 0.0), StubEncoder())
     assert values(suite.prepare().measure(always, ignore)) == {
         "form, cloze edit, reworded as a cloze: found": 1.0,
@@ -312,6 +317,12 @@ def test_paragraphs_and_records_by_part() -> None:
         "form, nested: stored answer said verbatim": 1.0,
         "form, nested: taken as entailed": 0.0,
         "form, statement: false hits": 1.0,
+    }
+    assert set(values(taught.prepare().measure(always, ignore))) == {
+        "form, 2 examples, cloze edit, reworded as a question: found",
+        "form, 2 examples, nested: stored answer said verbatim",
+        "form, 2 examples, nested: taken as entailed",
+        "form, 2 examples, statement: false hits",
     }
     [paragraphs] = records.paragraph_suites(small_data(), CONFIG)
     assert set(values(paragraphs.prepare().measure(always, ignore)).values()) == {1.0}
@@ -385,6 +396,10 @@ def write_trex(folder: Path) -> tuple[Path, Path]:
         {"relation": "P20", "subject": f"Ann {i}", "object": ("Rome", "Bonn")[i % 2]}
         for i in range(60)
     ]
+    rows += [
+        {"relation": relation, "subject": f"Ann {i}", "object": ("one", "two", "three")[i % 3]}
+        for relation in ("P106", "P937", "P103") for i in range(60)
+    ]  # fmt: skip
     rows += [{"relation": "P31", "subject": "a castle", "object": "castle"}]
     write_lines(facts, rows)
     write_lines(patterns, [
@@ -393,6 +408,10 @@ def write_trex(folder: Path) -> tuple[Path, Path]:
         {"relation": "P27", "pattern": "[Y] is the country of [X]."},
         {"relation": "P1303", "pattern": "[X] plays the [Y]."},
         {"relation": "P20", "pattern": "[X] died in [Y]."},
+        {"relation": "P103", "pattern": "[X] grew up with [Y]."},
+        {"relation": "P106", "pattern": "[X] is by profession a [Y]."},
+        {"relation": "P106", "pattern": "[X] earns a living as [Y]."},
+        {"relation": "P937", "pattern": "[X] used to work in [Y]."},
         {"relation": "P36", "pattern": "The capital of [X] is [Y] ."},
     ])  # fmt: skip
     return facts, patterns
@@ -425,13 +444,45 @@ def test_records_are_in_the_published_formats(tmp_path: Path) -> None:
 
 def test_the_halves_of_a_split_share_no_relation_and_no_subject(tmp_path: Path) -> None:
     source = read_trex(*write_trex(tmp_path))
-    halves = [TrexRecords(source, split).zsre(100) for split in ("train", "test")]
-    subjects = [{record["subject"] for record in some} for some in halves]
-    assert all(subjects) and not subjects[0] & subjects[1]
+    splits: tuple[Split, ...] = ("train", "tune", "test")
+    train, tune, test = (
+        {record["subject"] for record in TrexRecords(source, split).zsre(100)} for split in splits
+    )
+    assert train and tune and test and not test & (train | tune)
     families: dict[str, set[str]] = {}
     for relation in wikidata_relations().values():
         families.setdefault(relation.family, set()).add(relation.split)
     assert all(len(splits) == 1 for splits in families.values())
+
+
+def test_statements_say_what_their_label_says(tmp_path: Path) -> None:
+    stated = read_statements(*write_trex(tmp_path), ("train", "tune"))
+    seen: Counter[str] = Counter()
+    for split, records_ in stated.items():
+        relations = records_.relations
+        for one in statement_examples(records_, random.Random(3), 300):
+            own = relations[one.topic]
+            assert own.split == split
+            seen[one.kind] += 1
+            edit = re.search(r"ann \d+", one.scope.text.lower())
+            query = re.search(r"ann \d+", one.query.lower())
+            if edit is None or query is None:  # mistyped
+                continue
+            assert (edit[0] == query[0]) == (one.kind != "statement, other subject")
+            assert ("paraphrase" == one.label) == (one.kind == "statement")
+            if one.kind.startswith("nested"):
+                name = re.escape(query[0])
+                phrase = rf"the {own.label} of {name}(?!'s)|{name}'s {own.label}"
+                entailed = re.search(phrase, one.query.lower()) is not None
+                assert entailed == (one.label == "entailed"), one
+    assert len(seen) == 5 and min(seen.values()) > 20, seen
+
+
+def test_statements_need_facts_and_patterns(tmp_path: Path) -> None:
+    facts, patterns = write_trex(tmp_path)
+    assert read_statements(facts, None, ("train",)) == {}
+    with pytest.raises(ModelError, match="facts"):
+        read_statements(None, patterns, ("train",))
 
 
 def test_other_patterns_are_an_error(tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ def data_card(
             split: dict(Counter(example.label for example in one.scopes))
             for split, one in data.items()
         },
+        "statements": sum(one.statements for one in data.values()),
         "open_questions": {split: len(one.open) for split, one in data.items()},
         "seed": seed,
     }

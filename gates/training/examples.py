@@ -77,7 +77,8 @@ def fit_examples(
     requests, out_of_scope = read_requests(data)
     groups = example_groups(data, requests, out_of_scope)
     said("familiarity")
-    weights, offsets = _sorts_of_edits(embeddings, requests, groups, data)
+    trained = bool(artifact.card.get("statements"))
+    weights, offsets = _sorts_of_edits(embeddings, requests, groups, data, trained)
     unfitted = ExampleCalibration(weights, offsets, UNFITTED)
     gate = ScopeClassifier(encoder, replace(artifact, examples=None))
     rows: dict[str, _Rows] = {}
@@ -137,11 +138,15 @@ def _sorts_of_edits(
     requests: Mapping[str, Sequence[str]],
     groups: Mapping[str, Group],
     data: ExampleData,
+    trained: bool,
 ) -> tuple[NDArray[np.float32], tuple[float, float]]:
     """Return weights [2, d] and offsets of two logistic regressions on encodings.
 
-    Questions of the table against requests and statements, in equal parts; and questions and
-    statements about named things against requests.
+    What the networks were trained on against what they were not: questions of the table, and
+    requests; statements are of one sort or the other. And questions and statements about named
+    things against requests.
+
+    :param trained: whether the networks were trained on statements.
     """
     rng = random.Random(f"{data.seed}/familiarity")
     items = QuestionBook("train").items
@@ -151,8 +156,12 @@ def _sorts_of_edits(
     statements = groups["statements"]
     said = sorted({edit.scope for edit in statements.edits}.union(
         text for text, _, _ in statements.queries if not text.endswith("?")))  # fmt: skip
-    others = [text for texts in (asked, said)
-              for text in rng.sample(texts, min(len(texts), data.familiar // 2))]  # fmt: skip
+    sides = ((known, said), (asked,)) if trained else ((known,), (asked, said))
+    known, others = (
+        [text for texts in side
+         for text in rng.sample(texts, min(len(texts), data.familiar // len(side)))]
+        for side in sides
+    )  # fmt: skip
     facts = sorted({edit.scope for name in FACTUAL for edit in groups[name].edits})
     asked = rng.sample(asked, min(len(asked), data.familiar))
     fitted = [_separate(embeddings, *texts) for texts in ((known, others), (facts, asked))]

@@ -107,11 +107,15 @@ class TrainingConfig:
 
 @dataclass(slots=True)
 class SplitData:
-    """The examples of one split, of scopes and of conditions, and its open questions."""
+    """The examples of one split, of scopes and of conditions, and its open questions.
+
+    :param statements: how many of the scopes are statements and clozes.
+    """
 
     scopes: list[Example] = field(default_factory=list)
     conditions: list[Example] = field(default_factory=list)
     open: list[str] = field(default_factory=list)
+    statements: int = 0
 
 
 def train(
@@ -209,7 +213,8 @@ def draw_split(
         both = list(pair_examples(split_pairs(pairs)[split]))
         found.scopes += rng.sample(both, min(len(both), int(part * config.pair_examples)))
     if stated is not None:
-        found.scopes += statement_examples(stated, rng, int(part * config.statement_examples))
+        some = statement_examples(stated, rng, int(part * config.statement_examples))
+        found.scopes, found.statements = [*found.scopes, *some], len(some)
     drawn = [
         example
         for _ in range(config.condition_rounds)

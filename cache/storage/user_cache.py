@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import time
 from pathlib import Path
 
 CACHE_VARIABLE = "ERRATA_CACHE"
@@ -15,3 +17,25 @@ def user_cache_folder() -> Path:
 
     given = os.environ.get(CACHE_VARIABLE)
     return Path(given).expanduser() if given else platformdirs.user_cache_path("errata", False)
+
+
+def remove_unused(folder: Path, keep_days: float = 90.0) -> None:
+    """Remove the folders inside a folder that were last marked as used long ago.
+
+    What cannot be removed stays, as another user's does.
+
+    :param folder: of folders, each marked by :func:`mark_used`; it may be missing.
+    :param keep_days: days from which a folder is removed.
+    """
+    oldest = time.time() - keep_days * 86_400
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.is_dir() and not path.is_symlink() and path.stat().st_mtime < oldest:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def mark_used(folder: Path) -> None:
+    """Mark a folder as used now, if there is one that may be changed."""
+    try:
+        os.utime(folder)
+    except OSError:
+        return

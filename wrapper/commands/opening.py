@@ -81,16 +81,19 @@ def open_checked(
     """Return the wrapped model with the patches of a folder and no other edits.
 
     The encodings of the patches are kept in the user's cache folder, so that the next check of the
-    folder encodes what is new; where they cannot be kept, they are not.
+    folder encodes what is new; where they cannot be kept, they are not. Those of folders that have
+    not been checked for 90 days are removed.
 
     :param patches: folder of patches; the other parameters are those of :func:`open_model`.
     :raises ErrataError: if any of them cannot be loaded.
     """
     from errata.cache.errors import StoreError
-    from errata.cache.storage.user_cache import user_cache_folder
+    from errata.cache.storage.user_cache import mark_used, remove_unused, user_cache_folder
 
     name = hashlib.sha256(str(patches.resolve()).encode(errors="surrogateescape")).hexdigest()
     kept = user_cache_folder() / "check" / name[:16]
+    mark_used(kept)
+    remove_unused(kept.parent)
     try:
         return open_model(model, patches, kept, encoder, gate, resolvers=resolvers)
     except StoreError as error:

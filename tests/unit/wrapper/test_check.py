@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -394,6 +395,24 @@ def test_a_check_keeps_encodings_where_it_can(tmp_path, monkeypatch, full):
     kept = opened[0]
     assert kept is not None and kept.parent == tmp_path / "cache" / "check"
     assert opened == ([kept, None] * 2 if full else [kept] * 2)
+
+
+def test_encodings_of_folders_that_are_checked_no_more_are_removed(tmp_path, monkeypatch):
+    monkeypatch.setenv("ERRATA_CACHE", str(tmp_path))
+    kept = []
+    monkeypatch.setattr(opening, "open_model", lambda model, patches, cache, *rest, **more:
+                        kept.append(cache))  # fmt: skip
+    for name in ("old", "new"):
+        opening.open_checked("atlas", tmp_path / name)
+        kept[-1].mkdir(parents=True)
+    old, new = kept
+    days = 86_400
+    os.utime(old, (0, time.time() - 91 * days))
+    os.utime(new, (0, time.time() - 89 * days))
+    opening.open_checked("atlas", tmp_path / "other")
+    assert not old.exists() and new.exists()
+    opening.open_checked("atlas", tmp_path / "new")
+    assert time.time() - new.stat().st_mtime < days  # used today
 
 
 def test_a_check_closes_its_model(repository, models):

@@ -12,12 +12,13 @@ from types import MappingProxyType
 import numpy as np
 
 from errata.cache.errors import EditError, PatchError, PatchFolderError, StoreError, UnknownEdit
+from errata.cache.index.search import SearchIndexes, encoded_texts, searched_texts
 from errata.cache.patches.kinds import dump_edit, parse_edit
 from errata.cache.patches.schema import did_you_mean
 from errata.cache.precedence import Precedence, Seen, digest, same_scope
 from errata.cache.records import Edit, RegexPatch, Vector
+from errata.cache.segment_view import SegmentView
 from errata.cache.storage.database import Row
-from errata.cache.view import SearchIndexes
 
 _EMPTY: Mapping[str, Edit] = MappingProxyType({})
 
@@ -34,6 +35,7 @@ class State:
         (:mod:`errata.cache.precedence`).
     :param generation: the number of changes of this cache.
     :param stored_generation: the number of changes of the database, by any process.
+    :param segment: the edits made at run time that are not in memory; None: all are.
     """
 
     indexes: SearchIndexes
@@ -43,14 +45,15 @@ class State:
     seen: Seen = field(default_factory=dict)
     generation: int = 0
     stored_generation: int = 0
+    segment: SegmentView | None = None
 
     def edits(self) -> Iterable[Edit]:
-        """Yield every edit once, those of the files first."""
+        """Yield every edit in memory once, those of the files first."""
         later = (edit for key, edit in self.stored.items() if key not in self.filed)
         return chain(self.filed.values(), later)
 
     def get(self, key: str) -> Edit | None:
-        """Return the edit of that id, if there is one."""
+        """Return the edit in memory of that id, if there is one."""
         return self.filed.get(key) or self.stored.get(key)
 
     def rivals(self, edit: Edit) -> tuple[Edit, ...]:
@@ -65,29 +68,13 @@ class State:
 
     def precedence(self) -> Precedence:
         """Return the order among edits that list one text."""
-        return Precedence(self.seen, self.filed.keys(), self.edits)
+        return Precedence(self.seen, self.filed.keys(), self.filed.values)
 
     def unknown_texts(self, edits: Iterable[Edit]) -> list[str]:
         """Return the texts of the edits that are not encoded yet, each once."""
         known = self.indexes.vectors
         texts = (text for edit in edits for text in encoded_texts(edit))
         return [text for text in dict.fromkeys(texts) if text not in known]
-
-
-def searched_texts(edit: Edit) -> tuple[str, ...]:
-    """Return the texts by which an edit is found: its scope and its examples.
-
-    Regex patches have none: they are applied to every text.
-    """
-    if isinstance(edit, RegexPatch):
-        return ()
-    return tuple(dict.fromkeys((edit.scope, *edit.examples)))
-
-
-def encoded_texts(edit: Edit) -> tuple[str, ...]:
-    """Return the texts of an edit that are encoded: also its counterexamples."""
-    found = searched_texts(edit)
-    return (*found, *edit.counterexamples) if found else ()
 
 
 def updated(
@@ -120,6 +107,7 @@ def updated(
         stored_generation=(
             old.stored_generation if stored_generation is None else stored_generation
         ),
+        segment=old.segment,
     )
     changed = [(old.get(key), state.get(key)) for key in _changed_ids(old, state)]
     if all(a and b and encoded_texts(a) == encoded_texts(b) for a, b in changed):

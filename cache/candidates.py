@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, cached_property, partial
+from itertools import islice
 
 import numpy as np
 
@@ -209,7 +210,8 @@ class Candidates:
             scores = {key: score for text, score in reversed(texts) for key in owners[text]}
             scores.update(self._segment.by_words(query.text, k + most))
             named = sorted(filter(allowed, scores), key=lambda key: (-scores[key], key))
-        return [self.hit(query, self.by_id[key]) for key in named if key not in found][:most]
+        fresh = islice((key for key in named if key not in found), most)
+        return [self.hit(query, self.by_id[key]) for key in fresh]
 
     def _by_answer(self, query: Query, found: set[str], k: int, allowed: Allowed) -> list[Hit]:
         """Return the facts whose answer a query mentions, without those found, nearest first."""

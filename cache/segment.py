@@ -14,6 +14,7 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from errata.cache.records import Edit, Fact, Vector
 from errata.cache.segment_config import SegmentConfig
 from errata.cache.segment_view import Record, SegmentView, terms_of
 from errata.cache.storage.segment_file import FORMAT, Entry, SegmentFile, Written, key_of
+from errata.cache.text.aliases import subject_or_empty
 from errata.cache.text.name_keys import name_keys, name_parts
 from errata.cache.text.normalize import LONGEST, rough_key
 
@@ -166,14 +168,14 @@ class Segment:
             for at in found:
                 self._records.move_to_end(at)
         missing = [at for at in wanted if at not in found]
-        read = {one.position: _record(one) for one in self.file.entries(missing)}
+        read = {one.position: Record(one) for one in self.file.entries(missing)}
         with self._lock:
             self._records |= read
-            self._by_id |= {one.edit.id: one for one in read.values()}
+            self._by_id |= {one.id: one for one in read.values()}
             while len(self._records) > self.config.records:
                 _, old = self._records.popitem(last=False)
-                if self._by_id.get(old.edit.id) is old:
-                    del self._by_id[old.edit.id]
+                if self._by_id.get(old.id) is old:
+                    del self._by_id[old.id]
         return found | read
 
     def known(self, key: str) -> Record | None:
@@ -187,13 +189,14 @@ class Segment:
         if isinstance(edit, Fact):
             words = answer_words(edit.answer)
             if 0 < len(words) <= LONGEST:
-                keys.add(key_of("answer", words))
-            keys |= {key_of("name", name) for name in name_keys(edit)}
-            parts = tuple((key_of("part", p), key_of("name", name)) for p, name in name_parts(edit))
+                keys.add(key_of("answer", *words))
+            names, parts = _name_keys(subject_or_empty(edit), edit.aliases)
+            keys |= names
         terms = terms_of(edit) - self.common
         return Entry(
-            one.position, edit.id, one.body, rows.astype(np.float16), tuple(keys), parts, terms
-        )
+            one.position, edit.id, one.body, rows.astype(np.float16), tuple(keys), parts,
+            len(terms), terms,
+        )  # fmt: skip
 
     def _described(
         self, limit: int, token: str, count: int, *, with_centroids: bool
@@ -244,10 +247,14 @@ class Segment:
         return InvertedFile(self.file.dimension, self.config.inverted)
 
 
-def _record(entry: Entry) -> Record:
-    edit = parse_edit(json.loads(entry.body))
-    vectors = dict(zip(encoded_texts(edit), entry.vectors.astype(np.float32), strict=False))
-    return Record(entry.position, edit, entry.body, vectors)
+@lru_cache(maxsize=4096)
+def _name_keys(
+    written: str, aliases: tuple[str, ...]
+) -> tuple[frozenset[int], tuple[tuple[int, int], ...]]:
+    """Return the keys of a subject's names, and those of its parts, each with the whole name's."""
+    names = frozenset(key_of("name", *name) for name in name_keys(written, aliases))
+    parts = name_parts(written)
+    return names, tuple((key_of("part", *part), key_of("name", *name)) for part, name in parts)
 
 
 def _rows(one: Appended, dimension: int) -> Vector:

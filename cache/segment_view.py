@@ -8,6 +8,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import chain, islice
 from typing import TYPE_CHECKING, overload
 
@@ -16,9 +17,9 @@ import numpy as np
 from errata.cache.index.search import encoded_texts, searched_texts
 from errata.cache.index.terms import bare_words, bigrams, words_of
 from errata.cache.patches.kinds import parse_edit
-from errata.cache.records import Edit, Query, Vector
+from errata.cache.records import Edit, Fact, PatchTests, Query, Vector
 from errata.cache.storage.database import Row
-from errata.cache.storage.segment_file import key_of
+from errata.cache.storage.segment_file import Entry, key_of
 from errata.cache.text.name_keys import names_in_text, parts_in_text
 from errata.cache.text.normalize import normalize_query, rough_key, word_ngrams
 
@@ -28,20 +29,58 @@ if TYPE_CHECKING:
 _READ_AT_ONCE = 1000
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Record:
-    """An edit that was read.
+    """An edit that was read; its parts are made when they are asked for.
 
-    :param position: its row in the database of edits.
-    :param edit: the edit.
-    :param body: its entry as JSON.
-    :param vectors: of its texts, float32 [d] by text.
+    :param entry: the edit as the file holds it.
     """
 
-    position: int
-    edit: Edit
-    body: str
-    vectors: Mapping[str, Vector]
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
+        self.position, self.id, self.body = entry.position, entry.id, entry.body
+        self.words = entry.words
+
+    @cached_property
+    def edit(self) -> Edit:
+        """The edit."""
+        return edit_of(self.id, self.body)
+
+    @cached_property
+    def vectors(self) -> Mapping[str, Vector]:
+        """The encodings of its texts, float32 [d] by text."""
+        rows = self._entry.vectors.astype(np.float32)
+        return dict(zip(encoded_texts(self.edit), rows, strict=False))
+
+
+_KEYS = frozenset("id question answer subject aliases source author tags priority tests".split())
+
+
+def edit_of(key: str, body: str) -> Edit:
+    """Return an edit of the file; it was checked when it was written.
+
+    :param key: its id.
+    :param body: its entry as JSON.
+    """
+    entry = json.loads(body)
+    if not entry.keys() <= _KEYS:
+        return parse_edit(entry)
+    tests = entry.get("tests", {})
+    return Fact(
+        id=key,
+        question=entry["question"],
+        answer=entry["answer"],
+        subject=entry.get("subject"),
+        aliases=tuple(entry.get("aliases", ())),
+        source=entry.get("source"),
+        author=entry.get("author"),
+        tags=tuple(entry.get("tags", ())),
+        priority=entry.get("priority", 0),
+        tests=PatchTests(
+            tuple(tests.get("fires", ())),
+            tuple(tests.get("silent", ())),
+            tuple(tests.get("expect", {}).items()),
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +109,7 @@ class SegmentView:
     def without(self, records: Collection[Record]) -> SegmentView:
         """Return the view without edits that are read into memory."""
         out = self.out.union(record.position for record in records)
-        aside = self.aside.union(record.edit.id for record in records)
+        aside = self.aside.union(record.id for record in records)
         return replace(self, out=out, count=self.count - len(records), aside=aside)
 
     def beside(self, rows: Iterable[Row]) -> SegmentView:
@@ -83,7 +122,7 @@ class SegmentView:
 
     def edits(self) -> Iterator[Edit]:
         """Yield the edits, in the order they were made, read one after the other."""
-        return (parse_edit(json.loads(body)) for _, body in self._read())
+        return (edit_of(key, body) for key, body in self._read())
 
     def get(self, key: str) -> Edit | None:
         """Return the edit of an id."""
@@ -109,7 +148,7 @@ class SegmentView:
         """Return the ids of the edits with a text of the same letters and digits."""
         key = rough_key(text)
         found = self.records_of([key_of("text", key)])
-        return [r.edit.id for r in found if any(rough_key(t) == key for t in r.vectors)]
+        return [r.id for r in found if any(rough_key(t) == key for t in searched_texts(r.edit))]
 
     def vector(self, text: str) -> Vector | None:
         """Return the encoding of a text that an edit is searched by, float32 [d]."""
@@ -126,7 +165,7 @@ class SegmentView:
             records = self.at({row for near in rows for row in near})
             found = []
             for near in rows:
-                keys = dict.fromkeys(records[row].edit.id for row in near if row in records)
+                keys = dict.fromkeys(records[row].id for row in near if row in records)
                 found.append([key for key in keys if allowed(key)][:k])
             enough = all(len(each) >= k for each in found)
             if enough or fetch >= most or all(len(near) < fetch for near in rows):
@@ -141,10 +180,9 @@ class SegmentView:
         length = self.segment.config.length_share
         scored = []
         for record, shared in self._sharing(text, 2 * k):
-            terms = len(terms_of(record.edit) - self.segment.common)
-            long = 1 - length + length * terms / max(1.0, self.segment.terms_mean)
+            long = 1 - length + length * record.words / max(1.0, self.segment.terms_mean)
             saturation = self.segment.config.saturation
-            scored.append((record.edit.id, shared * (saturation + 1) / (1 + saturation * long)))
+            scored.append((record.id, shared * (saturation + 1) / (1 + saturation * long)))
         return sorted(scored, key=lambda pair: (-pair[1], pair[0]))[:k]
 
     def by_characters(self, text: str, k: int) -> list[tuple[str, float]]:
@@ -157,25 +195,25 @@ class SegmentView:
         for record, _ in self._sharing(text, 4 * k):
             sets = [bigrams(normalize_query(one)) for one in searched_texts(record.edit)]
             best = max(2 * len(wanted & one) / max(1, len(wanted) + len(one)) for one in sets)
-            scored.append((record.edit.id, best))
+            scored.append((record.id, best))
         return sorted(scored, key=lambda pair: (-pair[1], pair[0]))[:k]
 
     def by_answer(self, query: Query, k: int) -> list[str]:
         """Return the ids of k facts near a query among those whose answer it mentions."""
-        keys = [key_of("answer", words) for words in word_ngrams(bare_words(query.text))]
+        keys = [key_of("answer", *words) for words in word_ngrams(bare_words(query.text))]
         file, most = self.segment.file, self.segment.config.per_answer
         found = self._visible(file.looked_up(keys, most))
         if len(found) > k:
             only = np.array(sorted(found), dtype=np.int64)
             near = self.segment.inverted.search(query.vectors, 4 * k, only)
-            found = list(dict.fromkeys(row for each in near for row in each))[: 2 * k]
-        return [record.edit.id for record in self.at(found).values()]
+            found = list(dict.fromkeys(row for each in near for row in each))[:k]
+        return [record.id for record in self.at(found).values()]
 
     def named_in(self, text: str) -> list[Edit]:
         """Return the facts whose subject, another name of it or a part of one is in a text."""
         file = self.segment.file
-        keys = [key_of("name", name) for name in names_in_text(text)]
-        keys += file.whole_names([key_of("part", part) for part in parts_in_text(text)])
+        keys = [key_of("name", *name) for name in names_in_text(text)]
+        keys += file.whole_names([key_of("part", *part) for part in parts_in_text(text)])
         return [one.edit for one in self.records_of(keys, self.segment.config.per_name)]
 
     def _sharing(self, text: str, k: int) -> list[tuple[Record, float]]:
@@ -193,7 +231,7 @@ class SegmentView:
 
     def _read_record(self, key: str) -> Record | None:
         found = self.records_of([key_of("id", key)])
-        return next((one for one in found if one.edit.id == key), None)
+        return next((one for one in found if one.id == key), None)
 
     def _visible(self, positions: Iterable[int]) -> list[int]:
         return [at for at in positions if at <= self.limit and at not in self.out]

@@ -189,12 +189,8 @@ class EditCache:
         :raises StoreError: if writing fails.
         """
         self._check_open()
-        wanted = {
-            key: dataclasses.replace(edit, location=None, overrules=())
-            for key, edit in distinct(edits).items()
-        }
-        for edit in wanted.values():
-            check(edit)
+        wanted = {key: _unplaced(edit) for key, edit in distinct(edits).items()}
+        entries = {key: check(edit) for key, edit in wanted.items()}
         there = on_disk(self._indexed_state(), wanted)
         adding = [edit for key, edit in wanted.items() if key not in there]
         many = self._segments is not None and len(adding) >= self._segments.config.recent
@@ -206,7 +202,7 @@ class EditCache:
             now = on_disk(state, wanted) if there else there
             adding = [edit for key, edit in wanted.items() if key not in now]
             state = lifted(state, adding)
-            change = addition(adding, state)
+            change = addition(adding, state, entries)
             if change is None:
                 return state, None
             missing = [text for text in state.unknown_texts(adding) if text not in fresh]
@@ -449,6 +445,12 @@ class EditCache:
             self._segments.close()
         if self._database is not None:
             self._database.close()
+
+
+def _unplaced(edit: Edit) -> Edit:
+    if edit.location is None and not edit.overrules:
+        return edit
+    return dataclasses.replace(edit, location=None, overrules=())
 
 
 def _faiss_index(dimension: int) -> VectorIndex:

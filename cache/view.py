@@ -17,7 +17,7 @@ from errata.cache.index.search import SearchConfig, SearchIndexes
 from errata.cache.precedence import EditPredicate, Precedence, contested, in_force, overruled
 from errata.cache.records import Edit, Fact, Hit, Query, RegexPatch
 from errata.cache.segment_view import SegmentedById, SegmentedEdits, SegmentView
-from errata.cache.text.aliases import AliasIndex, AliasMatch
+from errata.cache.text.aliases import AliasIndex, AliasMatch, subject_or_empty
 from errata.cache.text.name_keys import (
     has_plain_names,
     name_keys,
@@ -247,8 +247,9 @@ class View:
         found: dict[Words, list[Edit]] = {}
         for edit in self.in_memory:
             if isinstance(edit, Fact):
-                parts = (part for part, _ in name_parts(edit))
-                for name in {*name_keys(edit), *parts}:
+                written = subject_or_empty(edit)
+                parts = (part for part, _ in name_parts(written))
+                for name in {*name_keys(written, edit.aliases), *parts}:
                     found.setdefault(name, []).append(edit)
         return found
 

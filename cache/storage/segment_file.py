@@ -29,7 +29,8 @@ _AT_ONCE = 500
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE edits (
-    position INTEGER PRIMARY KEY, id TEXT NOT NULL, body TEXT NOT NULL, vectors BLOB NOT NULL
+    position INTEGER PRIMARY KEY, id TEXT NOT NULL, body TEXT NOT NULL, words INTEGER NOT NULL,
+    vectors BLOB NOT NULL
 );
 CREATE TABLE keys (
     hash INTEGER NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (hash, position)
@@ -57,7 +58,8 @@ class Entry:
     :param vectors: of its encoded texts, float16 [n, d].
     :param keys: hashes that it is looked up by.
     :param parts: hashes of parts of its subject's name, each with that of the whole name.
-    :param terms: words that its texts have, apart from common ones.
+    :param words: how many words its texts have, apart from common ones.
+    :param terms: the words, when it is written.
     """
 
     position: int
@@ -66,6 +68,7 @@ class Entry:
     vectors: NDArray[np.float16]
     keys: tuple[int, ...] = ()
     parts: tuple[tuple[int, int], ...] = ()
+    words: int = 0
     terms: frozenset[str] = frozenset()
 
 
@@ -150,8 +153,8 @@ class SegmentFile:
         parts = sorted({part for one in entries for part in one.parts})
         with self._transaction() as connection:
             connection.executemany(
-                "INSERT INTO edits VALUES (?, ?, ?, ?)",
-                ((e.position, e.id, e.body, e.vectors.tobytes()) for e in entries),
+                "INSERT INTO edits VALUES (?, ?, ?, ?, ?)",
+                ((e.position, e.id, e.body, e.words, e.vectors.tobytes()) for e in entries),
             )
             connection.executemany("INSERT OR IGNORE INTO keys VALUES (?, ?)", keys)
             connection.executemany("INSERT OR IGNORE INTO parts VALUES (?, ?)", parts)
@@ -207,10 +210,10 @@ class SegmentFile:
 
     def entries(self, positions: Iterable[int]) -> Iterator[Entry]:
         """Yield the edits at positions; keys, parts and terms are left out."""
-        query = "SELECT position, id, body, vectors FROM edits WHERE position IN "
-        for row in self._among(query, list(positions)):
-            vectors = np.frombuffer(row[3], dtype=np.float16).reshape(-1, self.dimension)
-            yield Entry(row[0], row[1], row[2], vectors)
+        query = "SELECT position, id, body, words, vectors FROM edits WHERE position IN "
+        for at, key, body, words, blob in self._among(query, list(positions)):
+            vectors = np.frombuffer(blob, dtype=np.float16).reshape(-1, self.dimension)
+            yield Entry(at, key, body, vectors, words=words)
 
     def bodies(self, after: int, limit: int, count: int) -> list[tuple[int, str, str]]:
         """Return position, id and body of edits after a position, in order."""
@@ -249,7 +252,7 @@ class SegmentFile:
         rows = self._connection().execute(query, [f'"{term}"', most])
         return [row[0] for row in rows]
 
-    def _among(self, query: str, values: Sequence[int]) -> Iterator[tuple[int, str, str, bytes]]:
+    def _among(self, query: str, values: Sequence[int]) -> Iterator[tuple[int, str, str, int, bytes]]:
         for start in range(0, len(values), _AT_ONCE):
             some = values[start : start + _AT_ONCE]
             marks = ",".join("?" * len(some))
@@ -304,11 +307,11 @@ class SegmentFile:
         return connection
 
 
-def key_of(kind: str, value: object) -> int:
+def key_of(kind: str, *words: str) -> int:
     """Return 64 bits of a hash of what an edit is looked up by.
 
     :param kind: keeps ids, texts, names and answers apart.
-    :param value: the id, text, words.
+    :param words: the id, text, or words.
     """
-    body = f"{kind}\0{value}".encode(errors="surrogatepass")
+    body = "\0".join((kind, *words)).encode(errors="surrogatepass")
     return int.from_bytes(hashlib.blake2b(body, digest_size=8).digest(), "big", signed=True)

@@ -92,8 +92,14 @@ class Segments:
         view = self._latest
         if view is None:
             return {}
-        found = ((text, view.vector(text)) for text in texts)
-        return {text: vector for text, vector in found if vector is not None}
+        wanted = set(texts)
+        records = view.records_of(key_of("text", rough_key(text)) for text in wanted)
+        return {
+            text: vector
+            for record in records
+            for text, vector in record.vectors.items()
+            if text in wanted
+        }
 
     def set_apart(self, state: State, ids: Collection[str]) -> None:
         """Take edits out of the file before they are deleted from the database."""
@@ -235,9 +241,9 @@ def lifted(state: State, edits: Iterable[Edit] = (), ids: Iterable[str] = ()) ->
     fresh = {text: vector for one in records for text, vector in one.vectors.items()}
     after = updated(
         state,
-        stored={one.edit.id: one.edit for one in records} | dict(state.stored),
-        bodies={one.edit.id: one.body for one in records} | dict(state.bodies),
-        seen={one.edit.id: frozenset[str]() for one in records} | dict(state.seen),
+        stored={one.id: one.edit for one in records} | dict(state.stored),
+        bodies={one.id: one.body for one in records} | dict(state.bodies),
+        seen={one.id: frozenset[str]() for one in records} | dict(state.seen),
         fresh=fresh,
     )
     return replace(after, segment=state.segment.without(records))
@@ -250,6 +256,8 @@ def on_disk(state: State, edits: Mapping[str, Edit]) -> set[str]:
     :param edits: to be added, by id.
     """
     if state.segment is None:
+        return set()
+    if not state.segment.records_of(key_of("id", key) for key in edits):
         return set()
     keys = Counter(key for edit in edits.values() for key in _keys(edit))
     named = {name for edit in edits.values() for name in edit.supersedes}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from errata.cache.records import Edit, RegexPatch, Vector
 from errata.cache.segment_view import SegmentView
 from errata.cache.storage.database import Row
 
+_JSON = json.JSONEncoder(ensure_ascii=False)
+_UNSEEN: frozenset[str] = frozenset()
+_NO_ENTRIES: Mapping[str, dict[str, Any]] = MappingProxyType({})
 _EMPTY: Mapping[str, Edit] = MappingProxyType({})
 
 
@@ -230,7 +234,9 @@ def applied(state: State, change: Change | None, generation: int) -> State:
     )
 
 
-def addition(edits: Iterable[Edit], state: State) -> Change | None:
+def addition(
+    edits: Iterable[Edit], state: State, entries: Mapping[str, dict[str, Any]] = _NO_ENTRIES
+) -> Change | None:
     """Return the change that makes edits the latest of their scope, without encodings.
 
     An edit that is in the cache already is committed again where a later one shares a text with it:
@@ -238,6 +244,8 @@ def addition(edits: Iterable[Edit], state: State) -> Change | None:
     it.
 
     :param edits: the edits; None is returned where all of them are the latest.
+    :param state: the state before.
+    :param entries: of the edits that were dumped already, by id.
     :raises EditError: if an id is taken by another edit.
     """
     stored, bodies, seen = dict(state.stored), dict(state.bodies), dict(state.seen)
@@ -259,7 +267,7 @@ def addition(edits: Iterable[Edit], state: State) -> Change | None:
             for table in (stored, bodies, seen):
                 table.pop(edit.id)
         over = frozenset(digest(one) for one in rivals if one.id in state.filed)
-        row = to_row(edit, over)
+        row = to_row(edit, over, entries.get(edit.id))
         insert.append(row)
         stored[edit.id], bodies[edit.id], seen[edit.id] = edit, row.body, over
     changed = insert or seen != dict(state.seen)
@@ -325,14 +333,17 @@ def identical(one: Mapping[str, Edit], two: Mapping[str, Edit]) -> bool:
     return all(a == b and a.location == b.location for a, b in zip(one.values(), two.values()))  # noqa: B905
 
 
-def to_row(edit: Edit, seen: Collection[str] = ()) -> Row:
+def to_row(
+    edit: Edit, seen: Collection[str] = (), entry: dict[str, Any] | None = None
+) -> Row:
     """Return the edit as a row of the database; the body has an id that is no content hash.
 
     :param edit: the edit.
     :param seen: digests of the patches in files that it is made over.
+    :param entry: what :func:`errata.cache.patches.kinds.dump_edit` returned, where it was called.
     """
-    body = json.dumps(dump_edit(edit), ensure_ascii=False)
-    return Row(edit.id, edit.kind, body, json.dumps(sorted(seen)))
+    body = _JSON.encode(dump_edit(edit) if entry is None else entry)
+    return Row(edit.id, edit.kind, body, json.dumps(sorted(seen)) if seen else "[]")
 
 
 def from_rows(
@@ -349,7 +360,7 @@ def from_rows(
     seen: dict[str, frozenset[str]] = {}
     for row in rows:
         try:
-            seen[row.id] = frozenset(map(str, json.loads(row.seen)))
+            seen[row.id] = frozenset(map(str, json.loads(row.seen))) if row.seen != "[]" else _UNSEEN
             if known.bodies.get(row.id) == row.body:
                 stored[row.id] = known.stored[row.id]
                 continue

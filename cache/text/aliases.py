@@ -312,7 +312,7 @@ def subject_or_empty(edit: Edit) -> str:
 @lru_cache(maxsize=131_072)
 def _subject_in(question: str) -> str:
     try:
-        return subject_of(Fact(question))
+        return subject_of(Fact(question, id="any"))  # an id, lest one is computed
     except EditError:
         return ""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from errata.cache.records import Edit, Fact
 from errata.cache.text.aliases import (
@@ -12,7 +12,6 @@ from errata.cache.text.aliases import (
     parts_of,
     proper,
     spans_by_words,
-    subject_or_empty,
 )
 from errata.cache.text.normalize import (
     Words,
@@ -25,19 +24,21 @@ from errata.cache.text.normalize import (
 _CONFIG = AliasConfig()
 
 
-def name_keys(edit: Fact) -> set[Words]:
-    """Return the plain words of the subject of a fact and of its other names."""
-    written = subject_or_empty(edit)
+def name_keys(written: str, aliases: Iterable[str] = ()) -> set[Words]:
+    """Return the plain words of the subject of a fact and of its other names.
+
+    :param written: the subject.
+    :param aliases: the fact's own.
+    """
     subject = plain_words(written)
     if not subject:
         return set()
     known = (plain_words(name) for name, _ in known_aliases(written))
-    return {subject, *known, *map(plain_words, edit.aliases)} - {()}
+    return {subject, *known, *map(plain_words, aliases)} - {()}
 
 
-def name_parts(edit: Fact) -> Iterator[tuple[Words, Words]]:
+def name_parts(written: str) -> Iterator[tuple[Words, Words]]:
     """Yield the parts of the name of a fact's subject, each with the whole name."""
-    written = subject_or_empty(edit)
     subject = plain_words(written)
     if 1 < len(subject) <= _CONFIG.longest and proper(written):
         yield from ((part, subject) for part in parts_of(subject))

@@ -196,9 +196,7 @@ def decider(cache: EditCache, asked: Sequence[Query]) -> Callable[[int], object]
 def queries(edits: int, examples: int) -> tuple[list[str], list[str]]:
     """Return questions in words that no edit has, and the ids of the edits they ask for."""
     numbers = random.Random(0).sample(range(edits), min(QUERIES, edits))
-    texts = [
-        ASKED.format(relation=RELATIONS[n % len(RELATIONS)], name=name_of(n)) for n in numbers
-    ]
+    texts = [ASKED.format(relation=RELATIONS[n % len(RELATIONS)], name=name_of(n)) for n in numbers]
     return texts, [fact(n, examples).id for n in numbers]
 
 
@@ -255,7 +253,7 @@ def measured(size: str, parent: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=parent) as folder:
         for stage in ("build", "serve"):
             command = [sys.executable, __file__, "--stage", stage, "--sizes", size]
-            out = subprocess.run(  # noqa: S603
+            out = subprocess.run(
                 [*command, "--folder", folder], stdout=subprocess.PIPE, check=True, text=True
             )
             row |= json.loads(out.stdout.splitlines()[-1])

@@ -116,14 +116,15 @@ class Candidates:
         examples = edit.examples
         texts = examples if edit.scope in examples else (*examples, edit.scope)
         # The index's scores depend in their last digits on the batch: compute them here.
-        cosines = partial(_cosines, vectors=self._vectors(edit))
+        vectors = self._vectors(edit)
+        cosines: Callable[[Query, Sequence[str]], list[float]] = partial(_cosines, vectors=vectors)
         if self._languages is not None and self._languages.crosses(query.text, edit.id):
             cosines = self._languages.cosines
         scores = cosines(query, texts)
         ranked = sorted(zip(texts, scores, strict=True), key=lambda pair: -pair[1])
         against = max(cosines(query, edit.counterexamples), default=-1.0)
         same = any(compare(text, query.text) == "same" for text in texts)
-        vector = self._vectors(edit)[ranked[0][0]]
+        vector = vectors[ranked[0][0]]
         kept = tuple(pair for pair in ranked if pair[0] in examples)
         return Hit(edit, 1.0 if same else ranked[0][1], vector, kept, against)
 
@@ -230,11 +231,7 @@ class Candidates:
         return heapq.nsmallest(most, hits, key=lambda hit: (-hit.score, hit.edit.id))
 
 
-
-
-def _cosines(
-    query: Query, texts: Sequence[str], *, vectors: Mapping[str, Vector]
-) -> list[float]:
+def _cosines(query: Query, texts: Sequence[str], *, vectors: Mapping[str, Vector]) -> list[float]:
     """Return the cosine of the best window with each text."""
     if not texts:
         return []

@@ -20,9 +20,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from errata.cache.index.search import encoded_texts
+from errata.cache.index.inverted_file_config import Codes, Lists, Rows
 from errata.cache.index.terms import answer_words
-from errata.cache.patches.kinds import parse_edit
 from errata.cache.records import Edit, Fact, Vector
 from errata.cache.segment_config import SegmentConfig
 from errata.cache.segment_view import Record, SegmentView, terms_of
@@ -102,7 +101,9 @@ class Segment:
             if view is None or meta.get("epoch") != self._meta.get("epoch"):
                 inverted = self._empty()
                 inverted.restore(self.file.centroids(), int(meta["trained_on"]))
-                sizes = sum(np.bincount(each, minlength=inverted.lists) for each in self.file.lists())
+                sizes = sum(
+                    np.bincount(each, minlength=inverted.lists) for each in self.file.lists()
+                )
                 self._batch = self._fill(inverted, 0, np.asarray(sizes))
                 self.inverted = inverted
             else:
@@ -227,7 +228,7 @@ class Segment:
         """Add the batches of codes after a number; return the last one's."""
         last = after
 
-        def batches() -> Iterator[tuple[Vector, Vector, Vector]]:
+        def batches() -> Iterator[tuple[Rows, Lists, Codes]]:
             nonlocal last
             for batch, positions, lists, codes in self.file.batches(after):
                 yield positions, lists, codes

@@ -18,7 +18,6 @@ from errata.cache.index.search import encoded_texts, searched_texts
 from errata.cache.index.terms import bare_words, bigrams, words_of
 from errata.cache.patches.kinds import parse_edit
 from errata.cache.records import Edit, Fact, PatchTests, Query, Vector
-from errata.cache.storage.database import Row
 from errata.cache.storage.segment_file import Entry, key_of
 from errata.cache.text.name_keys import names_in_text, parts_in_text
 from errata.cache.text.normalize import normalize_query, rough_key, word_ngrams
@@ -111,10 +110,6 @@ class SegmentView:
         out = self.out.union(record.position for record in records)
         aside = self.aside.union(record.id for record in records)
         return replace(self, out=out, count=self.count - len(records), aside=aside)
-
-    def beside(self, rows: Iterable[Row]) -> SegmentView:
-        """Return the view beside edits in memory; those up to the limit stay there."""
-        return replace(self, aside=frozenset(r.id for r in rows if r.position <= self.limit))
 
     def ids(self) -> Iterator[str]:
         """Yield the ids, in the order the edits were made."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
 import logging
@@ -11,9 +10,8 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 
-from errata.cache.encoder import Encoder, encode_in_parts
+from errata.cache.encoder import Encoder
 from errata.cache.errors import IndexMismatchError, StoreError
 from errata.cache.index.base import VectorIndex
 from errata.cache.index.languages import MultilingualVectors
@@ -21,21 +19,21 @@ from errata.cache.index.terms import CharacterIndex, WordIndex
 from errata.cache.patches.kinds import check
 from errata.cache.records import Edit, Vector
 from errata.cache.segment_config import SegmentConfig
-from errata.cache.segment_view import SegmentedEdits, SegmentedVectors
 from errata.cache.storage.database import Database
-from errata.cache.storage.embeddings import EmbeddingStore
+from errata.cache.storage.embeddings import EmbeddingStore, check_fingerprint, encoded
+from errata.cache.storage.rows import from_rows
 from errata.cache.storage.saved_index import SavedIndex, indexes_over
-from errata.cache.storage.segmented import Segments, lifted, on_disk
+from errata.cache.storage.segmented import Segments, lifted, on_disk, read_all
 from errata.cache.storage.transaction import (
     Change,
     State,
     addition,
     applied,
     distinct,
-    from_rows,
     identical,
     refuse_taken,
     retractable,
+    unplaced,
     updated,
 )
 from errata.cache.view import SearchConfig, SearchIndexes, View
@@ -88,7 +86,10 @@ class EditCache:
             name = self.path / "encodings.sqlite3"
             self._encodings = EmbeddingStore(name, encoder.fingerprint, encoder.dimension)
         self._multilingual = MultilingualVectors.of(encoder, self.path)
-        self._segments = self._segments_of(segment or SegmentConfig())
+        self._segments: Segments | None = None
+        # Candidates across languages are found by vectors of their own, of which there is no file.
+        if type(self._database) is Database and self._multilingual is None:
+            self._segments = Segments(self._database, encoder, segment or SegmentConfig())
         self._state = State(self._empty_indexes({}))
         try:
             if self._database is not None:
@@ -102,12 +103,7 @@ class EditCache:
         """Return the cache; it is closed at the end of the block."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         """Close the cache."""
         self.close()
 
@@ -119,19 +115,12 @@ class EditCache:
     @property
     def all_edits(self) -> Sequence[Edit]:
         """Every edit, also those that are superseded or out of their dates."""
-        state = self._indexed_state()
-        if state.segment is None:
-            return tuple(state.edits())
-        filed = tuple(state.filed.values())
-        later = tuple(edit for key, edit in state.stored.items() if key not in state.filed)
-        return SegmentedEdits(filed, state.segment, later)
+        return self._indexed_state().all_edits()
 
     @property
     def vectors(self) -> Mapping[str, Vector]:
         """The encodings of the edits' texts, float32 [d] by text."""
-        state = self._indexed_state()
-        held = state.indexes.vectors
-        return held if state.segment is None else SegmentedVectors(held, state.segment)
+        return self._indexed_state().vectors()
 
     @property
     def generation(self) -> int:
@@ -189,7 +178,7 @@ class EditCache:
         :raises StoreError: if writing fails.
         """
         self._check_open()
-        wanted = {key: _unplaced(edit) for key, edit in distinct(edits).items()}
+        wanted = {key: unplaced(edit) for key, edit in distinct(edits).items()}
         entries = {key: check(edit) for key, edit in wanted.items()}
         there = on_disk(self._indexed_state(), wanted)
         adding = [edit for key, edit in wanted.items() if key not in there]
@@ -295,16 +284,10 @@ class EditCache:
     def _open(self, database: Database, reencode: bool) -> None:
         # Called before reading: no change in between is missed.
         database.changed()
-        there = None if self._segments is None else self._segments.load()
-        generation, rows = (
-            database.read() if there is None else database.read(there.limit, there.out)
-        )
+        there, generation, rows = read_all(database, self._segments, None)
         written, mine = database.fingerprint(), self.encoder.fingerprint
-        if rows and written is not None and written != mine and not reencode:
-            raise IndexMismatchError(
-                f"{database.path}: expected the encoder {mine}, found edits encoded by {written}: "
-                "open it with that encoder, or encode again with reencode=True (errata reindex)"
-            )
+        if (rows or there) and not reencode:
+            check_fingerprint(written, mine, database.path)
         stored, bodies, seen = from_rows(rows, self._state, database.path)
         vectors = self._encode(self._state.unknown_texts(stored.values()))
         if written != mine and not database.read_only:
@@ -316,29 +299,14 @@ class EditCache:
             seen=seen,
             generation=generation,
             stored_generation=generation,
-            segment=None if there is None else there.beside(rows),
+            segment=there,
         )
         self._state = lifted(state, stored.values())
 
     def _encode(self, texts: Sequence[str], *, keep: bool = True) -> dict[str, Vector]:
-        """Return encodings by text, stored ones where there are any, else the encoder's.
-
-        :param texts: to be encoded.
-        :param keep: store what is encoded now.
-        """
-        if not texts:
-            return {}
-        known = {} if self._encodings is None else self._encodings.read(texts)
-        if self._segments is not None:
-            there = self._segments.vectors(texts)
-            known.update((text, each) for text, each in there.items() if text not in known)
-        missing = [text for text in texts if text not in known]
-        for part, made in encode_in_parts(self.encoder, missing):
-            fresh = dict(zip(part, made, strict=True))
-            if self._encodings is not None and keep:
-                self._encodings.write(fresh)
-            known.update(fresh)
-        return known
+        """Return encodings by text, stored ones where there are any, else the encoder's."""
+        there = {} if self._segments is None else self._segments.vectors(texts)
+        return encoded(texts, self.encoder, self._encodings, there, keep=keep)
 
     def _indexed_state(self) -> State:
         """Return the state with its indexes, built at the first use: files are loaded by then."""
@@ -353,8 +321,7 @@ class EditCache:
                 self._state = state = dataclasses.replace(state, indexes=indexes)
                 self._indexed = True
                 if self._segments is not None and (moving := self._segments.to_move(state)):
-                    with contextlib.suppress(StoreError):  # of another program's lock
-                        self._state = self._segments.moved(state, moving)
+                    self._state = self._segments.moved(state, moving)
             return self._state
 
     def _change(self, plan: Callable[[State], tuple[State, Change | None]]) -> None:
@@ -384,17 +351,10 @@ class EditCache:
                     state = applied(state, change, generation)
             if moving and self._segments is not None:
                 state = self._segments.moved(state, moving, change, generation)
-                self._keep_encodings(state, change)
+                if self._encodings is not None:  # those on disk have theirs there
+                    self._encodings.keep_only(state.indexes.vectors)
             self._state = state
             self._stale = False
-
-    def _keep_encodings(self, state: State, change: Change | None) -> None:
-        """Store the encodings of edits in memory, now that others are on disk with theirs."""
-        if self._encodings is None or change is None:
-            return
-        held = state.indexes.vectors
-        self._encodings.write({t: each for t, each in change.fresh.items() if t in held})
-        self._encodings.prune(list(held))
 
     def _refreshed(self, state: State) -> State:
         """Return the state with the changes of other processes in the database."""
@@ -404,14 +364,11 @@ class EditCache:
         behind = segments is not None and segments.behind(state.segment)
         if database.generation() == state.stored_generation and not behind:
             return state
-        there = None if segments is None else segments.refreshed(state.segment)
-        generation, rows = (
-            database.read() if there is None else database.read(there.limit, there.out)
-        )
+        there, generation, rows = read_all(database, segments, state.segment)
         stored, bodies, seen = from_rows(rows, state, database.path)
         fresh = self._encode(state.unknown_texts(stored.values()))
         after = updated(
-            dataclasses.replace(state, segment=None if there is None else there.beside(rows)),
+            dataclasses.replace(state, segment=there),
             stored=stored,
             bodies=bodies,
             seen=seen,
@@ -422,35 +379,17 @@ class EditCache:
 
     def _save_derived(self, folder: Path) -> None:
         state = self._state
-        if self._indexed:
-            keep = SavedIndex(folder, self.encoder.fingerprint, state.indexes.owners)
-            keep.save(state.indexes.index)
-        if self._encodings is not None and self._indexed:
-            self._encodings.prune(list(state.indexes.vectors))
-        if self._multilingual is not None and self._indexed:
-            self._multilingual.prune(list(state.indexes.vectors))
-
-
-    def _segments_of(self, config: SegmentConfig) -> Segments | None:
-        """Return where most edits are, if they are many; None: all are in memory."""
-        database = self._database
-        # Candidates across languages are found by vectors of their own, of which there is no file.
-        if self.path is None or self._multilingual is not None or type(database) is not Database:
-            return None
-        encoder = self.encoder
-        return Segments(self.path, database, encoder.fingerprint, encoder.dimension, config)
+        if not self._indexed:
+            return
+        SavedIndex(folder, self.encoder.fingerprint, state.indexes.owners).save(state.indexes.index)
+        for store in (self._encodings, self._multilingual):
+            if store is not None:
+                store.prune(list(state.indexes.vectors))
 
     def _close_files(self) -> None:
-        if self._segments is not None:
-            self._segments.close()
-        if self._database is not None:
-            self._database.close()
-
-
-def _unplaced(edit: Edit) -> Edit:
-    if edit.location is None and not edit.overrules:
-        return edit
-    return dataclasses.replace(edit, location=None, overrules=())
+        for each in (self._segments, self._database):
+            if each is not None:
+                each.close()
 
 
 def _faiss_index(dimension: int) -> VectorIndex:

@@ -33,6 +33,7 @@ _LOG = logging.getLogger(__name__)
 _RESTRICTED_VIEWS = 8
 """Views and filters of other selections that a view keeps, each with indexes of its own."""
 
+
 class View:
     """A snapshot of the cache, which later changes leave as it is.
 
@@ -95,6 +96,10 @@ class View:
     def __len__(self) -> int:
         """Return the number of edits in force."""
         return len(self.edits)
+
+    def may_have(self, wanted: EditPredicate) -> bool:
+        """Return whether an edit in memory is wanted; where others are on disk, one may be."""
+        return bool(self._segment) or any(map(wanted, self.in_memory))
 
     def restricted(self, allowed: EditPredicate) -> View:
         """Return the view in which only the edits that a caller allows supersede or overrule.

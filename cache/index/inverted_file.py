@@ -100,7 +100,8 @@ class InvertedFile:
         """
         queries = np.ascontiguousarray(vectors, dtype=np.float32)
         probes = self.config.probes if only is None else self._index.nlist
-        options = faiss.SearchParametersIVF(nprobe=probes)
+        options: Any = faiss.SearchParametersIVF()
+        options.nprobe = probes
         if only is not None:
             options.sel = faiss.IDSelectorBatch(only)
         with self._lock:
@@ -171,7 +172,7 @@ class InvertedFile:
         )  # fmt: skip
         means.train(np.ascontiguousarray(vectors, dtype=np.float32))
         quantizer = faiss.IndexFlatIP(self.dimension)
-        quantizer.add(means.centroids)
+        quantizer.add(np.ascontiguousarray(means.centroids, dtype=np.float32))
         self._trained_on = count
         return self._over(quantizer)
 

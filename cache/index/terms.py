@@ -289,7 +289,7 @@ def bigrams(text: str) -> Terms:
 
 @lru_cache(maxsize=65536)
 def words_of(text: str) -> Terms:
-    """Return the words of a text; of a word in a script without spaces, its bigrams."""
+    """Return the words of a text, folded; of a word in a script without spaces, its bigrams."""
     key = rough_key(text)
     if key.isascii():
         return frozenset(key.split())
@@ -301,10 +301,12 @@ def words_of(text: str) -> Terms:
 
 @lru_cache(maxsize=65536)
 def answer_words(answer: str) -> tuple[str, ...]:
+    """Return the words by which a text mentions an answer, without a leading article."""
     words = bare_words(answer)
     return words[1:] if words[:1] == ("the",) else words
 
 
 def bare_words(text: str) -> tuple[str, ...]:
+    """Return the normalized words of a text without marks around them or a possessive's ending."""
     bare = (word.lstrip(_MARKS).rstrip(f"{_MARKS}.") for word in normalize_query(text).split())
     return tuple(word.removesuffix("'s").removesuffix("’s") for word in bare if word)

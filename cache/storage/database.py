@@ -153,11 +153,6 @@ class Database:
             rows = ((key, connection.execute(query, [key]).fetchone()) for key in ids)
             return {key: int(row[0]) for key, row in rows if row is not None}
 
-    def all_positions(self) -> set[int]:
-        """Return the positions of all edits."""
-        with self._store_errors("read"):
-            return {row[0] for row in self._connection().execute("SELECT position FROM edits")}
-
     def count(self) -> tuple[int, int]:
         """Return the number of edits, and the last position."""
         with self._store_errors("read"):
@@ -360,9 +355,7 @@ class Database:
         query = "SELECT value FROM meta WHERE key = 'generation'"
         return int(connection.execute(query).fetchone()[0])
 
-    def _rows(
-        self, connection: sqlite3.Connection, after: int, among: Iterable[int]
-    ) -> list[Row]:
+    def _rows(self, connection: sqlite3.Connection, after: int, among: Iterable[int]) -> list[Row]:
         query = "SELECT id, kind, body, seen, position FROM edits WHERE position"
         earlier = (connection.execute(f"{query} = ?", [at]).fetchone() for at in sorted(among))
         rows = [Row(*row) for row in earlier if row is not None]

@@ -163,10 +163,10 @@ class SegmentFile:
                 ((one.position, " ".join(one.terms)) for one in entries),
             )
             if len(written.positions):
-                batch = [written.positions, written.lists, written.codes]
+                rows, lists, codes = written.positions, written.lists, written.codes
                 connection.execute(
                     "INSERT INTO codes (positions, lists, codes) VALUES (?, ?, ?)",
-                    [part.tobytes() for part in batch],
+                    [rows.tobytes(), lists.tobytes(), codes.tobytes()],
                 )
             self._set_apart(connection, written.apart)
             self._set_meta(connection, written.meta)
@@ -187,9 +187,7 @@ class SegmentFile:
 
     def apart(self) -> frozenset[int]:
         """Return the positions up to the limit that are not served from the file."""
-        return frozenset(
-            row[0] for row in self._connection().execute("SELECT position FROM apart")
-        )
+        return frozenset(row[0] for row in self._connection().execute("SELECT position FROM apart"))
 
     def batches(self, after: int = 0) -> Iterator[tuple[int, Rows, Lists, Codes]]:
         """Yield number, positions, lists and codes of every batch after a number."""
@@ -252,7 +250,9 @@ class SegmentFile:
         rows = self._connection().execute(query, [f'"{term}"', most])
         return [row[0] for row in rows]
 
-    def _among(self, query: str, values: Sequence[int]) -> Iterator[tuple[int, str, str, int, bytes]]:
+    def _among(
+        self, query: str, values: Sequence[int]
+    ) -> Iterator[tuple[int, str, str, int, bytes]]:
         for start in range(0, len(values), _AT_ONCE):
             some = values[start : start + _AT_ONCE]
             marks = ",".join("?" * len(some))
@@ -262,9 +262,7 @@ class SegmentFile:
         rows = [(position,) for position in positions]
         connection.executemany("INSERT OR IGNORE INTO apart VALUES (?)", rows)
 
-    def _set_meta(
-        self, connection: sqlite3.Connection, values: Mapping[str, str | bytes]
-    ) -> None:
+    def _set_meta(self, connection: sqlite3.Connection, values: Mapping[str, str | bytes]) -> None:
         connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))
 
     @contextlib.contextmanager

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from pathlib import Path
 from typing import TypeVar
 
+from errata.cache.encoder import Encoder
 from errata.cache.errors import StoreError
 from errata.cache.index.search import encoded_texts, searched_texts
 from errata.cache.records import Edit, Fact, Vector
 from errata.cache.segment import DAMAGES, Appended, Segment
 from errata.cache.segment_config import SegmentConfig
 from errata.cache.segment_view import SegmentView
-from errata.cache.storage.database import Database
+from errata.cache.storage.database import Database, Row
 from errata.cache.storage.segment_file import key_of
 from errata.cache.storage.transaction import Change, State, applied, updated
 from errata.cache.text.name_keys import has_plain_names
@@ -26,33 +25,24 @@ from errata.cache.text.normalize import rough_key
 
 _T = TypeVar("_T")
 _LOG = logging.getLogger(__name__)
-_TOKEN = "segment"  # noqa: S105
+_TOKEN = "segment"
 """Under which the database notes what was written to the segment last."""
 
 
 class Segments:
     """The segment of a cache's folder, kept in step with its database.
 
-    :param folder: the cache's folder.
-    :param database: its edits.
-    :param fingerprint: the encoder's.
-    :param dimension: width d of its vectors.
+    :param database: its edits; the segment is beside it.
+    :param encoder: of its vectors.
     :param config: how much is held in memory.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        database: Database,
-        fingerprint: str,
-        dimension: int,
-        config: SegmentConfig,
-    ) -> None:
+    def __init__(self, database: Database, encoder: Encoder, config: SegmentConfig) -> None:
         self.config, self._database = config, database
         self._latest: SegmentView | None = None
         self._segment = Segment(
-            folder / "segment.sqlite3", fingerprint, dimension, config,
-            read_only=database.read_only,
+            database.path.with_name("segment.sqlite3"), encoder.fingerprint, encoder.dimension,
+            config, read_only=database.read_only,
         )  # fmt: skip
 
     def close(self) -> None:
@@ -80,12 +70,18 @@ class Segments:
             return False
         return self._segment.is_of(self._database.value(_TOKEN))
 
-    def refreshed(self, view: SegmentView | None) -> SegmentView | None:
-        """Return the view after what other processes moved or retracted."""
-        if view is None:
-            return self.load()
-        self._latest = self._segment.refreshed(view)
-        return self._latest
+    def read(self, view: SegmentView | None) -> tuple[SegmentView | None, int, list[Row]]:
+        """Return the edits on disk, the database's number of changes, and the rows of the rest.
+
+        :param view: the edits on disk before; None: there were none.
+        """
+        there = self.load() if view is None else self._segment.refreshed(view)
+        self._latest = there
+        if there is None:
+            return (None, *self._database.read())
+        generation, rows = self._database.read(there.limit, there.out)
+        aside = frozenset(row.id for row in rows if row.position <= there.limit)
+        return replace(there, aside=aside), generation, rows
 
     def vectors(self, texts: Iterable[str]) -> dict[str, Vector]:
         """Return the encodings of those of the texts that edits on disk have."""
@@ -196,9 +192,23 @@ class Segments:
             _, rows = self._database.read(view.limit, view.out)
             if count - len(rows) == len(view) or self._database.read_only:
                 return view
-            file.set_apart(file.positions() - self._database.all_positions() - view.out)
+            file.set_apart(
+                file.positions() - {row.position for row in self._database.read()[1]} - view.out
+            )
             view = self._segment.refreshed(view)
         raise ValueError(f"{len(view)} edits, {count - len(rows)} of them in the database")
+
+
+def read_all(
+    database: Database, segments: Segments | None, view: SegmentView | None
+) -> tuple[SegmentView | None, int, list[Row]]:
+    """Return the edits on disk, the database's number of changes, and the rows of the others.
+
+    :param database: the edits.
+    :param segments: the edits on disk; None: all are in memory.
+    :param view: the edits on disk before; None: there were none.
+    """
+    return (None, *database.read()) if segments is None else segments.read(view)
 
 
 def movable(state: State, aside: Collection[str]) -> list[Edit]:

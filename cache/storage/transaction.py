@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from errata.cache.errors import EditError, PatchError, PatchFolderError, StoreError, UnknownEdit
+from errata.cache.errors import EditError, PatchError, PatchFolderError, UnknownEdit
 from errata.cache.index.search import SearchIndexes, encoded_texts, searched_texts
-from errata.cache.patches.kinds import dump_edit, parse_edit
 from errata.cache.patches.schema import did_you_mean
 from errata.cache.precedence import Precedence, Seen, digest, same_scope
 from errata.cache.records import Edit, RegexPatch, Vector
-from errata.cache.segment_view import SegmentView
+from errata.cache.segment_view import SegmentedEdits, SegmentedVectors, SegmentView
 from errata.cache.storage.database import Row
+from errata.cache.storage.rows import to_row
 
-_JSON = json.JSONEncoder(ensure_ascii=False)
-_UNSEEN: frozenset[str] = frozenset()
 _NO_ENTRIES: Mapping[str, dict[str, Any]] = MappingProxyType({})
 _EMPTY: Mapping[str, Edit] = MappingProxyType({})
 
@@ -55,6 +52,18 @@ class State:
         """Yield every edit in memory once, those of the files first."""
         later = (edit for key, edit in self.stored.items() if key not in self.filed)
         return chain(self.filed.values(), later)
+
+    def all_edits(self) -> Sequence[Edit]:
+        """Return every edit once, those of the files first."""
+        if self.segment is None:
+            return tuple(self.edits())
+        later = tuple(edit for key, edit in self.stored.items() if key not in self.filed)
+        return SegmentedEdits(tuple(self.filed.values()), self.segment, later)
+
+    def vectors(self) -> Mapping[str, Vector]:
+        """Return the encodings of the edits' texts, float32 [d] by text."""
+        held = self.indexes.vectors
+        return held if self.segment is None else SegmentedVectors(held, self.segment)
 
     def get(self, key: str) -> Edit | None:
         """Return the edit in memory of that id, if there is one."""
@@ -293,6 +302,13 @@ def distinct(edits: Iterable[Edit]) -> dict[str, Edit]:
     return found
 
 
+def unplaced(edit: Edit) -> Edit:
+    """Return an edit without its place in a file, and without those that it overruled."""
+    if edit.location is None and not edit.overrules:
+        return edit
+    return replace(edit, location=None, overrules=())
+
+
 def is_new(edit: Edit, state: State) -> bool:
     """Return whether an edit is not in the cache yet.
 
@@ -331,49 +347,6 @@ def identical(one: Mapping[str, Edit], two: Mapping[str, Edit]) -> bool:
         return False
     # == leaves locations out, but messages show them.
     return all(a == b and a.location == b.location for a, b in zip(one.values(), two.values()))  # noqa: B905
-
-
-def to_row(
-    edit: Edit, seen: Collection[str] = (), entry: dict[str, Any] | None = None
-) -> Row:
-    """Return the edit as a row of the database; the body has an id that is no content hash.
-
-    :param edit: the edit.
-    :param seen: digests of the patches in files that it is made over.
-    :param entry: what :func:`errata.cache.patches.kinds.dump_edit` returned, where it was called.
-    """
-    body = _JSON.encode(dump_edit(edit) if entry is None else entry)
-    return Row(edit.id, edit.kind, body, json.dumps(sorted(seen)) if seen else "[]")
-
-
-def from_rows(
-    rows: Sequence[Row], known: State, path: Path
-) -> tuple[dict[str, Edit], dict[str, str], dict[str, frozenset[str]]]:
-    """Return edits, bodies and what they were made over, by id; known ones are not parsed again.
-
-    :param rows: the rows of the database.
-    :param known: the state before.
-    :param path: the database, for messages.
-    :raises StoreError: if an edit cannot be read.
-    """
-    stored: dict[str, Edit] = {}
-    seen: dict[str, frozenset[str]] = {}
-    for row in rows:
-        try:
-            seen[row.id] = frozenset(map(str, json.loads(row.seen))) if row.seen != "[]" else _UNSEEN
-            if known.bodies.get(row.id) == row.body:
-                stored[row.id] = known.stored[row.id]
-                continue
-            stored[row.id] = edit = parse_edit(json.loads(row.body))
-            if edit.id != row.id:
-                raise ValueError(f"expected content of that id, found that of {edit.id!r}")
-        except (PatchError, ValueError, TypeError) as error:
-            raise StoreError(
-                f"{path}: the edit {row.id!r} of kind {row.kind!r} cannot be read ({error}). "
-                "Nothing was deleted: install the package that brings its kind, restore the file "
-                "from a backup, or move it away to begin an empty cache"
-            ) from error
-    return stored, {row.id: row.body for row in rows}, seen
 
 
 def retractable(edit_id: str, state: State) -> Edit:

@@ -20,7 +20,7 @@ from errata.cache.store import EditCache
 from tests.fakes import StubEncoder
 
 SMALL = SegmentConfig(from_edits=40, recent=10, records=5)
-PLACES = [f"Port {chr(65 + a)}{chr(97 + b)}r{chr(97 + c)}n" for a in range(5) for b in range(4) for c in range(4)]  # fmt: skip
+PLACES = [f"Port {a}{b}r{c}n" for a in "ABCDE" for b in "abcd" for c in "abcd"]
 
 
 def facts(count: int, answer: str = "code") -> list[Fact]:
@@ -198,7 +198,9 @@ ACTIONS = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(ACTIONS)
 def test_any_changes_leave_the_same_as_in_memory(
     tmp_path_factory: pytest.TempPathFactory, actions: list[tuple[str, int]]

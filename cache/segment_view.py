@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
@@ -221,8 +222,9 @@ class SegmentView:
                 weight = math.log1p((self.count - len(rows) + 0.5) / (len(rows) + 0.5))
                 for row in rows:
                     shared[row] += weight
-        best = heapq.nsmallest(k, shared, key=lambda row: (-shared[row], row))
-        return [(record, shared[at]) for at, record in self.at(best).items()]
+        best = heapq.nlargest(k, shared.items(), key=itemgetter(1))
+        records = self.at(row for row, _ in best)
+        return [(records[row], weight) for row, weight in best if row in records]
 
     def _read_record(self, key: str) -> Record | None:
         found = self.records_of([key_of("id", key)])

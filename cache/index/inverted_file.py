@@ -99,11 +99,13 @@ class InvertedFile:
         :param only: the positions that may be found; all unless given.
         """
         queries = np.ascontiguousarray(vectors, dtype=np.float32)
-        probes = self.config.probes if only is None else self._index.nlist
+        wanted = -(-self.config.codes_read * self.lists // max(1, len(self)))
+        probes = min(self.lists, max(self.config.probes, wanted)) if only is None else self.lists
         options: Any = faiss.SearchParametersIVF()
         options.nprobe = probes
-        if only is not None:
-            options.sel = faiss.IDSelectorBatch(only)
+        chosen = None if only is None else faiss.IDSelectorBatch(only)
+        if chosen is not None:  # FAISS holds a pointer only: the name keeps it
+            options.sel = chosen
         with self._lock:
             _, rows = self._index.search(queries, min(k, max(1, len(self))), params=options)
         return [[row for row in near if row >= 0] for near in rows.tolist()]

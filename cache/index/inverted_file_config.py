@@ -25,7 +25,8 @@ class InvertedFileConfig:
     :param samples: vectors a list that centroids are trained on; fewer than 30 err visibly.
     :param iterations: of k-means; later ones gain little.
     :param growth: train again at so many times as many vectors.
-    :param probes: lists that a search reads.
+    :param codes_read: codes that a search reads at least, so that few vectors are read nearly all.
+    :param probes: lists that a search reads at least.
     """
 
     lists_by_root: float = 3.0
@@ -33,4 +34,5 @@ class InvertedFileConfig:
     samples: int = 30
     iterations: int = 6
     growth: int = 5
+    codes_read: int = 8_000
     probes: int = 24

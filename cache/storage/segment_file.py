@@ -19,10 +19,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from errata.cache.errors import StoreError
 from errata.cache.index.inverted_file_config import Codes, Lists, Rows
 
 FORMAT = "1"
 _BUSY_SECONDS = 30.0
+_CACHE_KIB = 8192
+"""Pages that a thread's connection holds at most."""
 _AT_ONCE = 500
 """Keys or positions of one query: SQLite has a limit of parameters."""
 
@@ -267,7 +270,7 @@ class SegmentFile:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        connection = self._connection()
+        connection = self._connection(make=True)
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield connection
@@ -277,25 +280,30 @@ class SegmentFile:
                 connection.execute("ROLLBACK")
             raise
 
-    def _connection(self) -> sqlite3.Connection:
-        """Return this thread's connection; none crosses a fork."""
+    def _connection(self, *, make: bool = False) -> sqlite3.Connection:
+        """Return this thread's connection; none crosses a fork.
+
+        :param make: make the file where it is missing.
+        """
         known = getattr(self._local, "known", None)
         if known is not None and known[0] == os.getpid():
             connection: sqlite3.Connection = known[1]
             return connection
-        target = self.path.absolute().as_uri()
-        if self.read_only:
-            unused = not self.path.with_name(f"{self.path.name}-wal").exists()
-            target += "?mode=ro&immutable=1" if unused else "?mode=ro"
-        made = not self.exists()
+        making = make and not self.exists()
+        if not (making or self.exists()):
+            raise StoreError(
+                f"{self.path}: expected the file that was opened, found it deleted; nothing is "
+                "lost, since it is made of the edits: close the cache and open it again"
+            )
         connection = sqlite3.connect(
-            target, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
+            self._target(), uri=True, timeout=_BUSY_SECONDS, isolation_level=None,
+            check_same_thread=False,
+        )  # fmt: skip
         if not self.read_only:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA cache_size = -16384")
-        if made and not self.read_only:
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        if making:
             connection.execute("BEGIN IMMEDIATE")
             for statement in _SCHEMA.split(";\n"):
                 connection.execute(statement)
@@ -303,6 +311,13 @@ class SegmentFile:
         self._local.known = (os.getpid(), connection)
         self._open.append(connection)
         return connection
+
+    def _target(self) -> str:
+        target = self.path.absolute().as_uri()
+        if not self.read_only:
+            return target
+        unused = not self.path.with_name(f"{self.path.name}-wal").exists()
+        return f"{target}?mode=ro&immutable=1" if unused else f"{target}?mode=ro"
 
 
 def key_of(kind: str, *words: str) -> int:

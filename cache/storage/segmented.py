@@ -117,7 +117,8 @@ class Segments:
         recent = len(after.stored.keys() - aside)
         least = self.config.recent if state.segment else self.config.from_edits
         moving = movable(after, aside) if recent >= least else []
-        return moving if state.segment or len(moving) >= least // 2 else []
+        enough = state.segment is not None or len(moving) >= least // 20  # to train centroids on
+        return moving if enough else []
 
     def moved(
         self,

@@ -26,7 +26,7 @@ class SegmentConfig:
     :param inverted: how the vectors are dealt out and searched.
     """
 
-    from_edits: int = 20_000
+    from_edits: int = 10_000
     recent: int = 2_000
     records: int = 2_000
     per_term: int = 1_000

@@ -160,8 +160,7 @@ class EditCache:
         self._check_open()
         if self._database is None or not (self._database.changed() or self._stale):
             return
-        # Stays set if the code below fails.
-        self._stale = True
+        self._stale = True  # stays set if the code below fails
         with self._lock:
             self._state = self._refreshed(self._indexed_state())
             self._stale = False
@@ -197,7 +196,7 @@ class EditCache:
             missing = [text for text in state.unknown_texts(adding) if text not in fresh]
             return state, dataclasses.replace(change, fresh={**fresh, **self._encode(missing)})
 
-        self._change(plan)
+        self._change(plan, many=many)
         return tuple(self._state.get(key) or edit for key, edit in wanted.items())
 
     def retract(self, edit_id: str) -> Edit:
@@ -324,18 +323,20 @@ class EditCache:
                     self._state = self._segments.moved(state, moving)
             return self._state
 
-    def _change(self, plan: Callable[[State], tuple[State, Change | None]]) -> None:
+    def _change(
+        self, plan: Callable[[State], tuple[State, Change | None]], *, many: bool = False
+    ) -> None:
         """Apply the change that a plan makes of the current state, under the lock.
 
-        :param plan: returns the state with what the change depends on in memory, and the change.
+        :param plan: returns that state, with what the change depends on in memory, and the change.
+        :param many: its encodings are not stored yet.
         """
         with self._lock:
             self._check_open()
             if self._database is None:
                 self._state = applied(*plan(self._state), 0)
                 return
-            # Stays set if the code below fails.
-            self._stale = True
+            self._stale = True  # stays set if the code below fails
             moving: Sequence[Edit] = ()
             with self._database.writing() as connection:
                 state, change = plan(self._refreshed(self._state))
@@ -351,8 +352,8 @@ class EditCache:
                     state = applied(state, change, generation)
             if moving and self._segments is not None:
                 state = self._segments.moved(state, moving, change, generation)
-                if self._encodings is not None:  # those on disk have theirs there
-                    self._encodings.keep_only(state.indexes.vectors)
+            if (many or moving) and self._encodings is not None:  # those on disk have theirs there
+                self._encodings.keep_only(state.indexes.vectors)
             self._state = state
             self._stale = False
 
@@ -387,9 +388,8 @@ class EditCache:
                 store.prune(list(state.indexes.vectors))
 
     def _close_files(self) -> None:
-        for each in (self._segments, self._database):
-            if each is not None:
-                each.close()
+        for each in filter(None, (self._segments, self._database)):
+            each.close()
 
 
 def _faiss_index(dimension: int) -> VectorIndex:

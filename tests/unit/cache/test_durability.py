@@ -61,7 +61,7 @@ say("closed")
 
 
 def start(
-    folder: Path, prefix: str, count: int, on_disk_from: int = 20_000
+    folder: Path, prefix: str, count: int, on_disk_from: int = 10_000
 ) -> subprocess.Popen[str]:
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen(
@@ -91,7 +91,7 @@ def acknowledged(output: str) -> tuple[set[str], set[str]]:
 
 @pytest.mark.timeout(120 + 15 * KILLS)
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
-@pytest.mark.parametrize("on_disk_from", [20_000, 6], ids=["in memory", "on disk"])
+@pytest.mark.parametrize("on_disk_from", [10_000, 6], ids=["in memory", "on disk"])
 def test_every_acknowledged_edit_survives_a_kill(tmp_path: Path, on_disk_from: int) -> None:
     config = SegmentConfig(on_disk_from, recent=3)
     folder = tmp_path / "cache"

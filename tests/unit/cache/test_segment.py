@@ -179,6 +179,15 @@ def test_a_damaged_file_is_made_again_of_the_database(cache: EditCache, harm: st
         assert on_disk(again) == 60
 
 
+def test_encodings_of_many_that_stay_in_memory_are_kept(tmp_path: Path) -> None:
+    with EditCache(StubEncoder(), tmp_path, segment=SMALL) as cache:
+        cache.add(facts(20))
+        assert on_disk(cache) == 0
+    with EditCache(StubEncoder(), tmp_path, segment=SMALL) as again:
+        assert len(again.edits) == 20
+        assert again.encoder.calls == 0  # type: ignore[attr-defined]
+
+
 def test_rows_that_another_program_deleted_are_not_served(cache: EditCache) -> None:
     assert cache.path is not None
     cache.close()

@@ -388,8 +388,9 @@ class EditCache:
                 store.prune(list(state.indexes.vectors))
 
     def _close_files(self) -> None:
-        for each in filter(None, (self._segments, self._database)):
-            each.close()
+        for each in (self._segments, self._database):
+            if each is not None:
+                each.close()
 
 
 def _faiss_index(dimension: int) -> VectorIndex:

@@ -113,13 +113,17 @@ class Precedence:
 
     :param seen: the edits made by program.
     :param filed: ids of the edits of files.
-    :param edits: every edit, in the order of the cache.
+    :param edits: the edits of files at least, in their order.
     """
 
     def __init__(
         self, seen: Seen, filed: Collection[str], edits: Callable[[], Iterable[Edit]]
     ) -> None:
         self._seen, self._filed, self._edits = seen, filed, edits
+
+    def is_filed(self, key: str) -> bool:
+        """Return whether the edit of an id is in a file."""
+        return key in self._filed
 
     def latest_first(self, edits: Iterable[Edit]) -> list[Edit]:
         """Return edits that have a listed text in common, the latest first."""

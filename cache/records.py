@@ -18,6 +18,7 @@ Vector = NDArray[np.float32]
 Listed = Literal["fires", "silent"]
 """The lists of queries that a patch has."""
 
+_JSON = json.JSONEncoder(ensure_ascii=False)
 REFUSAL = "I can't share that."
 """The answer of a `forget` patch without an answer."""
 
@@ -119,7 +120,7 @@ class Edit:
 
     def content_hash(self) -> str:
         """Return the id of an edit with this content and no id given."""
-        text = json.dumps([self.kind, *self.content()], ensure_ascii=False)
+        text = _JSON.encode([self.kind, *self.content()])
         digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
         return f"{self.kind}-{digest[:12]}"
 

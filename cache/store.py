@@ -10,31 +10,30 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 
-import numpy as np
-
-from errata.cache.encoder import Encoder, encode_in_parts
+from errata.cache.encoder import Encoder
 from errata.cache.errors import IndexMismatchError, StoreError
 from errata.cache.index.base import VectorIndex
 from errata.cache.index.languages import MultilingualVectors
 from errata.cache.index.terms import CharacterIndex, WordIndex
 from errata.cache.patches.kinds import check
 from errata.cache.records import Edit, Vector
+from errata.cache.segment_config import SegmentConfig
 from errata.cache.storage.database import Database
-from errata.cache.storage.embeddings import EmbeddingStore
-from errata.cache.storage.saved_index import SavedIndex
+from errata.cache.storage.embeddings import EmbeddingStore, check_fingerprint, encoded
+from errata.cache.storage.rows import from_rows
+from errata.cache.storage.saved_index import SavedIndex, indexes_over
+from errata.cache.storage.segmented import Segments, lifted, on_disk, read_all
 from errata.cache.storage.transaction import (
     Change,
     State,
     addition,
     applied,
     distinct,
-    from_rows,
     identical,
-    owners_of,
     refuse_taken,
     retractable,
+    unplaced,
     updated,
 )
 from errata.cache.view import SearchConfig, SearchIndexes, View
@@ -55,6 +54,7 @@ class EditCache:
     :param reencode: encode everything again where the folder was written with another encoder.
     :param index: the factory of an empty vector index of a width; FAISS unless given.
     :param search: how candidates are found beside the nearest by vectors.
+    :param segment: when edits made by program are on disk only (see ``docs/scale.md``).
     :raises StoreError: if the folder's edits are damaged, foreign or of a newer errata.
     :raises IndexMismatchError: if they were encoded by another encoder, unless ``reencode``.
     """
@@ -67,6 +67,7 @@ class EditCache:
         reencode: bool = False,
         index: Callable[[int], VectorIndex] | None = None,
         search: SearchConfig | None = None,
+        segment: SegmentConfig | None = None,
     ) -> None:
         self.encoder = encoder
         self.path = None if path is None else Path(path)
@@ -85,43 +86,41 @@ class EditCache:
             name = self.path / "encodings.sqlite3"
             self._encodings = EmbeddingStore(name, encoder.fingerprint, encoder.dimension)
         self._multilingual = MultilingualVectors.of(encoder, self.path)
+        self._segments: Segments | None = None
+        # Candidates across languages are found by vectors of their own, of which there is no file.
+        if type(self._database) is Database and self._multilingual is None:
+            self._segments = Segments(self._database, encoder, segment or SegmentConfig())
         self._state = State(self._empty_indexes({}))
         try:
             if self._database is not None:
                 self._open(self._database, reencode)
         except BaseException:
             self._closed = True
-            if self._database is not None:
-                self._database.close()
+            self._close_files()
             raise
 
     def __enter__(self) -> EditCache:
         """Return the cache; it is closed at the end of the block."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         """Close the cache."""
         self.close()
 
     @property
-    def edits(self) -> tuple[Edit, ...]:
+    def edits(self) -> Sequence[Edit]:
         """Every edit in force today, those of the files first, else in the order made."""
         return self.view().edits
 
     @property
-    def all_edits(self) -> tuple[Edit, ...]:
+    def all_edits(self) -> Sequence[Edit]:
         """Every edit, also those that are superseded or out of their dates."""
-        return tuple(self._indexed_state().edits())
+        return self._indexed_state().all_edits()
 
     @property
     def vectors(self) -> Mapping[str, Vector]:
         """The encodings of the edits' texts, float32 [d] by text."""
-        return self._indexed_state().indexes.vectors
+        return self._indexed_state().vectors()
 
     @property
     def generation(self) -> int:
@@ -149,7 +148,7 @@ class EditCache:
         if view is None or view.generation != state.generation or view.today != day:
             view = self._view = View(
                 state.generation, state.edits(), state.indexes, day, None, self.search_config,
-                state.precedence(), self._multilingual,
+                state.precedence(), self._multilingual, state.segment,
             )  # fmt: skip
         return view
 
@@ -161,8 +160,7 @@ class EditCache:
         self._check_open()
         if self._database is None or not (self._database.changed() or self._stale):
             return
-        # Stays set if the code below fails.
-        self._stale = True
+        self._stale = True  # stays set if the code below fails
         with self._lock:
             self._state = self._refreshed(self._indexed_state())
             self._stale = False
@@ -179,25 +177,26 @@ class EditCache:
         :raises StoreError: if writing fails.
         """
         self._check_open()
-        wanted = {
-            key: dataclasses.replace(edit, location=None, overrules=())
-            for key, edit in distinct(edits).items()
-        }
-        for edit in wanted.values():
-            check(edit)
+        wanted = {key: unplaced(edit) for key, edit in distinct(edits).items()}
+        entries = {key: check(edit) for key, edit in wanted.items()}
+        there = on_disk(self._indexed_state(), wanted)
+        adding = [edit for key, edit in wanted.items() if key not in there]
+        many = self._segments is not None and len(adding) >= self._segments.config.recent
         # Encoded before the lock is taken: other threads need not wait for the encoder.
-        fresh = self._encode(self._indexed_state().unknown_texts(wanted.values()))
+        fresh = self._encode(self._indexed_state().unknown_texts(adding), keep=not many)
 
-        def plan(state: State) -> Change | None:
-            change = addition(wanted.values(), state)
+        def plan(state: State) -> tuple[State, Change | None]:
+            # An edit that was there, or whose texts were known, may have been retracted since.
+            now = on_disk(state, wanted) if there else there
+            adding = [edit for key, edit in wanted.items() if key not in now]
+            state = lifted(state, adding)
+            change = addition(adding, state, entries)
             if change is None:
-                return None
-            # The edit whose texts were known may have been retracted since.
-            unknown = state.unknown_texts(wanted.values())
-            missing = [text for text in unknown if text not in fresh]
-            return dataclasses.replace(change, fresh={**fresh, **self._encode(missing)})
+                return state, None
+            missing = [text for text in state.unknown_texts(adding) if text not in fresh]
+            return state, dataclasses.replace(change, fresh={**fresh, **self._encode(missing)})
 
-        self._change(plan)
+        self._change(plan, many=many)
         return tuple(self._state.get(key) or edit for key, edit in wanted.items())
 
     def retract(self, edit_id: str) -> Edit:
@@ -210,9 +209,10 @@ class EditCache:
         self._indexed_state()
         removed: list[Edit] = []
 
-        def plan(state: State) -> Change:
+        def plan(state: State) -> tuple[State, Change]:
+            state = lifted(state, ids=[edit_id])
             removed.append(retractable(edit_id, state))
-            return Change(
+            return state, Change(
                 stored={key: each for key, each in state.stored.items() if key != edit_id},
                 bodies={key: body for key, body in state.bodies.items() if key != edit_id},
                 seen={key: held for key, held in state.seen.items() if key != edit_id},
@@ -238,7 +238,7 @@ class EditCache:
         fresh = self._encode(old.unknown_texts(filed.values()))
         with self._lock:
             self.refresh()
-            state = self._state
+            state = self._state = lifted(self._state, filed.values())
             refuse_taken(filed, state.stored)
             if identical(filed, state.filed) and self._indexed:
                 return
@@ -270,7 +270,7 @@ class EditCache:
             except (OSError, sqlite3.Error, IndexMismatchError) as error:
                 _LOG.warning("%s: the index is built again next time (%s)", self.path, error)
             finally:
-                self._database.close()
+                self._close_files()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -283,38 +283,29 @@ class EditCache:
     def _open(self, database: Database, reencode: bool) -> None:
         # Called before reading: no change in between is missed.
         database.changed()
-        generation, rows = database.read()
+        there, generation, rows = read_all(database, self._segments, None)
         written, mine = database.fingerprint(), self.encoder.fingerprint
-        if rows and written is not None and written != mine and not reencode:
-            raise IndexMismatchError(
-                f"{database.path}: expected the encoder {mine}, found edits encoded by {written}: "
-                "open it with that encoder, or encode again with reencode=True (errata reindex)"
-            )
+        if (rows or there) and not reencode:
+            check_fingerprint(written, mine, database.path)
         stored, bodies, seen = from_rows(rows, self._state, database.path)
         vectors = self._encode(self._state.unknown_texts(stored.values()))
         if written != mine and not database.read_only:
             database.set_fingerprint(mine)
-        self._state = State(
+        state = State(
             self._empty_indexes(vectors),
             stored=stored,
             bodies=bodies,
             seen=seen,
             generation=generation,
             stored_generation=generation,
+            segment=there,
         )
+        self._state = lifted(state, stored.values())
 
-    def _encode(self, texts: Sequence[str]) -> dict[str, Vector]:
+    def _encode(self, texts: Sequence[str], *, keep: bool = True) -> dict[str, Vector]:
         """Return encodings by text, stored ones where there are any, else the encoder's."""
-        if not texts:
-            return {}
-        known = {} if self._encodings is None else self._encodings.read(texts)
-        missing = [text for text in texts if text not in known]
-        for part, made in encode_in_parts(self.encoder, missing):
-            fresh = dict(zip(part, made, strict=True))
-            if self._encodings is not None:
-                self._encodings.write(fresh)
-            known.update(fresh)
-        return known
+        there = {} if self._segments is None else self._segments.vectors(texts)
+        return encoded(texts, self.encoder, self._encodings, there, keep=keep)
 
     def _indexed_state(self) -> State:
         """Return the state with its indexes, built at the first use: files are loaded by then."""
@@ -323,74 +314,83 @@ class EditCache:
         with self._lock:
             if not self._indexed:
                 state = self._state
-                vectors = state.indexes.vectors
-                owners = owners_of(state.edits())
-                index = self._index_over(list(owners), vectors)
-                characters, words = CharacterIndex(), WordIndex()
-                characters.add(owners)
-                words.add(owners)
-                indexes = SearchIndexes(index, characters, words, owners, vectors)
-                self._state = dataclasses.replace(state, indexes=indexes)
+                indexes = indexes_over(
+                    state.edits(), state.indexes.vectors, self._new_index, self.encoder, self.path
+                )
+                self._state = state = dataclasses.replace(state, indexes=indexes)
                 self._indexed = True
+                if self._segments is not None and (moving := self._segments.to_move(state)):
+                    self._state = self._segments.moved(state, moving)
             return self._state
 
-    def _index_over(self, texts: Sequence[str], vectors: Mapping[str, Vector]) -> VectorIndex:
-        index = self._new_index(self.encoder.dimension)
-        if self.path is not None:
-            if SavedIndex(self.path, self.encoder.fingerprint, texts).load_into(index):
-                return index
-            index = self._new_index(self.encoder.dimension)
-        if texts:  # at once: an index that grows is built again and again
-            index.add(texts, np.stack([vectors[text] for text in texts]))
-        return index
+    def _change(
+        self, plan: Callable[[State], tuple[State, Change | None]], *, many: bool = False
+    ) -> None:
+        """Apply the change that a plan makes of the current state, under the lock.
 
-    def _change(self, plan: Callable[[State], Change | None]) -> None:
-        """Apply the change that a plan makes of the current state, under the lock."""
+        :param plan: returns that state, with what the change depends on in memory, and the change.
+        :param many: its encodings are not stored yet.
+        """
         with self._lock:
             self._check_open()
             if self._database is None:
-                self._state = applied(self._state, plan(self._state), 0)
+                self._state = applied(*plan(self._state), 0)
                 return
-            # Stays set if the code below fails.
-            self._stale = True
+            self._stale = True  # stays set if the code below fails
+            moving: Sequence[Edit] = ()
             with self._database.writing() as connection:
-                state = self._refreshed(self._state)
-                change = plan(state)
+                state, change = plan(self._refreshed(self._state))
                 generation = state.stored_generation
                 if change is not None:
+                    if self._segments is not None:
+                        self._segments.set_apart(state, change.delete)
+                        moving = self._segments.to_move(state, change)
                     generation = self._database.change(
                         connection, change.insert, change.delete, change.seen_anew(state)
                     )
-                state = applied(state, change, generation)
+                if not moving:
+                    state = applied(state, change, generation)
+            if moving and self._segments is not None:
+                state = self._segments.moved(state, moving, change, generation)
+            if (many or moving) and self._encodings is not None:  # those on disk have theirs there
+                self._encodings.keep_only(state.indexes.vectors)
             self._state = state
             self._stale = False
 
     def _refreshed(self, state: State) -> State:
         """Return the state with the changes of other processes in the database."""
-        database = self._database
-        if database is None or database.generation() == state.stored_generation:
+        database, segments = self._database, self._segments
+        if database is None:
             return state
-        generation, rows = database.read()
+        behind = segments is not None and segments.behind(state.segment)
+        if database.generation() == state.stored_generation and not behind:
+            return state
+        there, generation, rows = read_all(database, segments, state.segment)
         stored, bodies, seen = from_rows(rows, state, database.path)
         fresh = self._encode(state.unknown_texts(stored.values()))
-        return updated(
-            state,
+        after = updated(
+            dataclasses.replace(state, segment=there),
             stored=stored,
             bodies=bodies,
             seen=seen,
             stored_generation=generation,
             fresh=fresh,
         )
+        return lifted(after, after.edits())
 
     def _save_derived(self, folder: Path) -> None:
         state = self._state
-        if self._indexed:
-            keep = SavedIndex(folder, self.encoder.fingerprint, state.indexes.owners)
-            keep.save(state.indexes.index)
-        if self._encodings is not None and self._indexed:
-            self._encodings.prune(list(state.indexes.vectors))
-        if self._multilingual is not None and self._indexed:
-            self._multilingual.prune(list(state.indexes.vectors))
+        if not self._indexed:
+            return
+        SavedIndex(folder, self.encoder.fingerprint, state.indexes.owners).save(state.indexes.index)
+        for store in (self._encodings, self._multilingual):
+            if store is not None:
+                store.prune(list(state.indexes.vectors))
+
+    def _close_files(self) -> None:
+        for each in (self._segments, self._database):
+            if each is not None:
+                each.close()
 
 
 def _faiss_index(dimension: int) -> VectorIndex:

@@ -265,7 +265,7 @@ class Decider:
     # -- edits -------------------------------------------------------------------------------
 
     @property
-    def edits(self) -> tuple[Edit, ...]:
+    def edits(self) -> Sequence[Edit]:
         """The edits in force today, those of patch files first."""
         return self.router.edits
 

@@ -145,7 +145,7 @@ class EditRouter(PatchReloading, Audited):
         return self.pipeline.gate
 
     @property
-    def edits(self) -> tuple[Edit, ...]:
+    def edits(self) -> Sequence[Edit]:
         """The edits in force today, those of patch files first."""
         return self.cache.edits
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from errata.cache.index.base import VectorIndex
 from errata.cache.index.terms import CharacterIndex, WordIndex
-from errata.cache.records import Vector
+from errata.cache.records import Edit, RegexPatch, Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +47,19 @@ class SearchIndexes:
     words: WordIndex
     owners: Mapping[str, tuple[str, ...]]
     vectors: Mapping[str, Vector]
+
+
+def searched_texts(edit: Edit) -> tuple[str, ...]:
+    """Return the texts by which an edit is found: its scope and its examples.
+
+    Regex patches have none: they are applied to every text.
+    """
+    if isinstance(edit, RegexPatch):
+        return ()
+    return tuple(dict.fromkeys((edit.scope, *edit.examples)))
+
+
+def encoded_texts(edit: Edit) -> tuple[str, ...]:
+    """Return the texts of an edit that are encoded: also its counterexamples."""
+    found = searched_texts(edit)
+    return (*found, *edit.counterexamples) if found else ()

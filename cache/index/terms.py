@@ -236,7 +236,7 @@ class WordIndex(TermIndex):
     @staticmethod
     def terms(text: str) -> Terms:
         """Return the words, folded."""
-        return _words(text)
+        return words_of(text)
 
     def weight(self, count: int) -> float:
         """Return the inverse document frequency."""
@@ -265,7 +265,7 @@ class AnswerIndex:
         self._ids: dict[tuple[str, ...], list[str]] = {}
         for edit in edits:
             if isinstance(edit, Fact) and not edit.forget:
-                words = _answer_words(edit.answer)
+                words = answer_words(edit.answer)
                 if 0 < len(words) <= LONGEST:
                     self._ids.setdefault(words, []).append(edit.id)
 
@@ -274,7 +274,7 @@ class AnswerIndex:
 
         :param text: any text.
         """
-        return {key for run in word_ngrams(_bare_words(text)) for key in self._ids.get(run, ())}
+        return {key for run in word_ngrams(bare_words(text)) for key in self._ids.get(run, ())}
 
 
 def bigrams(text: str) -> Terms:
@@ -288,8 +288,8 @@ def bigrams(text: str) -> Terms:
 
 
 @lru_cache(maxsize=65536)
-def _words(text: str) -> Terms:
-    """Return the words of a text; of a word in a script without spaces, its bigrams."""
+def words_of(text: str) -> Terms:
+    """Return the words of a text, folded; of a word in a script without spaces, its bigrams."""
     key = rough_key(text)
     if key.isascii():
         return frozenset(key.split())
@@ -300,11 +300,13 @@ def _words(text: str) -> Terms:
 
 
 @lru_cache(maxsize=65536)
-def _answer_words(answer: str) -> tuple[str, ...]:
-    words = _bare_words(answer)
+def answer_words(answer: str) -> tuple[str, ...]:
+    """Return the words by which a text mentions an answer, without a leading article."""
+    words = bare_words(answer)
     return words[1:] if words[:1] == ("the",) else words
 
 
-def _bare_words(text: str) -> tuple[str, ...]:
+def bare_words(text: str) -> tuple[str, ...]:
+    """Return the normalized words of a text without marks around them or a possessive's ending."""
     bare = (word.lstrip(_MARKS).rstrip(f"{_MARKS}.") for word in normalize_query(text).split())
     return tuple(word.removesuffix("'s").removesuffix("’s") for word in bare if word)

@@ -116,8 +116,8 @@ def context(edit: Edit) -> str:
     return _kind_of(edit).context(edit)
 
 
-def check(edit: Edit) -> None:
-    """Check an edit made in Python by the rules of patch files.
+def check(edit: Edit) -> dict[str, Any]:
+    """Check an edit made in Python by the rules of patch files; return its entry.
 
     :raises PatchError: if the edit is wrong.
     """
@@ -128,6 +128,7 @@ def check(edit: Edit) -> None:
             f"text, whole numbers and dates, found {edit!r}",
             edit.location,
         )
+    return body
 
 
 def _kind_of(edit: Edit) -> EditKind:

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,12 +31,14 @@ class Row:
     :param kind: its kind.
     :param body: its entry as JSON.
     :param seen: JSON list of the digests of the patches in files that it was made over.
+    :param position: its place in the order made; 0: not written yet.
     """
 
     id: str
     kind: str
     body: str
     seen: str = "[]"
+    position: int = 0
 
 
 @dataclass(slots=True)
@@ -104,31 +106,59 @@ class Database:
 
     def fingerprint(self) -> str | None:
         """Return the encoder's fingerprint, or None where none was set."""
-        with self._store_errors("read"):
-            query = "SELECT value FROM meta WHERE key = 'fingerprint'"
-            row = self._connection().execute(query).fetchone()
-            return None if row is None else str(row[0])
+        return self.value("fingerprint")
 
     def set_fingerprint(self, fingerprint: str) -> None:
         """Store the encoder's fingerprint."""
-        with self.writing() as connection, self._store_errors("written"):
+        with self.writing() as connection:
+            self.set_value(connection, "fingerprint", fingerprint)
+
+    def value(self, key: str) -> str | None:
+        """Return what is noted under a key, or None."""
+        with self._store_errors("read"):
+            query = "SELECT value FROM meta WHERE key = ?"
+            row = self._connection().execute(query, [key]).fetchone()
+            return None if row is None else str(row[0])
+
+    def set_value(self, connection: sqlite3.Connection, key: str, value: str) -> None:
+        """Note a value under a key, inside :meth:`writing`."""
+        with self._store_errors("written"):
             connection.execute(
-                "INSERT INTO meta VALUES ('fingerprint', ?) "
+                "INSERT INTO meta VALUES (?, ?) "
                 "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                [fingerprint],
+                [key, value],
             )
 
-    def read(self) -> tuple[int, list[Row]]:
-        """Return the generation and its edits, in the order they were made."""
+    def read(self, after: int = 0, among: Iterable[int] = ()) -> tuple[int, list[Row]]:
+        """Return the generation and its edits, in the order they were made.
+
+        :param after: a position; all edits behind it are read.
+        :param among: positions up to it that are read, too, where there is an edit.
+        """
         with self._store_errors("read"):
             connection = self._connection()
             if connection.in_transaction:
-                return self._generation(connection), self._rows(connection)
+                return self._generation(connection), self._rows(connection, after, among)
             connection.execute("BEGIN")
             try:
-                return self._generation(connection), self._rows(connection)
+                return self._generation(connection), self._rows(connection, after, among)
             finally:
                 connection.execute("ROLLBACK")
+
+    def positions(self, ids: Iterable[str]) -> dict[str, int]:
+        """Return the positions of edits by id, without those there are none of."""
+        query = "SELECT position FROM edits WHERE id = ?"
+        with self._store_errors("read"):
+            connection = self._connection()
+            rows = ((key, connection.execute(query, [key]).fetchone()) for key in ids)
+            return {key: int(row[0]) for key, row in rows if row is not None}
+
+    def count(self) -> tuple[int, int]:
+        """Return the number of edits, and the last position."""
+        with self._store_errors("read"):
+            query = "SELECT count(*), coalesce(max(position), 0) FROM edits"
+            count, last = self._connection().execute(query).fetchone()
+            return int(count), int(last)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -325,9 +355,12 @@ class Database:
         query = "SELECT value FROM meta WHERE key = 'generation'"
         return int(connection.execute(query).fetchone()[0])
 
-    def _rows(self, connection: sqlite3.Connection) -> list[Row]:
-        query = "SELECT id, kind, body, seen FROM edits ORDER BY position"
-        return [Row(*row) for row in connection.execute(query)]
+    def _rows(self, connection: sqlite3.Connection, after: int, among: Iterable[int]) -> list[Row]:
+        query = "SELECT id, kind, body, seen, position FROM edits WHERE position"
+        earlier = (connection.execute(f"{query} = ?", [at]).fetchone() for at in sorted(among))
+        rows = [Row(*row) for row in earlier if row is not None]
+        later = connection.execute(f"{query} > ? ORDER BY position", [after])
+        return rows + [Row(*row) for row in later]
 
     @contextlib.contextmanager
     def _store_errors(self, verb: str) -> Iterator[None]:

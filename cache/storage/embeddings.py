@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from errata.cache.encoder import Encoder, encode_in_parts
+from errata.cache.errors import IndexMismatchError
 from errata.cache.records import Vector
 
 _LOG = logging.getLogger(__name__)
@@ -90,6 +92,13 @@ class EmbeddingStore:
             )
             connection.execute("COMMIT")
 
+    def keep_only(self, vectors: Mapping[str, Vector]) -> None:
+        """Store encodings by text, where some are missing, and delete those of other texts."""
+        stored = self.read(list(vectors))
+        if missing := {text: each for text, each in vectors.items() if text not in stored}:
+            self.write(missing)
+        self.prune(list(vectors))
+
     def _vector(self, checksum: object, blob: object) -> Vector | None:
         if not isinstance(blob, bytes) or len(blob) != 4 * self.dimension:
             return None
@@ -123,6 +132,49 @@ class EmbeddingStore:
         for suffix in ("", "-journal", "-wal", "-shm"):
             with contextlib.suppress(OSError):
                 self.path.with_name(self.path.name + suffix).unlink()
+
+
+def encoded(
+    texts: Sequence[str],
+    encoder: Encoder,
+    store: EmbeddingStore | None,
+    known: Mapping[str, Vector],
+    *,
+    keep: bool = True,
+) -> dict[str, Vector]:
+    """Return encodings by text, each float32 [d]: stored or known ones, else the encoder's.
+
+    :param texts: to be encoded.
+    :param encoder: encodes the others.
+    :param store: where encodings are kept; None: nowhere.
+    :param known: encodings that are kept elsewhere, by text.
+    :param keep: store what is encoded now.
+    """
+    if not texts:
+        return {}
+    found = {**known, **({} if store is None else store.read(texts))}
+    missing = [text for text in texts if text not in found]
+    for part, made in encode_in_parts(encoder, missing):
+        fresh = dict(zip(part, made, strict=True))
+        if store is not None and keep:
+            store.write(fresh)
+        found.update(fresh)
+    return found
+
+
+def check_fingerprint(written: str | None, mine: str, path: object) -> None:
+    """Check that edits were encoded by the encoder in use.
+
+    :param written: the fingerprint noted with them; None: of any.
+    :param mine: the encoder's.
+    :param path: of the edits, for the message.
+    :raises IndexMismatchError: if they were encoded by another one.
+    """
+    if written is not None and written != mine:
+        raise IndexMismatchError(
+            f"{path}: expected the encoder {mine}, found edits encoded by {written}: "
+            "open it with that encoder, or encode again with reencode=True (errata reindex)"
+        )
 
 
 def _hash(text: str) -> bytes:

@@ -6,11 +6,18 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
+from errata.cache.encoder import Encoder
 from errata.cache.errors import IndexMismatchError
 from errata.cache.index.base import VectorIndex
+from errata.cache.index.search import SearchIndexes
+from errata.cache.index.terms import CharacterIndex, WordIndex
+from errata.cache.records import Edit, Vector
+from errata.cache.storage.transaction import owners_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -49,3 +56,43 @@ class SavedIndex:
         for other in self.file.parent.glob("index-*.faiss*"):
             if not other.name.startswith(self.file.name):
                 other.unlink(missing_ok=True)
+
+
+def indexes_over(
+    edits: Iterable[Edit],
+    vectors: Mapping[str, Vector],
+    new_index: Callable[[int], VectorIndex],
+    encoder: Encoder,
+    folder: Path | None,
+) -> SearchIndexes:
+    """Return the indexes over edits; that of their vectors is read where it was saved.
+
+    :param edits: the edits.
+    :param vectors: float32 [d] by text.
+    :param new_index: the factory of an empty vector index of a width.
+    :param encoder: of the vectors.
+    :param folder: where the index may have been saved; None: nowhere.
+    """
+    owners = owners_of(edits)
+    characters, words = CharacterIndex(), WordIndex()
+    characters.add(owners)
+    words.add(owners)
+    index = _index_over(list(owners), vectors, new_index, encoder, folder)
+    return SearchIndexes(index, characters, words, owners, vectors)
+
+
+def _index_over(
+    texts: Sequence[str],
+    vectors: Mapping[str, Vector],
+    new_index: Callable[[int], VectorIndex],
+    encoder: Encoder,
+    folder: Path | None,
+) -> VectorIndex:
+    index = new_index(encoder.dimension)
+    if folder is not None:
+        if SavedIndex(folder, encoder.fingerprint, texts).load_into(index):
+            return index
+        index = new_index(encoder.dimension)
+    if texts:  # at once: an index that grows is built again and again
+        index.add(texts, np.stack([vectors[text] for text in texts]))
+    return index

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
-from errata.cache.errors import EditError, PatchError, PatchFolderError, StoreError, UnknownEdit
-from errata.cache.patches.kinds import dump_edit, parse_edit
+from errata.cache.errors import EditError, PatchError, PatchFolderError, UnknownEdit
+from errata.cache.index.search import SearchIndexes, encoded_texts, searched_texts
 from errata.cache.patches.schema import did_you_mean
 from errata.cache.precedence import Precedence, Seen, digest, same_scope
 from errata.cache.records import Edit, RegexPatch, Vector
+from errata.cache.segment_view import SegmentedEdits, SegmentedVectors, SegmentView
 from errata.cache.storage.database import Row
-from errata.cache.view import SearchIndexes
+from errata.cache.storage.rows import to_row
 
+_NO_ENTRIES: Mapping[str, dict[str, Any]] = MappingProxyType({})
 _EMPTY: Mapping[str, Edit] = MappingProxyType({})
 
 
@@ -34,6 +36,7 @@ class State:
         (:mod:`errata.cache.precedence`).
     :param generation: the number of changes of this cache.
     :param stored_generation: the number of changes of the database, by any process.
+    :param segment: the edits made at run time that are not in memory; None: all are.
     """
 
     indexes: SearchIndexes
@@ -43,14 +46,27 @@ class State:
     seen: Seen = field(default_factory=dict)
     generation: int = 0
     stored_generation: int = 0
+    segment: SegmentView | None = None
 
     def edits(self) -> Iterable[Edit]:
-        """Yield every edit once, those of the files first."""
+        """Yield every edit in memory once, those of the files first."""
         later = (edit for key, edit in self.stored.items() if key not in self.filed)
         return chain(self.filed.values(), later)
 
+    def all_edits(self) -> Sequence[Edit]:
+        """Return every edit once, those of the files first."""
+        if self.segment is None:
+            return tuple(self.edits())
+        later = tuple(edit for key, edit in self.stored.items() if key not in self.filed)
+        return SegmentedEdits(tuple(self.filed.values()), self.segment, later)
+
+    def vectors(self) -> Mapping[str, Vector]:
+        """Return the encodings of the edits' texts, float32 [d] by text."""
+        held = self.indexes.vectors
+        return held if self.segment is None else SegmentedVectors(held, self.segment)
+
     def get(self, key: str) -> Edit | None:
-        """Return the edit of that id, if there is one."""
+        """Return the edit in memory of that id, if there is one."""
         return self.filed.get(key) or self.stored.get(key)
 
     def rivals(self, edit: Edit) -> tuple[Edit, ...]:
@@ -65,29 +81,13 @@ class State:
 
     def precedence(self) -> Precedence:
         """Return the order among edits that list one text."""
-        return Precedence(self.seen, self.filed.keys(), self.edits)
+        return Precedence(self.seen, self.filed.keys(), self.filed.values)
 
     def unknown_texts(self, edits: Iterable[Edit]) -> list[str]:
         """Return the texts of the edits that are not encoded yet, each once."""
         known = self.indexes.vectors
         texts = (text for edit in edits for text in encoded_texts(edit))
         return [text for text in dict.fromkeys(texts) if text not in known]
-
-
-def searched_texts(edit: Edit) -> tuple[str, ...]:
-    """Return the texts by which an edit is found: its scope and its examples.
-
-    Regex patches have none: they are applied to every text.
-    """
-    if isinstance(edit, RegexPatch):
-        return ()
-    return tuple(dict.fromkeys((edit.scope, *edit.examples)))
-
-
-def encoded_texts(edit: Edit) -> tuple[str, ...]:
-    """Return the texts of an edit that are encoded: also its counterexamples."""
-    found = searched_texts(edit)
-    return (*found, *edit.counterexamples) if found else ()
 
 
 def updated(
@@ -120,6 +120,7 @@ def updated(
         stored_generation=(
             old.stored_generation if stored_generation is None else stored_generation
         ),
+        segment=old.segment,
     )
     changed = [(old.get(key), state.get(key)) for key in _changed_ids(old, state)]
     if all(a and b and encoded_texts(a) == encoded_texts(b) for a, b in changed):
@@ -242,7 +243,9 @@ def applied(state: State, change: Change | None, generation: int) -> State:
     )
 
 
-def addition(edits: Iterable[Edit], state: State) -> Change | None:
+def addition(
+    edits: Iterable[Edit], state: State, entries: Mapping[str, dict[str, Any]] = _NO_ENTRIES
+) -> Change | None:
     """Return the change that makes edits the latest of their scope, without encodings.
 
     An edit that is in the cache already is committed again where a later one shares a text with it:
@@ -250,6 +253,8 @@ def addition(edits: Iterable[Edit], state: State) -> Change | None:
     it.
 
     :param edits: the edits; None is returned where all of them are the latest.
+    :param state: the state before.
+    :param entries: of the edits that were dumped already, by id.
     :raises EditError: if an id is taken by another edit.
     """
     stored, bodies, seen = dict(state.stored), dict(state.bodies), dict(state.seen)
@@ -271,7 +276,7 @@ def addition(edits: Iterable[Edit], state: State) -> Change | None:
             for table in (stored, bodies, seen):
                 table.pop(edit.id)
         over = frozenset(digest(one) for one in rivals if one.id in state.filed)
-        row = to_row(edit, over)
+        row = to_row(edit, over, entries.get(edit.id))
         insert.append(row)
         stored[edit.id], bodies[edit.id], seen[edit.id] = edit, row.body, over
     changed = insert or seen != dict(state.seen)
@@ -295,6 +300,13 @@ def distinct(edits: Iterable[Edit]) -> dict[str, Edit]:
             places = f" ({other.location} and {edit.location})" if edit.location else ""
             raise EditError(f"two different edits have the id {edit.id!r}{places}: rename one")
     return found
+
+
+def unplaced(edit: Edit) -> Edit:
+    """Return an edit without its place in a file, and without those that it overruled."""
+    if edit.location is None and not edit.overrules:
+        return edit
+    return replace(edit, location=None, overrules=())
 
 
 def is_new(edit: Edit, state: State) -> bool:
@@ -335,46 +347,6 @@ def identical(one: Mapping[str, Edit], two: Mapping[str, Edit]) -> bool:
         return False
     # == leaves locations out, but messages show them.
     return all(a == b and a.location == b.location for a, b in zip(one.values(), two.values()))  # noqa: B905
-
-
-def to_row(edit: Edit, seen: Collection[str] = ()) -> Row:
-    """Return the edit as a row of the database; the body has an id that is no content hash.
-
-    :param edit: the edit.
-    :param seen: digests of the patches in files that it is made over.
-    """
-    body = json.dumps(dump_edit(edit), ensure_ascii=False)
-    return Row(edit.id, edit.kind, body, json.dumps(sorted(seen)))
-
-
-def from_rows(
-    rows: Sequence[Row], known: State, path: Path
-) -> tuple[dict[str, Edit], dict[str, str], dict[str, frozenset[str]]]:
-    """Return edits, bodies and what they were made over, by id; known ones are not parsed again.
-
-    :param rows: the rows of the database.
-    :param known: the state before.
-    :param path: the database, for messages.
-    :raises StoreError: if an edit cannot be read.
-    """
-    stored: dict[str, Edit] = {}
-    seen: dict[str, frozenset[str]] = {}
-    for row in rows:
-        try:
-            seen[row.id] = frozenset(map(str, json.loads(row.seen)))
-            if known.bodies.get(row.id) == row.body:
-                stored[row.id] = known.stored[row.id]
-                continue
-            stored[row.id] = edit = parse_edit(json.loads(row.body))
-            if edit.id != row.id:
-                raise ValueError(f"expected content of that id, found that of {edit.id!r}")
-        except (PatchError, ValueError, TypeError) as error:
-            raise StoreError(
-                f"{path}: the edit {row.id!r} of kind {row.kind!r} cannot be read ({error}). "
-                "Nothing was deleted: install the package that brings its kind, restore the file "
-                "from a backup, or move it away to begin an empty cache"
-            ) from error
-    return stored, {row.id: row.body for row in rows}, seen
 
 
 def retractable(edit_id: str, state: State) -> Edit:

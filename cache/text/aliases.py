@@ -109,7 +109,7 @@ class AliasIndex:
         self._unspaced: dict[str, Words] = {}
         self._longest = self.config.longest
         for edit in edits:
-            written = _subject_or_empty(edit)
+            written = subject_or_empty(edit)
             subject = plain_words(written)
             if subject and isinstance(edit, Fact):
                 if subject not in self._edits:
@@ -126,7 +126,7 @@ class AliasIndex:
         """
         head = text[: self.config.head]
         words = list(words_with_offsets(head))
-        spans_of = _spans_by_words(words, self._longest)
+        spans_of = spans_by_words(words, self._longest)
         candidates = [*self._by_name(head, spans_of), *self._by_part(head, words)]
         distinct = {
             (one.span, one.name, one.subject): one
@@ -144,8 +144,8 @@ class AliasIndex:
         :param text: any text; names are looked for in its first ``config.head`` characters.
         """
         head, found = text[: self.config.head], dict[str, Edit]()
-        runs = _name_spans(head)
-        for key, spans in _spans_by_words(list(words_with_offsets(head)), self._longest).items():
+        runs = name_spans(head)
+        for key, spans in spans_by_words(list(words_with_offsets(head)), self._longest).items():
             edits = self._edits.get(key, ())
             own = _Alias(self._subjects.get(key, ""), key, "spelling")
             lower = proper(own.written) and head != head.casefold()  # to roast a turkey
@@ -160,10 +160,10 @@ class AliasIndex:
     def _add_subject(self, written: str, subject: Words) -> None:
         """Add every known alias of a subject, and the parts of its name."""
         self._subjects[subject] = written
-        for name, source in _known_aliases(written):
+        for name, source in known_aliases(written):
             self._aliases.setdefault(plain_words(name), {})[_Alias(name, subject, source)] = None
         if 1 < len(subject) <= self.config.longest and proper(written):
-            for part in _parts_of(subject):
+            for part in parts_of(subject):
                 known = self._parts.get(part, subject)
                 self._parts[part] = subject if known == subject else None
 
@@ -188,7 +188,7 @@ class AliasIndex:
             if written in text and self._subjects[subject] not in text:
                 start = text.index(written)
                 yield _Candidate((start, start + len(written)), (), subject, True)
-        runs, longer = _name_spans(text), list[Span]()
+        runs, longer = name_spans(text), list[Span]()
         for key, spans in spans_of.items():
             span = spans[0]
             if any(_within(span, other) for other in longer):
@@ -211,7 +211,7 @@ class AliasIndex:
 
     def _by_part(self, text: str, words: Sequence[WordOffsets]) -> Iterator[_Candidate]:
         """Yield the names that contain a subject, or are a part of one subject only."""
-        for start, end in _name_spans(text):
+        for start, end in name_spans(text):
             inside = [word for word in words if start <= word[1] < end]
             key = tuple(word for word, _, _ in inside)
             span = start, max((word_end for _, _, word_end in inside), default=end)
@@ -221,7 +221,7 @@ class AliasIndex:
             taken = any(map(proper, synonyms().get(key, ())))  # Porto is no Porto Azzurro
             if whole is not None and not taken:
                 yield _Candidate(span, key, whole, False)
-            for part in _parts_of(key):
+            for part in parts_of(key):
                 if part in self._edits and proper(self._subjects[part]):
                     yield _Candidate(span, key, part, False)
 
@@ -280,7 +280,7 @@ def _meanings() -> tuple[tuple[str, ...], ...]:
 
 
 @lru_cache(maxsize=131_072)
-def _known_aliases(subject: str) -> tuple[tuple[str, Source], ...]:
+def known_aliases(subject: str) -> tuple[tuple[str, Source], ...]:
     """Return every known alias of a subject: names of the list, and its initials."""
     words = plain_words(subject)
     found: dict[str, Source] = {}
@@ -299,7 +299,7 @@ def _known_aliases(subject: str) -> tuple[tuple[str, Source], ...]:
 # -- subjects and places in a text --------------------------------------------------------------
 
 
-def _subject_or_empty(edit: Edit) -> str:
+def subject_or_empty(edit: Edit) -> str:
     """Return the subject of a fact, an empty text where there is none or it is not clear."""
     if not isinstance(edit, Fact):
         return ""
@@ -312,12 +312,12 @@ def _subject_or_empty(edit: Edit) -> str:
 @lru_cache(maxsize=131_072)
 def _subject_in(question: str) -> str:
     try:
-        return subject_of(Fact(question))
+        return subject_of(Fact(question, id="any"))  # an id, lest one is computed
     except EditError:
         return ""
 
 
-def _spans_by_words(words: Sequence[WordOffsets], longest: int) -> dict[Words, list[Span]]:
+def spans_by_words(words: Sequence[WordOffsets], longest: int) -> dict[Words, list[Span]]:
     """Return the spans of all n-grams of words, the longest n-grams first."""
     found: dict[Words, list[Span]] = defaultdict(list)
     for size in range(min(longest, len(words)), 0, -1):
@@ -327,7 +327,7 @@ def _spans_by_words(words: Sequence[WordOffsets], longest: int) -> dict[Words, l
     return found
 
 
-def _parts_of(words: Words) -> Iterator[Words]:
+def parts_of(words: Words) -> Iterator[Words]:
     """Yield the n-grams of a name but the whole name, the longest first."""
     for size in range(len(words) - 1, 0, -1):
         for start in range(len(words) - size + 1):
@@ -342,7 +342,7 @@ def _words_without_dots(written: str) -> Words:
     return tuple(word for word, _, _ in words_with_offsets(undotted))
 
 
-def _name_spans(text: str) -> list[Span]:
+def name_spans(text: str) -> list[Span]:
     """Return the spans of capitalised names, without a leading article; "and", "in" part them."""
     found, start = list[Span](), 0
     text = _INITIAL.sub("-", text)
@@ -393,5 +393,5 @@ def _is_certain(alias: _Alias, key: Words, text: str, span: Span) -> bool:
     if alias.source == "spelling":
         return capitalised or len(key) > 1
     # Jones may be any Jones.
-    part = key in _parts_of(alias.subject) or alias.subject in _parts_of(key)
+    part = key in parts_of(alias.subject) or alias.subject in parts_of(key)
     return alias.source == "list" and proper(alias.written) and capitalised and not part

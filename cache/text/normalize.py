@@ -155,15 +155,20 @@ def spelling(text: str) -> tuple[str, ...]:
     :param text: any text.
     :return: its words; of a text of marks alone, these.
     """
+    written = (text if text.isascii() else _in_full_width(text)).translate(_QUOTES)
+    bare = (_bare(word) for word in _BETWEEN_LETTERS.sub(" ", written).split())
+    return tuple(word for word in bare if word) or tuple(written.split())
+
+
+def _in_full_width(text: str) -> str:
+    """Return a text in NFC, with wide and narrow letters in their usual width."""
     wide = (
         unicodedata.normalize("NFKC", char)
         if unicodedata.decomposition(char).startswith(("<wide>", "<narrow>"))
         else char
         for char in unicodedata.normalize("NFC", text)
     )
-    written = "".join(wide).translate(_QUOTES)
-    bare = (_bare(word) for word in _BETWEEN_LETTERS.sub(" ", written).split())
-    return tuple(word for word in bare if word) or tuple(written.split())
+    return "".join(wide)
 
 
 @lru_cache(maxsize=65536)
@@ -173,6 +178,8 @@ def rough_key(text: str) -> str:
     :param text: any text; one without letters and digits keeps its marks.
     """
     words = " ".join(spelling(text))
+    if words.isascii():
+        return " ".join(_ALPHANUMERIC.findall(words.casefold())) or words.casefold()
     # Case folding may leave NFKC: hence twice.
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", words).casefold())
     return " ".join(_ALPHANUMERIC.findall(folded)) or folded

@@ -74,7 +74,7 @@ class _State:
     refused: int = 0
     reported: int = 0
     complained: bool = False
-    digest: tuple[tuple[Edit, ...], str] | None = None
+    digest: tuple[Sequence[Edit], str] | None = None
     wake: threading.Event = field(default_factory=threading.Event)
     closing: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -268,7 +268,7 @@ def _yielding(items: Iterable[_T], state: _State) -> Iterator[_T]:
             time.sleep(YIELD_SECONDS)
 
 
-def _digest(state: _State, edits: tuple[Edit, ...]) -> str:
+def _digest(state: _State, edits: Sequence[Edit]) -> str:
     """Return the fingerprint of the edits in force, computed once for each view."""
     if state.digest is None or state.digest[0] is not edits:
         state.digest = (edits, patches_fingerprint(_yielding(edits, state)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -174,7 +175,7 @@ def _full(edit: Edit) -> dict[str, Any]:
     return {**edit_json(edit), "patch": body}
 
 
-def _show(listed: tuple[Edit, ...]) -> None:
+def _show(listed: Sequence[Edit]) -> None:
     from rich.table import Table
     from rich.text import Text
 

@@ -56,7 +56,7 @@ class _Activation:
     name: str = CACHE
     stack: ChangeStack | PipelineEdits | None = None
     unsupported: Unsupported = "cache"
-    requested: tuple[Edit, ...] = ()
+    requested: Sequence[Edit] = ()
     extra: tuple[Edit, ...] = ()
     overlay: EditCache | None = None
     active: ActiveBackend = field(default_factory=lambda: ActiveBackend(CACHE))

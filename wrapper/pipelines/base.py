@@ -108,7 +108,7 @@ def _rules(view: View) -> tuple[LanguagePatch, ...]:
     if found is None:
         found = _RULES[view] = tuple(
             edit
-            for edit in view.edits
+            for edit in view.in_memory
             if isinstance(edit, LanguagePatch)
             and (is_certain(edit) or read_condition(edit.condition).parts)
         )
@@ -247,7 +247,7 @@ def route_batch(request: RouteRequest) -> RoutedBatch:
     queries = [text for text, _ in filtered]
     rewrites = tuple(replacements for _, replacements in filtered)
     lap("rewrite", f"{sum(map(bool, rewrites))} of {len(texts)}")
-    active = [one for one in request.pipelines if any(map(may_fire(one, selected), view.edits))]
+    active = [one for one in request.pipelines if view.may_have(may_fire(one, selected))]
     encoded = encode_queries(encoder, queries) if active else []
     if histories is not None:
         encoded = [replace(q, history=h) for q, h in zip(encoded, histories, strict=False)]

@@ -63,7 +63,7 @@ def _with_withheld(decisions: Sequence[Decision], waiting: RouteRequest) -> list
     queries = encode_queries(encoder, [decision.query for decision in decisions])
     for scoped in waiting.pipelines:
         edits = ScopedView(view, encoder, may_fire(scoped, waiting.selected))
-        count = sum(map(edits.allows, view.edits))
+        count = sum(map(edits.allows, view.in_memory))
         gated = decide_by_gate(scoped.pipeline.gate, queries, edits, count) if count else ()
         for row, decision in enumerate(gated):
             fired = {edit.id for edit in decision.fired}

@@ -55,7 +55,8 @@ class Told(BaseConsistency):
 
 def resolve_by_agreement(decision, edits, base):
     """Return what the resolver makes of one decision."""
-    view = SimpleNamespace(edits=tuple(edits), config=SearchConfig())
+    by_id = {edit.id: edit for edit in edits}
+    view = SimpleNamespace(edits=tuple(edits), by_id=by_id, config=SearchConfig())
     scoped = SimpleNamespace(view=view, encoder=StubEncoder())
     context = ResolverContext(scoped, [scoped], None, None, base, None)
     (found,) = BaseAgreementResolver().resolve([decision], context)

@@ -33,7 +33,9 @@ class BaseAgreementResolver:
         found = list(decisions)
         for (at, some), yes in zip(asked.items(), agrees, strict=True):
             agreed = {one.edit_id for one, same in zip(some, yes, strict=True) if same}
-            found[at] = fire_agreed(decisions[at], agreed, context.edits.view.edits)
+            by_id = context.edits.view.by_id
+            edits = [by_id[key] for key in sorted(agreed) if key in by_id]
+            found[at] = fire_agreed(decisions[at], agreed, edits)
         return found
 
 
@@ -54,7 +56,7 @@ def fire_agreed(decision: Decision, agreed: set[str], edits: Sequence[Edit]) -> 
 
     :param decision: a miss.
     :param agreed: the ids of those edits; without any, the decision stays as it is.
-    :param edits: all edits of the moment.
+    :param edits: these edits at least.
     """
     rank = {one.edit_id: at for at, one in enumerate(decision.candidates)}
     fired = sorted(

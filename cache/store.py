@@ -21,8 +21,8 @@ from errata.cache.index.languages import MultilingualVectors
 from errata.cache.index.terms import CharacterIndex, WordIndex
 from errata.cache.patches.kinds import check
 from errata.cache.records import Edit, Vector
-from errata.cache.storage.database import Database
-from errata.cache.storage.embeddings import EmbeddingStore
+from errata.cache.storage.base import EditStore
+from errata.cache.storage.opening import open_store
 from errata.cache.storage.saved_index import SavedIndex
 from errata.cache.storage.transaction import (
     Change,
@@ -51,7 +51,8 @@ class EditCache:
     returned survives a kill, and a failed change changes nothing.
 
     :param encoder: encodes questions, conditions and examples; queries must be encoded by it, too.
-    :param path: a folder (made where it is missing), or None to stay in memory.
+    :param path: a folder (made where it is missing), the URL of a PostgreSQL database
+        (``postgresql://…``), whose edits all replicas share, or None to stay in memory.
     :param reencode: encode everything again where the folder was written with another encoder.
     :param index: the factory of an empty vector index of a width; FAISS unless given.
     :param search: how candidates are found beside the nearest by vectors.
@@ -69,7 +70,6 @@ class EditCache:
         search: SearchConfig | None = None,
     ) -> None:
         self.encoder = encoder
-        self.path = None if path is None else Path(path)
         self._new_index = index or _faiss_index
         self.search_config = search or SearchConfig()
         self._lock = threading.RLock()
@@ -78,13 +78,10 @@ class EditCache:
         self._indexed = False
         self._last_warning = ""
         self._view: View | None = None
-        self._database: Database | None = None
-        self._encodings: EmbeddingStore | None = None
-        if self.path is not None:
-            self._database = Database(self.path / "edits.sqlite3")
-            name = self.path / "encodings.sqlite3"
-            self._encodings = EmbeddingStore(name, encoder.fingerprint, encoder.dimension)
-        self._multilingual = MultilingualVectors.of(encoder, self.path)
+        opened = open_store(encoder, path)
+        self.name, self.path = opened.name, opened.folder
+        self._database, self._encodings = opened.edits, opened.encodings
+        self._multilingual = MultilingualVectors.of(encoder, opened.multilingual)
         self._state = State(self._empty_indexes({}))
         try:
             if self._database is not None:
@@ -262,10 +259,10 @@ class EditCache:
             if self._closed:
                 return
             self._closed = True
-            if self._database is None or self.path is None:
+            if self._database is None:
                 return
             try:
-                if not self._database.read_only:
+                if self.path is not None and not self._database.read_only:
                     self._save_derived(self.path)
             except (OSError, sqlite3.Error, IndexMismatchError) as error:
                 _LOG.warning("%s: the index is built again next time (%s)", self.path, error)
@@ -274,13 +271,13 @@ class EditCache:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise StoreError(f"the cache {self.path or 'in memory'} is closed: open it again")
+            raise StoreError(f"the cache {self.name} is closed: open it again")
 
     def _empty_indexes(self, vectors: Mapping[str, Vector]) -> SearchIndexes:
         index = self._new_index(self.encoder.dimension)
         return SearchIndexes(index, CharacterIndex(), WordIndex(), {}, vectors)
 
-    def _open(self, database: Database, reencode: bool) -> None:
+    def _open(self, database: EditStore, reencode: bool) -> None:
         # Called before reading: no change in between is missed.
         database.changed()
         generation, rows = database.read()

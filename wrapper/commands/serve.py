@@ -120,7 +120,7 @@ def serve(
 
 
 def _local(
-    model: str, folder: Path, cache: Path | None, encoder: str | None, gate: str | None,
+    model: str, folder: Path, cache: str | None, encoder: str | None, gate: str | None,
     reasoner: str | None, resolvers: str | None, audit: Path | None, config: ServeConfig,
 ) -> Engine:  # fmt: skip
     from errata.model import EditableModel
@@ -139,7 +139,7 @@ def _local(
 
 
 def _upstream(
-    url: str, folder: Path, cache: Path | None, encoder: str | None, gate: str | None,
+    url: str, folder: Path, cache: str | None, encoder: str | None, gate: str | None,
     resolvers: str | None, audit: Path | None, config: ServeConfig,
 ) -> Engine:  # fmt: skip
     from errata.decider import Decider

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +16,28 @@ if TYPE_CHECKING:
     import psycopg
 
 SCHEMES = ("postgresql://", "postgres://")
-SCHEMA_VERSION = 1
 MIGRATION_LOCK = 0x45525254
 LOCK_SECONDS = 30
 """How long a writer waits for another one, as SQLite's does."""
 
-_MIGRATIONS: dict[int, str] = {}
-"""By schema version, the statements that make the next one of it."""
 
-_SCHEMA = Path(__file__).with_name("postgres.sql").read_text(encoding="utf-8")
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """Tables that belong together.
+
+    :param meta: the one that holds the version under the key ``schema``.
+    :param version: that of this errata.
+    :param statements: make all of them.
+    :param migrations: by version, the statements that make the next one of it.
+    """
+
+    meta: str
+    version: int
+    statements: str
+    migrations: Mapping[int, str] = field(default_factory=dict)
+
+
+EDITS = Schema("errata_meta", 1, Path(__file__).with_name("postgres.sql").read_text("utf-8"))
 
 _DEFAULTS: dict[str, Any] = {
     "connect_timeout": 5,
@@ -161,35 +175,36 @@ class PostgresServer:
         said = " ".join(str(error).split()) or type(error).__name__
         return said.replace(self._secret, "***") if self._secret else said
 
-    def prepare(self) -> None:
-        """Make the tables where they are missing, or of an older errata; in one transaction.
+    def prepare(self, schema: Schema) -> None:
+        """Make tables where they are missing, or of an older errata; in one transaction.
 
+        :param schema: the tables.
         :raises StoreError: they are of a newer errata, or another program's; no connection.
         """
         with self.errors("opened"), contextlib.closing(self.connect()) as connection:
-            if self._version(connection) == SCHEMA_VERSION:
+            if self._version(connection, schema) == schema.version:
                 return
             # Until the connection is closed; before the transaction, which would go on not to see
             # the tables that another one made while this one waited.
             connection.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
             with connection.transaction():
-                version = self._version(connection)
+                version = self._version(connection, schema)
                 if version == 0:
-                    connection.execute(_SCHEMA.encode())
-                for old in range(version or SCHEMA_VERSION, SCHEMA_VERSION):
-                    connection.execute(_MIGRATIONS[old].encode())
-                connection.execute(
-                    "UPDATE errata_meta SET value = %s WHERE key = 'schema'", [str(SCHEMA_VERSION)]
-                )
+                    connection.execute(schema.statements.encode())
+                for old in range(version or schema.version, schema.version):
+                    connection.execute(schema.migrations[old].encode())
+                update = f"UPDATE {schema.meta} SET value = %s WHERE key = 'schema'"
+                connection.execute(update.encode(), [str(schema.version)])
 
-    def _version(self, connection: psycopg.Connection[tuple[Any, ...]]) -> int:
-        there = connection.execute("SELECT to_regclass('errata_meta')::text").fetchone()
+    def _version(self, connection: psycopg.Connection[tuple[Any, ...]], schema: Schema) -> int:
+        there = connection.execute("SELECT to_regclass(%s)::text", [schema.meta]).fetchone()
         if there is None or there[0] is None:
             return 0
-        row = connection.execute("SELECT value FROM errata_meta WHERE key = 'schema'").fetchone()
-        if row is None or int(row[0]) > SCHEMA_VERSION:
+        query = f"SELECT value FROM {schema.meta} WHERE key = 'schema'"
+        row = connection.execute(query.encode()).fetchone()
+        if row is None or int(row[0]) > schema.version:
             raise StoreError(
-                f"{self.name}: expected schema {SCHEMA_VERSION} or older, found "
+                f"{self.name}: expected schema {schema.version} or older, found "
                 f"{'none' if row is None else row[0]}: upgrade errata, or name another database"
             )
         return int(row[0])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from errata.cache.errors import StoreError
 from errata.cache.storage.database import Row
-from errata.cache.storage.postgres import PostgresServer
+from errata.cache.storage.postgres import EDITS, PostgresServer
 
 if TYPE_CHECKING:
     import psycopg
@@ -153,7 +153,7 @@ class PostgresEdits:
     def __init__(self, server: PostgresServer) -> None:
         self.server = server
         self._writer, self._reader = server.link(), server.link()
-        server.prepare()
+        server.prepare(EDITS)
 
     def fingerprint(self) -> str | None:
         """Return the encoder's fingerprint, or None where none was set."""

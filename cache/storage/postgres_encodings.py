@@ -32,6 +32,7 @@ class PostgresEncodings:
         self.fingerprint = fingerprint
         self.dimension = dimension
         self._link = server.link()
+        self._complained = False
 
     def read(self, texts: Sequence[str]) -> dict[str, Vector]:
         """Return the stored encodings by text, each float32 [d], without damaged ones."""
@@ -49,8 +50,9 @@ class PostgresEncodings:
                     for key, blob in cursor.execute(query, [self.fingerprint, part]):
                         if (vector := self._vector(blob)) is not None:
                             found[by_hash[key]] = vector
+                self._complained = False
         except StoreError as error:
-            _LOG.warning("%s; texts are encoded again", error)
+            self._complain(error)
         return found
 
     def write(self, vectors: Mapping[str, Vector]) -> None:
@@ -69,12 +71,21 @@ class PostgresEncodings:
                     part = rows[start : start + _AT_ONCE]
                     blobs = [vector.astype("<f4").tobytes() for _, vector in part]
                     parameters = [self.fingerprint, [key for key, _ in part], blobs]
-                    connection.execute(query, parameters)
+                    with connection.transaction():
+                        # On disk with the edits at the latest: their commit comes later.
+                        connection.execute("SET LOCAL synchronous_commit = off")
+                        connection.execute(query, parameters)
         except StoreError as error:
-            _LOG.warning("%s; other replicas encode these texts again", error)
+            self._complain(error)
 
     def prune(self, texts: Sequence[str]) -> None:
         """Keep all: other replicas may use what this one does not."""
+
+    def _complain(self, error: StoreError) -> None:
+        """Log an error, unless it is one of many."""
+        if not self._complained:
+            _LOG.warning("%s; texts are encoded again, by every replica", error)
+        self._complained = True
 
     def _vector(self, blob: bytes) -> Vector | None:
         if len(blob) != 4 * self.dimension:

@@ -30,8 +30,9 @@ _LOG = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 5.0
 """Changes are read that often also without a notification: a dead connection is noticed."""
-LONGEST_WAIT = 5.0
+LONGEST_WAIT = 1.0
 """Seconds between two attempts to connect; the first follows after a tenth of one."""
+CLOSE_SECONDS = 5.0
 
 
 class ReplicaDatabase(Database):
@@ -51,7 +52,7 @@ class ReplicaDatabase(Database):
         self._listening: psycopg.Connection[tuple[Any, ...]] | None = None
         self._remove: weakref.finalize[..., ReplicaDatabase] | None = None
         if folder is None:
-            folder = Path(tempfile.mkdtemp(prefix="errata-"))
+            folder = Path(tempfile.mkdtemp(prefix="errata-replica-"))
             self._remove = weakref.finalize(self, _remove, folder, os.getpid())
         super().__init__(folder / "edits.sqlite3")
         try:
@@ -108,7 +109,7 @@ class ReplicaDatabase(Database):
         if self._process_of_thread == os.getpid():
             if (listening := self._listening) is not None:
                 _interrupt(listening)
-            self._thread.join(LONGEST_WAIT)
+            self._thread.join(CLOSE_SECONDS)
         self.edits.server.close()
         super().close()
         if self._remove is not None:
@@ -138,8 +139,8 @@ class ReplicaDatabase(Database):
                 "restored, or made anew: its edits are copied again",
                 self.edits.server.name,
             )
-            ids = [row.id for row in self._rows(connection)]
-            super().change(connection, (), ids)
+            held = connection.execute("SELECT id FROM edits").fetchall()
+            super().change(connection, (), [key for (key,) in held])
             mine = Position()
         for part in session.changes(mine):
             super().change(connection, part.insert, part.delete, part.seen)

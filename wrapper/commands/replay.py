@@ -89,12 +89,12 @@ def replay(
         raise typer.Exit(DIFFERENT)
 
 
-def _replay(log: Path, wanted: Any, open_model: Any) -> tuple[list[ReplayedQuery], int]:
+def _replay(log: str, wanted: Any, open_model: Any) -> tuple[list[ReplayedQuery], int]:
     """Return the queries of a log, decided again, and the number of logged decisions."""
-    from errata.audit.log import AuditLog
+    from errata.audit.opening import open_log
     from errata.audit.replay import replay as replayed
 
-    with AuditLog(log) as opened:
+    with open_log(log) as opened:
         opened.require_text()
         logged = list(opened.read(wanted))
     editable = open_model()

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -194,14 +195,14 @@ def test_replicas_that_open_an_empty_database_at_once_make_it_once(postgres_url:
 def test_a_newer_schema_is_refused_and_an_older_one_migrated(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from errata.cache.storage import postgres
+    from errata.cache.storage import postgres_edits
 
     with EditCache(StubEncoder(), postgres_url) as cache:
         cache.add([ZEBRA])
     statement = "ALTER TABLE errata_changes ADD COLUMN author text"
     with monkeypatch.context() as patched:
-        patched.setattr(postgres, "SCHEMA_VERSION", 2)
-        patched.setattr(postgres, "_MIGRATIONS", {1: statement})
+        newer = replace(postgres_edits.EDITS, version=2, migrations={1: statement})
+        patched.setattr(postgres_edits, "EDITS", newer)
         with EditCache(StubEncoder(), postgres_url) as cache:
             assert ids(cache) == ["zebra"]
     with psycopg.connect(postgres_url) as connection:
@@ -277,6 +278,6 @@ def test_the_local_copy_is_deleted_on_close(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     one = replica()
     one.add([ZEBRA])
-    assert len(list(tmp_path.glob("errata-*/edits.sqlite3"))) == 1
+    assert len(list(tmp_path.glob("errata-replica-*/edits.sqlite3"))) == 1
     one.close()
     assert not list(tmp_path.iterdir())

@@ -281,3 +281,27 @@ def test_the_local_copy_is_deleted_on_close(
     assert len(list(tmp_path.glob("errata-replica-*/edits.sqlite3"))) == 1
     one.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_commands_take_the_url_and_print_no_password(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from errata.cli import app
+    from errata.commands import opening
+
+    monkeypatch.setattr(opening, "open_encoder", lambda name: StubEncoder())
+    url = postgres_url.replace("postgres@", "postgres:s3cr3t@")
+    patches = str(tmp_path)
+    commands = (
+        ["edit", "Who made you?", "Example Labs.", "--cache", url, "--patches", patches],
+        ["edits", "--cache", url, "--patches", patches],
+        ["reindex", "--cache", url],
+        ["edits", "--cache", url.replace("/postgres?", "/none?"), "--patches", patches],
+    )
+    results = [CliRunner().invoke(app, words) for words in commands]
+    assert [result.exit_code for result in results] == [0, 0, 0, 1]
+    assert "Who made you?" in results[1].output
+    assert "1 edit, encoded by stub-trigrams-64" in results[2].output
+    assert not any("s3cr3t" in result.output for result in results)

@@ -60,6 +60,8 @@ class PostgresServer:
         if os.geteuid() == 0:
             self._as = {"user": "nobody", "group": "nogroup", "extra_groups": []}
             shutil.chown(self.folder, "nobody", "nogroup")
+            if not _open_to_all(self.programs):
+                self.programs = _copied(self.programs, self.folder / "programs")
         try:
             command = ["initdb", "-U", "postgres", "--auth=trust", "-E", "utf8", "--locale=C"]
             self._run([*command, "--no-sync", "-D", "data"])
@@ -152,3 +154,19 @@ class PostgresServer:
                 output.seek(0)
                 said = output.read().decode(errors="replace").strip()
                 raise NoServer(f"{command[0]}: {error} {said}") from error
+
+
+def _open_to_all(path: Path) -> bool:
+    """Return whether any user may enter a folder."""
+    return all(each.stat().st_mode & 0o001 for each in (path, *path.parents))
+
+
+def _copied(found: Path, to: Path) -> Path:
+    """Return a copy of an installation's ``bin``, with the package's libraries beside it."""
+    package = found.parents[1]
+    shutil.copytree(found.parent, to / package.name / found.parent.name)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, to / libraries.name)
+    to.chmod(0o755)
+    return to / package.name / found.parent.name / found.name

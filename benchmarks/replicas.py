@@ -38,7 +38,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.postgres_server import PostgresServer
+from benchmarks.postgres_server import NoServer, PostgresServer
 from errata.cache.encoder import encode_query
 from errata.cache.errors import ErrataError, UnknownEdit
 from errata.cache.records import Fact, Vector
@@ -350,11 +350,19 @@ def main() -> None:
     parser.add_argument(
         "--no-fsync", dest="fsync", action="store_false", help="quicker, where nothing is timed"
     )
+    parser.add_argument(
+        "--optional", action="store_true", help="exit with 0 where no server can be started"
+    )
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the server is stopped, too
     options_of_server = [] if options.fsync else ["fsync=off"]
-    with tempfile.TemporaryDirectory() as folder, PostgresServer(*options_of_server) as server:
+    try:
+        server = PostgresServer(*options_of_server)
+    except NoServer as error:
+        print(f"no PostgreSQL server can be started here: {error}")
+        sys.exit(not options.optional)
+    with tempfile.TemporaryDirectory() as folder, server:
         tempfile.tempdir = folder  # replicas that are killed leave their copies
         trial = Trial(server, options.replicas, options.seed)
         begun = time.monotonic()

@@ -87,7 +87,10 @@ class Session:
                 "ORDER BY made, place",
                 [after],
             )
-            while rows := cursor.fetchmany(PAGE):
+            full = True
+            while full:
+                rows = cursor.fetchmany(PAGE)
+                full = len(rows) == PAGE
                 yield Changes(
                     [Row(*row[:4]) for row in rows if row[2] is not None and row[4] > after],
                     [row[0] for row in rows if row[2] is None or row[4] > after],
@@ -174,9 +177,12 @@ class PostgresEdits:
     @contextlib.contextmanager
     def reading(self) -> Iterator[Session]:
         """Open a transaction that sees the edits of one moment, and waits for no writer."""
+        from psycopg import IsolationLevel
+
         with self.server.errors("read"), self._reader.use() as connection:
+            connection.isolation_level = IsolationLevel.REPEATABLE_READ
+            connection.read_only = True
             with connection.transaction():
-                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
                 yield Session(connection)
 
     @contextlib.contextmanager

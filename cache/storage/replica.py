@@ -83,7 +83,7 @@ class ReplicaDatabase(Database):
         """
         self._notice_fork()
         with self.edits.writing() as session, self._copying, super().writing() as connection:
-            self._copy(session, connection)
+            self._copy(session, session.head(), connection)
             self._session = session
             yield connection
             if session.written is not None:
@@ -125,12 +125,13 @@ class ReplicaDatabase(Database):
     def _catch_up(self) -> None:
         """Copy the changes of other replicas."""
         with self._copying, self.edits.reading() as session:
-            if session.head() != self._position(self._connection()):
+            head = session.head()
+            if head != self._position(self._connection()):
                 with super().writing() as connection:
-                    self._copy(session, connection)
+                    self._copy(session, head, connection)
 
-    def _copy(self, session: Session, connection: sqlite3.Connection) -> None:
-        head, mine = session.head(), self._position(connection)
+    def _copy(self, session: Session, head: Position, connection: sqlite3.Connection) -> None:
+        mine = self._position(connection)
         if head == mine:
             return
         if not session.has(mine):

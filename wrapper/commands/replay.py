@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from errata.audit.replay import ReplayedQuery, Verdict
     from errata.model import EditableModel
 
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", metavar="N", min=1, help="Decide in N processes (needs errata[ray])."
+    ),
+]
 DIFFERENT, TROUBLE = 1, 2
 """Exit codes of a diff tool."""
 
@@ -42,12 +48,7 @@ def replay(
     since: Since = None,
     until: Until = None,
     patch: Patch = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            "--workers", metavar="N", min=1, help="Decide in N processes (needs errata[ray])."
-        ),
-    ] = None,
+    workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
     """List the logged queries that other patches would answer otherwise.

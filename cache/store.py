@@ -19,8 +19,10 @@ from errata.cache.index.terms import CharacterIndex, WordIndex
 from errata.cache.patches.kinds import check
 from errata.cache.records import Edit, Vector
 from errata.cache.segment_config import SegmentConfig
+from errata.cache.storage.base import EditStore
 from errata.cache.storage.database import Database
-from errata.cache.storage.embeddings import EmbeddingStore, check_fingerprint, encoded
+from errata.cache.storage.embeddings import check_fingerprint, encoded, keep_only
+from errata.cache.storage.opening import open_store
 from errata.cache.storage.rows import from_rows
 from errata.cache.storage.saved_index import SavedIndex, indexes_over
 from errata.cache.storage.segmented import Segments, lifted, on_disk, read_all
@@ -50,7 +52,8 @@ class EditCache:
     returned survives a kill, and a failed change changes nothing.
 
     :param encoder: encodes questions, conditions and examples; queries must be encoded by it, too.
-    :param path: a folder (made where it is missing), or None to stay in memory.
+    :param path: a folder (made where it is missing), the URL of a PostgreSQL database
+        (``postgresql://…``), whose edits all replicas share, or None to stay in memory.
     :param reencode: encode everything again where the folder was written with another encoder.
     :param index: the factory of an empty vector index of a width; FAISS unless given.
     :param search: how candidates are found beside the nearest by vectors.
@@ -70,7 +73,6 @@ class EditCache:
         segment: SegmentConfig | None = None,
     ) -> None:
         self.encoder = encoder
-        self.path = None if path is None else Path(path)
         self._new_index = index or _faiss_index
         self.search_config = search or SearchConfig()
         self._lock = threading.RLock()
@@ -79,17 +81,15 @@ class EditCache:
         self._indexed = False
         self._last_warning = ""
         self._view: View | None = None
-        self._database: Database | None = None
-        self._encodings: EmbeddingStore | None = None
-        if self.path is not None:
-            self._database = Database(self.path / "edits.sqlite3")
-            name = self.path / "encodings.sqlite3"
-            self._encodings = EmbeddingStore(name, encoder.fingerprint, encoder.dimension)
-        self._multilingual = MultilingualVectors.of(encoder, self.path)
+        opened = open_store(encoder, path)
+        self.name, self.path = opened.name, opened.folder
+        self._database, self._encodings = opened.edits, opened.encodings
+        self._multilingual = MultilingualVectors.of(encoder, opened.multilingual)
         self._segments: Segments | None = None
-        # Candidates across languages are found by vectors of their own, of which there is no file.
-        if type(self._database) is Database and self._multilingual is None:
-            self._segments = Segments(self._database, encoder, segment or SegmentConfig())
+        # Candidates across languages are found by vectors of their own, of which there is no file;
+        # replicas of PostgreSQL share encodings there.
+        if type(opened.edits) is Database and self._multilingual is None:
+            self._segments = Segments(opened.edits, encoder, segment or SegmentConfig())
         self._state = State(self._empty_indexes({}))
         try:
             if self._database is not None:
@@ -262,10 +262,10 @@ class EditCache:
             if self._closed:
                 return
             self._closed = True
-            if self._database is None or self.path is None:
+            if self._database is None:
                 return
             try:
-                if not self._database.read_only:
+                if self.path is not None and not self._database.read_only:
                     self._save_derived(self.path)
             except (OSError, sqlite3.Error, IndexMismatchError) as error:
                 _LOG.warning("%s: the index is built again next time (%s)", self.path, error)
@@ -274,13 +274,13 @@ class EditCache:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise StoreError(f"the cache {self.path or 'in memory'} is closed: open it again")
+            raise StoreError(f"the cache {self.name} is closed: open it again")
 
     def _empty_indexes(self, vectors: Mapping[str, Vector]) -> SearchIndexes:
         index = self._new_index(self.encoder.dimension)
         return SearchIndexes(index, CharacterIndex(), WordIndex(), {}, vectors)
 
-    def _open(self, database: Database, reencode: bool) -> None:
+    def _open(self, database: EditStore, reencode: bool) -> None:
         # Called before reading: no change in between is missed.
         database.changed()
         there, generation, rows = read_all(database, self._segments, None)
@@ -353,7 +353,7 @@ class EditCache:
             if moving and self._segments is not None:
                 state = self._segments.moved(state, moving, change, generation)
             if (many or moving) and self._encodings is not None:  # those on disk have theirs there
-                self._encodings.keep_only(state.indexes.vectors)
+                keep_only(self._encodings, state.indexes.vectors)
             self._state = state
             self._stale = False
 

@@ -11,7 +11,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # xdist brings the parallelism
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ import pytest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from benchmarks.postgres_server import PostgresServer
 
 FAMILIES = ("gpt2", "llama", "qwen2", "mistral", "gpt_neox", "opt", "t5")
 """Architectures that ``models`` can build; the ``family`` fixture runs a test on each."""
@@ -192,3 +195,31 @@ def models() -> Callable[[str], PreTrainedModel]:
 def family(request: pytest.FixtureRequest) -> str:
     """Return the name of a family; the test runs once for each."""
     return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """Return a PostgreSQL server of the session's own, without a password."""
+    pytest.importorskip("psycopg", reason="needs the extra postgres")
+    from benchmarks.postgres_server import NoServer, PostgresServer
+
+    try:
+        server = PostgresServer("fsync=off", "shared_buffers=16MB")
+    except NoServer as error:
+        pytest.skip(f"no PostgreSQL server can be started here: {error}")
+    with server:
+        yield server
+
+
+_SCHEMAS = itertools.count()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> str:
+    """Return the URL of an empty schema in a PostgreSQL server."""
+    import psycopg
+
+    schema = f"test_{next(_SCHEMAS)}"
+    with psycopg.connect(postgres_server.url(), autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {schema}".encode())
+    return postgres_server.url(schema)

@@ -97,7 +97,8 @@ class Decider:
     :param patches: folder of patch files.
     :param complete: asks the model: messages in, text out. Without it only stored answers and
         refusals are given, and query patterns have no effect.
-    :param cache: folder where edits made by :meth:`edit` are kept; None keeps them in memory.
+    :param cache: folder where edits made by :meth:`edit` are kept, or the URL of a PostgreSQL
+        database that several processes share (``postgresql://…``); None keeps them in memory.
     :param gate: a :class:`~errata.gates.base.Gate`, or the name of one.
     :param resolvers: as of :class:`errata.EditableModel`; the base model is not consulted.
     :param encoder: an :class:`~errata.cache.encoder.Encoder`, or the name of one.

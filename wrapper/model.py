@@ -83,7 +83,8 @@ class EditableModel(EditRouter, Classifying, WeightEditing, SavedModel, BaseProx
     :param model: any causal or encoder-decoder `transformers` model that generates.
     :param tokenizer: its tokenizer.
     :param patches: folder of patch files.
-    :param cache: folder where edits made by :meth:`edit` are kept; None keeps them in memory.
+    :param cache: folder where edits made by :meth:`edit` are kept, or the URL of a PostgreSQL
+        database that several processes share (``postgresql://…``); None keeps them in memory.
     :param gate: a :class:`~errata.gates.base.Gate`, or the name of one.
     :param reasoner: answers what is entailed by an edit: a
         :class:`~errata.reasoners.base.Reasoner`, the name of one (``adapter``, ``prompted``,

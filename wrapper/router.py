@@ -45,7 +45,8 @@ class EditRouter(PatchReloading, Audited):
     :param base: the base model and its tokenizer, whose weights editors may change; None where
         there is no model in this process.
     :param files: the folder of patch files, or None.
-    :param cache: folder where edits made by :meth:`edit` are kept; None keeps them in memory.
+    :param cache: folder where edits made by :meth:`edit` are kept, or the URL of a PostgreSQL
+        database that several processes share (``postgresql://…``); None keeps them in memory.
     :param index: makes a vector index of a width; by default FAISS.
     :param background: answers what only names the subject of facts; None leaves that to the base.
     :param watch: reload the folder of patches whenever it changes.

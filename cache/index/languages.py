@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from errata.cache.encoder import EmbeddingCache, Encoder, encode_in_parts, multilingual_of
 from errata.cache.index.base import FlatIndex
 from errata.cache.records import Edit, Query, Vector
-from errata.cache.storage.embeddings import EmbeddingStore
+from errata.cache.storage.base import Encodings
 from errata.cache.text.language import is_english
 
 
@@ -21,21 +20,18 @@ class MultilingualVectors:
     :param store: where vectors are kept between runs; None: nowhere.
     """
 
-    def __init__(self, encoder: EmbeddingCache, store: EmbeddingStore | None = None) -> None:
+    def __init__(self, encoder: EmbeddingCache, store: Encodings | None = None) -> None:
         self.encoder = encoder
         self._store = store
 
     @classmethod
-    def of(cls, encoder: Encoder, folder: Path | None) -> MultilingualVectors | None:
+    def of(cls, encoder: Encoder, store: Encodings | None) -> MultilingualVectors | None:
         """Return the vectors of a routed encoder's second one; None for any other encoder.
 
-        :param folder: of the cache; None: it is in memory.
+        :param store: where they are kept between runs; None: nowhere.
         """
         found = multilingual_of(encoder)
-        if found is None or folder is None:
-            return None if found is None else cls(found)
-        name = folder / "encodings_multilingual.sqlite3"
-        return cls(found, EmbeddingStore(name, found.fingerprint, found.dimension))
+        return None if found is None else cls(found, store)
 
     def prune(self, texts: Sequence[str]) -> None:
         """Delete the stored vectors of other texts, where these are many."""

@@ -19,6 +19,7 @@ import numpy as np
 from errata.cache.encoder import Encoder, encode_in_parts
 from errata.cache.errors import IndexMismatchError
 from errata.cache.records import Vector
+from errata.cache.storage.base import Encodings
 
 _LOG = logging.getLogger(__name__)
 _BUSY_SECONDS = 2.0
@@ -92,13 +93,6 @@ class EmbeddingStore:
             )
             connection.execute("COMMIT")
 
-    def keep_only(self, vectors: Mapping[str, Vector]) -> None:
-        """Store encodings by text, where some are missing, and delete those of other texts."""
-        stored = self.read(list(vectors))
-        if missing := {text: each for text, each in vectors.items() if text not in stored}:
-            self.write(missing)
-        self.prune(list(vectors))
-
     def _vector(self, checksum: object, blob: object) -> Vector | None:
         if not isinstance(blob, bytes) or len(blob) != 4 * self.dimension:
             return None
@@ -137,7 +131,7 @@ class EmbeddingStore:
 def encoded(
     texts: Sequence[str],
     encoder: Encoder,
-    store: EmbeddingStore | None,
+    store: Encodings | None,
     known: Mapping[str, Vector],
     *,
     keep: bool = True,
@@ -160,6 +154,18 @@ def encoded(
             store.write(fresh)
         found.update(fresh)
     return found
+
+
+def keep_only(store: Encodings, vectors: Mapping[str, Vector]) -> None:
+    """Store encodings by text, where some are missing, and delete those of other texts.
+
+    :param store: where encodings are kept.
+    :param vectors: those to be kept.
+    """
+    stored = store.read(list(vectors))
+    if missing := {text: each for text, each in vectors.items() if text not in stored}:
+        store.write(missing)
+    store.prune(list(vectors))
 
 
 def check_fingerprint(written: str | None, mine: str, path: object) -> None:

@@ -17,6 +17,7 @@ from errata.cache.records import Edit, Fact, Vector
 from errata.cache.segment import DAMAGES, Appended, Segment
 from errata.cache.segment_config import SegmentConfig
 from errata.cache.segment_view import SegmentView
+from errata.cache.storage.base import EditStore
 from errata.cache.storage.database import Database, Row
 from errata.cache.storage.segment_file import key_of
 from errata.cache.storage.transaction import Change, State, applied, updated
@@ -201,7 +202,7 @@ class Segments:
 
 
 def read_all(
-    database: Database, segments: Segments | None, view: SegmentView | None
+    database: EditStore, segments: Segments | None, view: SegmentView | None
 ) -> tuple[SegmentView | None, int, list[Row]]:
     """Return the edits on disk, the database's number of changes, and the rows of the others.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from errata.cache.errors import ErrataError
+from errata.cache.storage.postgres import PostgresServer, is_url
 
 Queries = Literal["text", "hash"]
 
@@ -15,14 +16,16 @@ Queries = Literal["text", "hash"]
 class AuditConfig:
     """An audit log: ``EditableModel(..., audit=AuditConfig("audit.sqlite3", queries="hash"))``.
 
-    :param path: the SQLite file; made where it is missing.
+    :param path: the SQLite file, made where it is missing, or the URL of a PostgreSQL database
+        into which several processes log (``postgresql://…``).
     :param queries: keep each query as ``text``, which replay and triage need, or as a ``hash``,
         salted with a text that is drawn once a file and kept in it: equal queries can be counted,
-        and none can be read, but one who has the file can test a guess.
+        and none can be read, but one who has the log can test a guess.
     :param retention_days: older decisions are deleted; None: never. A quarter is enough to see
         what last week's change did.
     :param max_megabytes: the oldest decisions are deleted where the file would grow larger; None:
-        never. A decision takes about 300 bytes.
+        never. A decision takes about 300 bytes. Of a file only: PostgreSQL keeps room that was
+        freed.
     :param queue: calls of ``generate`` that wait to be written at most; further ones are dropped
         and counted, so that a slow disk costs memory of that size and no query any time.
     :param flush_seconds: decisions are written that long after the first of them, together: one
@@ -32,7 +35,7 @@ class AuditConfig:
     :raises ErrataError: a value makes no sense.
     """
 
-    path: str | Path
+    path: str | Path = field(repr=False)
     queries: Queries = "text"
     retention_days: float | None = 90.0
     max_megabytes: float | None = 1024.0
@@ -40,6 +43,11 @@ class AuditConfig:
     flush_seconds: float = 0.2
     busy_seconds: float = 5.0
     close_seconds: float = 5.0
+
+    @property
+    def name(self) -> str:
+        """Where the log is, for messages: without a password."""
+        return PostgresServer(str(self.path)).name if is_url(self.path) else str(self.path)
 
     def __post_init__(self) -> None:
         """Check the values."""

@@ -99,11 +99,7 @@ class AuditLog:
 
         :raises StoreError: in that case.
         """
-        if self.queries != "text":
-            raise StoreError(
-                f"{self.path}: expected a log that keeps the queries as text, found one that keeps "
-                'hashes: queries cannot be asked again; log with queries="text"'
-            )
+        texts_required(self.path, self.queries)
 
     def count(self, wanted: LogFilter | None = None) -> int:
         """Return the number of decisions."""
@@ -139,6 +135,20 @@ class AuditLog:
             names = [column[0] for column in cursor.description]
             for row in cursor:
                 yield _decision(dict(zip(names, row, strict=True)), patches, fingerprints)
+
+
+def texts_required(name: object, queries: Queries) -> None:
+    """Raise where a log keeps hashes of queries, which cannot be asked again.
+
+    :param name: of the log.
+    :param queries: what it keeps.
+    :raises StoreError: in that case.
+    """
+    if queries != "text":
+        raise StoreError(
+            f"{name}: expected a log that keeps the queries as text, found one that keeps "
+            'hashes: queries cannot be asked again; log with queries="text"'
+        )
 
 
 def _decision(

@@ -72,6 +72,7 @@ def replay(
     model: Decider,
     *,
     by_conversation: bool,
+    batch: int = BATCH,
     progress: Callable[[int], object] = lambda count: None,
 ) -> Iterator[ReplayedQuery]:
     """Yield each distinct query of a log, decided again, in the order first asked.
@@ -80,6 +81,7 @@ def replay(
     :param model: has the patches that are tried.
     :param by_conversation: decide a query again in each of its conversations, as rollouts may
         differ; otherwise once.
+    :param batch: queries decided at once.
     :param progress: called with the number of logged decisions that were replayed since its last
         call.
     """
@@ -91,16 +93,16 @@ def replay(
     befores: dict[tuple[str, str], list[tuple[Verdict, int]]] = {}
     for (query, conversation, verdict), count in counts.items():
         befores.setdefault((query, conversation), []).append((verdict, count))
-    for start in range(0, len(pairs), BATCH):
-        batch = pairs[start : start + BATCH]
+    for start in range(0, len(pairs), batch):
+        asked = pairs[start : start + batch]
         decisions = model.decide(
-            [query for query, _ in batch], key=[Conversation(digest) for _, digest in batch]
+            [query for query, _ in asked], key=[Conversation(digest) for _, digest in asked]
         )
-        for pair, decision in zip(batch, decisions, strict=True):
+        for pair, decision in zip(asked, decisions, strict=True):
             after = verdict_of(decision)
             for before, count in befores[pair]:
                 yield ReplayedQuery(pair[0], count, before, after)
-        progress(sum(count for pair in batch for _, count in befores[pair]))
+        progress(sum(count for pair in asked for _, count in befores[pair]))
 
 
 def logged_verdict(logged: LoggedDecision) -> Verdict:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from errata.audit.config import AuditConfig
-from errata.audit.database import AuditDatabase
+from errata.audit.opening import DecisionWriter, audit_database
 from errata.audit.records import (
     AuditedCall,
     LoggedDecision,
@@ -97,7 +97,7 @@ class _State:
 
     def _complain(self, reason: object) -> None:
         if not self.complained:
-            path = self.config.path
+            path = self.config.name
             log.warning("%s: decisions are not logged, only counted: %s", path, reason)
         self.complained = True
 
@@ -134,7 +134,7 @@ class AuditWriter:
     def __init__(self, config: AuditConfig, gate: str, model: str) -> None:
         self.config = config
         self._fingerprints = gate, model
-        database = AuditDatabase(config)
+        database = audit_database(config)
         database.prepare()
         self._start(database)
 
@@ -152,7 +152,7 @@ class AuditWriter:
         """Log a call of ``generate`` soon; returns at once, and raises nothing."""
         try:
             if self._forked:  # a fork has no thread but its own
-                self._start(AuditDatabase(self.config))
+                self._start(audit_database(self.config))
             state = self._state
             if state.closing.is_set() or state.calls.qsize() >= self.config.queue:
                 state.refuse(len(call.batch.texts))
@@ -178,7 +178,7 @@ class AuditWriter:
         """Write what is waiting, and end the thread."""
         self._finalizer()
 
-    def _start(self, database: AuditDatabase) -> None:
+    def _start(self, database: DecisionWriter) -> None:
         self._forked, process = False, os.getpid()
         self._state = _State(self.config, *self._fingerprints)
         self._thread = threading.Thread(
@@ -212,7 +212,7 @@ def _finish(state: _State, thread: threading.Thread, process: int) -> None:
         thread.join(state.config.close_seconds)
 
 
-def _write_all(state: _State, database: AuditDatabase) -> None:
+def _write_all(state: _State, database: DecisionWriter) -> None:
     """Write calls until the queue yields None."""
     going_on = True
     while going_on:
@@ -223,7 +223,7 @@ def _write_all(state: _State, database: AuditDatabase) -> None:
     database.close()
 
 
-def _write_some(state: _State, database: AuditDatabase) -> bool:
+def _write_some(state: _State, database: DecisionWriter) -> bool:
     """Write what is waiting, a batch at most; return whether to go on."""
     found: list[_Queued] = []
     with contextlib.suppress(queue.Empty):
@@ -237,7 +237,7 @@ def _write_some(state: _State, database: AuditDatabase) -> bool:
     return None not in found
 
 
-def _write(state: _State, database: AuditDatabase, calls: Sequence[AuditedCall]) -> None:
+def _write(state: _State, database: DecisionWriter, calls: Sequence[AuditedCall]) -> None:
     """Write calls; failing is counted."""
     decisions: list[LoggedDecision] = []
     for call in _yielding(calls, state):

@@ -6,7 +6,6 @@ import datetime
 import re
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
@@ -52,10 +51,10 @@ def moment(value: str | None) -> float | None:
 
 
 Log = Annotated[
-    Path,
+    str,
     typer.Argument(
         metavar="LOG",
-        help="The SQLite file that EditableModel(..., audit=LOG) writes.",
+        help="The SQLite file, or PostgreSQL URL, that EditableModel(..., audit=LOG) writes.",
         show_default=False,
     ),
 ]
@@ -133,10 +132,10 @@ def log(
 
         errata log audit.sqlite3 --route base --csv > misses.csv
     """
-    from errata.audit.log import AuditLog
+    from errata.audit.opening import open_log
 
     wanted = log_filter(since, until, patch, route, min_probability, max_probability)
-    with AuditLog(log) as opened:
+    with open_log(log) as opened:
         if as_csv:
             _print_csv(opened.read(wanted, last))
             return

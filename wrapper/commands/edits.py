@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -153,16 +154,17 @@ def reindex(cache: Cache = None, encoder: Encoder = None, as_json: AsJson = Fals
         errata reindex --encoder path/to/encoder
     """
     from errata.cache.errors import StoreError
+    from errata.cache.storage.postgres import is_url
 
-    folder = cache or CACHE
-    if not folder.is_dir():
-        raise StoreError(f"expected a cache folder at {folder}, found none: name it with --cache")
-    with opening.open_cache(folder, None, encoder, reencode=True) as store:
-        count, fingerprint = len(store.edits), store.encoder.fingerprint
+    place = cache or CACHE
+    if not (is_url(place) or Path(place).is_dir()):
+        raise StoreError(f"expected a cache folder at {place}, found none: name it with --cache")
+    with opening.open_cache(place, None, encoder, reencode=True) as store:
+        count, fingerprint, name = len(store.edits), store.encoder.fingerprint, store.name
     if as_json:
-        print_json({"cache": str(folder), "edits": count, "encoder": fingerprint})
+        print_json({"cache": name, "edits": count, "encoder": fingerprint})
     else:
-        print_line(f"{folder}: {counted(count, 'edit')}, encoded by {fingerprint}")
+        print_line(f"{name}: {counted(count, 'edit')}, encoded by {fingerprint}")
 
 
 def _full(edit: Edit) -> dict[str, Any]:

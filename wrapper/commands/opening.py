@@ -33,7 +33,7 @@ def demo_model() -> str:
 def open_model(
     model: str,
     patches: Path | None,
-    cache: Path | None = None,
+    cache: str | Path | None = None,
     encoder: str | None = None,
     gate: str | None = None,
     reasoner: str | None = None,
@@ -44,7 +44,7 @@ def open_model(
 
     :param model: ``atlas``, ``smollm2``, a folder, or a hub id.
     :param patches: folder of patches, or None.
-    :param cache: folder of edits, or None for memory only.
+    :param cache: folder or database of edits, or None for memory only.
     :param encoder: a sentence-transformers folder or hub id, or None for the default.
     :param gate: a shipped gate's name, a folder, or None for the default.
     :param reasoner: a reasoner's name or folder, or None for the default.
@@ -130,11 +130,11 @@ def open_base_answers(model: str | None) -> AnswerBatch | None:
 
 
 def open_cache(
-    cache: Path | None, patches: Path | None, encoder: str | None, *, reencode: bool = False
+    cache: str | Path | None, patches: Path | None, encoder: str | None, *, reencode: bool = False
 ) -> EditCache:
     """Return the edits of the cache and of the patch files; loads no language model.
 
-    :param cache: folder of edits, or None for memory only.
+    :param cache: folder or database of edits, or None for memory only.
     :param patches: folder of patches, or None.
     :param encoder: a sentence-transformers folder or hub id, or None for the default.
     :param reencode: encode all edits again if the cache was written with another encoder.

@@ -54,11 +54,12 @@ OwnPatches = Annotated[
     typer.Option("--patches", metavar="DIR", help="Folder of patches; by default ./patches."),
 ]
 Cache = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--cache",
-        metavar="DIR",
-        help="Folder of the edits made with `errata edit`; by default .errata if it exists.",
+        metavar="DIR|URL",
+        help="Folder of the edits made with `errata edit`, by default .errata if it exists; or the "
+        "PostgreSQL database of all replicas, as postgresql://user@host/database.",
     ),
 ]
 Encoder = Annotated[
@@ -150,8 +151,8 @@ def starter_patches() -> Path:
     return Path(locations[0]) if locations else Path(__file__).parent.parent / "patches"
 
 
-def cache_folder(given: Path | None) -> Path | None:
-    """Return the folder of edits a command reads, or None if there is none yet.
+def cache_folder(given: str | None) -> str | Path | None:
+    """Return the folder or database of edits a command reads, or None if there is none yet.
 
     :param given: the value of ``--cache``; without one it is ``.errata`` if that exists, so that
         reading creates no folder.

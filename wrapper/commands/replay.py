@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,7 +25,14 @@ from errata.json_forms import replayed_json
 
 if TYPE_CHECKING:
     from errata.audit.replay import ReplayedQuery, Verdict
+    from errata.model import EditableModel
 
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", metavar="N", min=1, help="Decide in N processes (needs errata[ray])."
+    ),
+]
 DIFFERENT, TROUBLE = 1, 2
 """Exit codes of a diff tool."""
 
@@ -40,6 +48,7 @@ def replay(
     since: Since = None,
     until: Until = None,
     patch: Patch = None,
+    workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
     """List the logged queries that other patches would answer otherwise.
@@ -60,7 +69,7 @@ def replay(
     try:
         found, total = _replay(
             log, log_filter(since, until, patch),
-            lambda: opening.open_model(model, patches, cache_folder(cache), encoder, gate),
+            lambda: opening.open_model(model, patches, cache_folder(cache), encoder, gate), workers,
         )  # fmt: skip
     except ErrataError as error:
         if as_json:
@@ -89,19 +98,37 @@ def replay(
         raise typer.Exit(DIFFERENT)
 
 
-def _replay(log: Path, wanted: Any, open_model: Any) -> tuple[list[ReplayedQuery], int]:
+def _replay(
+    log: str, wanted: Any, open_model: Callable[[], EditableModel], workers: int | None
+) -> tuple[list[ReplayedQuery], int]:
     """Return the queries of a log, decided again, and the number of logged decisions."""
-    from errata.audit.log import AuditLog
+    from errata.audit.opening import open_log
     from errata.audit.replay import replay as replayed
 
-    with AuditLog(log) as opened:
+    with open_log(log) as opened:
         opened.require_text()
         logged = list(opened.read(wanted))
-    editable = open_model()
-    partial = any(edit.rollout < 1 for edit in editable.edits)
-    with progress("replaying", len(logged)) as advance:
-        found = list(replayed(logged, editable, by_conversation=partial, progress=advance))
+    if workers is None:
+        editable = open_model()
+        partial = _has_rollouts(editable)
+        with progress("replaying", len(logged)) as advance:
+            found = list(replayed(logged, editable, by_conversation=partial, progress=advance))
+        return found, len(logged)
+    from errata.distributed import RayDecider, RayPool
+
+    with RayPool(open_model, workers) as pool, progress("replaying", len(logged)) as advance:
+        partial = next(pool.map(lambda one, _: _has_rollouts(one), [None]))
+        decider = RayDecider(pool)
+        found = list(
+            replayed(
+                logged, decider, by_conversation=partial, batch=decider.batch, progress=advance
+            )
+        )
     return found, len(logged)
+
+
+def _has_rollouts(editable: EditableModel) -> bool:
+    return any(edit.rollout < 1 for edit in editable.edits)
 
 
 def _text(verdict: Verdict) -> str:

@@ -45,7 +45,12 @@ Upstream = Annotated[
     ),
 ]
 Audit = Annotated[
-    Path | None, typer.Option("--audit", metavar="FILE", help="Log every decision here.")
+    str | None,
+    typer.Option(
+        "--audit",
+        metavar="FILE|URL",
+        help="Log every decision here: an SQLite file, or the PostgreSQL database of all replicas.",
+    ),
 ]
 Host = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="The address to listen on.")]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="The port.")]
@@ -120,8 +125,8 @@ def serve(
 
 
 def _local(
-    model: str, folder: Path, cache: Path | None, encoder: str | None, gate: str | None,
-    reasoner: str | None, resolvers: str | None, audit: Path | None, config: ServeConfig,
+    model: str, folder: Path, cache: str | None, encoder: str | None, gate: str | None,
+    reasoner: str | None, resolvers: str | None, audit: str | None, config: ServeConfig,
 ) -> Engine:  # fmt: skip
     from errata.model import EditableModel
     from errata.models.load import prepare
@@ -139,8 +144,8 @@ def _local(
 
 
 def _upstream(
-    url: str, folder: Path, cache: Path | None, encoder: str | None, gate: str | None,
-    resolvers: str | None, audit: Path | None, config: ServeConfig,
+    url: str, folder: Path, cache: str | None, encoder: str | None, gate: str | None,
+    resolvers: str | None, audit: str | None, config: ServeConfig,
 ) -> Engine:  # fmt: skip
     from errata.decider import Decider
     from errata.serve.upstream import UpstreamEngine

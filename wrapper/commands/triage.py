@@ -57,12 +57,12 @@ def triage(
 
         errata triage audit.sqlite3 --json
     """
-    from errata.audit.log import AuditLog
+    from errata.audit.opening import open_log
     from errata.audit.triage import TriageConfig, triage_cases
     from errata.cache.patches.files import load_folder
 
     folder = own_patches(patches)
-    with AuditLog(log) as opened:
+    with open_log(log) as opened:
         opened.require_text()
         logged = opened.read(log_filter(since, until, patch))
         cases = triage_cases(logged, load_folder(folder), TriageConfig(near, margin, all_hits))

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from errata.audit.log import AuditLog, LogFilter
+from errata.audit.log import LogFilter
+from errata.audit.opening import DecisionLog, open_log
 from errata.audit.replay import ReplayedQuery, replay
 from errata.audit.triage import TriageCase, TriageConfig, triage_cases
 from errata.cache.errors import EditError, ErrataError, PatchError, UnknownEdit
@@ -229,12 +230,12 @@ class Corrections:
         edits = in_force(self.router.cache.all_edits, datetime.date.today())
         return triage_cases(logged, edits, config)
 
-    def _log(self) -> AuditLog:
+    def _log(self) -> DecisionLog:
         writer = self.router.audit
         if writer is None:
             raise ErrataError("expected an audit log, found none: start with --audit FILE")
         writer.flush(5.0)
-        return AuditLog(writer.config.path)
+        return open_log(writer.config.path)
 
 
 @dataclass(frozen=True, slots=True)

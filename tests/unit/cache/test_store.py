@@ -37,11 +37,13 @@ def encoder() -> StubEncoder:
     return StubEncoder()
 
 
-@pytest.fixture(params=["memory", "disk"])
+@pytest.fixture(params=["memory", "disk", "postgres"])
 def cache(
     request: pytest.FixtureRequest, encoder: StubEncoder, tmp_path: Path
 ) -> Iterator[EditCache]:
-    path = None if request.param == "memory" else tmp_path / "cache"
+    path: Path | str | None = None if request.param == "memory" else tmp_path / "cache"
+    if request.param == "postgres":
+        path = request.getfixturevalue("postgres_url")
     with EditCache(encoder, path) as cache:
         yield cache
 

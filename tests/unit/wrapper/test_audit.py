@@ -14,6 +14,7 @@ import pytest
 from errata.audit.config import AuditConfig
 from errata.audit.database import AuditDatabase
 from errata.audit.log import AuditLog, LogFilter
+from errata.audit.opening import open_log
 from errata.audit.records import AuditedCall, LoggedDecision, LoggedPatch, patches_fingerprint
 from errata.audit.writer import AuditWriter
 from errata.cache.errors import ErrataError, StoreError
@@ -348,3 +349,32 @@ def test_the_writer_lets_queries_have_the_interpreter(writer, monkeypatch):
     one = writer()
     one.record(call(*(f"query {n}" for n in range(50))))
     assert one.flush() and one.written == 50 and len(slept) >= 3
+
+
+# -- PostgreSQL ------------------------------------------------------------------------------
+
+
+def test_two_processes_log_into_one_database(models, tokenizer, postgres_url):
+    config = AuditConfig(postgres_url, **QUICK)
+    for _ in range(2):
+        with editable(models("gpt2"), tokenizer, audit=config) as model:
+            model.ask(OTHER, max_new_tokens=2)
+            assert model.audit.flush() and model.audit.written == 1
+    with open_log(postgres_url) as log:
+        assert [one.query for one in log.read()] == [OTHER, OTHER]
+
+
+def test_a_database_that_is_gone_costs_no_query_and_shows_no_password(
+    postgres_server, postgres_url, caplog
+):
+    config = AuditConfig(postgres_url.replace("postgres@", "postgres:s3cr3t@"), **QUICK)
+    writer = AuditWriter(config, "gate", "model")
+    import psycopg
+
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("DROP TABLE errata_decisions")
+    writer.record(call("a", "b"))
+    assert writer.flush() and (writer.written, writer.dropped) == (0, 2)
+    writer.close()
+    assert "decisions are not logged" in caplog.text
+    assert "s3cr3t" not in caplog.text + repr(config)

@@ -99,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sizes", help="by default n; 1,10,100,200 shows decay, and takes longer")
     parser.add_argument("--background", type=int, default=9_800, help="with n, 10,000 in a cache")
     parser.add_argument("--document", type=Path, default=ROOT / "results" / "comparison.md")
+    parser.add_argument("--latency-cases", type=int, default=20, help="a seed")
+    parser.add_argument("--no-controls", action="store_true")
     parser.add_argument("--options", default="{}", help="of backends, as for errata compare")
     parser.add_argument("more", nargs="*", help="more for errata compare, such as -- --model DIR")
     given = parser.parse_args(arguments)
@@ -115,6 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "data": str(cases), "n": int(given.n), "seeds": _numbers(given.seeds),
         "open_questions": given.open and str(given.open), "n_open_questions": given.open_n,
         "backends": given.backends.split(","), "options": options,
+        "controls": not given.no_controls, "latency_cases": given.latency_cases,
         "modes": given.mode.split(","), "sizes": _numbers(given.sizes or given.n),
     }  # fmt: skip
     runs = [compare(given.out / "edits", config, given.more)]

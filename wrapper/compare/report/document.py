@@ -24,7 +24,7 @@ from errata.compare.run.backend_names import NONE as BASE
 from errata.compare.run.records import Record
 
 HIGH, LOW = 0.9, 0.6
-NOT_MEASURED = "not measured"
+NOT_MEASURED, CANNOT = "not measured", "makes no such edits"
 QUICK = 1.0
 """Seconds up to which an edit is quick."""
 
@@ -144,9 +144,11 @@ def _row(summary: Summary, name: str, block: Block, batch: Block | None) -> tupl
     result = block.results.get(name)
     if result is None:
         return label(name), NOT_MEASURED, *[NONE] * (len(PROPERTIES) + 4)
+    if not result.cases:
+        return label(name), CANNOT, *[NONE] * (len(PROPERTIES) + 4)
     exact = summary.rollbacks.get(name)
     trained = summary.trained.get(name)
-    many = batch and batch.results.get(name)
+    many = None if batch is None else batch.results.get(name)
     return (
         label(name),
         *(_word(result.mean(each)) for each in PROPERTIES),

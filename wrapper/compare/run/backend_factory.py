@@ -59,7 +59,8 @@ class BackendFactory:
             model = self._pipeline_model(name, options)
             if name in (IF, REGEX):
                 rewrite = language_patches if name == IF else replacements
-                return PatchBackend(name, model, self._training[name], rewrite)
+                trained = self._training[name] if name == IF else {}  # a replacement needs no gate
+                return PatchBackend(name, model, trained, rewrite)
             return PipelineBackend(name, model, self._training[name])
         return EditorBackend(name, self.model, make(EDITORS, name, **options))
 

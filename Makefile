@@ -13,7 +13,7 @@ one_thread = OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo shell test check wheel wheel-test atlas reasoner gate clean FORCE
+.PHONY: help demo shell test check wheel wheel-test atlas reasoner gate editors clean FORCE
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -51,6 +51,11 @@ reasoner: $(VENV)/base ## train atlas' adapter anew into runs/reasoner (an hour;
 
 gate: $(VENV)/base ## train a gate anew into runs/gate (an hour; ARGS="--help")
 	$(BIN)/errata gate train --out runs/gate $(ARGS)
+
+editors: $(VENV)/base ## train mend, ke and enn for atlas into runs/ (hours; ARGS="--help")
+	$(BIN)/errata editor train mend --steps 2000 --out runs/mend $(ARGS)
+	$(BIN)/errata editor train ke --steps 2000 --out runs/ke $(ARGS)
+	$(BIN)/errata editor train enn --steps 1000 --out runs/enn $(ARGS)
 
 clean: ## forget environment and builds; leaves runs/ and .errata/
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,12 +1,15 @@
 """The published comparison of ways of editing: bench, background, both runs, results/comparison.md.
 
     python benchmarks/comparison.py --open FILE --trex FILE [--out runs/comparison]
-        [--backends cache,serac,ike,ft,ft-l,lora,rome] [--n 200] [--background 9800]
+        [--backends cache,serac,mend,…] [--n 200] [--background 9800]
 
 Makes atlas-bench (test), compares the backends on it with all n edits in force and in a sequence,
 then the cache and the other pipelines again with background edits in their caches, and writes the
 document. An interrupted run goes on where it stopped.
 
+- ``--backends``: of those of the textbook and the later ones (:data:`BACKENDS`); all of them are
+  named in the document's table of words, and those that the run lacks as not measured. Others join
+  a run later: call it again with the same other options.
 - ``--open``: open questions (JSON lines with ``question``), for locality: all of the test half,
   unless ``--open-n`` says how many of it.
 - ``--trex``: facts of T-REx as ``{"relation": "P36", "subject": …, "object": …}``, JSON lines; from
@@ -38,6 +41,11 @@ from errata.gates.data.pairs import open_split
 
 ROOT = Path(__file__).parent.parent
 PIPELINES = ("cache", "serac", "ike")
+BACKENDS = (
+    "serac", "cache:if", "cache:regex", "calinet", "tpatcher", "grace", "enn", "ke", "mend", "kn",
+    "rome", "memit", "depn", "ft", "ft-l", "lora", "ike", "alphaedit", "ultraedit", "wise", "cache",
+)  # fmt: skip
+"""The methods of the field's table (Language Patch is ``cache:if``), then those beside them."""
 
 
 def background(trex: Path, cases: Path, opens: Path, n: int, seed: int = 0) -> list[Fact]:
@@ -78,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--open", type=Path, required=True)
+    parser.add_argument("--open", type=Path)
     parser.add_argument(
         "--open-n", type=int, help="of the open questions; by default all of the test half"
     )
@@ -91,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sizes", help="by default n; 1,10,100,200 shows decay, and takes longer")
     parser.add_argument("--background", type=int, default=9_800, help="with n, 10,000 in a cache")
     parser.add_argument("--document", type=Path, default=ROOT / "results" / "comparison.md")
+    parser.add_argument("--latency-cases", type=int, default=20, help="a seed")
+    parser.add_argument("--no-controls", action="store_true")
     parser.add_argument("--options", default="{}", help="of backends, as for errata compare")
     parser.add_argument("more", nargs="*", help="more for errata compare, such as -- --model DIR")
     given = parser.parse_args(arguments)
@@ -99,14 +109,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not cases.exists():
         errata("atlas-bench", "--out", str(cases))
     pipelines = [name for name in given.backends.split(",") if name in PIPELINES]
-    fills = bool(given.trex and given.background and pipelines)
+    fills = bool(given.trex and given.open and given.background and pipelines)
     if fills and not filling.exists():
         dump_file(background(given.trex, cases, given.open, given.background), filling)
     options = json.loads(given.options)
     config = {
         "data": str(cases), "n": int(given.n), "seeds": _numbers(given.seeds),
-        "open_questions": str(given.open), "n_open_questions": given.open_n,
+        "open_questions": given.open and str(given.open), "n_open_questions": given.open_n,
         "backends": given.backends.split(","), "options": options,
+        "controls": not given.no_controls, "latency_cases": given.latency_cases,
         "modes": given.mode.split(","), "sizes": _numbers(given.sizes or given.n),
     }  # fmt: skip
     runs = [compare(given.out / "edits", config, given.more)]
@@ -117,7 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "options": {name: each for name, each in options.items() if name in pipelines},
         }  # fmt: skip
         runs.append(compare(given.out / f"edits-and-{given.background}", config, given.more))
-    errata("report", *runs, "--document", str(given.document))
+    named = ",".join(BACKENDS)
+    errata("report", *runs, "--document", str(given.document), "--backends", named)
 
 
 def compare(out: Path, config: Mapping[str, Any], more: Sequence[str]) -> str:

@@ -14,6 +14,9 @@ editor cannot make; they count as failures everywhere but in neighbours. Interva
 means a case. Seconds are CPU time of planning, all threads together, and load is the machine's.
 *Largest*: the largest change of an entry, relative to the root mean square of its weight.
 
+With `--pre-edit` the answers of an editor that brings trained weights with its first edit (ENN) are
+compared with those of these weights before any edit, in place of the base model's.
+
 An interrupted run goes on where it stopped, if it has a --json file.
 """
 
@@ -50,9 +53,11 @@ class Measure:
     """Asks a model before and after edits.
 
     :param name: of the base model.
+    :param pre_edit: compare with the weights that an editor brings, before any edit.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, pre_edit: Any = None) -> None:
+        self.pre_edit = pre_edit
         self.base, self.tokenizer = load_base(name)
         self.generator = AnswerGenerator(self.base, self.tokenizer, 24, 64)
         self.forced = TeacherForcing(self.base, self.tokenizer)
@@ -60,8 +65,12 @@ class Measure:
 
     def before(self, cases: Sequence[Case]) -> None:
         """Ask the unedited model; call it before anything is edited."""
-        for group in _groups(cases):
-            if any(case.id not in self._before for case in group):
+        missing = [g for g in _groups(cases) if any(case.id not in self._before for case in g)]
+        if not missing:
+            return
+        brought = self.pre_edit.before_edits(self.base, self.tokenizer) if self.pre_edit else []
+        with applied(self.base, brought):
+            for group in missing:
                 self._before |= self._answers(group)
 
     def after(self, cases: Sequence[Case]) -> dict[str, Row]:
@@ -259,12 +268,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch", action="store_true")
     parser.add_argument("--sequence", default="", help="lengths, separated by commas")
     parser.add_argument("--model", default="atlas")
+    parser.add_argument("--pre-edit", action="store_true")
     parser.add_argument("--json", type=Path, help="file of all measures, read if it is there")
     given = parser.parse_args(arguments)
     cases = load_cases(given.cases)[: given.n]
     there = given.json is not None and given.json.exists()
     kept: dict[str, dict[str, Row]] = json.loads(given.json.read_text("utf-8")) if there else {}
-    measure, mode = Measure(given.model), "together" if given.batch else "alone"
+    options = json.loads(given.settings)[0]
+    own = make("errata.editors", given.editor, **options) if given.pre_edit else None
+    measure, mode = Measure(given.model, own), "together" if given.batch else "alone"
     if given.sequence:
         mode = "in sequence"
 

@@ -18,6 +18,7 @@ from errata.commands.bake import bake, unbake
 from errata.commands.check import check
 from errata.commands.compare import compare, report
 from errata.commands.demo import demo
+from errata.commands.editor import train_editor
 from errata.commands.edits import edit, edits, reindex, retract
 from errata.commands.gate import fit_examples, train_gate
 from errata.commands.gate_eval import eval_gate
@@ -48,6 +49,7 @@ gate_app = typer.Typer(
 reasoner_app = typer.Typer(
     no_args_is_help=True, help="Train and evaluate a reasoner, which answers entailed questions."
 )
+editor_app = typer.Typer(no_args_is_help=True, help="Train an editor that learns to edit.")
 serac_app = typer.Typer(no_args_is_help=True, help="The serac backend: a published control.")
 
 for command in (ask, explain, demo, check, assess, add, fmt, convert, schema, edit, retract, edits,
@@ -66,6 +68,8 @@ app.add_typer(gate_app, name="gate")
 reasoner_app.command("train")(train_reasoner)
 reasoner_app.command("eval")(eval_reasoner)
 app.add_typer(reasoner_app, name="reasoner")
+editor_app.command("train")(train_editor)
+app.add_typer(editor_app, name="editor")
 serac_app.command("train")(train_serac)
 app.add_typer(serac_app, name="serac")
 

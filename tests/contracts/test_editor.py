@@ -35,11 +35,20 @@ SECRETS = (
 
 EDITORS = {
     "calinet": {"epochs": 4, "learning_rate": 0.05},
+    "enn": {"trained": "initial", "layers": (0, 1), "batch_size": 1, "step_size": 0.02},
     "depn": {"neurons": 40, "steps": 8, "share": 0.0, "threshold": 0.0},
     "ft": {"epochs": 4, "learning_rate": 0.02},
     "ft-l": {"epochs": 4, "learning_rate": 0.02, "max_relative_change": 0.1},
     "grace": {"layer": 0, "radius": 1.0, "steps": 8, "learning_rate": 0.5},
+    "ke": {
+        "trained": "initial", "layers": (0, 1), "batch_size": 1, "state_size": 4,
+        "condition_size": 4, "hidden_size": 4, "answer_tokens": 2, "scale": 0.1,
+    },
     "kn": {"steps": 8, "insert_factor": 30.0, "share": 0.0},
+    "mend": {
+        "trained": "initial", "layers": (0, 1), "batch_size": 1, "rank": 2, "normalise": False,
+        "step_size": 0.02,
+    },
     "lora": {"epochs": 4, "learning_rate": 0.05},
     "rome": {**LOCATED, "layer": 0},
     "memit": {**LOCATED, "steps": 8, "layers": (0,), "second_moment_weight": 1e-3},

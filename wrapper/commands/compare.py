@@ -133,6 +133,10 @@ def report(
         Path | None,
         typer.Option("--document", metavar="FILE", help="The comparison in words and figures."),
     ] = None,
+    backends: Annotated[
+        str,
+        typer.Option("--backends", help="With --document: named in it, measured or not."),
+    ] = "",
     as_csv: Annotated[bool, typer.Option("--csv", help="Print every estimate as CSV.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -156,7 +160,8 @@ def report(
         raise typer.BadParameter("expected one run, or --document FILE; found several runs")
     summary = summarise(Run(run))
     if document is not None:
-        _write_document([summary, *(summarise(Run(other)) for other in others)], document)
+        summaries = [summary, *(summarise(Run(other)) for other in others)]
+        _write_document(summaries, document, _words(backends))
     elif as_csv:
         typer.echo(tables.as_csv(summary), nl=False)
     elif as_json:
@@ -167,7 +172,7 @@ def report(
         raise typer.Exit(1)
 
 
-def _write_document(summaries: Sequence[Summary], path: Path) -> None:
+def _write_document(summaries: Sequence[Summary], path: Path, backends: Sequence[str]) -> None:
     """Write the document of a comparison, or of ablations."""
     from errata.compare.report.ablation import write_ablation
     from errata.compare.report.document import write_document
@@ -175,7 +180,7 @@ def _write_document(summaries: Sequence[Summary], path: Path) -> None:
     if all(block.ablations for summary in summaries for block in summary.blocks):
         write_ablation(summaries, path)
     else:
-        write_document(summaries[0], path, summaries[1:])
+        write_document(summaries[0], path, summaries[1:], backends)
 
 
 def _settings(config: Path | None, options: dict[str, Any], *, ablate: bool) -> Settings:

@@ -18,9 +18,8 @@ of :mod:`errata.generation.sharing`, and returns all changes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from errata.cache.records import Edit, Fact
@@ -29,6 +28,7 @@ from errata.editing.changes import Change
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from errata.editors.shared.learner import Learner
     from errata.generation.base_model import GenerativeModel
 
 
@@ -128,24 +128,38 @@ class Separable(Protocol):
         """
 
 
-@runtime_checkable
-class Trainable(Protocol):
-    """An editor with trained parameters, such as a hypernetwork.
+@dataclass(frozen=True, slots=True)
+class TrainingEdit:
+    """An edit to learn from.
 
-    The constructor takes the folder of a trained state; :meth:`train` writes one.
+    :param fact: the edit.
+    :param rewordings: other ways of asking its question.
+    :param unrelated: questions that it leaves alone, each with an answer; the answer need not be
+        the model's: editors keep the probabilities of its tokens.
     """
 
-    def train(
-        self,
-        model: GenerativeModel,
-        tokenizer: PreTrainedTokenizerBase,
-        data: Iterable[Fact],
-        out: Path,
-    ) -> None:
-        """Train for a base model and write the state.
+    fact: Fact
+    rewordings: tuple[str, ...]
+    unrelated: tuple[tuple[str, str], ...]
 
-        :param model: the base model; unchanged afterwards.
+
+@runtime_checkable
+class Trainable(Protocol):
+    """An editor with parameters that are trained beforehand, for one base model.
+
+    The constructor takes ``trained``: the folder of what ``errata editor train`` wrote, None for
+    the one shipped for the model, or ``"initial"`` for the editor before its training.
+    """
+
+    name: str
+
+    def learner(
+        self, model: GenerativeModel, tokenizer: PreTrainedTokenizerBase, *, trained: bool = True
+    ) -> Learner:
+        """Return what training changes (:mod:`errata.editors.shared.learner`).
+
+        :param model: the base model; the learner works on a copy.
         :param tokenizer: its tokenizer.
-        :param data: edits to learn from; never those of tune or test subjects.
-        :param out: folder to write.
+        :param trained: load the trained state; otherwise as training begins.
+        :raises errata.cache.errors.ModelError: there is no trained state for this model.
         """

@@ -11,13 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from errata.cache.records import Edit
 from errata.editing.base import Capabilities
 from errata.editing.changes import Change, applied
-from errata.editors.shared.corpus import TextSource
 from errata.editors.shared.examples import NO_TARGET, Example, Padded, examples_of, padded
 from errata.editors.shared.fine_tuning import gradients
 from errata.editors.shared.side_memory import (
@@ -27,9 +25,8 @@ from errata.editors.shared.side_memory import (
     check_plain,
     memory_in,
     module_inputs,
-    text_inputs,
 )
-from errata.generation.fingerprint import base_fingerprint
+from errata.editors.shared.stored_queries import QueryEditor
 from errata.generation.random_state import forked_rng
 from errata.generation.sharing import sharing_copy
 from errata.module_paths import ModulePaths
@@ -162,36 +159,17 @@ class Patches(SeparableMemory):
         return cls(**tensors, ids=notes["ids"])
 
 
-class TPatcher(SeparableEditor[TPatcherConfig]):
+class TPatcher(QueryEditor[TPatcherConfig], SeparableEditor[TPatcherConfig]):
     """Edits facts one after another, each by the neurons of its wrong tokens.
 
-    :param config: all settings; by default those for the model.
-    :param text: text of the stored queries; by default what ``config.corpus`` names.
-    :param folder: like ``progress`` unused: what other editors that read text take, too.
-    :param module_paths: for a model that is not in the table of :mod:`errata.module_paths`.
-    :param options: single settings of :class:`TPatcherConfig`.
-    :raises errata.cache.errors.EditError: there is no such setting.
+    Options are those of :class:`TPatcherConfig`; the other parameters, those of
+    :class:`~errata.editors.shared.stored_queries.QueryEditor`.
     """
 
     name = "tpatcher"
     config_class = TPatcherConfig
     memory_class = Patches
     capabilities = Capabilities(separable=True, needs_text=True)
-
-    def __init__(
-        self,
-        *,
-        config: TPatcherConfig | None = None,
-        text: Iterable[str] | None = None,
-        folder: str | Path | None = None,
-        progress: bool = False,
-        module_paths: ModulePaths | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(config=config, module_paths=module_paths, **options)
-        self.folder, self.progress = folder, progress
-        self._text = TextSource(text)
-        self._stored: tuple[object, Any] = (None, None)
 
     def plan_after(
         self,
@@ -216,7 +194,8 @@ class TPatcher(SeparableEditor[TPatcherConfig]):
         copied, found = sharing_copy(model), None
         with gradients(), forked_rng(model.device):
             torch.manual_seed(config.seed)
-            stored = self._queries(copied, tokenizer, place, config)
+            # patches do not change what they read
+            stored = self._queries(copied, tokenizer, place.source, config)
             for edit, example in zip(edits, examples, strict=True):
                 for _ in range(config.rounds):
                     before = () if found is None else (MemoryChange(*place.with_(found)),)
@@ -228,21 +207,6 @@ class TPatcher(SeparableEditor[TPatcherConfig]):
                         break
                     found = new if found is None else found.joined(new)
         return [] if found is None else [MemoryChange(*place.with_(found))]
-
-    def _queries(
-        self,
-        model: GenerativeModel,
-        tokenizer: PreTrainedTokenizerBase,
-        place: _Place,
-        config: TPatcherConfig,
-    ) -> torch.Tensor:
-        """Return the stored queries, [queries, d]; patches do not change what they read."""
-        mark = (base_fingerprint(model), place.source, config.queries, config.corpus, config.seed)
-        if mark != self._stored[0]:
-            rows = self._text.rows(model, tokenizer, config.corpus)
-            found = text_inputs(model, rows, place.source, config.queries, config.seed)
-            self._stored = (mark, found)
-        return self._stored[1]  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)

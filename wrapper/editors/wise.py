@@ -8,29 +8,25 @@ by the mean distance of all its rows, so that what a row gets depends on the oth
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from errata.cache.records import Edit
 from errata.editing.base import Capabilities
 from errata.editing.changes import Change
-from errata.editors.shared.corpus import TextSource
 from errata.editors.shared.examples import NO_TARGET, Example, examples_of, padded
 from errata.editors.shared.fine_tuning import gradients
 from errata.editors.shared.side_memory import (
     Memory,
     MemoryChange,
-    SideEditor,
     check_plain,
     memory_in,
     module_inputs,
-    text_inputs,
 )
-from errata.generation.fingerprint import base_fingerprint
+from errata.editors.shared.stored_queries import QueryEditor
 from errata.generation.sharing import sharing_copy
-from errata.module_paths import ModulePaths, as_rows, matrix
+from errata.module_paths import as_rows, matrix
 
 if TYPE_CHECKING:
     import torch
@@ -165,33 +161,18 @@ class Copies(Memory):
         return cls(shards, notes["ratio"])
 
 
-class Wise(SideEditor[WiseConfig]):
+class Wise(QueryEditor[WiseConfig]):
     """Edits facts in shards of copies of one matrix.
 
     Edits of a shard share its entries, so that none can be removed alone: the others are planned
-    again. Parameters are those of :class:`~errata.editors.tpatcher.TPatcher`, and the options of
-    :class:`WiseConfig`.
+    again. Options are those of :class:`WiseConfig`; the other parameters, those of
+    :class:`~errata.editors.shared.stored_queries.QueryEditor`.
     """
 
     name = "wise"
     config_class = WiseConfig
     memory_class = Copies
     capabilities = Capabilities(needs_text=True)
-
-    def __init__(
-        self,
-        *,
-        config: WiseConfig | None = None,
-        text: Iterable[str] | None = None,
-        folder: str | Path | None = None,
-        progress: bool = False,
-        module_paths: ModulePaths | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(config=config, module_paths=module_paths, **options)
-        self.folder, self.progress = folder, progress
-        self._text = TextSource(text)
-        self._stored: tuple[object, Any] = (None, None)
 
     def plan_after(
         self,
@@ -223,21 +204,6 @@ class Wise(SideEditor[WiseConfig]):
                 shards[-1] = _trained(copied, name, some, shards[-1], len(shards), others, config)
                 shards = _merged_when_full(shards, config)
         return [MemoryChange(name, Copies(shards, config.threshold_ratio))]
-
-    def _queries(
-        self,
-        model: GenerativeModel,
-        tokenizer: PreTrainedTokenizerBase,
-        name: str,
-        config: WiseConfig,
-    ) -> torch.Tensor:
-        """Return inputs of the layer over running text, [queries, d_in]."""
-        mark = (base_fingerprint(model), name, config.queries, config.corpus, config.seed)
-        if mark != self._stored[0]:
-            rows = self._text.rows(model, tokenizer, config.corpus)
-            self._stored = (mark, text_inputs(model, rows, name, config.queries, config.seed))
-        found: torch.Tensor = self._stored[1]
-        return found
 
 
 def _without_copies(model: GenerativeModel, name: str) -> GenerativeModel:

@@ -13,8 +13,8 @@ from errata.cache.errors import ErrataError
 if TYPE_CHECKING:
     import torch
 
-_STATE = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")
-"""State of a parameter in AdamW and Muon."""
+_STATE = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer", "square_avg", "grad_avg")
+"""State of a parameter in AdamW, Muon and RMSprop."""
 
 
 def save(
@@ -22,11 +22,14 @@ def save(
     model: torch.nn.Module,
     optimizers: Sequence[torch.optim.Optimizer],
     note: dict[str, Any],
+    *,
+    buffers: bool = False,
 ) -> None:
     """Write the trained parameters, the optimizers' state and a note, atomically.
 
     :param path: of the file; its folder is made.
     :param note: JSON values.
+    :param buffers: write those of the model, too.
     """
     import torch
     from safetensors.torch import save_file
@@ -36,6 +39,8 @@ def save(
         tensors[f"model.{name}"] = parameter
         for key, value in optimizer.state.get(parameter, {}).items():
             tensors[f"{key}.{name}"] = torch.as_tensor(value)
+    if buffers:
+        tensors |= {f"buffer.{name}": value for name, value in model.named_buffers()}
     plain = {k: v.detach().to("cpu", torch.float32).contiguous() for k, v in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
@@ -61,8 +66,17 @@ def read_note(path: Path) -> dict[str, Any]:
     return note
 
 
-def load(path: Path, model: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> None:
-    """Load parameters and the optimizers' state from a checkpoint."""
+def load(
+    path: Path,
+    model: torch.nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    *,
+    buffers: bool = False,
+) -> None:
+    """Load parameters and the optimizers' state from a checkpoint.
+
+    :param buffers: load those of the model, too.
+    """
     import torch
     from safetensors import safe_open
 
@@ -77,6 +91,8 @@ def load(path: Path, model: torch.nn.Module, optimizers: Sequence[torch.optim.Op
                 key: value if key == "step" else value.to(parameter.device)
                 for key, value in state.items()
             }
+        for name, buffer in model.named_buffers() if buffers else ():
+            buffer.copy_(stored.get_tensor(f"buffer.{name}"))
 
 
 def _trained_parameters(

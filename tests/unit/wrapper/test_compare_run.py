@@ -28,7 +28,7 @@ from errata.commands.config import read_settings
 from errata.compare.inputs.cases import Case, Preference, Probe
 from errata.compare.inputs.data import ComparisonData, deal_open_questions, held_out_text_path
 from errata.compare.inputs.files import write_cases
-from errata.compare.report.document import write_document
+from errata.compare.report.document import in_words, write_document
 from errata.compare.report.headline import headline
 from errata.compare.report.html_page import html_page
 from errata.compare.report.markdown import markdown
@@ -448,6 +448,19 @@ def test_the_document_says_it_in_words_and_tells_runs_beside_one_another(model, 
     assert "## Another run" in text and "| cache | +0.0 [-49.0, +49.0] n 4 |" in text
     for picture in re.findall(r"\]\((comparison/[^)]+)\)", text):
         assert (tmp_path / picture).read_text().startswith("<svg")
+
+
+def test_a_document_names_what_was_not_measured_and_whether_weights_changed(model, tmp_path):
+    run = Run(tmp_path / "run")
+    runner(model, run, settings("cache:if", "cache:regex", "nudge", controls=False)).run()
+    found = summarise(run)
+    assert found.touched == {"cache:if": False, "cache:regex": False, "nudge": True}
+    assert set(found.rollbacks.values()) == {True}
+    rows = {row[0]: row for row in in_words(found, found.blocks[0], ["mend", "nudge"]).rows}
+    assert list(rows) == ["mend", "nudge", "cache:if", "cache:regex"]
+    assert rows["mend"][1] == "not measured" and set(rows["mend"][2:]) == {"–"}
+    assert rows["nudge"][-2:] == ("no", "yes") and rows["cache:regex"][-2:] == ("yes", "yes")
+    assert rows["cache:regex"][-3] == "nothing"
 
 
 @pytest.fixture

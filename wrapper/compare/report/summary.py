@@ -145,6 +145,7 @@ class Summary:
     :param trained: by backend, training seconds of each part; backends without such a record are
         absent.
     :param records: of the first block, by backend.
+    :param touched: by backend, whether any bit of the weights changed with its edits.
     """
 
     about: Mapping[str, Any]
@@ -154,6 +155,7 @@ class Summary:
     disagreements: tuple[Record, ...]
     trained: Mapping[str, Mapping[str, float]]
     records: Mapping[str, Sequence[Record]] = field(repr=False)
+    touched: Mapping[str, bool] = field(default_factory=dict)
 
     @property
     def split(self) -> str:
@@ -182,11 +184,14 @@ def summarise(run: Run, disagreements: int = 200) -> Summary:
     records: dict[tuple[str, int], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     names = [*run.about()["backends"]]
     rollbacks: dict[str, bool | None] = dict.fromkeys(names)
+    touched: dict[str, bool] = {}
     trained: dict[str, dict[str, float]] = {}
     for record in run.records():
         name = record["backend"]
         if record["type"] == "rollback":
             rollbacks[name] = record["exact"] and rollbacks[name] is not False
+            if "touched" in record:  # not in runs of errata 0.2
+                touched[name] = record["touched"] or touched.get(name, False)
         elif record["type"] == "training":
             trained[name] = {**trained.get(name, {}), **record["seconds"]}
         else:
@@ -206,7 +211,7 @@ def summarise(run: Run, disagreements: int = 200) -> Summary:
     main = records[keys[0]]
     return Summary(
         run.about(), blocks, _retention(records), rollbacks,
-        tuple(_disagreements(main, names))[:disagreements], trained, main,
+        tuple(_disagreements(main, names))[:disagreements], trained, main, touched,
     )  # fmt: skip
 
 

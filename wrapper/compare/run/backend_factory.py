@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from errata.compare.run.backend_names import (
     EDITORS,
+    IF,
     NONE,
     PIPELINES,
     RANDOM,
+    REGEX,
     SHUFFLED,
     VERBATIM,
     is_cache,
@@ -17,6 +19,7 @@ from errata.compare.run.backend_names import (
 )
 from errata.compare.run.backends import ComparedBackend, EditorBackend, PipelineBackend
 from errata.compare.run.controls import NoEdit, RandomUpdate, ShuffledAnswers
+from errata.compare.run.patch_backends import PatchBackend, language_patches, replacements
 from errata.compare.run.training_time import TrainingSeconds, training_seconds
 from errata.model import EditableModel
 from errata.registry import make, names
@@ -54,6 +57,10 @@ class BackendFactory:
             return EditorBackend(name, self.model, RandomUpdate(editor))
         if is_cache(name) or name in names(PIPELINES):
             model = self._pipeline_model(name, options)
+            if name in (IF, REGEX):
+                rewrite = language_patches if name == IF else replacements
+                trained = self._training[name] if name == IF else {}  # a replacement needs no gate
+                return PatchBackend(name, model, trained, rewrite)
             return PipelineBackend(name, model, self._training[name])
         return EditorBackend(name, self.model, make(EDITORS, name, **options))
 

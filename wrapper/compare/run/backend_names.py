@@ -5,6 +5,8 @@
 ``cache:verbatim``        the same without a reasoner: only stored answers
 ``cache:all-resolvers``   the cache with every resolver there is, whatever the default ones are
 ``cache:without-NAME``    the same without one of them; ``cache:without-resolvers``: with none
+``cache:if``              the cache, with each edit as a language patch: if the user asks …
+``cache:regex``           the cache, with each edit as a replacement of what the model said before
 ``rome``, ``ft``, …       any editor of weights, on the bare base model
 ``serac``, ``ike``, …     any other pipeline
 ``none``                  no edit
@@ -22,6 +24,7 @@ from errata.cache.errors import ErrataError
 from errata.registry import names
 
 CACHE, VERBATIM, NONE = "cache", "cache:verbatim", "none"
+IF, REGEX = "cache:if", "cache:regex"
 SHUFFLED, RANDOM = "shuffled:", "random:"
 ALL_RESOLVERS, WITHOUT = "cache:all-resolvers", "cache:without-"
 NO_RESOLVERS = f"{WITHOUT}resolvers"
@@ -39,7 +42,7 @@ def check_names(chosen: Sequence[str]) -> None:
     :raises ErrataError: no such backend; lists the known ones and the nearest.
     """
     editors, pipelines = names(EDITORS), names(PIPELINES)
-    caches = (CACHE, *ablation(), VERBATIM)
+    caches = (CACHE, *ablation(), VERBATIM, IF, REGEX)
     for name in chosen:
         plain = name.removeprefix(SHUFFLED)
         kind = plain.removeprefix(RANDOM)
@@ -62,7 +65,7 @@ def ablation() -> tuple[str, ...]:
 
 def is_cache(name: str) -> bool:
     """Return whether a backend is the cache, with whichever resolvers or reasoner."""
-    return name in (CACHE, VERBATIM, ALL_RESOLVERS) or name.startswith(WITHOUT)
+    return name in (CACHE, VERBATIM, ALL_RESOLVERS, IF, REGEX) or name.startswith(WITHOUT)
 
 
 def resolvers_of(name: str) -> list[str] | None:
@@ -71,7 +74,7 @@ def resolvers_of(name: str) -> list[str] | None:
     :param name: of the backend.
     :return: names, in the order in which they are applied; None for those of the comparison.
     """
-    if name in (CACHE, VERBATIM):
+    if name in (CACHE, VERBATIM, IF, REGEX):
         return None
     return [one for one in _resolvers() if name not in (f"{WITHOUT}{one}", NO_RESOLVERS)]
 

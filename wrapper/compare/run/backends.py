@@ -124,6 +124,9 @@ class PipelineBackend:
 
     def apply(self, edits: Sequence[Fact]) -> EditResult:
         """Add edits to the cache in one go."""
+        return self._add(edits)
+
+    def _add(self, edits: Sequence[Edit]) -> EditResult:
         present = {edit.id for edit in self.model.edits}
         self.clear_encoder_cache()
         with measured(self.model.base.device) as cost:

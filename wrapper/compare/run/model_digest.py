@@ -16,6 +16,20 @@ def model_digest(model: nn.Module) -> str:
 
     :return: SHA-256, as hex digits.
     """
+    digest = hashlib.sha256(weights_digest(model).encode())
+    for name, module in model.named_modules():
+        hooks = len(module._forward_hooks), len(module._forward_pre_hooks)
+        digest.update(f"{name} {type(module).__qualname__} {hooks} {module.training}\n".encode())
+    for name, parameter in model.named_parameters():
+        digest.update(f"{name} {parameter.requires_grad}\n".encode())
+    return digest.hexdigest()
+
+
+def weights_digest(model: nn.Module) -> str:
+    """Return a digest of every bit of a model's parameters and buffers, whatever is beside them.
+
+    :return: SHA-256, as hex digits.
+    """
     import torch
 
     digest = hashlib.sha256()
@@ -23,9 +37,4 @@ def model_digest(model: nn.Module) -> str:
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
         data = value.detach().to("cpu").contiguous().reshape(-1)
         digest.update(memoryview(data.view(torch.uint8).numpy()))
-    for name, module in model.named_modules():
-        hooks = len(module._forward_hooks), len(module._forward_pre_hooks)
-        digest.update(f"{name} {type(module).__qualname__} {hooks} {module.training}\n".encode())
-    for name, parameter in model.named_parameters():
-        digest.update(f"{name} {parameter.requires_grad}\n".encode())
     return digest.hexdigest()

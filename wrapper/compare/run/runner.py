@@ -13,7 +13,7 @@ from errata.compare.run.backends import ComparedBackend
 from errata.compare.run.batches import EditBatch, Step, edit_batches
 from errata.compare.run.controls import ShuffledAnswers
 from errata.compare.run.evaluate import Baseline, Evaluator
-from errata.compare.run.model_digest import model_digest
+from errata.compare.run.model_digest import model_digest, weights_digest
 from errata.compare.run.records import RecordKey, Run
 from errata.compare.run.settings import Settings
 from errata.generation.free_generation import AnswerGenerator
@@ -78,20 +78,24 @@ class Runner:
         backend = self.factory.create(name, self.settings.options.get(name, {}))
         if isinstance(backend, ShuffledAnswers):
             backend.prepare(cases, seed)
-        unedited = model_digest(self.base)
+        unedited, weights = model_digest(self.base), weights_digest(self.base)
+        touched = False
         for batch in batches:
-            self._run_batch(backend, seed, batch, progress)
+            touched |= self._run_batch(backend, seed, batch, progress) != weights
             if self._check_every_batch:
                 self._check_restored(backend, seed, batch.mode, unedited)
         self._check_restored(backend, seed, batches[-1].mode, unedited)
-        self.records.write({"type": "rollback", "backend": name, "seed": seed, "exact": True})
+        self.records.write({
+            "type": "rollback", "backend": name, "seed": seed, "exact": True, "touched": touched
+        })  # fmt: skip
         # Only now: some editors compute what they need for a model with their first edit.
         seconds = backend.training_seconds
         self.records.write({"type": "training", "backend": name, "seed": seed, "seconds": seconds})
 
     def _run_batch(
         self, backend: ComparedBackend, seed: int, batch: EditBatch, progress: Progress
-    ) -> None:
+    ) -> str:
+        """Measure a batch; return the digest of the weights with all its edits."""
         applied: set[str] = set()
         wanted = {key.case for key in self._missing(backend.name, seed, batch)}
         for step in batch.steps:  # before anything is edited
@@ -106,6 +110,7 @@ class Runner:
                     applied |= ids
                     costs |= {case.id: cost for case in group}
                 self._evaluate(backend, seed, batch, step, applied, costs, progress)
+            return weights_digest(self.base)
         finally:
             backend.undo()
 

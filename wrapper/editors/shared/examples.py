@@ -47,15 +47,18 @@ class Padded:
     labels: torch.Tensor
 
     def losses(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return each row's mean negative log-likelihood of its target, in nats, float32 [rows].
+        """Return each row's mean negative log-likelihood of its target, in nats, [rows].
+
+        In float32, of float64 logits in float64.
 
         :param logits: float [rows, tokens, vocabulary].
         """
         import torch
 
         in_target = self.labels != NO_TARGET
+        wide = torch.promote_types(logits.dtype, torch.float32)
         tokens = torch.nn.functional.cross_entropy(
-            logits[in_target].float(), self.labels[in_target], reduction="none"
+            logits[in_target].to(wide), self.labels[in_target], reduction="none"
         )
         sums = tokens.new_zeros(len(in_target)).index_add(0, in_target.nonzero()[:, 0], tokens)
         return sums / in_target.sum(1)

@@ -8,23 +8,19 @@ pass over the whole text. No weight changes, and without its hook the model is w
 
 from __future__ import annotations
 
-import copy
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from errata.cache.errors import EditError, ModelError
-from errata.cache.records import Edit
 from errata.editing.base import Capabilities, Sequential
 from errata.editing.changes import Change, editable
-from errata.editors.shared.config import check_settings
-from errata.editors.shared.examples import trainable
-from errata.editors.shared.value_config import config_for
-from errata.module_paths import ModulePaths, as_rows, module_paths_of
+from errata.editors.shared.configured import C, ConfiguredEditor
+from errata.module_paths import as_rows
 
 if TYPE_CHECKING:
     import torch
@@ -33,14 +29,11 @@ if TYPE_CHECKING:
     from errata.editors.shared.corpus import TokenRows
     from errata.editors.shared.examples import Padded
     from errata.generation.base_model import GenerativeModel
-    from errata.module_paths import Part
 
 _ROWS = 32
 """Rows of running text in one pass."""
 
 M = TypeVar("M", bound="Memory")
-C = TypeVar("C")
-S = TypeVar("S", bound="SideEditor[Any]")
 
 
 class Memory(ABC):
@@ -201,63 +194,17 @@ def _module(model: nn.Module, name: str) -> nn.Module:
         ) from error
 
 
-class SideEditor(Sequential, Generic[C]):
-    """Settings and changes of an editor that adds a memory.
+class SideEditor(ConfiguredEditor[C], Sequential):
+    """An editor that adds a memory; parameters are those of its base class."""
 
-    :param config: all settings; by default those for the model.
-    :param module_paths: for a model that is not in the table of :mod:`errata.module_paths`.
-    :param options: single settings.
-    :raises errata.cache.errors.EditError: there is no such setting.
-    """
-
-    name: ClassVar[str]
-    config_class: ClassVar[type[Any]]
     memory_class: ClassVar[type[Memory]]
-    part: ClassVar[Part] = "answer"
     capabilities = Capabilities()
-
-    def __init__(
-        self,
-        *,
-        config: C | None = None,
-        module_paths: ModulePaths | None = None,
-        **options: Any,
-    ) -> None:
-        self.config, self.module_paths = config, module_paths
-        self._options = self._checked(options)
-
-    def changed(self: S, **options: Any) -> S:
-        """Return the same editor with other settings.
-
-        :raises errata.cache.errors.EditError: there is no such setting.
-        """
-        other = copy.copy(self)
-        other._options = {**self._options, **self._checked(options)}
-        return other
-
-    def supports(self, edit: Edit) -> bool:
-        """Return whether an edit is a question with an answer to be learned."""
-        return trainable(edit)
-
-    def config_for(self, model: GenerativeModel) -> C:
-        """Return the settings that will be used on a model; a guess for the layer is logged."""
-        base = self.config
-        if base is None:
-            base = config_for(self.name, self.config_class, model, self._paths(model))
-        return replace(base, **self._options)  # type: ignore[type-var]
 
     def restored(
         self, name: str, source: str | None, tensors: Mapping[str, Any], notes: Mapping[str, Any]
     ) -> MemoryChange:
         """Return a change from a file of edits (:mod:`errata.editing.saved`)."""
         return MemoryChange(name, self.memory_class.of(tensors, notes), source)
-
-    def _paths(self, model: GenerativeModel) -> ModulePaths:
-        return module_paths_of(model, self.part, self.module_paths)
-
-    def _checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        check_settings(self.name, options, {field.name for field in fields(self.config_class)})
-        return dict(options)
 
 
 class SeparableEditor(SideEditor[C]):

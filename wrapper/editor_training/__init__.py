@@ -1,0 +1,1 @@
+"""Training of editors: ``errata editor train``."""

@@ -139,7 +139,8 @@ class KeLearner(Hypernetwork):
         gate: torch.Tensor = eta.sigmoid()[..., None]
         mask = out * alpha.softmax(-1)[:, :, None] * gamma[:, None]
         shift = out * beta.softmax(-1)[:, :, None] * delta[:, None]
-        return gate * (mask * gradients.to(mask.dtype) + shift)
+        changed: torch.Tensor = gate * (mask * gradients.to(mask.dtype) + shift)
+        return changed
 
     def condition_of(self, requests: Sequence[Request]) -> torch.Tensor:
         """Return tanh of a linear map of the LSTM's last states, [edits, condition_size].

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import sys
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
@@ -104,10 +105,13 @@ def no_such(name: str, *groups: str) -> ErrataError:
 
 def names(group: str) -> dict[str, str]:
     """Return a group's names with their ``module:attribute``; built-in names take precedence."""
-    return {**_installed(group), **_BUILT_IN.get(group, {})}
+    return {**_installed(group, tuple(sys.path)), **_BUILT_IN.get(group, {})}
 
 
 @cache
-def _installed(group: str) -> dict[str, str]:
-    """Return the entry points of other packages; reading all packages' files takes 20 ms."""
+def _installed(group: str, path: tuple[str, ...]) -> dict[str, str]:
+    """Return the entry points of other packages; reading all packages' files takes 20 ms.
+
+    :param path: where packages are looked for.
+    """
     return {point.name: point.value for point in entry_points(group=group)}

@@ -154,7 +154,8 @@ class KeLearner(Hypernetwork):
         ids = [torch.tensor(prompt_ids(self.tokenizer, text)) for text in texts]
         embed = self.model.get_input_embeddings()
         dtype = self.multiplier.dtype
-        vectors = [embed(row.to(self.model.device)).detach().to(dtype) for row in ids]
+        # cloned: those of a model made in inference mode cannot be part of a graph
+        vectors = [embed(row.to(self.model.device)).detach().to(dtype).clone() for row in ids]
         packed = nn.utils.rnn.pack_sequence(vectors, enforce_sorted=False)
         _, (state, _) = self.lstm(packed)
         both = state.transpose(0, 1).reshape(len(texts), -1)

@@ -59,6 +59,7 @@ from errata.gates.training.thresholds import fit_condition_threshold, fit_thresh
 from errata.training.progress import progress as shown_progress
 
 MAX_OPEN = 1200
+SPLITS: tuple[Split, ...] = ("train", "tune")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +145,7 @@ def train(
     :param encoder: the encoder to train for; by default the packaged all-MiniLM-L6-v2.
     :param config: seed, sizes and rates.
     :param start: a trained gate of this encoder, whose cross-encoder is trained further.
-    :param base_answers: of a base model, to pick the threshold where it agrees; None, and the gate
-        consults no base model.
+    :param base_answers: of a base model, to pick the threshold where it agrees; None: of none.
     :param progress: whether to show progress.
     :raises ModelError: a file is malformed, all pairs have one label, or the encoder or the start
         does not fit the config.
@@ -154,24 +154,18 @@ def train(
     labelled = [pair for path in pairs for pair in read_pairs(path)]
     questions = [] if open_questions is None else read_open_questions(open_questions)
     distractors = [] if background is None else hash_half(read_background(background), test=False)
-    if encoder is None:
-        from errata.gates.load import default_encoder
-
-        encoder = default_encoder()
+    encoder = encoder or _default_encoder()
     initial = _load_start(encoder, config, start)
-    provenance = pairs_card(pairs, initial)
     embeddings = EmbeddingCache(encoder, None)
-    splits: tuple[Split, ...] = ("train", "tune")
-    stated = read_statements(background, patterns, splits)
+    stated = read_statements(background, patterns, SPLITS)
     data = {
         split: draw_split(split, embeddings, labelled, questions, config, stated.get(split))
-        for split in splits
+        for split in SPLITS
     }
     artifact, held_out = _fit(embeddings, data, config, progress)
     if config.cross is not None:
-        by_split = split_pairs(labelled)
         run = _cross_encoder_trainer(
-            embeddings, by_split, data, Path(out), config.cross, initial, stated
+            embeddings, split_pairs(labelled), data, Path(out), config.cross, initial, stated
         )
         artifact = _train_second_stage(artifact, run, embeddings, held_out, start, progress)
     artifact = fit_condition_threshold(artifact, embeddings, data["tune"].conditions, config)
@@ -180,10 +174,17 @@ def train(
     artifact = fit_threshold(
         artifact, embeddings, opens, distractors, config, progress, base_answers
     )
-    artifact.card.update(data_card(provenance, data, config.seed))
-    artifact.card.update(seconds=round(time.monotonic() - started), promised=allowed_rates(config))
+    seconds = round(time.monotonic() - started)
+    artifact.card.update(data_card(pairs_card(pairs, initial), data, config.seed))
+    artifact.card.update(seconds=seconds, promised=allowed_rates(config))
     artifact.save(out)
     return artifact
+
+
+def _default_encoder() -> Encoder:
+    from errata.gates.load import default_encoder
+
+    return default_encoder()
 
 
 def draw_split(

@@ -122,7 +122,8 @@ class TrainedEditor(ConfiguredEditor[C]):
             editor was not trained for.
         """
         requests = self._requests(model, tokenizer, edits)
-        learner = self.learner(model, tokenizer)
+        with gradients():
+            learner = self.learner(model, tokenizer)
         size = self.config_for(model).batch_size  # type: ignore[attr-defined]
         found: dict[str, torch.Tensor] = {}
         for start in range(0, len(requests), size):

@@ -18,7 +18,8 @@ from errata.cache.text.normalize import compare, rough_key, spelling
 
 SLOPES = (
     "offset", "trained", "familiar", "cosine", "repeated", "more", "steeper", "factual",
-    "factual_steeper", "factual_more", "high", "high_overlap",
+    "factual_steeper", "factual_more", "high", "high_overlap", "stated_trained", "stated",
+    "stated_cosine", "stated_repeated", "stated_more", "stated_steeper",
 )  # fmt: skip
 """The fitted coefficients of :class:`ExampleConfig`, in the order of their inputs."""
 
@@ -153,6 +154,14 @@ class ExampleConfig:
     :param factual_more: what the slope of ln n gains there.
     :param high: what the slope of the cosine gains from ``high_from``.
     :param high_overlap: the same, times the overlap of words.
+    :param stated_trained: slope of the trained log-odds, times the share of what is stated: of an
+        edit that asks for a fact about a named thing in a form that is not familiar, a statement
+        above all. There the networks are right less often; this and what follows adds to the above.
+    :param stated: slope of that share.
+    :param stated_cosine: what the slope of the cosine gains there.
+    :param stated_repeated: what the slope of the nearness of a repetition gains there.
+    :param stated_more: what the slope of ln n gains there.
+    :param stated_steeper: what the slope of the cosine gains there by ln n.
     :param familiar_from: familiarity from which the trained score counts at all.
     :param familiar_to: familiarity from which it counts in full. The ramp leaves out what the
         networks were not trained on (customers' requests are at 0.06, statements at 0.3) and takes
@@ -178,6 +187,12 @@ class ExampleConfig:
     factual_more: float = 0.0
     high: float = 0.0
     high_overlap: float = 0.0
+    stated_trained: float = 0.0
+    stated: float = 0.0
+    stated_cosine: float = 0.0
+    stated_repeated: float = 0.0
+    stated_more: float = 0.0
+    stated_steeper: float = 0.0
     familiar_from: float = 0.6
     familiar_to: float = 0.75
     near_from: float = 2.0
@@ -199,6 +214,7 @@ class Evidence:
     :param factual: how much the query asks for a fact about a named thing; of the query, so that it
         does not decide which edit is the nearest.
     :param overlap: of the words of the query and the nearest example.
+    :param stated: the share of an edit that asks for a fact in a form that is not familiar.
     """
 
     share: float
@@ -207,6 +223,7 @@ class Evidence:
     examples: int
     factual: float = 0.0
     overlap: float = 0.0
+    stated: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -215,8 +232,9 @@ class ExampleCalibration:
 
     A logistic regression on the cosine of the nearest example, the number of examples, the sort of
     query, the words that the texts share, and the trained score. That counts by how familiar the
-    edit's question is, from nothing to in full (stacking with features: Sill et al. 2009,
-    arXiv:0911.0460): elsewhere it is no better than chance, and is not computed.
+    edit's question is, with other slopes where it states a fact in another form (stacking with
+    features: Sill et al. 2009, arXiv:0911.0460): elsewhere it is no better than chance, and is not
+    computed.
 
     :param weights: of an encoding in the log-odds of familiarity and of a fact, float [2, d].
     :param offsets: of these log-odds, [2].
@@ -234,10 +252,19 @@ class ExampleCalibration:
         """
         return self._ramp(0, vector, self.config.familiar_from, self.config.familiar_to)
 
-    def factual(self, vector: NDArray[np.float32]) -> float:
-        """Return how much a query asks for a fact about a named thing, 0 to 1.
+    def stated(self, vector: NDArray[np.float32]) -> float:
+        """Return the share of what is stated, 0 to 1; 0 where its slopes are not fitted.
 
-        :param vector: encoding of the query, float32 [d].
+        :param vector: encoding of the edit's question, float32 [d].
+        """
+        if not self.config.stated_trained:
+            return 0.0
+        return (1.0 - self.share(vector)) * self.factual(vector)
+
+    def factual(self, vector: NDArray[np.float32]) -> float:
+        """Return how much a query or an edit asks for a fact about a named thing, 0 to 1.
+
+        :param vector: its encoding, float32 [d].
         """
         return self._ramp(1, vector, self.config.factual_from, self.config.factual_to)
 
@@ -264,8 +291,10 @@ class ExampleCalibration:
         )
         high, fact = max(0.0, cosine - config.high_from), evidence.factual
         unread = (fact, fact * cosine, fact * number, high, high * evidence.overlap)
+        stated = (odds, 1.0, cosine, nearness, number, cosine * number)
         return (1.0, share * odds, share, cosine, nearness, number, cosine * number,
-                *((1.0 - share) * one for one in unread))  # fmt: skip
+                *((1.0 - share) * one for one in unread),
+                *(evidence.stated * one for one in stated))  # fmt: skip
 
     def as_json(self) -> dict[str, Any]:
         """Return the card's entry; the weights are stored with the gate's arrays."""

@@ -77,9 +77,10 @@ def fit_examples(
     requests, out_of_scope = read_requests(data)
     groups = example_groups(data, requests, out_of_scope)
     said("familiarity")
-    trained = bool(artifact.card.get("statements"))
-    weights, offsets = _sorts_of_edits(embeddings, requests, groups, data, trained)
-    unfitted = ExampleCalibration(weights, offsets, UNFITTED)
+    weights, offsets = _sorts_of_edits(embeddings, requests, groups, data)
+    # any slope but 0 has what is stated read
+    stated = 1.0 if artifact.card.get("statements") else 0.0
+    unfitted = ExampleCalibration(weights, offsets, replace(UNFITTED, stated_trained=stated))
     gate = ScopeClassifier(encoder, replace(artifact, examples=None))
     rows: dict[str, _Rows] = {}
     for name, group in groups.items():
@@ -138,15 +139,11 @@ def _sorts_of_edits(
     requests: Mapping[str, Sequence[str]],
     groups: Mapping[str, Group],
     data: ExampleData,
-    trained: bool,
 ) -> tuple[NDArray[np.float32], tuple[float, float]]:
     """Return weights [2, d] and offsets of two logistic regressions on encodings.
 
-    What the networks were trained on against what they were not: questions of the table, and
-    requests; statements are of one sort or the other. And questions and statements about named
-    things against requests.
-
-    :param trained: whether the networks were trained on statements.
+    Questions of the table against requests and statements, in equal parts; and questions and
+    statements about named things against requests.
     """
     rng = random.Random(f"{data.seed}/familiarity")
     items = QuestionBook("train").items
@@ -156,12 +153,8 @@ def _sorts_of_edits(
     statements = groups["statements"]
     said = sorted({edit.scope for edit in statements.edits}.union(
         text for text, _, _ in statements.queries if not text.endswith("?")))  # fmt: skip
-    sides = ((known, said), (asked,)) if trained else ((known,), (asked, said))
-    known, others = (
-        [text for texts in side
-         for text in rng.sample(texts, min(len(texts), data.familiar // len(side)))]
-        for side in sides
-    )  # fmt: skip
+    others = [text for texts in (asked, said)
+              for text in rng.sample(texts, min(len(texts), data.familiar // 2))]  # fmt: skip
     facts = sorted({edit.scope for name in FACTUAL for edit in groups[name].edits})
     asked = rng.sample(asked, min(len(asked), data.familiar))
     fitted = [_separate(embeddings, *texts) for texts in ((known, others), (facts, asked))]
@@ -201,7 +194,8 @@ def _rows(
         for at, (_, about, governs) in enumerate(group.queries)
         for edit in {*np.argsort(-cosines[at])[: group.near].tolist(), *({about} - {-1})}
     ]
-    read = [(at, edit) for at, edit, _ in pairs if shares[edit]]
+    stated = [calibration.stated(vector) for vector in vectors]
+    read = [(at, edit) for at, edit, _ in pairs if shares[edit] or stated[edit]]
     scores = gate.score_unlisted(
         [group.queries[at][0] for at, _ in read], [[group.edits[edit]] for _, edit in read]
     )
@@ -213,6 +207,7 @@ def _rows(
         evidence = Evidence(
             shares[edit], trained.get((at, edit), 0.0), float(cosines[at, edit]),
             len(examples[edit]), factual[at], shared_words(group.queries[at][0], nearest),
+            stated[edit],
         )  # fmt: skip
         inputs.append(calibration.inputs(evidence))
     return _Rows(

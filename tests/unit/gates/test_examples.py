@@ -298,8 +298,33 @@ def test_the_mixture():
         found = [strict.probability(one) for one in some]
         assert found == sorted(set(found), reverse=True)
         assert len({strict.probability(replace(one, share=1.0)) for one in some}) == 1
+    # what is stated in a form that is not familiar has slopes of its own, where they are fitted
+    vector = np.ones(ENCODER.dimension, np.float32)
+    fact = replace(EXAMPLES, offsets=(-9.0, 9.0))
+    assert fact.factual(vector) == 1.0 and fact.stated(vector) == 0.0
+    fitted = replace(fact, config=replace(fact.config, stated_trained=0.5))
+    assert fitted.stated(vector) == 1.0
+    assert replace(fitted, offsets=(9.0, 9.0)).stated(vector) == 0.0  # familiar
+    odds = [fitted.probability(Evidence(0.0, p, 0.7, 2, stated=1.0)) for p in (0.01, 0.5, 0.99)]
+    assert odds == sorted(set(odds))
     with pytest.raises(KeyError, match="most_examples"):
         ExampleCalibration.of_card({"offset": 1.0}, EXAMPLES.weights)
+
+
+def test_the_networks_read_what_is_stated_only_where_that_is_fitted():
+    fact = Fact("The mayor of the north gate is", "Ann")
+
+    def reads(stated_trained: float) -> bool:
+        config = replace(EXAMPLES.config, stated_trained=stated_trained)
+        examples = replace(EXAMPLES, offsets=(-9.0, 9.0), config=config)
+        gate = ScopeClassifier(StubEncoder(), replace(small_gate(), examples=examples))
+        seen = []
+        score = gate._score_pairs
+        gate._score_pairs = lambda pairs: (seen.extend(pairs), score(pairs))[1]
+        gate.score("Who is the mayor of the north gate?", [fact])
+        return bool(seen)
+
+    assert reads(0.5) and not reads(0.0)
 
 
 def test_listed_texts_live_as_long_as_their_edit():

@@ -14,7 +14,7 @@ from errata.cache.text.normalize import compare
 from errata.gates.data.augment import careless, in_message, mistyped, negation
 from errata.gates.data.jsonl import json_lines, text_at
 from errata.gates.data.outside import OUT_OF_SCOPE, held_out
-from errata.gates.data.pairs import read_pairs
+from errata.gates.data.pairs import read_open_questions, read_pairs
 from errata.gates.data.questions import QuestionBook
 from errata.gates.data.splits import hash_tenth
 from errata.gates.data.trex import TrexRecords, read_trex, wikidata_relations
@@ -34,6 +34,8 @@ class ExampleData:
         not of the test split, since networks may have been trained on relations of the train split.
     :param patterns: rows relation, pattern, with ``[X]`` for the subject and ``[Y]`` at the end.
     :param pairs: rows a, b, same, that the networks were not trained on; none unless given.
+    :param open_questions: rows question, out of scope of all requests; of tenths 8 and 9, at most
+        as many as ``queries``; none unless given.
     :param source: the source of intents that is used; the others stay free to measure on.
     :param per_intent: queries of each intent.
     :param most_examples: examples of an edit, at most.
@@ -58,6 +60,7 @@ class ExampleData:
     facts: Path
     patterns: Path
     pairs: Path | None = None
+    open_questions: Path | None = None
     source: str = "clinc150"
     per_intent: int = 10
     most_examples: int = 3
@@ -75,7 +78,8 @@ class ExampleData:
     def files(self) -> tuple[Path, ...]:
         """The files."""
         needed = (self.intents, self.paragraphs, self.facts, self.patterns)
-        return needed if self.pairs is None else (*needed, self.pairs)
+        given = (self.pairs, self.open_questions)
+        return (*needed, *(path for path in given if path is not None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,7 @@ def read_requests(data: ExampleData) -> tuple[dict[str, list[str]], list[str]]:
             found[intent][text] = None
         elif intent == OUT_OF_SCOPE and hash_tenth(text) >= 8:  # the others measure and calibrate
             found[intent][text] = None
-    outside = [*found.pop(OUT_OF_SCOPE, ())]
+    outside = [*found.pop(OUT_OF_SCOPE, ()), *_open_questions(data)]
     least = data.most_examples + data.per_intent
     kept = {intent: [*some] for intent, some in found.items() if len(some) >= least}
     if len(kept) < 10:
@@ -113,6 +117,13 @@ def read_requests(data: ExampleData) -> tuple[dict[str, list[str]], list[str]]:
             f"found {len(kept)}; name another file"
         )
     return kept, outside
+
+
+def _open_questions(data: ExampleData) -> list[str]:
+    if data.open_questions is None:
+        return []
+    asked = [text for text in read_open_questions(data.open_questions) if hash_tenth(text) >= 8]
+    return random.Random(f"{data.seed}/open").sample(asked, min(len(asked), data.queries))
 
 
 def example_groups(

@@ -234,6 +234,9 @@ def fit_examples(
     pairs: Annotated[
         Path | None, typer.Option(help="Question pairs the gate has not seen: a, b, same.")
     ] = None,
+    open_questions: Annotated[
+        Path | None, typer.Option(help="Questions out of scope of all requests: question.")
+    ] = None,
     false_rate: Annotated[
         float, typer.Option(min=0.001, max=0.5, help="Near pairs that may fire wrongly, a share.")
     ] = 0.015,
@@ -256,7 +259,14 @@ def fit_examples(
 
     artifact = GateArtifact.load(gate_folder(gate))
     data = ExampleData(
-        intents, paragraphs, facts, patterns, pairs, false_rate=false_rate, seed=seed
+        intents,
+        paragraphs,
+        facts,
+        patterns,
+        pairs,
+        open_questions,
+        false_rate=false_rate,
+        seed=seed,
     )
     fitted = fit(artifact, default_encoder(), data, lambda what: print_line(what, stderr=True))
     fitted.save(out)

@@ -82,6 +82,17 @@ def test_nothing_that_is_measured_is_fitted_on(data):
             assert not any(f"Ann {number} " in f"{text} " for text in subjects)
 
 
+def test_open_questions_are_out_of_scope_of_requests(data, tmp_path):
+    path = tmp_path / "open.jsonl"
+    asked = [f"who painted picture {number}" for number in range(60)]
+    path.write_text("".join(json.dumps({"question": text}) + "\n" for text in asked))
+    _, before = read_requests(data)
+    _, after = read_requests(replace(data, open_questions=path))
+    added = set(after) - set(before)
+    assert added == {text for text in asked if hash_tenth(text) >= 8} and added
+    assert path in replace(data, open_questions=path).files
+
+
 def test_what_is_fitted(data, tmp_path):
     before = replace(small_gate(), agreement_threshold=0.2)
     fitted = examples.fit_examples(before, StubEncoder(), data)

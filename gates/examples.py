@@ -155,8 +155,8 @@ class ExampleConfig:
     :param high: what the slope of the cosine gains from ``high_from``.
     :param high_overlap: the same, times the overlap of words.
     :param stated_trained: slope of the trained log-odds, times the share of what is stated: of an
-        edit that asks for a fact about a named thing in a form that is not familiar, a statement
-        above all. There the networks are right less often; this and what follows adds to the above.
+        edit that is a statement up to its answer, and not familiar. There the networks are right
+        less often; this and what follows adds to the above.
     :param stated: slope of that share.
     :param stated_cosine: what the slope of the cosine gains there.
     :param stated_repeated: what the slope of the nearness of a repetition gains there.
@@ -170,9 +170,8 @@ class ExampleConfig:
         trained score: cosine 0.895. Questions about another relation or subject stay below.
     :param factual_from: probability of a fact from which a query counts as asking for one at all.
     :param factual_to: probability from which it counts as asking for one in full.
-    :param stated_from: probability of a fact from which an edit counts as stating one at all;
-        nineteen in twenty customers' requests are at most at 0.25, statements from 0.7 on.
-    :param stated_to: probability from which it counts as stating one in full.
+    :param stated_from: probability of a statement from which an edit counts as one at all.
+    :param stated_to: probability from which it counts as one in full.
     :param high_from: cosine from which shared words count.
     :param most_examples: examples from which more do not count, as in what this was fitted on.
     :param logit_clip: limit of the trained log-odds, either way.
@@ -219,7 +218,7 @@ class Evidence:
     :param factual: how much the query asks for a fact about a named thing; of the query, so that it
         does not decide which edit is the nearest.
     :param overlap: of the words of the query and the nearest example.
-    :param stated: the share of an edit that asks for a fact in a form that is not familiar.
+    :param stated: the share of an edit that is a statement up to its answer.
     """
 
     share: float
@@ -237,17 +236,18 @@ class ExampleCalibration:
 
     A logistic regression on the cosine of the nearest example, the number of examples, the sort of
     query, the words that the texts share, and the trained score. That counts by how familiar the
-    edit's question is, with other slopes where it states a fact in another form (stacking with
+    edit's question is, with other slopes where it is a statement (stacking with
     features: Sill et al. 2009, arXiv:0911.0460): elsewhere it is no better than chance, and is not
     computed.
 
-    :param weights: of an encoding in the log-odds of familiarity and of a fact, float [2, d].
-    :param offsets: of these log-odds, [2].
+    :param weights: of an encoding in the log-odds of familiarity, of a fact, and of a statement,
+        float [3, d].
+    :param offsets: of these log-odds, [3].
     :param config: the coefficients.
     """
 
     weights: NDArray[np.float32]
-    offsets: tuple[float, float]
+    offsets: tuple[float, float, float]
     config: ExampleConfig
 
     def share(self, vector: NDArray[np.float32]) -> float:
@@ -258,15 +258,17 @@ class ExampleCalibration:
         return self._ramp(0, vector, self.config.familiar_from, self.config.familiar_to)
 
     def stated(self, vector: NDArray[np.float32]) -> float:
-        """Return the share of what is stated, 0 to 1; 0 where its slopes are not fitted.
+        """Return how much an edit is a statement that is not familiar, 0 to 1.
+
+        It is 0 where the slopes of statements are not fitted.
 
         :param vector: encoding of the edit's question, float32 [d].
         """
         config = self.config
         if not config.stated_trained:
             return 0.0
-        fact = self._ramp(1, vector, config.stated_from, config.stated_to)
-        return (1.0 - self.share(vector)) * fact
+        stated = self._ramp(2, vector, config.stated_from, config.stated_to)
+        return (1.0 - self.share(vector)) * stated
 
     def factual(self, vector: NDArray[np.float32]) -> float:
         """Return how much a query asks for a fact about a named thing, 0 to 1.
@@ -305,23 +307,27 @@ class ExampleCalibration:
 
     def as_json(self) -> dict[str, Any]:
         """Return the card's entry; the weights are stored with the gate's arrays."""
-        familiarity, factual = self.offsets
+        familiarity, factual, stated = self.offsets
         return {"familiarity_offset": familiarity, "factual_offset": factual,
-                **asdict(self.config)}  # fmt: skip
+                "stated_offset": stated, **asdict(self.config)}  # fmt: skip
 
     @classmethod
     def of_card(cls, entry: Mapping[str, Any], weights: NDArray[np.float32]) -> ExampleCalibration:
         """Return what :meth:`as_json` gave.
 
-        :param weights: [2, d], or, of a gate fitted before there were two, [d].
+        :param weights: [3, d], or, of a gate fitted before there were three, [2, d] or [d].
         :raises KeyError, TypeError, ValueError: the entry is malformed.
         """
         names = [field.name for field in fields(ExampleConfig)]
         settings = {name: float(entry[name]) for name in names if name in entry}
         settings["most_examples"] = int(entry["most_examples"])
         rows = np.atleast_2d(np.asarray(weights, np.float32))
-        rows = np.concatenate([rows, np.zeros((2 - len(rows), rows.shape[1]), np.float32)])
-        offsets = float(entry["familiarity_offset"]), float(entry.get("factual_offset", -50.0))
+        rows = np.concatenate([rows, np.zeros((3 - len(rows), rows.shape[1]), np.float32)])
+        familiarity = float(entry["familiarity_offset"])
+        factual, stated = (
+            float(entry.get(name, -50.0)) for name in ("factual_offset", "stated_offset")
+        )
+        offsets = familiarity, factual, stated
         return cls(rows, offsets, ExampleConfig(**settings))  # type: ignore[arg-type]
 
 

@@ -180,7 +180,7 @@ class ScopeClassifier(ThresholdGate):
                 if nearest.against and plain.examples:
                     continue
                 known = self._known(query, plain, nearest)
-                sides = self._sides(plain, nearest, max(known.share, known.stated))
+                sides = self._sides(plain, nearest, self._reads(known))
                 places = slice(len(pairs), len(pairs) + len(sides))
                 condition = isinstance(plain, LanguagePatch)
                 groups.append(_Group(query_index, edit_index, places, nearest, known, condition))
@@ -233,17 +233,19 @@ class ScopeClassifier(ThresholdGate):
             return Evidence(0.0, 0.0, cosine, nearest.number, overlap=overlap)
         vector = self._edit_embeddings.encode([edit.scope])[0]
         factual = max(map(calibration.factual, query.vectors))
-        share, stated = calibration.share(vector), calibration.stated(vector)
-        return Evidence(share, 0.0, cosine, nearest.number, factual, overlap, stated)
+        share = calibration.share(vector)
+        return Evidence(share, 0.0, cosine, nearest.number, factual, overlap)
 
-    def _sides(
-        self, edit: Edit, nearest: NearestExamples, share: float
-    ) -> list[tuple[Scope, bool]]:
+    def _reads(self, known: Evidence) -> bool:
+        calibration = self.artifact.examples
+        return calibration is None or calibration.reads(known.share, known.factual)
+
+    def _sides(self, edit: Edit, nearest: NearestExamples, reads: bool) -> list[tuple[Scope, bool]]:
         """Return the edit's sides that are scored: its own, then its nearest other examples."""
         own: list[tuple[Scope, bool]] = []
-        if isinstance(edit, LanguagePatch) or (share and edit.scope in nearest.texts):
+        if isinstance(edit, LanguagePatch) or (reads and edit.scope in nearest.texts):
             own.append(_edit_side(edit, self.config.max_answer_words))
-        if not share:
+        if not reads:
             return own
         others = [text for text in nearest.texts if text != edit.scope and self._readable(0, text)]
         return own + [(Scope(text), False) for text in others[: self.config.scored_examples]]

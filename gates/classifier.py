@@ -180,7 +180,7 @@ class ScopeClassifier(ThresholdGate):
                 if nearest.against and plain.examples:
                     continue
                 known = self._known(query, plain, nearest)
-                sides = self._sides(plain, nearest, max(known.share, known.stated))
+                sides = self._sides(plain, nearest, known.share)
                 places = slice(len(pairs), len(pairs) + len(sides))
                 condition = isinstance(plain, LanguagePatch)
                 groups.append(_Group(query_index, edit_index, places, nearest, known, condition))
@@ -233,8 +233,8 @@ class ScopeClassifier(ThresholdGate):
             return Evidence(0.0, 0.0, cosine, nearest.number, overlap=overlap)
         vector = self._edit_embeddings.encode([edit.scope])[0]
         factual = max(map(calibration.factual, query.vectors))
-        share, stated = calibration.share(vector), calibration.stated(vector)
-        return Evidence(share, 0.0, cosine, nearest.number, factual, overlap, stated)
+        share = calibration.share(vector)
+        return Evidence(share, 0.0, cosine, nearest.number, factual, overlap)
 
     def _sides(
         self, edit: Edit, nearest: NearestExamples, share: float

@@ -18,8 +18,7 @@ from errata.cache.text.normalize import compare, rough_key, spelling
 
 SLOPES = (
     "offset", "trained", "familiar", "cosine", "repeated", "more", "steeper", "factual",
-    "factual_steeper", "factual_more", "high", "high_overlap", "stated_trained", "stated",
-    "stated_cosine", "stated_repeated", "stated_more", "stated_steeper",
+    "factual_steeper", "factual_more", "high", "high_overlap",
 )  # fmt: skip
 """The fitted coefficients of :class:`ExampleConfig`, in the order of their inputs."""
 
@@ -154,14 +153,6 @@ class ExampleConfig:
     :param factual_more: what the slope of ln n gains there.
     :param high: what the slope of the cosine gains from ``high_from``.
     :param high_overlap: the same, times the overlap of words.
-    :param stated_trained: slope of the trained log-odds, times the share of what is stated: of an
-        edit that is a statement up to its answer, and not familiar. There the networks are right
-        less often; this and what follows adds to the above.
-    :param stated: slope of that share.
-    :param stated_cosine: what the slope of the cosine gains there.
-    :param stated_repeated: what the slope of the nearness of a repetition gains there.
-    :param stated_more: what the slope of ln n gains there.
-    :param stated_steeper: what the slope of the cosine gains there by ln n.
     :param familiar_from: familiarity from which the trained score counts at all.
     :param familiar_to: familiarity from which it counts in full. The ramp leaves out what the
         networks were not trained on (customers' requests are at 0.06, statements at 0.3) and takes
@@ -170,8 +161,6 @@ class ExampleConfig:
         trained score: cosine 0.895. Questions about another relation or subject stay below.
     :param factual_from: probability of a fact from which a query counts as asking for one at all.
     :param factual_to: probability from which it counts as asking for one in full.
-    :param stated_from: probability of a statement from which an edit counts as one at all.
-    :param stated_to: probability from which it counts as one in full.
     :param high_from: cosine from which shared words count.
     :param most_examples: examples from which more do not count, as in what this was fitted on.
     :param logit_clip: limit of the trained log-odds, either way.
@@ -189,19 +178,11 @@ class ExampleConfig:
     factual_more: float = 0.0
     high: float = 0.0
     high_overlap: float = 0.0
-    stated_trained: float = 0.0
-    stated: float = 0.0
-    stated_cosine: float = 0.0
-    stated_repeated: float = 0.0
-    stated_more: float = 0.0
-    stated_steeper: float = 0.0
     familiar_from: float = 0.6
     familiar_to: float = 0.75
     near_from: float = 2.0
     factual_from: float = 0.2
     factual_to: float = 0.8
-    stated_from: float = 0.5
-    stated_to: float = 0.8
     high_from: float = 0.75
     most_examples: int = 3
     logit_clip: float = 8.0
@@ -218,7 +199,6 @@ class Evidence:
     :param factual: how much the query asks for a fact about a named thing; of the query, so that it
         does not decide which edit is the nearest.
     :param overlap: of the words of the query and the nearest example.
-    :param stated: the share of an edit that is a statement up to its answer.
     """
 
     share: float
@@ -227,7 +207,6 @@ class Evidence:
     examples: int
     factual: float = 0.0
     overlap: float = 0.0
-    stated: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -236,18 +215,16 @@ class ExampleCalibration:
 
     A logistic regression on the cosine of the nearest example, the number of examples, the sort of
     query, the words that the texts share, and the trained score. That counts by how familiar the
-    edit's question is, with other slopes where it is a statement (stacking with
-    features: Sill et al. 2009, arXiv:0911.0460): elsewhere it is no better than chance, and is not
-    computed.
+    edit's question is, from nothing to in full (stacking with features: Sill et al. 2009,
+    arXiv:0911.0460): elsewhere it is no better than chance, and is not computed.
 
-    :param weights: of an encoding in the log-odds of familiarity, of a fact, and of a statement,
-        float [3, d].
-    :param offsets: of these log-odds, [3].
+    :param weights: of an encoding in the log-odds of familiarity and of a fact, float [2, d].
+    :param offsets: of these log-odds, [2].
     :param config: the coefficients.
     """
 
     weights: NDArray[np.float32]
-    offsets: tuple[float, float, float]
+    offsets: tuple[float, float]
     config: ExampleConfig
 
     def share(self, vector: NDArray[np.float32]) -> float:
@@ -256,19 +233,6 @@ class ExampleCalibration:
         :param vector: encoding of the edit's question, float32 [d].
         """
         return self._ramp(0, vector, self.config.familiar_from, self.config.familiar_to)
-
-    def stated(self, vector: NDArray[np.float32]) -> float:
-        """Return how much an edit is a statement that is not familiar, 0 to 1.
-
-        It is 0 where the slopes of statements are not fitted.
-
-        :param vector: encoding of the edit's question, float32 [d].
-        """
-        config = self.config
-        if not config.stated_trained:
-            return 0.0
-        stated = self._ramp(2, vector, config.stated_from, config.stated_to)
-        return (1.0 - self.share(vector)) * stated
 
     def factual(self, vector: NDArray[np.float32]) -> float:
         """Return how much a query asks for a fact about a named thing, 0 to 1.
@@ -300,34 +264,28 @@ class ExampleCalibration:
         )
         high, fact = max(0.0, cosine - config.high_from), evidence.factual
         unread = (fact, fact * cosine, fact * number, high, high * evidence.overlap)
-        stated = (odds, 1.0, cosine, nearness, number, cosine * number)
         return (1.0, share * odds, share, cosine, nearness, number, cosine * number,
-                *((1.0 - share) * one for one in unread),
-                *(evidence.stated * one for one in stated))  # fmt: skip
+                *((1.0 - share) * one for one in unread))  # fmt: skip
 
     def as_json(self) -> dict[str, Any]:
         """Return the card's entry; the weights are stored with the gate's arrays."""
-        familiarity, factual, stated = self.offsets
+        familiarity, factual = self.offsets
         return {"familiarity_offset": familiarity, "factual_offset": factual,
-                "stated_offset": stated, **asdict(self.config)}  # fmt: skip
+                **asdict(self.config)}  # fmt: skip
 
     @classmethod
     def of_card(cls, entry: Mapping[str, Any], weights: NDArray[np.float32]) -> ExampleCalibration:
         """Return what :meth:`as_json` gave.
 
-        :param weights: [3, d], or, of a gate fitted before there were three, [2, d] or [d].
+        :param weights: [2, d], or, of a gate fitted before there were two, [d].
         :raises KeyError, TypeError, ValueError: the entry is malformed.
         """
         names = [field.name for field in fields(ExampleConfig)]
         settings = {name: float(entry[name]) for name in names if name in entry}
         settings["most_examples"] = int(entry["most_examples"])
         rows = np.atleast_2d(np.asarray(weights, np.float32))
-        rows = np.concatenate([rows, np.zeros((3 - len(rows), rows.shape[1]), np.float32)])
-        familiarity = float(entry["familiarity_offset"])
-        factual, stated = (
-            float(entry.get(name, -50.0)) for name in ("factual_offset", "stated_offset")
-        )
-        offsets = familiarity, factual, stated
+        rows = np.concatenate([rows, np.zeros((2 - len(rows), rows.shape[1]), np.float32)])
+        offsets = float(entry["familiarity_offset"]), float(entry.get("factual_offset", -50.0))
         return cls(rows, offsets, ExampleConfig(**settings))  # type: ignore[arg-type]
 
 

@@ -77,10 +77,8 @@ def fit_examples(
     requests, out_of_scope = read_requests(data)
     groups = example_groups(data, requests, out_of_scope)
     said("familiarity")
-    weights, offsets = _sorts_of_edits(embeddings, requests, out_of_scope, groups, data)
-    # any slope but 0 has what is stated read
-    stated = 1.0 if artifact.card.get("statements") else 0.0
-    unfitted = ExampleCalibration(weights, offsets, replace(UNFITTED, stated_trained=stated))
+    weights, offsets = _sorts_of_edits(embeddings, requests, groups, data)
+    unfitted = ExampleCalibration(weights, offsets, UNFITTED)
     gate = ScopeClassifier(encoder, replace(artifact, examples=None))
     rows: dict[str, _Rows] = {}
     for name, group in groups.items():
@@ -137,15 +135,13 @@ def _with_thresholds(
 def _sorts_of_edits(
     embeddings: EmbeddingCache,
     requests: Mapping[str, Sequence[str]],
-    out_of_scope: Sequence[str],
     groups: Mapping[str, Group],
     data: ExampleData,
-) -> tuple[NDArray[np.float32], tuple[float, float, float]]:
-    """Return weights [3, d] and offsets of three logistic regressions on encodings.
+) -> tuple[NDArray[np.float32], tuple[float, float]]:
+    """Return weights [2, d] and offsets of two logistic regressions on encodings.
 
-    Questions of the table against requests and statements, in equal parts; questions and statements
-    about named things against requests; and statements against requests, questions about named
-    things and what is out of scope of requests.
+    Questions of the table against requests and statements, in equal parts; and questions and
+    statements about named things against requests.
     """
     rng = random.Random(f"{data.seed}/familiarity")
     items = QuestionBook("train").items
@@ -159,10 +155,8 @@ def _sorts_of_edits(
               for text in rng.sample(texts, min(len(texts), data.familiar // 2))]  # fmt: skip
     facts = sorted({edit.scope for name in FACTUAL for edit in groups[name].edits})
     asked = rng.sample(asked, min(len(asked), data.familiar))
-    questions = sorted({text for text in facts if text.endswith("?")}.union(out_of_scope))
-    sorts = ((known, others), (facts, asked), (said, [*asked, *questions]))
-    (one, first), (two, second), (three, third) = (_separate(embeddings, *one) for one in sorts)
-    return np.stack([one, two, three]), (first, second, third)
+    fitted = [_separate(embeddings, *texts) for texts in ((known, others), (facts, asked))]
+    return np.stack([weights for weights, _ in fitted]), (fitted[0][1], fitted[1][1])
 
 
 def _separate(
@@ -198,8 +192,7 @@ def _rows(
         for at, (_, about, governs) in enumerate(group.queries)
         for edit in {*np.argsort(-cosines[at])[: group.near].tolist(), *({about} - {-1})}
     ]
-    stated = [calibration.stated(vector) for vector in vectors]
-    read = [(at, edit) for at, edit, _ in pairs if shares[edit] or stated[edit]]
+    read = [(at, edit) for at, edit, _ in pairs if shares[edit]]
     scores = gate.score_unlisted(
         [group.queries[at][0] for at, _ in read], [[group.edits[edit]] for _, edit in read]
     )
@@ -211,7 +204,6 @@ def _rows(
         evidence = Evidence(
             shares[edit], trained.get((at, edit), 0.0), float(cosines[at, edit]),
             len(examples[edit]), factual[at], shared_words(group.queries[at][0], nearest),
-            stated[edit],
         )  # fmt: skip
         inputs.append(calibration.inputs(evidence))
     return _Rows(

@@ -59,8 +59,8 @@ ANGRY = LanguagePatch(
 POWER = Fact("What is 5 mW in watts?", "0.005", id="power")
 EDITS = (CARD, SECRET, ANGRY, POWER)
 EXAMPLES = ExampleCalibration(
-    np.zeros((3, ENCODER.dimension), np.float32),
-    (-9.0, -9.0, -9.0),
+    np.zeros((2, ENCODER.dimension), np.float32),
+    (-9.0, -9.0),
     ExampleConfig(-9.0, 1.0, 0.0, 12.0, 5.0, 1.0, 0.0),
 )
 
@@ -279,9 +279,8 @@ def test_the_mixture():
     del old["factual_offset"]
     old_gate = ExampleCalibration.of_card(old, EXAMPLES.weights[0])
     assert old_gate.factual(np.ones(ENCODER.dimension, np.float32)) == 0.0
-    assert len(old_gate.weights) == len(old_gate.offsets) == 3
     assert EXAMPLES.share(np.ones(ENCODER.dimension, np.float32)) == 0.0
-    known = replace(EXAMPLES, offsets=(9.0, -9.0, -9.0))
+    known = replace(EXAMPLES, offsets=(9.0, -9.0))
     assert known.share(np.ones(ENCODER.dimension, np.float32)) == 1.0
     # unfamiliar: the trained score has no say; familiar: all of it, below a repetition
     few = [EXAMPLES.probability(Evidence(0.0, p, 0.7, 2)) for p in (0.0, 0.5, 1.0)]
@@ -299,33 +298,8 @@ def test_the_mixture():
         found = [strict.probability(one) for one in some]
         assert found == sorted(set(found), reverse=True)
         assert len({strict.probability(replace(one, share=1.0)) for one in some}) == 1
-    # what is stated in a form that is not familiar has slopes of its own, where they are fitted
-    vector = np.ones(ENCODER.dimension, np.float32)
-    fact = replace(EXAMPLES, offsets=(-9.0, 9.0, 9.0))
-    assert fact.factual(vector) == 1.0 and fact.stated(vector) == 0.0
-    fitted = replace(fact, config=replace(fact.config, stated_trained=0.5))
-    assert fitted.stated(vector) == 1.0
-    assert replace(fitted, offsets=(9.0, 9.0, 9.0)).stated(vector) == 0.0  # familiar
-    odds = [fitted.probability(Evidence(0.0, p, 0.7, 2, stated=1.0)) for p in (0.01, 0.5, 0.99)]
-    assert odds == sorted(set(odds))
     with pytest.raises(KeyError, match="most_examples"):
         ExampleCalibration.of_card({"offset": 1.0}, EXAMPLES.weights)
-
-
-def test_the_networks_read_what_is_stated_only_where_that_is_fitted():
-    fact = Fact("The mayor of the north gate is", "Ann")
-
-    def reads(stated_trained: float) -> bool:
-        config = replace(EXAMPLES.config, stated_trained=stated_trained)
-        examples = replace(EXAMPLES, offsets=(-9.0, 9.0, 9.0), config=config)
-        gate = ScopeClassifier(StubEncoder(), replace(small_gate(), examples=examples))
-        seen = []
-        score = gate._score_pairs
-        gate._score_pairs = lambda pairs: (seen.extend(pairs), score(pairs))[1]
-        gate.score("Who is the mayor of the north gate?", [fact])
-        return bool(seen)
-
-    assert reads(0.5) and not reads(0.0)
 
 
 def test_listed_texts_live_as_long_as_their_edit():

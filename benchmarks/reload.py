@@ -19,18 +19,17 @@ import sys
 import tempfile
 import threading
 import time
-import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.letter_encoder import LetterEncoder
 from errata import EditableModel
 from errata.cache.errors import PatchFolderError
 from errata.cache.patches.watch import WatchConfig
-from errata.cache.records import Fact, Vector
+from errata.cache.records import Fact
 from errata.cache.storage.atomic import write_atomically
 from errata.gates.cosine import CosineGate
 
@@ -40,30 +39,6 @@ BROKEN_EVERY = 10
 WAIT_SECONDS = 60.0
 PAUSE_SECONDS = 0.1
 """Between two batches of a thread: what is sought is a race, not a full machine."""
-
-
-class LetterEncoder:
-    """Hashed character trigrams: costs nothing, so that reloads are what is measured."""
-
-    dimension = 64
-    fingerprint = "letters-64"
-
-    def encode(self, texts: Sequence[str]) -> Vector:
-        """Return float32 [n, 64], unit rows."""
-        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
-        for row, text in zip(vectors, texts, strict=True):
-            for at in range(len(text) - 2):
-                row[zlib.crc32(text[at : at + 3].encode()) % self.dimension] += 1.0
-            row /= np.linalg.norm(row) or 1.0
-        return vectors
-
-    def unknown_share(self, texts: Sequence[str]) -> Any:
-        """Return zeros: every text can be read."""
-        return np.zeros(len(texts))
-
-    def windows(self, text: str) -> tuple[str, ...]:
-        """Return the text."""
-        return (text,)
 
 
 @dataclass

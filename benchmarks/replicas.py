@@ -27,7 +27,6 @@ import signal
 import sys
 import tempfile
 import time
-import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -38,10 +37,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.letter_encoder import LetterEncoder
 from benchmarks.postgres_server import NoServer, PostgresServer
 from errata.cache.encoder import encode_query
 from errata.cache.errors import ErrataError, UnknownEdit
-from errata.cache.records import Fact, Vector
+from errata.cache.records import Fact
 from errata.cache.store import EditCache
 
 for late in ("index.faiss_index", "storage.postgres_encodings", "storage.replica"):
@@ -51,30 +51,6 @@ FORK = multiprocessing.get_context("fork")
 CONVERGE_SECONDS = 60.0
 """How long replicas may take to agree before it is a failure."""
 OPEN_SECONDS = 60.0
-
-
-class LetterEncoder:
-    """Hashed character trigrams: costs nothing, so that replication is what is measured."""
-
-    dimension = 64
-    fingerprint = "letters-64"
-
-    def encode(self, texts: Sequence[str]) -> Vector:
-        """Return float32 [n, 64], unit rows."""
-        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
-        for row, text in zip(vectors, texts, strict=True):
-            for at in range(len(text) - 2):
-                row[zlib.crc32(text[at : at + 3].encode()) % self.dimension] += 1.0
-            row /= np.linalg.norm(row) or 1.0
-        return vectors
-
-    def unknown_share(self, texts: Sequence[str]) -> Any:
-        """Return zeros: every text can be read."""
-        return np.zeros(len(texts))
-
-    def windows(self, text: str) -> tuple[str, ...]:
-        """Return the text."""
-        return (text,)
 
 
 def fact(key: str) -> Fact:

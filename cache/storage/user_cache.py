@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -28,14 +29,13 @@ def remove_unused(folder: Path, keep_days: float = 90.0) -> None:
     :param keep_days: days from which a folder is removed.
     """
     oldest = time.time() - keep_days * 86_400
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.is_dir() and not path.is_symlink() and path.stat().st_mtime < oldest:
-            shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):  # another process may remove the same ones
+        for path in sorted(folder.iterdir()):
+            if path.is_dir() and not path.is_symlink() and path.stat().st_mtime < oldest:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def mark_used(folder: Path) -> None:
     """Mark a folder as used now, if there is one that may be changed."""
-    try:
+    with contextlib.suppress(OSError):
         os.utime(folder)
-    except OSError:
-        return

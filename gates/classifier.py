@@ -27,7 +27,7 @@ from errata.gates.cross_encoder import CrossEncoder
 from errata.gates.examples import Evidence, NearestExamples, moved, nearest_examples
 from errata.gates.features import FeatureConfig, FeatureMaker, Scope
 from errata.gates.layers import Array
-from errata.gates.shared_words import shared_words
+from errata.gates.shared_words import Wording
 from errata.gates.stages import combine_stages, first_stage_classes, first_stage_scores
 from errata.gates.text import dice, segments
 
@@ -228,13 +228,13 @@ class ScopeClassifier(ThresholdGate):
         calibration, cosine = self.artifact.examples, nearest.cosine
         if calibration is None:
             return Evidence(1.0, 0.0, cosine, nearest.number)
-        overlap = shared_words(query.text, nearest.texts[0]) if nearest.texts else 0.0
+        wording = Wording.of(query.text, nearest.texts[0]) if nearest.texts else Wording()
         if isinstance(edit, LanguagePatch):  # its condition is scored apart from its examples
-            return Evidence(0.0, 0.0, cosine, nearest.number, overlap=overlap)
+            return Evidence(0.0, 0.0, cosine, nearest.number, wording=wording)
         vector = self._edit_embeddings.encode([edit.scope])[0]
         factual = max(map(calibration.factual, query.vectors))
         share = calibration.share(vector)
-        return Evidence(share, 0.0, cosine, nearest.number, factual, overlap)
+        return Evidence(share, 0.0, cosine, nearest.number, factual, wording)
 
     def _reads(self, known: Evidence) -> bool:
         calibration = self.artifact.examples

@@ -53,6 +53,8 @@ class ExampleData:
     :param queries: queries about them of each sort, at most.
     :param compared: requests that each is compared with, for those that share words.
     :param seed: of everything drawn.
+    :param without: inputs of the combination that are left out, for an ablation
+        (:data:`errata.gates.examples.SLOPES`).
     """
 
     intents: Path
@@ -73,6 +75,7 @@ class ExampleData:
     queries: int = 600
     compared: int = 3000
     seed: int = 0
+    without: tuple[str, ...] = ()
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -75,6 +75,12 @@ def fit_examples(
     for path in data.files:
         if not path.is_file():
             raise ModelError(f"{path}: expected a file of JSON lines, found none; name another")
+    unknown = sorted({*data.without} - {*SLOPES})
+    if unknown:
+        raise ModelError(
+            f"expected inputs to leave out, some of {', '.join(SLOPES)}, found {unknown[0]!r}; "
+            "name one of these"
+        )
     embeddings = EmbeddingCache(encoder, None)
     requests, out_of_scope = read_requests(data)
     groups = example_groups(data, requests, out_of_scope)
@@ -89,9 +95,9 @@ def fit_examples(
     for name, group in groups.items():
         said(name)
         rows[name] = _rows(group, gate, embeddings, unfitted)
-    unused = () if reads else ("factual_trained",)
+    unused = data.without if reads else (*data.without, "factual_trained")
     slopes = _logistic(list(rows.values()), data.picked_weight, unused)
-    config = replace(UNFITTED, **dict(zip(SLOPES, slopes, strict=True)))
+    config = replace(UNFITTED, **dict(zip(SLOPES, slopes.tolist(), strict=True)))
     fitted = replace(unfitted, config=config)
     scored = {name: _sigmoid(one.inputs @ np.array(slopes)) for name, one in rows.items()}
     return _with_thresholds(replace(artifact, examples=fitted), rows, scored, data)

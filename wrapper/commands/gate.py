@@ -240,6 +240,9 @@ def fit_examples(
     false_rate: Annotated[
         float, typer.Option(min=0.001, max=0.5, help="Near pairs that may fire wrongly, a share.")
     ] = 0.015,
+    without: Annotated[
+        str, typer.Option(help="Inputs to leave out, separated by commas, for an ablation.")
+    ] = "",
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -267,6 +270,7 @@ def fit_examples(
         open_questions,
         false_rate=false_rate,
         seed=seed,
+        without=tuple(name for name in without.split(",") if name),
     )
     fitted = fit(artifact, default_encoder(), data, lambda what: print_line(what, stderr=True))
     fitted.save(out)

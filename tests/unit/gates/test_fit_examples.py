@@ -98,10 +98,11 @@ def test_open_questions_are_out_of_scope_of_requests(data, tmp_path):
 
 def test_what_is_fitted(data, tmp_path):
     before = replace(small_gate(), agreement_threshold=0.2)
-    fitted = examples.fit_examples(before, StubEncoder(), data)
+    fitted = examples.fit_examples(before, StubEncoder(), replace(data, without=("more",)))
     assert fitted.examples is not None and before.examples is None
     config = fitted.examples.config
     assert config.trained > 0
+    assert config.more == 0 and config.steeper != 0  # left out, for an ablation; not left out
     assert config.factual_trained == 0  # the networks have seen no statements
     assert 0 < fitted.agreement_threshold <= fitted.threshold < 1
     pairs = fitted.card["examples"]["pairs"]
@@ -148,6 +149,10 @@ def test_too_little_is_an_error(data, tmp_path):
     with pytest.raises(ModelError, match="at least 10 intents of 7 texts"):
         examples.fit_examples(
             small_gate(), StubEncoder(), replace(data, intents=tmp_path / "few.jsonl")
+        )
+    with pytest.raises(ModelError, match="expected inputs to leave out, .* found 'colour'"):
+        examples.fit_examples(
+            small_gate(), StubEncoder(), replace(data, without=("negation", "colour"))
         )
     with pytest.raises(ModelError, match=r"none.jsonl: expected a file"):
         examples.fit_examples(

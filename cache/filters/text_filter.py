@@ -73,7 +73,7 @@ class Filter:
 
     def __bool__(self) -> bool:
         """Return whether there is anything to filter."""
-        return bool(self.patterns or len(self.guard))
+        return bool(self.patterns or self.guard.longest)
 
     def spans(self, text: str) -> list[Span]:
         """Return what the patterns replace, in order, none overlapping another."""

@@ -99,13 +99,14 @@ class Candidates:
         elsewhere = self._segment is not None and edit.id not in self.held
         record = self._segment.record(edit.id) if self._segment and elsewhere else None
         vectors = self._indexes.vectors if record is None else record.vectors
-        if self._languages is not None and self._languages.crosses(query.text, edit.id):
-            multilingual = self._languages.vectors
-            windows = multilingual.of_query(query.text)
-            rows = multilingual.of_edits((*texts, *against))
-        else:  # the index's scores depend in their last digits on the batch: compute them here
+        languages = self._languages
+        if languages is None or (edit.id not in languages.foreign and is_english(query.text)):
+            # the index's scores depend in their last digits on the batch: compute them here
             windows = query.vectors
             rows = np.stack([vectors[text] for text in (*texts, *against)])
+        else:
+            windows = languages.vectors.of_query(query.text)
+            rows = languages.vectors.of_edits((*texts, *against))
         # einsum: BLAS rounds differently in batches of different size
         scores = np.einsum("wd,nd->nw", windows, rows).max(axis=1).clip(-1.0, 1.0).tolist()
         ranked = sorted(zip(texts, scores, strict=False), key=lambda pair: -pair[1])

@@ -70,10 +70,6 @@ class LanguageIndex:
         )
         self._indexes: dict[bool, FlatIndex] = {}
 
-    def crosses(self, text: str, edit_id: str) -> bool:
-        """Return whether a query and an edit are not both in English."""
-        return edit_id in self.foreign or not is_english(text)
-
     def nearest(
         self, text: str, k: int, allowed: Callable[[str], bool], *, foreign_only: bool
     ) -> list[str]:

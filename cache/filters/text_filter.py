@@ -75,14 +75,6 @@ class Filter:
         """Return whether there is anything to filter."""
         return bool(self.patterns or self.guard.longest)
 
-    def spans(self, text: str) -> list[Span]:
-        """Return what the patterns replace, in order, none overlapping another."""
-        found = (
-            [Span(start, end, new, patch.id) for start, end, new in replacements(patch, text)]
-            for patch in self.patterns
-        )
-        return without_overlaps(found)
-
     def secrets(self, text: str, *, before: Sequence[str] = (), cut: bool = False) -> list[Span]:
         """Return where secrets are withheld, in order, none overlapping another.
 
@@ -102,17 +94,16 @@ class Filter:
         :param before: as in :meth:`secrets`.
         :param cut: as in :meth:`secrets`.
         """
-        spans = self.spans(text)
+        spans = without_overlaps(
+            [Span(start, end, new, patch.id) for start, end, new in replacements(patch, text)]
+            for patch in self.patterns
+        )
         replaced = replace_spans(text, spans) if spans else text
         secrets = self.secrets(replaced, before=before, cut=cut)
         if secrets:
             replaced = replace_spans(replaced, secrets)
-        return replaced, self.counted([*spans, *secrets])
-
-    def counted(self, spans: Iterable[Span]) -> tuple[Replacement, ...]:
-        """Return the replacements made by each patch."""
-        counts = Counter(span.edit_id for span in spans)
-        return tuple(
+        counts = Counter(span.edit_id for span in (*spans, *secrets))
+        return replaced, tuple(
             Replacement(edit_id, self.target, count, self._where[edit_id])
             for edit_id, count in counts.items()
         )

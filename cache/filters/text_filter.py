@@ -75,6 +75,14 @@ class Filter:
         """Return whether there is anything to filter."""
         return bool(self.patterns or self.guard.longest)
 
+    def spans(self, text: str) -> list[Span]:
+        """Return what the patterns replace, in order, none overlapping another."""
+        found = (
+            [Span(start, end, new, patch.id) for start, end, new in replacements(patch, text)]
+            for patch in self.patterns
+        )
+        return without_overlaps(found)
+
     def secrets(self, text: str, *, before: Sequence[str] = (), cut: bool = False) -> list[Span]:
         """Return where secrets are withheld, in order, none overlapping another.
 
@@ -94,10 +102,7 @@ class Filter:
         :param before: as in :meth:`secrets`.
         :param cut: as in :meth:`secrets`.
         """
-        spans = without_overlaps(
-            [Span(start, end, new, patch.id) for start, end, new in replacements(patch, text)]
-            for patch in self.patterns
-        )
+        spans = self.spans(text)
         replaced = replace_spans(text, spans) if spans else text
         secrets = self.secrets(replaced, before=before, cut=cut)
         if secrets:

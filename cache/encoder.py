@@ -134,7 +134,7 @@ class EmbeddingCache:
         self._rows: OrderedDict[str, NDArray[Any]] = OrderedDict()
         self._unknown: OrderedDict[str, NDArray[Any]] = OrderedDict()
         self._lock = threading.Lock()
-        self.windows = encoder.windows
+        self.windows = encoder.windows  # quick: nothing is kept
 
     @property
     def dimension(self) -> int:
@@ -208,6 +208,7 @@ class RoutedEncoder:
     def __init__(self, encoder: Encoder, multilingual: Encoder, size: int = 200_000) -> None:
         self.encoder = encoder
         self.multilingual = EmbeddingCache(multilingual, size)
+        # those of the encoder of English itself
         self.encode, self.windows = encoder.encode, encoder.windows
         self.unknown_share = encoder.unknown_share
 

@@ -27,7 +27,7 @@ from errata.gates.cross_encoder import CrossEncoder
 from errata.gates.examples import Evidence, NearestExamples, moved, nearest_examples
 from errata.gates.features import FeatureConfig, FeatureMaker, Scope
 from errata.gates.layers import Array
-from errata.gates.shared_words import shared_words
+from errata.gates.shared_words import Wording
 from errata.gates.stages import combine_stages, first_stage_classes, first_stage_scores
 from errata.gates.text import dice, segments
 
@@ -180,7 +180,7 @@ class ScopeClassifier(ThresholdGate):
                 if nearest.against and plain.examples:
                     continue
                 known = self._known(query, plain, nearest)
-                sides = self._sides(plain, nearest, known.share)
+                sides = self._sides(plain, nearest, self._reads(known))
                 places = slice(len(pairs), len(pairs) + len(sides))
                 condition = isinstance(plain, LanguagePatch)
                 groups.append(_Group(query_index, edit_index, places, nearest, known, condition))
@@ -228,22 +228,24 @@ class ScopeClassifier(ThresholdGate):
         calibration, cosine = self.artifact.examples, nearest.cosine
         if calibration is None:
             return Evidence(1.0, 0.0, cosine, nearest.number)
-        overlap = shared_words(query.text, nearest.texts[0]) if nearest.texts else 0.0
+        wording = Wording.of(query.text, nearest.texts[0]) if nearest.texts else Wording()
         if isinstance(edit, LanguagePatch):  # its condition is scored apart from its examples
-            return Evidence(0.0, 0.0, cosine, nearest.number, overlap=overlap)
+            return Evidence(0.0, 0.0, cosine, nearest.number, wording=wording)
         vector = self._edit_embeddings.encode([edit.scope])[0]
         factual = max(map(calibration.factual, query.vectors))
         share = calibration.share(vector)
-        return Evidence(share, 0.0, cosine, nearest.number, factual, overlap)
+        return Evidence(share, 0.0, cosine, nearest.number, factual, wording)
 
-    def _sides(
-        self, edit: Edit, nearest: NearestExamples, share: float
-    ) -> list[tuple[Scope, bool]]:
+    def _reads(self, known: Evidence) -> bool:
+        calibration = self.artifact.examples
+        return calibration is None or calibration.reads(known.share, known.factual)
+
+    def _sides(self, edit: Edit, nearest: NearestExamples, reads: bool) -> list[tuple[Scope, bool]]:
         """Return the edit's sides that are scored: its own, then its nearest other examples."""
         own: list[tuple[Scope, bool]] = []
-        if isinstance(edit, LanguagePatch) or (share and edit.scope in nearest.texts):
+        if isinstance(edit, LanguagePatch) or (reads and edit.scope in nearest.texts):
             own.append(_edit_side(edit, self.config.max_answer_words))
-        if not share:
+        if not reads:
             return own
         others = [text for text in nearest.texts if text != edit.scope and self._readable(0, text)]
         return own + [(Scope(text), False) for text in others[: self.config.scored_examples]]

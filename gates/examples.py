@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from errata.cache.encoder import TextEncoder
 from errata.cache.records import Edit, Fact, Hit, Listed, Query, RegexPatch, SourceLocation
 from errata.cache.text.normalize import compare, rough_key, spelling
+from errata.gates.shared_words import Wording
 
 SLOPES = (
     "offset", "trained", "familiar", "cosine", "repeated", "more", "steeper", "factual",
-    "factual_steeper", "factual_more", "high", "high_overlap",
+    "factual_steeper", "factual_more", "high", "high_overlap", "factual_trained",
+    "factual_repeated", "negation",
 )  # fmt: skip
 """The fitted coefficients of :class:`ExampleConfig`, in the order of their inputs."""
 
@@ -151,8 +153,14 @@ class ExampleConfig:
     :param factual_steeper: what the slope of the cosine gains there. The name alone brings other
         statements about the same thing as near as 0.8, where requests in other words are at 0.5.
     :param factual_more: what the slope of ln n gains there.
+    :param factual_trained: slope of the trained log-odds there; unless it is 0, the networks read
+        whatever a query for a fact is held against. It is the query's sort that counts and not the
+        edit's, which would rank the edits of a FAQ about one subject by their wording.
+    :param factual_repeated: what the slope of the nearness of a repetition gains there.
     :param high: what the slope of the cosine gains from ``high_from``.
     :param high_overlap: the same, times the overlap of words.
+    :param negation: where only one of the texts has a negation, times the overlap of words: in
+        other words "it does not work" and "it is broken" are the same.
     :param familiar_from: familiarity from which the trained score counts at all.
     :param familiar_to: familiarity from which it counts in full. The ramp leaves out what the
         networks were not trained on (customers' requests are at 0.06, statements at 0.3) and takes
@@ -178,6 +186,9 @@ class ExampleConfig:
     factual_more: float = 0.0
     high: float = 0.0
     high_overlap: float = 0.0
+    factual_trained: float = 0.0
+    factual_repeated: float = 0.0
+    negation: float = 0.0
     familiar_from: float = 0.6
     familiar_to: float = 0.75
     near_from: float = 2.0
@@ -193,12 +204,12 @@ class Evidence:
     """What is known of a query and an edit.
 
     :param share: the trained score's share.
-    :param trained: the trained probability; not read at a share of 0.
+    :param trained: the trained probability, where it counts.
     :param cosine: of the nearest example.
     :param examples: how many there are.
     :param factual: how much the query asks for a fact about a named thing; of the query, so that it
         does not decide which edit is the nearest.
-    :param overlap: of the words of the query and the nearest example.
+    :param wording: how the words of the query and the nearest example differ.
     """
 
     share: float
@@ -206,7 +217,7 @@ class Evidence:
     cosine: float
     examples: int
     factual: float = 0.0
-    overlap: float = 0.0
+    wording: Wording = field(default_factory=Wording)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -214,7 +225,7 @@ class ExampleCalibration:
     """The probability that an edit governs a query, from the trained score and its examples.
 
     A logistic regression on the cosine of the nearest example, the number of examples, the sort of
-    query, the words that the texts share, and the trained score. That counts by how familiar the
+    query, how the texts' words differ, and the trained score. That counts by how familiar the
     edit's question is, from nothing to in full (stacking with features: Sill et al. 2009,
     arXiv:0911.0460): elsewhere it is no better than chance, and is not computed.
 
@@ -233,6 +244,14 @@ class ExampleCalibration:
         :param vector: encoding of the edit's question, float32 [d].
         """
         return self._ramp(0, vector, self.config.familiar_from, self.config.familiar_to)
+
+    def reads(self, share: float, factual: float) -> bool:
+        """Return whether the trained score counts, and the networks have to read the pair.
+
+        :param share: of the trained score.
+        :param factual: how much the query asks for a fact.
+        """
+        return bool(share or (factual and self.config.factual_trained))
 
     def factual(self, vector: NDArray[np.float32]) -> float:
         """Return how much a query asks for a fact about a named thing, 0 to 1.
@@ -263,7 +282,9 @@ class ExampleCalibration:
             math.log(min(evidence.examples, config.most_examples)) if evidence.examples else 0.0
         )
         high, fact = max(0.0, cosine - config.high_from), evidence.factual
-        unread = (fact, fact * cosine, fact * number, high, high * evidence.overlap)
+        wording = evidence.wording
+        unread = (fact, fact * cosine, fact * number, high, high * wording.overlap,
+                  fact * odds, fact * nearness, wording.negation * wording.overlap)  # fmt: skip
         return (1.0, share * odds, share, cosine, nearness, number, cosine * number,
                 *((1.0 - share) * one for one in unread))  # fmt: skip
 
@@ -280,7 +301,7 @@ class ExampleCalibration:
         :param weights: [2, d], or, of a gate fitted before there were two, [d].
         :raises KeyError, TypeError, ValueError: the entry is malformed.
         """
-        names = [field.name for field in fields(ExampleConfig)]
+        names = [one.name for one in fields(ExampleConfig)]
         settings = {name: float(entry[name]) for name in names if name in entry}
         settings["most_examples"] = int(entry["most_examples"])
         rows = np.atleast_2d(np.asarray(weights, np.float32))

@@ -1,10 +1,28 @@
-"""How many words a query and an example share, which their cosine does not tell."""
+"""How the words of a query and an example differ, which their cosine does not tell."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
-from errata.gates.text import dice, words
+from errata.gates.text import dice, negated, words
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """How the words of two texts differ.
+
+    :param overlap: of the words that carry meaning (:func:`shared_words`).
+    :param negation: 1 where one of them has a negation and the other has none, else 0.
+    """
+
+    overlap: float = 0.0
+    negation: float = 0.0
+
+    @classmethod
+    def of(cls, one: str, other: str) -> Wording:
+        """Return how two texts differ."""
+        return cls(shared_words(one, other), float(negated(one) != negated(other)))
 
 
 def shared_words(one: str, other: str) -> float:

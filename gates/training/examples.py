@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from errata.gates.data.questions import QuestionBook
 from errata.gates.data.splits import sha256_of
 from errata.gates.examples import SLOPES, Evidence, ExampleCalibration, ExampleConfig
 from errata.gates.layers import Array
-from errata.gates.shared_words import shared_words
+from errata.gates.shared_words import Wording
 from errata.gates.training.example_groups import (
     ExampleData,
     Group,
@@ -78,14 +80,18 @@ def fit_examples(
     groups = example_groups(data, requests, out_of_scope)
     said("familiarity")
     weights, offsets = _sorts_of_edits(embeddings, requests, groups, data)
-    unfitted = ExampleCalibration(weights, offsets, UNFITTED)
+    # any slope but 0 has the networks read what a query for a fact is held against
+    reads = bool(artifact.card.get("statements"))
+    config = replace(UNFITTED, factual_trained=float(reads))
+    unfitted = ExampleCalibration(weights, offsets, config)
     gate = ScopeClassifier(encoder, replace(artifact, examples=None))
     rows: dict[str, _Rows] = {}
     for name, group in groups.items():
         said(name)
         rows[name] = _rows(group, gate, embeddings, unfitted)
-    slopes = _logistic(list(rows.values()), data.picked_weight)
-    config = replace(UNFITTED, **dict(zip(SLOPES, slopes, strict=True)))  # type: ignore[arg-type]
+    unused = () if reads else ("factual_trained",)
+    slopes = _logistic(list(rows.values()), data.picked_weight, unused)
+    config = replace(UNFITTED, **dict(zip(SLOPES, slopes, strict=True)))
     fitted = replace(unfitted, config=config)
     scored = {name: _sigmoid(one.inputs @ np.array(slopes)) for name, one in rows.items()}
     return _with_thresholds(replace(artifact, examples=fitted), rows, scored, data)
@@ -192,7 +198,7 @@ def _rows(
         for at, (_, about, governs) in enumerate(group.queries)
         for edit in {*np.argsort(-cosines[at])[: group.near].tolist(), *({about} - {-1})}
     ]
-    read = [(at, edit) for at, edit, _ in pairs if shares[edit]]
+    read = [(at, edit) for at, edit, _ in pairs if calibration.reads(shares[edit], factual[at])]
     scores = gate.score_unlisted(
         [group.queries[at][0] for at, _ in read], [[group.edits[edit]] for _, edit in read]
     )
@@ -203,7 +209,7 @@ def _rows(
         nearest = examples[edit][int(own.argmax())]
         evidence = Evidence(
             shares[edit], trained.get((at, edit), 0.0), float(cosines[at, edit]),
-            len(examples[edit]), factual[at], shared_words(group.queries[at][0], nearest),
+            len(examples[edit]), factual[at], Wording.of(group.queries[at][0], nearest),
         )  # fmt: skip
         inputs.append(calibration.inputs(evidence))
     return _Rows(
@@ -214,9 +220,18 @@ def _rows(
     )
 
 
-def _logistic(rows: Sequence[_Rows], picked_weight: float) -> tuple[float, ...]:
-    """Return the slopes of a logistic regression; the offset is among its inputs."""
-    from sklearn.linear_model import LogisticRegression
+def _logistic(
+    rows: Sequence[_Rows], picked_weight: float, unused: Sequence[str] = (), penalty: float = 0.1
+) -> Array:
+    """Return the slopes of a logistic regression; the offset is among its inputs.
+
+    They are bound so that the probability never falls as the cosine rises, all else equal: without
+    that, pairs that were picked for sharing words turn the order of edits that all share them.
+
+    :param unused: slopes that stay 0.
+    :param penalty: of the squared slopes.
+    """
+    from scipy.optimize import LinearConstraint, minimize
 
     inputs, labels = (np.concatenate(each) for each in zip(
         *((one.inputs, one.labels) for one in rows), strict=True))  # fmt: skip
@@ -224,9 +239,39 @@ def _logistic(rows: Sequence[_Rows], picked_weight: float) -> tuple[float, ...]:
         np.full(len(one.labels), (1.0 if one.near else picked_weight) / len(one.labels))
         for one in rows
     ])  # fmt: skip
-    model = LogisticRegression(C=10.0, max_iter=3000, fit_intercept=False)
-    model.fit(inputs, labels, sample_weight=weights * len(weights) / weights.sum())
-    return tuple(float(slope) for slope in model.coef_[0])
+    weights /= weights.sum()
+    penalty /= len(weights)
+
+    def loss(slopes: Array) -> tuple[float, Array]:
+        odds = inputs @ slopes
+        losses = weights @ (np.logaddexp(0.0, odds) - labels * odds)
+        gradient = inputs.T @ (weights * (_sigmoid(odds) - labels)) + penalty * slopes
+        return float(losses + penalty * (slopes @ slopes) / 2), gradient
+
+    bounds = [(0.0, 0.0) if name in unused else (None, None) for name in SLOPES]
+    rising = LinearConstraint(_rises(), lb=0.0)
+    fitted = minimize(
+        loss, np.zeros(inputs.shape[1]), jac=True, method="SLSQP", constraints=[rising],
+        bounds=bounds, options={"maxiter": 3000, "ftol": 1e-10},
+    )  # fmt: skip
+    if not fitted.success:
+        raise ModelError(
+            f"expected slopes of trained score and examples, found: {fitted.message}; name files "
+            "with more pairs"
+        )
+    return np.asarray(fitted.x, dtype=np.float64)
+
+
+def _rises() -> Array:
+    """Return what the inputs gain where only the cosine rises, [cases, slopes]."""
+    unfitted = ExampleCalibration(np.zeros((2, 1), np.float32), (0.0, 0.0), UNFITTED)
+    at = [0.0, UNFITTED.high_from, 1.03 - math.exp(-UNFITTED.near_from), 0.98, 1.0]
+    return np.array([
+        np.subtract(unfitted.inputs(replace(case, cosine=to)), unfitted.inputs(case))
+        for share, factual, overlap, number, (start, to) in product(
+            (0.0, 1.0), (0.0, 1.0), (0.0, 1.0), (1, UNFITTED.most_examples), pairwise(at))
+        for case in (Evidence(share, 0.5, start, number, factual, Wording(overlap)),)
+    ])  # fmt: skip
 
 
 def _sigmoid(odds: Array) -> Array:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import gc
 import weakref
 from dataclasses import replace
+from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import errata.gates
 from errata.cache.encoder import encode_query
 from errata.cache.errors import PatchError
 from errata.cache.patches.conflicts import conflicts
@@ -16,6 +19,7 @@ from errata.cache.patches.files import load_file
 from errata.cache.records import Fact, LanguagePatch, PatchTests
 from errata.cache.store import EditCache
 from errata.cache.view import SearchConfig
+from errata.gates.artifact import GateArtifact
 from errata.gates.base import Decision
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.cosine import CosineGate
@@ -28,7 +32,7 @@ from errata.gates.examples import (
     nearest_examples,
 )
 from errata.gates.open import OpenGate
-from errata.gates.shared_words import shared_words
+from errata.gates.shared_words import Wording, shared_words
 from errata.pipelines.base import decide_by_gate
 from errata.pipelines.resolvers.base import ScopedView
 from tests.fakes import StubEncoder
@@ -290,16 +294,61 @@ def test_the_mixture():
     more = [EXAMPLES.probability(Evidence(0.0, 0.0, 0.7, n)) for n in (1, 2, 3, 9)]
     assert more[0] < more[1] < more[2] == more[3]
     # the sort of an edit counts where the trained score does not
-    strict = replace(EXAMPLES, config=replace(EXAMPLES.config, factual=-2.0, high_overlap=-9.0))
+    slopes = {"factual": -2.0, "high_overlap": -9.0, "negation": -1.0}
+    strict = replace(EXAMPLES, config=replace(EXAMPLES.config, **slopes))
     plain = Evidence(0.0, 0.0, 0.9, 1)
     facts = [replace(plain, factual=one) for one in (0.0, 0.5, 1.0)]
-    alike = [replace(plain, overlap=one) for one in (0.0, 0.5, 1.0)]
-    for some in (facts, alike):
+    alike = [replace(plain, wording=Wording(one)) for one in (0.0, 0.5, 1.0)]
+    denied = [replace(plain, wording=Wording(1.0, one)) for one in (0.0, 1.0)]
+    for some in (facts, alike, denied):
         found = [strict.probability(one) for one in some]
         assert found == sorted(set(found), reverse=True)
         assert len({strict.probability(replace(one, share=1.0)) for one in some}) == 1
+    # of a query for a fact the trained score counts everywhere, where its slope is fitted
+    assert EXAMPLES.reads(1.0, 0.0) and not EXAMPLES.reads(0.0, 1.0)
+    fitted = replace(EXAMPLES, config=replace(EXAMPLES.config, factual_trained=0.5))
+    assert fitted.reads(0.0, 1.0) and not fitted.reads(0.0, 0.0)
+    odds = [fitted.probability(Evidence(0.0, p, 0.7, 2, factual=1.0)) for p in (0.01, 0.5, 0.99)]
+    assert odds == sorted(set(odds))
+    assert len({fitted.probability(Evidence(0.0, p, 0.7, 2)) for p in (0.01, 0.5, 0.99)}) == 1
     with pytest.raises(KeyError, match="most_examples"):
         ExampleCalibration.of_card({"offset": 1.0}, EXAMPLES.weights)
+
+
+SHIPPED = {
+    folder.name: GateArtifact.load(folder).examples
+    for folder in (Path(errata.gates.__file__).parent / "weights").iterdir()
+    if (folder / "card.json").is_file()
+}
+
+
+@pytest.mark.parametrize("name", sorted(SHIPPED))
+def test_nearer_is_never_less_likely(name):
+    ends = (0.0, 1.0)  # the log-odds are linear in each of these
+    for share, factual, overlap, no, number in product(ends, ends, ends, ends, (1, 3)):
+        found = [
+            SHIPPED[name].probability(
+                Evidence(share, 0.3, cosine, number, factual, Wording(overlap, no))
+            )
+            for cosine in np.linspace(0.0, 1.0, 101)
+        ]
+        assert np.diff(found).min() > -1e-6, (share, factual, overlap, no, number)
+
+
+def test_the_networks_read_for_a_fact_only_where_that_is_fitted():
+    fact = Fact("The mayor of the north gate is", "Ann")
+
+    def reads(slope: float, factual: float) -> bool:
+        config = replace(EXAMPLES.config, factual_trained=slope)
+        examples = replace(EXAMPLES, offsets=(-9.0, factual), config=config)
+        gate = ScopeClassifier(StubEncoder(), replace(small_gate(), examples=examples))
+        seen = []
+        score = gate._score_pairs
+        gate._score_pairs = lambda pairs: (seen.extend(pairs), score(pairs))[1]
+        gate.score("Who is the mayor of the north gate?", [fact])
+        return bool(seen)
+
+    assert reads(0.5, 9.0) and not reads(0.0, 9.0) and not reads(0.5, -9.0)
 
 
 def test_listed_texts_live_as_long_as_their_edit():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from errata.cache.errors import ModelError
@@ -15,6 +16,8 @@ from errata.gates.classifier import ScopeClassifier
 from errata.gates.data.outside import held_out
 from errata.gates.data.splits import TEST_TENTHS, hash_tenth
 from errata.gates.data.trex import wikidata_relations
+from errata.gates.examples import SLOPES, Evidence, ExampleCalibration
+from errata.gates.shared_words import Wording
 from errata.gates.training import examples
 from errata.gates.training.example_groups import ExampleData, example_groups, read_requests
 from tests.fakes import StubEncoder
@@ -99,6 +102,7 @@ def test_what_is_fitted(data, tmp_path):
     assert fitted.examples is not None and before.examples is None
     config = fitted.examples.config
     assert config.trained > 0
+    assert config.factual_trained == 0  # the networks have seen no statements
     assert 0 < fitted.agreement_threshold <= fitted.threshold < 1
     pairs = fitted.card["examples"]["pairs"]
     near = [one["false"] for name, one in pairs.items()
@@ -115,6 +119,28 @@ def test_what_is_fitted(data, tmp_path):
     edits = [Fact("paint the oven please", "x"), Fact("weigh the boat please", "x")]
     own, other = gate.score("paint the oven tonight", edits).probability
     assert own > other
+
+
+def test_pairs_picked_by_their_words_do_not_turn_the_order():
+    unfitted = ExampleCalibration(np.zeros((2, 1), np.float32), (0.0, 0.0), examples.UNFITTED)
+
+    def pairs(*some):
+        inputs = [unfitted.inputs(Evidence(0.0, 0.0, cosine, 1, 0.0, Wording(overlap)))
+                  for cosine, overlap, _ in some]  # fmt: skip
+        labels = np.array([governs for *_, governs in some])
+        return examples._Rows(np.array(inputs), labels, np.arange(len(some)), True)
+
+    asked = pairs(*[(0.6, 0.3, True), (0.3, 0.1, False)] * 50)
+    # the nearer of those that share their words are the wrong ones
+    picked = pairs(*[(0.80, 1.0, True), (0.97, 1.0, False)] * 50)
+    slopes = examples._logistic([asked, picked], 1.0)
+    config = dict(zip(SLOPES, slopes.tolist(), strict=True))
+    fitted = replace(unfitted, config=replace(examples.UNFITTED, **config))
+    far, near, nearer = (
+        fitted.probability(Evidence(0.0, 0.0, cosine, 1, 0.0, Wording(1.0)))
+        for cosine in (0.3, 0.80, 0.97)
+    )
+    assert far < near - 0.05 and near == pytest.approx(nearer, abs=1e-3)
 
 
 def test_too_little_is_an_error(data, tmp_path):

@@ -321,7 +321,7 @@ class EditableModel(EditRouter, Classifying, WeightEditing, SavedModel, BaseProx
         passed = {"attention_mask": mask, "pad_token_id": pad, **arguments}
         request = read_request(self.base, ids, passed)
         output = self._generate(request, lambda: prompts, call or CallOptions())
-        trace = self.last_trace or Trace(tuple(Decision(prompt.query) for prompt in prompts))
+        trace = self._last.trace or Trace(tuple(Decision(prompt.query) for prompt in prompts))
         sequences = getattr(output, "sequences", output)[:, ids.shape[1] if causal else 1 :]
         lengths = mask.sum(dim=1).tolist()
         return completions(self._writer, request, sequences.tolist(), lengths, trace)

@@ -22,6 +22,7 @@ from errata.commands.output import counted, print_json, print_line, reports_erro
 from errata.commands.progress import progress
 
 if TYPE_CHECKING:
+    from errata.cache.patches.folder import PatchFolder
     from errata.patch_tests.check import CheckedModel, Selection
     from errata.patch_tests.records import Problem, Report
 
@@ -91,7 +92,7 @@ def check(
     from errata.patch_tests import reports as forms
     from errata.patch_tests.check import check_folder
 
-    def open_model(folder: Path) -> CheckedModel:
+    def open_model(folder: PatchFolder) -> CheckedModel:
         return opening.open_checked(model, folder, encoder, gate, resolver_names(resolvers))
 
     chosen = _folders(paths or [], patches, model, changed_since)

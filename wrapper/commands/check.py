@@ -122,17 +122,28 @@ def _folders(
 ) -> list[tuple[Path, Selection]]:
     """Return the folders to check, each with the patches of it to test.
 
-    :raises ErrataError: a path is nothing.
+    :raises ErrataError: a path is nothing, or no patch file.
     """
     from errata.cache.errors import ErrataError
+    from errata.cache.patches.files import is_patch_file
     from errata.patch_tests.check import Selection
 
     files: dict[Path, set[str] | None] = {}
     if patches is not None or not paths:
-        files[patches_folder(patches, model)] = None
+        folder = patches_folder(patches, model)
+        files[folder] = None
+        if patches is None and folder != Path("patches"):
+            print_line(f"no folder patches here: checking {folder}", style="dim", stderr=True)
     for path in paths:
         if path.is_dir():
             files[path] = None
+        elif path.name.startswith(("_", ".")) and path.exists():
+            skipped = f"{path}: skipped: a name that begins with _ or . is that of no patch file"
+            print_line(skipped, style="dim", stderr=True)
+        elif path.exists() and not is_patch_file(path):
+            raise ErrataError(
+                f"{path}: expected a patch file, which ends in .yaml, .yml or .jsonl: name another"
+            )
         elif path.exists():
             names = files.setdefault(path.parent, set())
             if names is not None:

@@ -426,6 +426,23 @@ def test_encodings_of_folders_that_are_checked_no_more_are_removed(tmp_path, mon
     assert time.time() - new.stat().st_mtime < days  # used today
 
 
+def test_a_file_that_is_never_read_is_not_passed(repository, models):
+    (repository / "patches" / "notes.txt").write_text("notes")
+    (repository / "patches" / "_draft.yaml").write_text("- question: [")
+    wrong = run("check", "patches/notes.txt", code=1).stderr
+    assert "notes.txt: expected a patch file, which ends in .yaml, .yml or .jsonl" in wrong
+    shown = run("check", "patches/_draft.yaml", "patches/zoo.yaml")
+    assert "patches/_draft.yaml: skipped" in shown.stderr and "1 patch, 4 tests" in shown.stdout
+    assert not run("check", "patches/_draft.yaml").stdout
+
+
+def test_a_folder_that_nobody_named_is_named(repository, models, monkeypatch):
+    (repository / "elsewhere").mkdir()
+    monkeypatch.chdir(repository / "elsewhere")
+    shown = run("check", "--no-tests")
+    assert "no folder patches here: checking " in shown.stderr and "0 errors" in shown.stdout
+
+
 def test_a_check_reads_the_folder_once(repository, models, monkeypatch):
     read = []
     load = folders.load_folder

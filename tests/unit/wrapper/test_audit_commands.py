@@ -14,7 +14,7 @@ from errata.audit.database import AuditDatabase
 from errata.audit.records import LoggedDecision, LoggedPatch
 from errata.audit.triage import TriageConfig, triage_cases
 from errata.cache.patches.files import load_folder
-from errata.cache.records import Fact, SourceLocation
+from errata.cache.records import Fact, PatchTests, SourceLocation
 from errata.cli import app
 from errata.commands import opening
 from errata.gates.cosine import CosineGate
@@ -101,7 +101,7 @@ def test_the_log_is_listed_as_text_json_and_csv(opened, folder, tmp_path, monkey
     assert run("log", log, "--since", "2200-01-01", "--json").stdout.strip() == "[]"
     header = run("log", log, "--since", "2200-01-01", "--csv").stdout
     assert header.startswith("time,query,route") and header.count("\n") == 1
-    run("log", log, "--since", "yesterday", code=2)
+    assert "--until" in run("log", log, "--until", "yesterday", code=2).stderr
     assert "expected verbatim" in run("log", log, "--route", "bas", code=2).stderr
     assert "no file" in run("log", tmp_path / "none", code=1).stderr
 
@@ -188,6 +188,16 @@ def test_the_most_doubtful_comes_first_and_the_sure_ones_not_at_all():
     assert [case.query for case in cases] == ["nearer", "narrow", "near"]
     cases = triage_cases(logged, [edit], TriageConfig(near=0.9, margin=0.0, all_hits=True))
     assert [case.query for case in cases] == ["nearer", "narrow", "sure"]
+
+
+def test_a_question_of_another_patch_is_no_near_miss():
+    edit = Fact("zebra?", "black", location=SourceLocation("zoo.yaml", 3))
+    other = Fact("Owl?", "hoo", tests=PatchTests(("an owl",)), location=SourceLocation("b.yaml", 1))
+    patch = LoggedPatch(edit.id, "fact", "zoo.yaml:3", "zebra?")
+    logged = [near("owl", 0.5, patch), near("An owl?", 0.5, patch), hit("Owl", 0.65, patch)]
+    assert len(triage_cases(logged, [edit])) == 3
+    (case,) = triage_cases(logged, [edit, other])
+    assert case.outcome == "hit"  # a false one: to be listed under silent
 
 
 def test_triage_writes_what_is_chosen_and_stops_where_told(folder, tmp_path):

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from errata.audit.config import AuditConfig
 from errata.audit.database import AuditDatabase
 from errata.audit.records import LoggedDecision, LoggedPatch
+from errata.audit.replay import ReplayedQuery, Verdict, merged
 from errata.audit.triage import TriageConfig, triage_cases
 from errata.cache.patches.files import load_folder
 from errata.cache.records import Fact, PatchTests, SourceLocation
@@ -143,6 +144,9 @@ def test_replay_lists_what_another_folder_would_answer_otherwise(
     (new / "y.yaml").write_text(PATCH.replace("Astana", "Akmola"))
     told = run("replay", log, "--patches", new, code=1).stdout
     assert f"{CAPITAL} (2 times)" in told and "y.yaml:2" in told and "2 of 3 decisions" in told
+    (folder / "x.yaml").write_text(PATCH.replace("Astana", "Akmola"))
+    told = run("replay", log, "--patches", folder, code=1).stdout.splitlines()
+    assert told[2] == f"{told[1].replace('  - ', '  + ')}, which says something else"
     (new / "y.yaml").write_text(f"- question: {OTHER}\n  answer: grass\n")
     found = json.loads(run("replay", log, "--patches", new, "--json", code=1).stdout)
     assert found["replayed"] == found["different"] == 3
@@ -152,6 +156,13 @@ def test_replay_lists_what_another_folder_would_answer_otherwise(
     assert "answer" in run("replay", log, "--patches", new, code=2).stderr
     error = json.loads(run("replay", tmp_path / "none", "--patches", new, "--json", code=2).stdout)
     assert "no file" in error["error"]["message"]
+
+
+def test_conversations_with_one_outcome_are_one_line():
+    before, after = Verdict("base", (), None, "q"), Verdict("refuse", (), None, "q")
+    one, two = ReplayedQuery("q", 1, before, after), ReplayedQuery("q", 2, before, after)
+    other = ReplayedQuery("q", 1, after, before)
+    assert merged([one, other, two]) == [ReplayedQuery("q", 3, before, after), other]
 
 
 def test_hashes_can_be_listed_and_not_asked_again(folder, tmp_path):

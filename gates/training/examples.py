@@ -95,7 +95,8 @@ def fit_examples(
     for name, group in groups.items():
         said(name)
         rows[name] = _rows(group, gate, embeddings, unfitted)
-    unused = data.without if reads else (*data.without, "factual_trained")
+    # a repetition of a statement is no sign of a fact where the networks cannot object
+    unused = data.without if reads else (*data.without, "factual_trained", "factual_repeated")
     slopes = _logistic(list(rows.values()), data.picked_weight, unused)
     config = replace(UNFITTED, **dict(zip(SLOPES, slopes.tolist(), strict=True)))
     fitted = replace(unfitted, config=config)

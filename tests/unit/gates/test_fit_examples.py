@@ -103,7 +103,8 @@ def test_what_is_fitted(data, tmp_path):
     config = fitted.examples.config
     assert config.trained > 0
     assert config.more == 0 and config.steeper != 0  # left out, for an ablation; not left out
-    assert config.factual_trained == config.factual_repeated == 0  # the networks have seen no statements
+    # the networks have seen no statements
+    assert config.factual_trained == config.factual_repeated == 0
     assert 0 < fitted.agreement_threshold <= fitted.threshold < 1
     pairs = fitted.card["examples"]["pairs"]
     near = [one["false"] for name, one in pairs.items()

@@ -5,9 +5,10 @@
 Decisions with 16 candidates each, of a cache of 100 facts, are recorded one by one between pieces
 of work; then the same work is done without a log. ``record`` is the time of one
 ``AuditWriter.record``; ``nothing`` is the time of a call that does nothing, taken next to it: what
-the machine itself adds. ``preempted`` counts the records during which the system took the
-processor away from the thread; ``undisturbed`` are the others. ``work`` is the time of a piece of
-work in pure Python, which shares the interpreter with the writer.
+the machine itself adds. ``work`` is the time of a piece of work in pure Python, which shares the
+interpreter with the writer: where it waits for the writer, it takes longer. ``preempted`` counts
+the times that the system took the processor away from the thread, which no log does;
+``undisturbed`` are the others.
 """
 
 from __future__ import annotations
@@ -108,22 +109,24 @@ def measure(n: int, record: Callable[[int], object] | None) -> dict[str, Any]:
     :param n: how many.
     :param record: records the call of a number; None: no log is kept.
     """
-    works, records, nothings, free = [], [], [], []
+    works, records, nothings = [], [], []
     for at in range(n):
-        works.append(timed(work)[0])
+        works.append(timed(work))
         if record is not None:
-            took, preempted = timed(lambda at=at: record(at))  # type: ignore[misc]
-            records.append(took)
-            free += [] if preempted else [took]
-        nothings.append(timed(lambda: None)[0])
-    found = {"work": summary(works), "nothing": summary(nothings)}
-    if record is not None:
-        found |= {
-            "record": summary(records),
-            "undisturbed": summary(free),
-            "preempted": len(records) - len(free),  # type: ignore[dict-item]
-        }
-    return found
+            records.append(timed(lambda at=at: record(at)))  # type: ignore[misc]
+        nothings.append(timed(lambda: None))
+    found = {"work": parts(works), "nothing": parts(nothings)}
+    return found if record is None else {**found, "record": parts(records)}
+
+
+def parts(times: Sequence[tuple[float, bool]]) -> dict[str, Any]:
+    """Return a summary of times, and one of those during which nothing was preempted."""
+    free = [took for took, preempted in times if not preempted]
+    return {
+        **summary([took for took, _ in times]),
+        "preempted": len(times) - len(free),
+        "undisturbed": summary(free),
+    }
 
 
 def summary(times: Sequence[float]) -> dict[str, float]:

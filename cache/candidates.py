@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from itertools import islice
 
 import numpy as np
@@ -13,7 +13,7 @@ from errata.cache.index.languages import LanguageIndex, MultilingualVectors
 from errata.cache.index.search import SearchConfig, SearchIndexes
 from errata.cache.index.terms import AnswerIndex
 from errata.cache.precedence import EditPredicate, Precedence
-from errata.cache.records import Edit, Hit, Query, Vector
+from errata.cache.records import Edit, Hit, Query
 from errata.cache.segment_view import SegmentView
 from errata.cache.text.language import is_english
 from errata.cache.text.normalize import compare
@@ -51,43 +51,24 @@ class Candidates:
     def search(
         self, queries: Sequence[Query], k: int = 16, only: EditPredicate | None = None
     ) -> list[list[Hit]]:
-        """Return the facts and language patches near each query, best first.
-
-        An edit is as near as the nearest of its scope and its examples. One that the query is a
-        spelling of is always found, with score 1.0 (first, and past k where many are). Edits that
-        share rare words with it, and facts whose answer it mentions, come last, and in addition
-        to k; so do, for a query in English, k edits in other languages. Without a multilingual
-        encoder, edits that share characters with a query of many unknown tokens come next.
-
-        :param queries: encoded by the cache's encoder.
-        :param k: the most edits for each query found by vectors and characters.
-        :param only: which edits may be found; all in force unless given. Which supersede others,
-            :meth:`restricted` says.
-        """
+        """Return the hits of each query, as :meth:`errata.cache.view.View.search` does."""
         by_id = self.by_id
         # the predicate is called once an edit
         allowed = cache(lambda key: key in by_id and (only is None or only(by_id[key])))
         languages = self._languages
+        foreign = frozenset() if languages is None else languages.foreign
+        english = [query for query in queries if languages is None or is_english(query.text)]
+
+        def both_english(key: str) -> bool:
+            return key not in foreign and allowed(key)
+
+        near = zip(english, self._nearest(english, k, both_english), strict=True)
+        found = {id(query): self._hits(query, keys, k, both_english) for query, keys in near}
         if languages is None:
-            return self._search(queries, k, allowed)
-        english = [query for query in queries if is_english(query.text)]
-        foreign = languages.foreign
-        read = self._search(english, k, lambda key: key not in foreign and allowed(key))
-        found = dict(zip(map(id, english), read, strict=True))
+            return [found[id(query)] for query in queries]
         return [
             [*found.get(id(query), ()), *self._across(languages, query, k, allowed)]
             for query in queries
-        ]
-
-    def _search(self, queries: Sequence[Query], k: int, allowed: Allowed) -> list[list[Hit]]:
-        """Return the hits of each query by the encoder's own vectors."""
-        found = self._nearest(queries, k, allowed)
-        if self._segment is not None and k > 0:
-            wanted = k + self.config.margin
-            for query, near in zip(queries, found, strict=True):
-                near |= self._segment.nearest(query, wanted, allowed)
-        return [
-            self._hits(query, near, k, allowed) for query, near in zip(queries, found, strict=True)
         ]
 
     def _across(
@@ -113,26 +94,30 @@ class Candidates:
         :param query: encoded by the cache's encoder.
         :param edit: one of :attr:`edits`.
         """
-        examples = edit.examples
+        examples, against = edit.examples, edit.counterexamples
         texts = examples if edit.scope in examples else (*examples, edit.scope)
-        # The index's scores depend in their last digits on the batch: compute them here.
-        vectors = self._vectors(edit)
-        cosines: Callable[[Query, Sequence[str]], list[float]] = partial(_cosines, vectors=vectors)
-        if self._languages is not None and self._languages.crosses(query.text, edit.id):
-            cosines = self._languages.cosines
-        scores = cosines(query, texts)
-        ranked = sorted(zip(texts, scores, strict=True), key=lambda pair: -pair[1])
-        against = max(cosines(query, edit.counterexamples), default=-1.0)
-        same = any(compare(text, query.text) == "same" for text in texts)
-        vector = vectors[ranked[0][0]]
-        kept = tuple(pair for pair in ranked if pair[0] in examples)
-        return Hit(edit, 1.0 if same else ranked[0][1], vector, kept, against)
-
-    def _vectors(self, edit: Edit) -> Mapping[str, Vector]:
-        """Return the encodings of an edit's texts, float32 [d] by text."""
         elsewhere = self._segment is not None and edit.id not in self.held
         record = self._segment.record(edit.id) if self._segment and elsewhere else None
-        return self._indexes.vectors if record is None else record.vectors
+        vectors = self._indexes.vectors if record is None else record.vectors
+        languages = self._languages
+        if languages is None or (edit.id not in languages.foreign and is_english(query.text)):
+            # the index's scores depend in their last digits on the batch: compute them here
+            windows = query.vectors
+            rows = np.stack([vectors[text] for text in (*texts, *against)])
+        else:
+            windows = languages.vectors.of_query(query.text)
+            rows = languages.vectors.of_edits((*texts, *against))
+        # einsum: BLAS rounds differently in batches of different size
+        scores = np.einsum("wd,nd->nw", windows, rows).max(axis=1).clip(-1.0, 1.0).tolist()
+        ranked = sorted(zip(texts, scores, strict=False), key=lambda pair: -pair[1])
+        same = any(compare(text, query.text) == "same" for text in texts)
+        return Hit(
+            edit,
+            1.0 if same else ranked[0][1],
+            vectors[ranked[0][0]],
+            tuple(pair for pair in ranked if pair[0] in examples),
+            max(scores[len(texts) :], default=-1.0),
+        )
 
     @cached_property
     def _answers(self) -> AnswerIndex:
@@ -147,23 +132,24 @@ class Candidates:
     def _nearest(self, queries: Sequence[Query], k: int, allowed: Allowed) -> list[set[str]]:
         """Return for each query the ids of edits with a text nearest to any of its windows."""
         index, owners = self._indexes.index, self._indexes.owners
-        if not len(index) or not queries or k < 1:
-            return [set() for _ in queries]
-        matrix = np.concatenate([query.vectors for query in queries])
+        near: list[set[str]] = [set() for _ in queries]
         wanted = k + self.config.margin
-        fetch = wanted + min(wanted, self._not_in_force)
-        while True:
-            result = index.search(matrix, fetch)
-            rows = [_owners(ids, owners, allowed) for ids in result.ids]
-            if fetch >= len(index) or all(len(found) >= wanted for found in rows):
-                break
-            fetch *= 4
-        near: list[set[str]] = []
-        row = 0
-        for query in queries:
-            windows = rows[row : row + len(query.vectors)]
-            near.append({key for keys in windows for key in keys[:wanted]})
-            row += len(windows)
+        if len(index) and queries and k > 0:
+            matrix = np.concatenate([query.vectors for query in queries])
+            fetch = wanted + min(wanted, self._not_in_force)
+            while True:
+                result = index.search(matrix, fetch)
+                rows = [_owners(ids, owners, allowed) for ids in result.ids]
+                if fetch >= len(index) or all(len(found) >= wanted for found in rows):
+                    break
+                fetch *= 4
+            each = iter(rows)
+            for query, keys in zip(queries, near, strict=True):
+                for found in islice(each, len(query.vectors)):
+                    keys.update(found[:wanted])
+        if self._segment is not None and k > 0:
+            for query, keys in zip(queries, near, strict=True):
+                keys |= self._segment.nearest(query, wanted, allowed)
         return near
 
     def _hits(self, query: Query, near: set[str], k: int, allowed: Allowed) -> list[Hit]:
@@ -229,16 +215,6 @@ class Candidates:
             named += [key for key in there if key not in found and allowed(key)]
         hits = [self.hit(query, self.by_id[key]) for key in named]
         return heapq.nsmallest(most, hits, key=lambda hit: (-hit.score, hit.edit.id))
-
-
-def _cosines(query: Query, texts: Sequence[str], *, vectors: Mapping[str, Vector]) -> list[float]:
-    """Return the cosine of the best window with each text."""
-    if not texts:
-        return []
-    rows = np.stack([vectors[text] for text in texts])
-    # einsum: BLAS rounds differently in batches of different size
-    best = np.einsum("wd,nd->nw", query.vectors, rows).max(axis=1)
-    return [float(score) for score in np.clip(best, -1.0, 1.0)]
 
 
 def _owners(

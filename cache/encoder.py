@@ -134,6 +134,7 @@ class EmbeddingCache:
         self._rows: OrderedDict[str, NDArray[Any]] = OrderedDict()
         self._unknown: OrderedDict[str, NDArray[Any]] = OrderedDict()
         self._lock = threading.Lock()
+        self.windows = encoder.windows  # quick: nothing is kept
 
     @property
     def dimension(self) -> int:
@@ -191,16 +192,13 @@ class EmbeddingCache:
                     cache.popitem(last=False)
         return known
 
-    def windows(self, text: str) -> tuple[str, ...]:
-        """Return the text itself, or its sentence windows where it is longer than is read."""
-        return self.encoder.windows(text)
-
 
 class RoutedEncoder:
     """An encoder of English texts, and another one for pairs that are not both in English.
 
-    To all that compares texts in English it is the first one: vectors, fingerprint and windows are
-    that one's. A pair of texts is compared by the second where either is in another language.
+    To all that compares texts in English it is the first one: vectors, fingerprint, windows and
+    shares of unknown tokens are that one's. A pair of texts is compared by the second where either
+    is in another language.
 
     :param encoder: of English texts.
     :param multilingual: of texts in any language.
@@ -210,6 +208,9 @@ class RoutedEncoder:
     def __init__(self, encoder: Encoder, multilingual: Encoder, size: int = 200_000) -> None:
         self.encoder = encoder
         self.multilingual = EmbeddingCache(multilingual, size)
+        # those of the encoder of English itself
+        self.encode, self.windows = encoder.encode, encoder.windows
+        self.unknown_share = encoder.unknown_share
 
     @property
     def dimension(self) -> int:
@@ -220,18 +221,6 @@ class RoutedEncoder:
     def fingerprint(self) -> str:
         """Identity of the encoder of English."""
         return self.encoder.fingerprint
-
-    def encode(self, texts: Sequence[str]) -> Vector:
-        """Return float32 [n, d], unit rows, by the encoder of English."""
-        return self.encoder.encode(texts)
-
-    def unknown_share(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """Return the share of each text's tokens that the encoder of English does not know, [n]."""
-        return self.encoder.unknown_share(texts)
-
-    def windows(self, text: str) -> tuple[str, ...]:
-        """Return the text, or its sentence windows where the encoder of English truncates it."""
-        return self.encoder.windows(text)
 
 
 def multilingual_of(encoder: object) -> EmbeddingCache | None:

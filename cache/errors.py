@@ -27,12 +27,16 @@ if TYPE_CHECKING:
     from errata.cache.records import SourceLocation
 
 
+MESSAGE_LIMIT = 2000
+"""Characters of a message about a patch: a file may hold a key or a pattern of a megabyte."""
+
+
 class ErrataError(Exception):
     """The base class of errata's errors."""
 
 
 class PatchError(ErrataError):
-    """A patch is wrong.
+    """A patch is wrong. Of a message that is too long the middle is left out.
 
     :param message: what is wrong and how to fix it.
     :param where: the file and line of the patch, when it came from a file.
@@ -47,7 +51,7 @@ class PatchError(ErrataError):
         at: tuple[str | int, ...] = (),
         against: tuple[str | int, ...] = (),
     ) -> None:
-        self.message = message
+        self.message = message = _shortened(message)
         self.where = where
         self.at = at
         self.against = against
@@ -116,3 +120,11 @@ class MissingExtra(ErrataError, ImportError):
 
 class BackendBusy(ErrataError):
     """The model is being changed by a backend in another thread."""
+
+
+def _shortened(message: str) -> str:
+    """Return a message without its middle, if it is too long: what to do stands at the end."""
+    if len(message) <= MESSAGE_LIMIT:
+        return message
+    half = MESSAGE_LIMIT // 2
+    return f"{message[:half]} … {message[-half:]}"

@@ -75,4 +75,4 @@ def conversations_of(key: Key, first_turns: Sequence[str]) -> list[Conversation]
             f"expected key= to be a text, or one text for each of {len(first_turns)} queries, "
             f"found {key!r}"
         )
-    return [Conversation.of(one) if isinstance(one, str) else one for one in keys]
+    return [Conversation(key=one) if isinstance(one, str) else one for one in keys]

@@ -20,7 +20,6 @@ from errata.cache.patches.kinds import check
 from errata.cache.records import Edit, Vector
 from errata.cache.segment_config import SegmentConfig
 from errata.cache.storage.base import EditStore
-from errata.cache.storage.database import Database
 from errata.cache.storage.embeddings import check_fingerprint, encoded, keep_only
 from errata.cache.storage.opening import open_store
 from errata.cache.storage.rows import from_rows
@@ -86,10 +85,10 @@ class EditCache:
         self._database, self._encodings = opened.edits, opened.encodings
         self._multilingual = MultilingualVectors.of(encoder, opened.multilingual)
         self._segments: Segments | None = None
-        # Candidates across languages are found by vectors of their own, of which there is no file;
-        # replicas of PostgreSQL share encodings there.
-        if type(opened.edits) is Database and self._multilingual is None:
-            self._segments = Segments(opened.edits, encoder, segment or SegmentConfig())
+        home = None if opened.edits is None else opened.edits.segment_home
+        # candidates across languages are found by vectors of their own, of which there is no file
+        if home is not None and self._multilingual is None:
+            self._segments = Segments(home, encoder, segment or SegmentConfig())
         self._state = State(self._empty_indexes({}))
         try:
             if self._database is not None:

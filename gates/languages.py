@@ -13,7 +13,6 @@ from errata.cache.errors import ModelError
 from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query, RegexPatch, Vector
 from errata.cache.text.language import is_english
 from errata.cache.text.normalize import compare
-from errata.gates.artifact import GateArtifact
 from errata.gates.base import Scores, ThresholdGate
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.conditions.parse import read_condition
@@ -68,12 +67,7 @@ class RoutedGate(ThresholdGate):
         super().__init__(english.threshold, english.artifact.near)
         self.english, self.reader, self.encoder = english, reader, encoder
         self.agreement_threshold = english.agreement_threshold
-        self.config = config or RoutingConfig()
-
-    @property
-    def artifact(self) -> GateArtifact:
-        """What was trained of the gate for English."""
-        return self.english.artifact
+        self.artifact, self.config = english.artifact, config or RoutingConfig()
 
     def score_unlisted(
         self, queries: Sequence[Query | str], edits: Sequence[Sequence[Edit | Hit]]
@@ -130,21 +124,15 @@ class RoutedGate(ThresholdGate):
             for side in ([one.query for one in pairs], [one.text for one in pairs])
         ]
         probability: Array = self.reader(pairs, *vectors)
+        # the thresholds that the gate for English was trained with
+        condition, question = self.artifact.condition_threshold, self.artifact.threshold
+        scale = [condition if isinstance(edit, LanguagePatch) else question for _, edit in asked]
         return [
-            moved(
-                float(probability[where].max()),
-                self.reader.threshold,
-                self._trained_threshold(edit),
-            )
+            moved(float(probability[where].max()), self.reader.threshold, threshold)
             if where.stop > where.start
             else 0.0
-            for (_, edit), where in zip(asked, places, strict=True)
+            for where, threshold in zip(places, scale, strict=True)
         ]
-
-    def _trained_threshold(self, edit: Edit) -> float:
-        """Return the threshold that the gate for English was trained with."""
-        condition = isinstance(edit, LanguagePatch)
-        return self.artifact.condition_threshold if condition else self.artifact.threshold
 
     def _nearest(
         self,

@@ -114,7 +114,7 @@ class Decider:
 
     def __init__(
         self,
-        patches: str | Path | None = None,
+        patches: str | Path | PatchFolder | None = None,
         *,
         complete: Complete | None = None,
         cache: str | Path | None = None,
@@ -129,7 +129,7 @@ class Decider:
         model_name: str = "",
         rollouts: bool = True,
     ) -> None:
-        files = None if patches is None else PatchFolder(Path(patches))
+        files = PatchFolder.of(patches)
         stages = choose_resolvers(resolvers)
         loaded = load_encoder(encoder, encoder_device)
         self.complete, self.verification = complete, verification

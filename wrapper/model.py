@@ -82,7 +82,7 @@ class EditableModel(EditRouter, Classifying, WeightEditing, SavedModel, BaseProx
 
     :param model: any causal or encoder-decoder `transformers` model that generates.
     :param tokenizer: its tokenizer.
-    :param patches: folder of patch files.
+    :param patches: folder of patch files, or one that is read.
     :param cache: folder where edits made by :meth:`edit` are kept, or the URL of a PostgreSQL
         database that several processes share (``postgresql://…``); None keeps them in memory.
     :param gate: a :class:`~errata.gates.base.Gate`, or the name of one.
@@ -121,7 +121,7 @@ class EditableModel(EditRouter, Classifying, WeightEditing, SavedModel, BaseProx
         model: GenerativeModel,
         tokenizer: PreTrainedTokenizerBase,
         *,
-        patches: str | Path | None = None,
+        patches: str | Path | PatchFolder | None = None,
         cache: str | Path | None = None,
         gate: Gate | str | None = None,
         reasoner: Reasoner | str | Path | None = None,
@@ -137,7 +137,7 @@ class EditableModel(EditRouter, Classifying, WeightEditing, SavedModel, BaseProx
         rollouts: bool = True,
         ask_config: AskConfig | None = None,
     ) -> None:
-        files = None if patches is None else PatchFolder(Path(patches))
+        files = PatchFolder.of(patches)
         stages = choose_resolvers(resolvers)
         self.tokenizer, tokenizer = tokenizer, private_copy(tokenizer)
         make_index = load("errata.indexes", index) if isinstance(index, str) else index
@@ -321,7 +321,7 @@ class EditableModel(EditRouter, Classifying, WeightEditing, SavedModel, BaseProx
         passed = {"attention_mask": mask, "pad_token_id": pad, **arguments}
         request = read_request(self.base, ids, passed)
         output = self._generate(request, lambda: prompts, call or CallOptions())
-        trace = self.last_trace or Trace(tuple(Decision(prompt.query) for prompt in prompts))
+        trace = self._last.trace or Trace(tuple(Decision(prompt.query) for prompt in prompts))
         sequences = getattr(output, "sequences", output)[:, ids.shape[1] if causal else 1 :]
         lengths = mask.sum(dim=1).tolist()
         return completions(self._writer, request, sequences.tolist(), lengths, trace)

@@ -41,7 +41,6 @@ class MultilingualEncoder:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._loaded: Any = None
 
     @property
     def dimension(self) -> int:
@@ -66,7 +65,7 @@ class MultilingualEncoder:
             return np.zeros((0, self.dimension), dtype=np.float32)
         with self._lock:  # the engine uses one buffer
             # symmetric: questions are compared with questions
-            rows = self._engine().encode([_clean(text) for text in texts], is_query=True)
+            rows = _load().encode([_clean(text) for text in texts], is_query=True)
         return np.array(rows, dtype=np.float32).reshape(len(texts), self.dimension)
 
     def unknown_share(self, texts: Sequence[str]) -> NDArray[np.float64]:
@@ -101,12 +100,7 @@ class MultilingualEncoder:
         return [piece for half in halves if half for piece in self._pieces(half)]
 
     def _tokens(self, text: str) -> int:
-        return int(self._engine().token_count(_clean(text), is_query=True))
-
-    def _engine(self) -> Any:
-        if self._loaded is None:
-            self._loaded = _load()
-        return self._loaded
+        return int(_load().token_count(_clean(text), is_query=True))
 
 
 def is_installed() -> bool:

@@ -19,7 +19,7 @@ from errata.generation.random_state import forked_rng
 from errata.generation.request import AnswerWriter, GenerateRequest, Selection, pad_rows
 from errata.generation.streaming import FilteredStreamer
 from errata.pipelines.base import RoutedBatch
-from errata.reasoners.base import Outcome, Reasoner, Reply, answer_prompts
+from errata.reasoners.base import Outcome, Reasoner, answer_prompts
 
 if TYPE_CHECKING:
     import torch
@@ -225,7 +225,10 @@ class OutputBuilder:
         rows: dict[int, list[torch.Tensor]] = {}
         for reasoner, at in self.batch.by_reasoner(verbatim):
             with nullcontext() if reasoner is verbatim else forked_rng(self.base.device):
-                answers = self._replies(reasoner, at)
+                asked = [prompts[i].asking(self.batch.queries[i]) for i in at]
+                edits = [self.batch.decisions[i].remaining_edits for i in at]
+                config = self.request.reasoner_config
+                answers = answer_prompts(reasoner, asked, edits, config)
             for i, replies in zip(at, answers, strict=True):
                 self.outcomes[i] = replies[0].outcome
                 rows[i] = [
@@ -233,13 +236,7 @@ class OutputBuilder:
                     for reply in replies
                 ]
         others = [i for i, affected in enumerate(self.batch.affected) if affected and i not in rows]
-        return rows | self._base_rows(others)
-
-    def _replies(self, reasoner: Reasoner, at: Sequence[int]) -> list[list[Reply]]:
-        """Return a reasoner's answers to rows; it gets the conversations if it can read them."""
-        asked = [self.prompts[i].asking(self.batch.queries[i]) for i in at]
-        edits = [self.batch.decisions[i].remaining_edits for i in at]
-        return answer_prompts(reasoner, asked, edits, self.request.reasoner_config)
+        return rows | self._base_rows(others) if others else rows
 
     def merge(self, rows: Mapping[int, Sequence[torch.Tensor]], output: Any) -> Any:
         """Return the whole output, filtered: the base model's rows, and those that were affected.
@@ -289,8 +286,6 @@ class OutputBuilder:
 
         They begin with the caller's own prompt.
         """
-        if not rows:
-            return {}
         import torch
 
         request, device = self.request, self._prefixes.device

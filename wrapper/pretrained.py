@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from errata.cache.errors import EditError
 from errata.cache.filters.secrets import hash_secret
-from errata.cache.patches.files import dump_file, load_folder
+from errata.cache.patches.files import dump_file
+from errata.cache.patches.folder import PatchFolder
 from errata.cache.records import Edit, Fact
 from errata.generation.base_model import check_adapter_can_be_saved, is_peft_model, unwrapped
 from errata.models.load import load_base
@@ -50,8 +51,8 @@ class SavedModel:
         """
         ours, others = split_options(options)
         ours.setdefault("patches", stored_patches(name))
-        if ours["patches"] is not None:
-            load_folder(ours["patches"])  # raises before a large model is loaded
+        # read once, and before a large model is loaded
+        ours["patches"] = PatchFolder.of(ours["patches"])
         model, tokenizer = load_base(name, **others)
         return cls(model, tokenizer, **ours)  # type: ignore[call-arg]
 

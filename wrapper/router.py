@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import local
+from time import time
 from typing import TYPE_CHECKING, Any, cast, overload
 
 from errata.audit.config import AuditConfig
-from errata.audit.mixin import Audited
+from errata.audit.records import AuditedCall
 from errata.audit.writer import open_audit
 from errata.cache.index.base import VectorIndex
 from errata.cache.known_encoder import KnownEncoder
@@ -23,7 +24,7 @@ from errata.editing.lock import sharing_weights
 from errata.gates.base import Decision, Gate
 from errata.generation.chat import Messages, Prompt, read_question
 from errata.generation.request import Selection, selector
-from errata.output import StopWatch
+from errata.output import StopWatch, Trace
 from errata.pipelines.base import RoutedBatch, RouteRequest, route_batch
 from errata.pipelines.cache import CachePipeline
 from errata.pipelines.rollouts import route_by_rollout
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from errata.generation.base_model import GenerativeModel
 
 
-class EditRouter(PatchReloading, Audited):
+class EditRouter(PatchReloading):
     """Edits, the pipeline that decides by them, and the log of what was decided.
 
     :param pipeline: decides.
@@ -137,6 +138,21 @@ class EditRouter(PatchReloading, Audited):
         made = EditRouter(self.pipeline, known, rollouts=self.rollouts)
         made.cache.set_files(edits)
         return made
+
+    @property
+    def last_trace(self) -> Trace | None:
+        """The trace of this thread's last call of ``generate``, None before the first."""
+        trace: Trace | None = getattr(self._last, "trace", None)
+        return trace
+
+    def _keep_trace(self, batch: RoutedBatch, trace: Trace, *, shadow: bool = False) -> None:
+        """Keep the trace of a call, and log it, if a log is kept.
+
+        :param shadow: the base model answered, whatever was decided.
+        """
+        self._last.trace = trace
+        if self.audit is not None:
+            self.audit.record(AuditedCall(time(), trace, batch, shadow))
 
     # -- edits -------------------------------------------------------------------------------
 

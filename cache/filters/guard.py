@@ -30,6 +30,9 @@ DEFAULT_GUARD = GuardConfig()
 class SecretGuard:
     """Finds the secrets of some facts in any text, in any spelling of their letters and digits.
 
+    ``longest`` is the number of letters and digits of the longest one, ``reach`` the number of
+    characters before an answer in which a secret that goes on in it may begin; 0 without any.
+
     :param facts: edits; those without a secret are skipped.
     :param config: what counts as one.
     """
@@ -50,22 +53,13 @@ class SecretGuard:
         self._hashed = tuple((one, fact) for one, fact in hashed.items() if not one.old)
         self._old = tuple((one, fact) for one, fact in hashed.items() if one.old)
         self.config = config
+        lengths = [len(secret) for secret in plain] + [secret.length for secret in hashed]
+        self.longest = max(lengths, default=0)
+        self.reach = 2 * self.longest + 200 if lengths else 0
 
     def __len__(self) -> int:
         """Return the number of secrets guarded, in how many forms they are known."""
         return len(self._plain) + len(self._hashed) + len(self._old)
-
-    @property
-    def longest(self) -> int:
-        """Letters and digits of the longest secret."""
-        lengths = [len(secret) for secret, _ in self._plain]
-        lengths += [secret.length for secret, _ in (*self._hashed, *self._old)]
-        return max(lengths, default=0)
-
-    @property
-    def reach(self) -> int:
-        """Characters before an answer in which a secret that goes on in it may begin."""
-        return 2 * self.longest + 200 if len(self) else 0
 
     def find(
         self, text: str, *, before: Sequence[str] = (), cut: bool = False
@@ -85,7 +79,7 @@ class SecretGuard:
 
         Of several facts with secrets that overlap, the first is named.
         """
-        if not len(self):
+        if not self.longest:
             return []
         spans = [
             (max(0, start - len(prefix)), end - len(prefix), fact)
@@ -107,7 +101,7 @@ class SecretGuard:
 
         :param text: the beginning of a text that goes on.
         """
-        if not len(self):
+        if not self.longest:
             return len(text)
         end = open_end(text)
         held = end

@@ -52,7 +52,7 @@ class SecretHash:
     :param digest: SHA-256 of salt and skeleton, in hexadecimal.
     :param beginnings: of some beginnings of the skeleton: length, and the first hexadecimal digits
         of their hash.
-    :param old: hashed by version 0.3 or before: not the skeleton, but the text without white space.
+    :param old: hashed by version 0.2 or before: not the skeleton, but the text without white space.
     """
 
     salt: str
@@ -118,7 +118,7 @@ def is_guessable(text: str, config: GuessConfig | None = None) -> bool:
 def parse_secret_hash(text: str, shortest: int = 1) -> SecretHash:
     """Return the parts of a ``secret_hash``.
 
-    :param text: the value of the key: ``2:salt:length:sha256:beginnings``; of version 0.3 or
+    :param text: the value of the key: ``2:salt:length:sha256:beginnings``; of version 0.2 or
         before ``salt:length:sha256``.
     :param shortest: the least length allowed, in letters and digits.
     :raises ValueError: it is malformed.
@@ -151,7 +151,7 @@ def plain_length(text: str) -> int:
 
 
 def old_letters(text: str) -> tuple[str, list[int]]:
-    """Return what hashes of version 0.3 or before were made of, and the characters' positions."""
+    """Return what hashes of version 0.2 or before were made of, and the characters' positions."""
     return fold_secret(text)
 
 

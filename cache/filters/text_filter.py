@@ -73,7 +73,7 @@ class Filter:
 
     def __bool__(self) -> bool:
         """Return whether there is anything to filter."""
-        return bool(self.patterns or len(self.guard))
+        return bool(self.patterns or self.guard.longest)
 
     def spans(self, text: str) -> list[Span]:
         """Return what the patterns replace, in order, none overlapping another."""
@@ -107,12 +107,8 @@ class Filter:
         secrets = self.secrets(replaced, before=before, cut=cut)
         if secrets:
             replaced = replace_spans(replaced, secrets)
-        return replaced, self.counted([*spans, *secrets])
-
-    def counted(self, spans: Iterable[Span]) -> tuple[Replacement, ...]:
-        """Return the replacements made by each patch."""
-        counts = Counter(span.edit_id for span in spans)
-        return tuple(
+        counts = Counter(span.edit_id for span in (*spans, *secrets))
+        return replaced, tuple(
             Replacement(edit_id, self.target, count, self._where[edit_id])
             for edit_id, count in counts.items()
         )

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
-
 from errata.cache.encoder import EmbeddingCache, Encoder, encode_in_parts, multilingual_of
 from errata.cache.index.base import FlatIndex
-from errata.cache.records import Edit, Query, Vector
+from errata.cache.records import Edit, Vector
 from errata.cache.storage.base import Encodings
 from errata.cache.text.language import is_english
 
@@ -71,19 +69,6 @@ class LanguageIndex:
             edit.id for edit in edits if edit.kind != "regex" and not is_english(edit.scope)
         )
         self._indexes: dict[bool, FlatIndex] = {}
-
-    def crosses(self, text: str, edit_id: str) -> bool:
-        """Return whether a query and an edit are not both in English."""
-        return edit_id in self.foreign or not is_english(text)
-
-    def cosines(self, query: Query, texts: Sequence[str]) -> list[float]:
-        """Return the cosine of a query's best window with each of an edit's texts."""
-        if not texts:
-            return []
-        rows = self.vectors.of_query(query.text), self.vectors.of_edits(texts)
-        # einsum: BLAS rounds differently in batches of different size
-        best = np.einsum("wd,nd->nw", *rows).max(axis=1)
-        return [float(score) for score in np.clip(best, -1.0, 1.0)]
 
     def nearest(
         self, text: str, k: int, allowed: Callable[[str], bool], *, foreign_only: bool

@@ -31,6 +31,28 @@ _WITHOUT_SPACES = re.compile(
 Terms = frozenset[str]
 
 
+def bigrams(text: str) -> Terms:
+    """Return the pairs of neighbouring characters of a normalized text; of one character, itself.
+
+    :param text: a text that :func:`errata.cache.text.normalize.normalize_query` returned.
+    """
+    if len(text) < 2:
+        return frozenset([text] if text else [])
+    return frozenset(text[place : place + 2] for place in range(len(text) - 1))
+
+
+@lru_cache(maxsize=65536)
+def words_of(text: str) -> Terms:
+    """Return the words of a text, folded; of a word in a script without spaces, its bigrams."""
+    key = rough_key(text)
+    if key.isascii():
+        return frozenset(key.split())
+    found: set[str] = set()
+    for word in key.split():
+        found |= bigrams(word) if _WITHOUT_SPACES.search(word) else {word}
+    return frozenset(found)
+
+
 @dataclass(frozen=True, slots=True)
 class _Postings:
     """The rows with each term; never changed once built."""
@@ -233,10 +255,7 @@ class WordIndex(TermIndex):
         super().__init__()
         self.length_share, self.saturation = length_share, saturation
 
-    @staticmethod
-    def terms(text: str) -> Terms:
-        """Return the words, folded."""
-        return words_of(text)
+    terms = staticmethod(words_of)
 
     def weight(self, count: int) -> float:
         """Return the inverse document frequency."""
@@ -275,28 +294,6 @@ class AnswerIndex:
         :param text: any text.
         """
         return {key for run in word_ngrams(bare_words(text)) for key in self._ids.get(run, ())}
-
-
-def bigrams(text: str) -> Terms:
-    """Return the pairs of neighbouring characters of a normalized text; of one character, itself.
-
-    :param text: a text that :func:`errata.cache.text.normalize.normalize_query` returned.
-    """
-    if len(text) < 2:
-        return frozenset([text] if text else [])
-    return frozenset(text[place : place + 2] for place in range(len(text) - 1))
-
-
-@lru_cache(maxsize=65536)
-def words_of(text: str) -> Terms:
-    """Return the words of a text, folded; of a word in a script without spaces, its bigrams."""
-    key = rough_key(text)
-    if key.isascii():
-        return frozenset(key.split())
-    found: set[str] = set()
-    for word in key.split():
-        found |= bigrams(word) if _WITHOUT_SPACES.search(word) else {word}
-    return frozenset(found)
 
 
 @lru_cache(maxsize=65536)

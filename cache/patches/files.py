@@ -170,6 +170,7 @@ class Problems:
     def __init__(self) -> None:
         self._kept: list[PatchError] = []
         self._of_file: Counter[str] = Counter()
+        self._unread: list[str] = []
 
     def __bool__(self) -> bool:
         return bool(self._kept)
@@ -187,18 +188,20 @@ class Problems:
             self.add(problem)
 
     def too_many(self, path: str) -> bool:
-        """Return whether a file has so many that it is not read on."""
-        return self._of_file[path] >= PROBLEMS_COUNTED
+        """Return whether a file has so many that it is not read on, which is then reported."""
+        if self._of_file[path] < PROBLEMS_COUNTED:
+            return False
+        self._unread.append(path)
+        return True
 
     def raise_any(self) -> None:
         """Raise the problems, if there are any, in order of file and line."""
         if not self._kept:
             return
         found: list[PatchError] = []
-        for path, count in self._of_file.items():
-            if count >= PROBLEMS_COUNTED:
-                message = f"more than {count:,} problems: the rest of the file was not read"
-                found.append(PatchError(message, SourceLocation(path, 1)))
+        for path in self._unread:
+            message = f"{self._of_file[path]:,} problems: the rest of the file was not read"
+            found.append(PatchError(message, SourceLocation(path, 1)))
         listed = sorted(found + self._kept, key=_sort_key)[:PROBLEMS_LISTED]
         raise PatchFolderError(listed, max(0, self._of_file.total() - len(listed)))
 

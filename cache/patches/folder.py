@@ -97,6 +97,17 @@ class PatchFolder:
         self._lock = threading.RLock()
         self.edits = self._load()
 
+    @classmethod
+    def of(cls, patches: str | Path | PatchFolder | None) -> PatchFolder | None:
+        """Return a folder that is read, read now where it is only named; None for None.
+
+        :param patches: one that is read is for one model: what it reloads is in force there.
+        :raises PatchFolderError: a patch is wrong.
+        """
+        if patches is None or isinstance(patches, PatchFolder):
+            return patches
+        return cls(Path(patches))
+
     def stale(self) -> bool:
         """Return whether files seem to have changed since they were read."""
         return signature(self.path) != self._read

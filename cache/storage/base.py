@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from errata.cache.records import Vector
-from errata.cache.storage.database import Row
+from errata.cache.storage.database import Database, Row
 
 
 class EditStore(Protocol):
@@ -27,6 +27,10 @@ class EditStore(Protocol):
     @property
     def read_only(self) -> bool:
         """Whether nothing can be written."""
+
+    @property
+    def segment_home(self) -> Database | None:
+        """The file beside which edits may be on disk only; None: all edits are in memory."""
 
     def changed(self) -> bool:
         """Return whether another one changed the edits since this thread's last call."""

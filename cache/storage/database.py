@@ -78,6 +78,11 @@ class Database:
                 self._refuse_emptied()
             self._prepare()
 
+    @property
+    def segment_home(self) -> Database | None:
+        """The file beside which edits may be on disk only: this one."""
+        return self
+
     def close(self) -> None:
         """Close every thread's connection."""
         with self._lock:

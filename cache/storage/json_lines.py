@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -15,8 +14,6 @@ from typing import Any, Protocol
 
 UNREADABLE = (OSError, EOFError, UnicodeDecodeError, zlib.error)
 """Errors of a file that is missing, not UTF-8, or gzipped and damaged."""
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class OnError(Protocol):
@@ -70,8 +67,3 @@ def json_lines(
             on_error(number, error)
             continue
         yield number, value
-
-
-def has_surrogate(text: str) -> bool:
-    """Return whether a text has a lone surrogate, and so cannot be written as UTF-8."""
-    return _SURROGATE.search(text) is not None

@@ -62,6 +62,11 @@ class ReplicaDatabase(Database):
             self.close()
             raise
 
+    @property
+    def segment_home(self) -> Database | None:
+        """None: all edits are in memory, whose encodings the replicas share in PostgreSQL."""
+        return None
+
     def fingerprint(self) -> str | None:
         """Return the encoder's fingerprint, or None where none was set."""
         return self.edits.fingerprint()

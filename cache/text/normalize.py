@@ -81,6 +81,11 @@ def normalize_query(text: str) -> str:
     return normal[:end] or normal
 
 
+def has_surrogate(text: str) -> bool:
+    """Return whether a text has a lone surrogate, and so cannot be written as UTF-8."""
+    return _SURROGATES.search(text) is not None
+
+
 def fold_secret(text: str) -> tuple[str, list[int]]:
     """Return a text's characters in NFKD, casefolded, without white space, and their positions.
 

@@ -194,8 +194,7 @@ def _collect(text: str, pieces: Iterator[tuple[int, int, str]], fold: _Fold) -> 
     starts: list[int] = []
     ends: list[int] = []
     for start, end, piece in pieces:
-        folded = fold(piece) if len(piece) == 1 else "".join(map(fold, piece))
-        for letter in folded:
+        for letter in "".join([fold[char] for char in piece]):
             letters.append(letter)
             starts.append(start)
             ends.append(end)
@@ -203,17 +202,13 @@ def _collect(text: str, pieces: Iterator[tuple[int, int, str]], fold: _Fold) -> 
 
 
 class _Fold(dict[str, str]):
-    """Folds characters, each once.
+    """The letters and digits that a character stands for, none of a mark or space; each made once.
 
     :param by_capital: go by what the character itself looks like, not by its small form.
     """
 
     def __init__(self, by_capital: bool) -> None:
         self._by_capital = by_capital
-
-    def __call__(self, char: str) -> str:
-        """Return the letters and digits that a character stands for; none of a mark or space."""
-        return self[char]
 
     def __missing__(self, char: str) -> str:
         decomposed = unicodedata.normalize("NFKD", char)

@@ -9,6 +9,7 @@ from typing import Any
 
 from errata.cache.errors import ModelError
 from errata.cache.storage import json_lines as reader
+from errata.cache.text.normalize import has_surrogate
 
 
 def text_lines(path: str | Path) -> Iterator[tuple[str, str]]:
@@ -63,7 +64,7 @@ def text_at(where: str, row: dict[str, Any], key: str) -> str:
         raise ModelError(
             f"{where}: expected a text under {key!r}, {found}; write one, or delete the line"
         )
-    if reader.has_surrogate(text):
+    if has_surrogate(text):
         raise ModelError(
             f"{where}: expected a text of whole characters under {key!r}, found half of one (a "
             f"lone surrogate) in {text[:60]!r}; write it whole, or delete the line"

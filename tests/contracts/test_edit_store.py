@@ -147,3 +147,8 @@ def test_the_fingerprint_is_of_all(opened: Open) -> None:
     assert two.fingerprint() == "encoder-1"
     two.set_fingerprint("encoder-2")
     assert one.fingerprint() == "encoder-2"
+
+
+def test_edits_are_on_disk_only_beside_a_file_that_is_not_a_copy(opened: Open) -> None:
+    store = opened()
+    assert store.segment_home is (store if type(store) is Database else None)

@@ -67,6 +67,18 @@ class ReplayedQuery:
         return not self.before.same_answer(self.after)
 
 
+def merged(replayed: Iterable[ReplayedQuery]) -> list[ReplayedQuery]:
+    """Return what was replayed, conversations of one query and one outcome together.
+
+    :param replayed: as :func:`replay` yields it.
+    """
+    counts: dict[tuple[str, Verdict, Verdict], int] = {}
+    for one in replayed:
+        key = (one.query, one.before, one.after)
+        counts[key] = counts.get(key, 0) + one.count
+    return [ReplayedQuery(q, count, before, after) for (q, before, after), count in counts.items()]
+
+
 def replay(
     logged: Iterable[LoggedDecision],
     model: Decider,

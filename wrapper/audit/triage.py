@@ -8,7 +8,7 @@ from typing import Literal
 
 from errata.audit.records import LoggedDecision, LoggedPatch
 from errata.cache.records import Edit, RegexPatch
-from errata.cache.text.normalize import compare
+from errata.cache.text.normalize import compare, rough_key
 
 Outcome = Literal["near miss", "hit"]
 
@@ -60,7 +60,8 @@ def triage_cases(
 ) -> tuple[TriageCase, ...]:
     """Return the cases of a log, the most doubtful first.
 
-    A case is left out where the patch is in no file any more, or lists the query by now.
+    A case is left out where the patch is in no file any more, or lists the query by now; a near
+    miss also where another patch lists it to fire.
 
     :param logged: the log's decisions.
     :param edits: the patches as they are now.
@@ -69,11 +70,14 @@ def triage_cases(
     config = config or TriageConfig()
     by_id = {edit.id: edit for edit in edits}
     by_scope = {(edit.kind, edit.scope): edit for edit in edits}
+    fires = _Fires(edits)
     found: dict[tuple[str, str], TriageCase] = {}
     for one in logged:
         for patch, outcome, probability, threshold in _doubtful(one, config):
             edit = by_id.get(patch.id) or by_scope.get((patch.kind, patch.scope))
             if edit is None or edit.location is None or _lists(edit, one.query):
+                continue
+            if outcome == "near miss" and fires.lists(one.query):
                 continue
             key = (one.query, edit.id)
             count = found[key].count + 1 if key in found else 1
@@ -93,6 +97,24 @@ def _doubtful(
     if not one.fired and one.runner_up and probability is not None and threshold is not None:
         if probability >= config.near * threshold:
             yield one.runner_up, "near miss", probability, threshold
+
+
+class _Fires:
+    """The questions and examples that patches fire on.
+
+    :param edits: the patches.
+    """
+
+    def __init__(self, edits: Sequence[Edit]) -> None:
+        self._texts: dict[str, list[str]] = {}
+        for edit in edits:
+            for text in () if isinstance(edit, RegexPatch) else edit.examples:
+                self._texts.setdefault(rough_key(text), []).append(text)
+
+    def lists(self, query: str) -> bool:
+        """Return whether a query is one of them."""
+        near = self._texts.get(rough_key(query), ())
+        return any(compare(text, query) == "same" for text in near)
 
 
 def _lists(edit: Edit, query: str) -> bool:

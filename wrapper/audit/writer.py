@@ -33,9 +33,10 @@ log = logging.getLogger("errata")
 
 BATCH = 64
 """Calls written in one transaction at most."""
-UNYIELDING = 16
+UNYIELDING = 4
 """Decisions or edits that the writer works through before it lets queries have the interpreter:
-about a millisecond's work; a thread that waits for it otherwise waits for 5 ms."""
+about a quarter of a millisecond's work, which is how long a query waits for it at most; one that
+is not let have it waits for 5 ms."""
 YIELD_SECONDS = 1e-4
 SHORTEST_WAIT = 0.01
 """Seconds between two looks at the queue, at least."""

@@ -30,11 +30,12 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 """Seconds of the units in which an age is given."""
 
 
-def moment(value: str | None) -> float | None:
+def moment(value: str | None, option: str = "--since") -> float | None:
     """Return a time as seconds since 1970.
 
     :param value: an age (``30m``, ``2h``, ``7d``, ``1w``) or a date or time (``2027-01-31``,
         ``2027-01-31T12:00``), local unless it says otherwise.
+    :param option: its name, for the message.
     :raises typer.BadParameter: it is neither.
     """
     if value is None:
@@ -46,7 +47,8 @@ def moment(value: str | None) -> float | None:
         return datetime.datetime.fromisoformat(value.strip()).timestamp()
     except ValueError as error:
         raise typer.BadParameter(
-            f"expected an age such as 2h or 7d, or a date such as 2027-01-31, found {value!r}"
+            f"expected an age such as 2h or 7d, or a date such as 2027-01-31, found {value!r}",
+            param_hint=option,
         ) from error
 
 
@@ -92,7 +94,9 @@ def log_filter(
     """Return the filter that options of a command describe."""
     from errata.audit.log import LogFilter
 
-    return LogFilter(moment(since), moment(until), patch, route, min_probability, max_probability)
+    return LogFilter(
+        moment(since), moment(until, "--until"), patch, route, min_probability, max_probability
+    )
 
 
 @reports_errors

@@ -22,6 +22,7 @@ from errata.commands.output import counted, print_json, print_line, reports_erro
 from errata.commands.progress import progress
 
 if TYPE_CHECKING:
+    from errata.cache.patches.folder import PatchFolder
     from errata.patch_tests.check import CheckedModel, Selection
     from errata.patch_tests.records import Problem, Report
 
@@ -91,7 +92,7 @@ def check(
     from errata.patch_tests import reports as forms
     from errata.patch_tests.check import check_folder
 
-    def open_model(folder: Path) -> CheckedModel:
+    def open_model(folder: PatchFolder) -> CheckedModel:
         return opening.open_checked(model, folder, encoder, gate, resolver_names(resolvers))
 
     chosen = _folders(paths or [], patches, model, changed_since)
@@ -121,17 +122,28 @@ def _folders(
 ) -> list[tuple[Path, Selection]]:
     """Return the folders to check, each with the patches of it to test.
 
-    :raises ErrataError: a path is nothing.
+    :raises ErrataError: a path is nothing, or no patch file.
     """
     from errata.cache.errors import ErrataError
+    from errata.cache.patches.files import is_patch_file
     from errata.patch_tests.check import Selection
 
     files: dict[Path, set[str] | None] = {}
     if patches is not None or not paths:
-        files[patches_folder(patches, model)] = None
+        folder = patches_folder(patches, model)
+        files[folder] = None
+        if patches is None and folder != Path("patches"):
+            print_line(f"no folder patches here: checking {folder}", style="dim", stderr=True)
     for path in paths:
         if path.is_dir():
             files[path] = None
+        elif path.name.startswith(("_", ".")) and path.exists():
+            skipped = f"{path}: skipped: a name that begins with _ or . is that of no patch file"
+            print_line(skipped, style="dim", stderr=True)
+        elif path.exists() and not is_patch_file(path):
+            raise ErrataError(
+                f"{path}: expected a patch file, which ends in .yaml, .yml or .jsonl: name another"
+            )
         elif path.exists():
             names = files.setdefault(path.parent, set())
             if names is not None:

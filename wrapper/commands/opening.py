@@ -13,6 +13,7 @@ from errata.commands.progress import working
 
 if TYPE_CHECKING:
     from errata.cache.encoder import Encoder
+    from errata.cache.patches.folder import PatchFolder
     from errata.cache.store import EditCache
     from errata.gates.evaluation.base_agreement import AnswerBatch
     from errata.model import EditableModel
@@ -32,7 +33,7 @@ def demo_model() -> str:
 
 def open_model(
     model: str,
-    patches: Path | None,
+    patches: Path | PatchFolder | None,
     cache: str | Path | None = None,
     encoder: str | None = None,
     gate: str | None = None,
@@ -43,7 +44,7 @@ def open_model(
     """Return the wrapped model.
 
     :param model: ``atlas``, ``smollm2``, a folder, or a hub id.
-    :param patches: folder of patches, or None.
+    :param patches: folder of patches, named or read, or None.
     :param cache: folder or database of edits, or None for memory only.
     :param encoder: a sentence-transformers folder or hub id, or None for the default.
     :param gate: a shipped gate's name, a folder, or None for the default.
@@ -73,7 +74,7 @@ def open_model(
 
 def open_checked(
     model: str,
-    patches: Path,
+    patches: PatchFolder,
     encoder: str | None = None,
     gate: str | None = None,
     resolvers: Sequence[str] | None = None,
@@ -84,13 +85,13 @@ def open_checked(
     folder encodes what is new; where they cannot be kept, they are not. Those of folders that have
     not been checked for 90 days are removed.
 
-    :param patches: folder of patches; the other parameters are those of :func:`open_model`.
+    :param patches: folder of patches, read; the other parameters are those of :func:`open_model`.
     :raises ErrataError: if any of them cannot be loaded.
     """
     from errata.cache.errors import StoreError
     from errata.cache.storage.user_cache import mark_used, remove_unused, user_cache_folder
 
-    name = hashlib.sha256(str(patches.resolve()).encode(errors="surrogateescape")).hexdigest()
+    name = hashlib.sha256(str(patches.path.resolve()).encode(errors="surrogateescape")).hexdigest()
     kept = user_cache_folder() / "check" / name[:16]
     mark_used(kept)
     remove_unused(kept.parent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -80,7 +80,7 @@ def add(
 
     ask = ask and not as_json
     if condition or then:
-        body = {"if": _given(condition, "condition", ask), "then": _given(then, "then", ask)}
+        body = {"if": _given(condition, "--if", ask), "then": _given(then, "--then", ask)}
     else:
         body = {
             "question": _given(question, "question", ask), "answer": _given(answer, "answer", ask)
@@ -88,7 +88,7 @@ def add(
     folder = patches if patches is not None else Path("patches")
     tests = {"fires": list(fires or []), "silent": list(silent or [])}
     if ask:
-        source = source or typer.prompt("source (Enter for none)", default="", show_default=False)
+        source = source or _asked("source (Enter for none)", default="", show_default=False)
         if not fires and not silent:
             tests = _ask_for_tests(parse_edit(body), folder)
     tests = {name: texts for name, texts in tests.items() if texts}
@@ -140,8 +140,27 @@ def _given(text: str, name: str, ask: bool) -> str:
     if text.strip():
         return text.strip()
     if not ask:
-        raise ErrataError(f"expected a text for {name}, found none: give it, or leave out --no-ask")
-    return str(typer.prompt(name)).strip()
+        raise ErrataError(
+            f"expected a text for {name}, found none: give it, since nothing is asked with "
+            "--no-ask or --json"
+        )
+    return _asked(name.lstrip("-"))
+
+
+def _asked(label: str, **options: Any) -> str:
+    """Return what a person types; the options are those of ``typer.prompt``.
+
+    :raises ErrataError: nobody answers.
+    """
+    from errata.cache.errors import ErrataError
+
+    try:
+        return str(typer.prompt(label, **options)).strip()
+    except typer.Abort:
+        raise ErrataError(
+            f"expected an answer to {label!r}, found none, so nothing was added: give the texts "
+            "as arguments, with --no-ask"
+        ) from None
 
 
 def _ask_for_tests(edit: Edit, folder: Path) -> dict[str, list[str]]:
@@ -168,7 +187,7 @@ def _ask_for_tests(edit: Edit, folder: Path) -> dict[str, list[str]]:
 
 def _lines_of(label: str) -> list[str]:
     lines: list[str] = []
-    while line := str(typer.prompt(label, default="", show_default=False)).strip():
+    while line := _asked(label, default="", show_default=False):
         lines.append(line)
         label = "another"
     return lines

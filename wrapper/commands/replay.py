@@ -77,7 +77,9 @@ def replay(
         else:
             print_line(f"error: {error}", style="red", stderr=True)
         raise typer.Exit(TROUBLE) from None
-    different = [one for one in found if one.differs]
+    from errata.audit.replay import merged
+
+    different = merged(one for one in found if one.differs)
     queries = sum(one.count for one in different)
     if as_json:
         print_json(
@@ -92,7 +94,7 @@ def replay(
             times = "" if one.count == 1 else f" ({one.count:,} times)"
             print_line(f"{one_line(one.query)}{times}", style="bold")
             print_line(f"  - {_text(one.before)}", style="red")
-            print_line(f"  + {_text(one.after)}", style="green")
+            print_line(f"  + {_text(one.after)}{_changed(one)}", style="green")
         print_line(f"{queries:,} of {counted(total, 'decision')} would be another now")
     if different:
         raise typer.Exit(DIFFERENT)
@@ -129,6 +131,13 @@ def _replay(
 
 def _has_rollouts(editable: EditableModel) -> bool:
     return any(edit.rollout < 1 for edit in editable.edits)
+
+
+def _changed(one: ReplayedQuery) -> str:
+    """Return what the places of the patches do not show: that one says something else now."""
+    pairs = list(zip(one.before.patches, one.after.patches, strict=False))
+    same = [(a, b) for a, b in pairs if (a.name, a.scope) == (b.name, b.scope)]
+    return ", which says something else" if any(a.content != b.content for a, b in same) else ""
 
 
 def _text(verdict: Verdict) -> str:

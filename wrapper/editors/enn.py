@@ -19,7 +19,6 @@ from errata.cache.records import Edit
 from errata.editing.base import Sequential
 from errata.editing.changes import Change, WeightChange
 from errata.editors.shared.examples import NO_TARGET, Padded
-from errata.editors.shared.fine_tuning import gradients
 from errata.editors.shared.learner import (
     Batch,
     Learner,
@@ -30,7 +29,7 @@ from errata.editors.shared.learner import (
     shortfall,
 )
 from errata.editors.shared.per_edit import logits_with, row_means, target_log_probs
-from errata.editors.shared.trained_editor import TrainedEditor, changes_of
+from errata.editors.shared.trained_editor import TrainedConfig, TrainedEditor, changes_of
 from errata.module_paths import matrix, stored
 
 if TYPE_CHECKING:
@@ -40,11 +39,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EnnConfig:
+class EnnConfig(TrainedConfig):
     """Hyperparameters of ENN; see Sinitsin et al. 2020, section 3, and MEND's port of it.
 
-    :param layers: blocks whose feed-forward matrices are trained and edited; negative ones count
-        from the last. The paper trains all of the model, and edits a part of it.
+    The paper trains all of the model, and edits a part of it; here ``layers`` are both. The seed is
+    unused: training begins with the base model.
+
     :param steps: k, of gradient descent for an edit, at most; an edit that is made takes none.
     :param step_size: α at the beginning of training; learned for each matrix.
     :param edit_loss: by ``margin``, [margin + max log p(y) − log p(y*)]₊, or by ``nll``.
@@ -56,11 +56,8 @@ class EnnConfig:
         constants (first-order).
     :param learning_rate: of Adam, for the weights.
     :param step_size_rate: of Adam, for ln α.
-    :param batch_size: edits of one plan whose steps are taken together.
-    :param seed: unused: training begins with the base model.
     """
 
-    layers: tuple[int, ...] = (-3, -2, -1)
     steps: int = 3
     step_size: float = 0.1
     edit_loss: Literal["margin", "nll"] = "margin"
@@ -71,79 +68,6 @@ class EnnConfig:
     second_order: bool = True
     learning_rate: float = 1e-4
     step_size_rate: float = 1e-2
-    batch_size: int = 16
-    seed: int = 0
-
-
-class Enn(TrainedEditor[EnnConfig], Sequential):
-    """Edits facts by gradient descent in weights that were trained for it.
-
-    Edits of one plan are summed, each from the weights before it.
-    """
-
-    name = "enn"
-    config_class = EnnConfig
-
-    def new_learner(
-        self,
-        model: GenerativeModel,
-        tokenizer: PreTrainedTokenizerBase,
-        names: Sequence[str],
-        config: EnnConfig,
-    ) -> Learner:
-        """Return the model's own weights, ready to be trained."""
-        return EnnLearner(model, tokenizer, names, config)
-
-    def before_edits(
-        self, model: GenerativeModel, tokenizer: PreTrainedTokenizerBase
-    ) -> list[WeightChange]:
-        """Return the changes from the base model to the weights before any edit."""
-        learner = self.learner(model, tokenizer)
-        trained = {name: update.detach() for name, update in _trained(learner).items()}
-        return [
-            WeightChange(change.name, change.delta, {MARK: torch.ones(())})
-            for change in changes_of(learner.model, trained)
-        ]
-
-    def plan_after(
-        self,
-        model: GenerativeModel,
-        tokenizer: PreTrainedTokenizerBase,
-        edits: Sequence[Edit],
-        earlier: Sequence[Change],
-    ) -> list[WeightChange]:
-        """Return the updates of all edits, the first time after the weights trained beforehand.
-
-        :param earlier: the changes that are in the model already, of this editor.
-        :raises errata.cache.errors.UnsupportedEdit: an edit is no fact, or one to be forgotten.
-        :raises errata.cache.errors.ModelError: an unknown or quantised model, or one that the
-            editor was not trained for.
-        """
-        requests = self._requests(model, tokenizer, edits)
-        learner = self.learner(model, tokenizer)
-        done = any(isinstance(c, WeightChange) and MARK in c.memory for c in earlier)
-        first = [] if done else self.before_edits(model, tokenizer)
-        if done and isinstance(learner, EnnLearner):
-            learner.use(model)
-        size = self.config_for(model).batch_size
-        found: dict[str, torch.Tensor] = {}
-        for start in range(0, len(requests), size):
-            with gradients():
-                updates = learner.updates(requests[start : start + size])
-            for name, update in updates.items():
-                total = update.detach().sum(0)
-                found[name] = total if name not in found else found[name] + total
-        return [*first, *changes_of(learner.model, found)]
-
-    def plan(
-        self, model: GenerativeModel, tokenizer: PreTrainedTokenizerBase, edits: Sequence[Edit]
-    ) -> list[WeightChange]:
-        """Return the changes that make the first edits; as :meth:`plan_after`."""
-        return self.plan_after(model, tokenizer, edits, ())
-
-
-MARK = "trained beforehand"
-"""In the memory of the changes that bring the trained weights."""
 
 
 class EnnLearner(Learner):
@@ -162,8 +86,8 @@ class EnnLearner(Learner):
         names: Sequence[str],
         config: EnnConfig,
     ) -> None:
-        super().__init__(model, tokenizer)
-        self.config, self.names = config, tuple(names)
+        super().__init__(model, tokenizer, names)
+        self.config = config
         modules = [model.get_submodule(name) for name in self.names]
         self.changes = nn.ParameterList(torch.zeros_like(matrix(each)) for each in modules)
         self.log_step_sizes = nn.Parameter(
@@ -247,6 +171,60 @@ class EnnLearner(Learner):
             {"params": list(self.changes.parameters()), "lr": config.learning_rate},
             {"params": [self.log_step_sizes], "lr": config.step_size_rate},
         ])  # fmt: skip
+
+
+MARK = "trained beforehand"
+"""In the memory of the changes that bring the trained weights."""
+
+
+class Enn(TrainedEditor[EnnConfig], Sequential):
+    """Edits facts by gradient descent in weights that were trained for it.
+
+    Edits of one plan are summed, each from the weights before it.
+    """
+
+    name = "enn"
+    config_class = EnnConfig
+    learner_class = EnnLearner
+
+    def before_edits(
+        self, model: GenerativeModel, tokenizer: PreTrainedTokenizerBase
+    ) -> list[WeightChange]:
+        """Return the changes from the base model to the weights before any edit."""
+        learner = self.learner(model, tokenizer)
+        trained = {name: update.detach() for name, update in _trained(learner).items()}
+        return [
+            WeightChange(change.name, change.delta, {MARK: torch.ones(())})
+            for change in changes_of(learner.model, trained)
+        ]
+
+    def plan_after(
+        self,
+        model: GenerativeModel,
+        tokenizer: PreTrainedTokenizerBase,
+        edits: Sequence[Edit],
+        earlier: Sequence[Change],
+    ) -> list[WeightChange]:
+        """Return the updates of all edits, the first time after the weights trained beforehand.
+
+        :param earlier: the changes that are in the model already, of this editor.
+        :raises errata.cache.errors.UnsupportedEdit: an edit is no fact, or one to be forgotten.
+        :raises errata.cache.errors.ModelError: an unknown or quantised model, or one that the
+            editor was not trained for.
+        """
+        requests = self._requests(model, tokenizer, edits)
+        learner = self.learner(model, tokenizer)
+        done = any(isinstance(c, WeightChange) and MARK in c.memory for c in earlier)
+        first = [] if done else self.before_edits(model, tokenizer)
+        if done and isinstance(learner, EnnLearner):
+            learner.use(model)
+        return [*first, *self._changes(learner, requests, self.config_for(model).batch_size)]
+
+    def plan(
+        self, model: GenerativeModel, tokenizer: PreTrainedTokenizerBase, edits: Sequence[Edit]
+    ) -> list[WeightChange]:
+        """Return the changes that make the first edits; as :meth:`plan_after`."""
+        return self.plan_after(model, tokenizer, edits, ())
 
 
 def _trained(learner: Learner) -> dict[str, torch.Tensor]:

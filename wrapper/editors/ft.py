@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from errata.cache.records import Edit
-from errata.editing.base import Capabilities
 from errata.editing.changes import WeightChange, editable
-from errata.editors.shared.config import FineTuneConfig, checked_options, config_for
-from errata.editors.shared.examples import Example, examples_of, padded, trainable
-from errata.editors.shared.fine_tuning import gradients, train
+from errata.editors.shared.config import FineTuneConfig
+from errata.editors.shared.examples import Example, examples_of, padded
+from errata.editors.shared.fine_tuning import FineTuneEditor, gradients, train
 from errata.generation.sharing import sharing_copy
-from errata.module_paths import ModulePaths, module_paths_of
+from errata.module_paths import module_paths_of
 
 if TYPE_CHECKING:
     import torch
@@ -21,32 +20,16 @@ if TYPE_CHECKING:
     from errata.generation.base_model import GenerativeModel
 
 
-class FineTuning:
+class FineTuning(FineTuneEditor):
     """Trains an update of one layer's down-projection, on all edits together.
 
     The update is a float32 parameter; the forward pass runs with the sum rounded to the model's
     dtype, which is exactly what will be written.
 
-    :param module_paths: for a model that is not in the table of :mod:`errata.module_paths`.
-    :param options: single settings of :class:`~errata.editors.shared.config.FineTuneConfig`, such
-        as ``layer_fractions=(0.5,)`` or ``epochs=20``.
-    :raises errata.cache.errors.EditError: there is no such setting.
+    Parameters are those of :class:`~errata.editors.shared.fine_tuning.FineTuneEditor`.
     """
 
     name = "ft"
-    capabilities = Capabilities(together=True)
-
-    def __init__(self, *, module_paths: ModulePaths | None = None, **options: Any) -> None:
-        self._options = checked_options(self.name, options)
-        self.module_paths = self._options.pop("module_paths", module_paths)
-
-    def supports(self, edit: Edit) -> bool:
-        """Return whether an edit is a question with an answer to be learned."""
-        return trainable(edit)
-
-    def config_for(self, model: GenerativeModel) -> FineTuneConfig:
-        """Return the settings that will be used on a model."""
-        return config_for(self.name, model, self._options)
 
     def plan(
         self,

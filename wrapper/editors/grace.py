@@ -23,11 +23,11 @@ from errata.editors.shared.side_memory import (
     MemoryChange,
     SeparableEditor,
     check_plain,
+    copy_without_memory,
     last_prompt_positions,
     memory_in,
     module_inputs,
 )
-from errata.generation.sharing import sharing_copy
 from errata.module_paths import ModulePaths, as_rows
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Grace(SeparableEditor[GraceConfig]):
         rounding = max(config.rounding, 2 * torch.finfo(model.dtype).eps)
         known = memory_in(earlier, Codebook, name)
         before = () if known is None else known.entries
-        copied = _without_codebooks(sharing_copy(model), name)
+        copied = copy_without_memory(model, Codebook, name)
         with gradients():
             entries = [
                 entry
@@ -190,14 +190,6 @@ def best_radius(inside: torch.Tensor, outside: torch.Tensor) -> float:
     radius = max(float(r) for r, gain in zip(inside, gains, strict=True) if gain == best)
     further = [float(r) for r in (*inside, *outside) if float(r) > radius]
     return (radius + min(further)) / 2 if further else radius
-
-
-def _without_codebooks(model: GenerativeModel, name: str) -> GenerativeModel:
-    """Return a copy of a model without its hooks of one module: values are learned on the layer."""
-    hooks = model.get_submodule(name)._forward_hooks
-    for key in [k for k, hook in hooks.items() if isinstance(getattr(hook, "memory", 0), Codebook)]:
-        del hooks[key]
-    return model
 
 
 def _keyed(

@@ -18,8 +18,8 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from errata.editors.shared.examples import prompt_ids
 from errata.editors.shared.hypernetwork import Hypernetwork
-from errata.editors.shared.learner import Batch, Learner, Request, Updates
-from errata.editors.shared.trained_editor import TrainedEditor
+from errata.editors.shared.learner import Batch, Request, Updates
+from errata.editors.shared.trained_editor import TrainedConfig, TrainedEditor
 from errata.generation.free_generation import AnswerGenerator
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeConfig:
+class KeConfig(TrainedConfig):
     """Hyperparameters of KnowledgeEditor; see De Cao et al. 2021, section 4 and appendix.
 
-    :param layers: blocks whose feed-forward matrices are edited; negative ones count from the
-        last. The paper edits all matrices of the model.
+    The paper edits all matrices of the model. The rate is that of RMSprop, centred.
+
     :param state_size: of the LSTM, each way.
     :param condition_size: of the vector that conditions an edit (1,024 in the paper).
     :param hidden_size: of the layer before each matrix' parameters (128 in the paper).
@@ -44,14 +44,10 @@ class KeConfig:
     :param least_margin: it falls to this.
     :param margin_decay: factor of the margin at a validation that it falls at.
     :param target_success: success at a validation above which the margin falls.
-    :param learning_rate: of RMSprop, centred.
     :param multiplier_rate: of the ascent of the Lagrange multiplier.
     :param answer_tokens: of the model's old answer, at most.
-    :param batch_size: edits whose gradients are taken together.
-    :param seed: of the initial values.
     """
 
-    layers: tuple[int, ...] = (-3, -2, -1)
     state_size: int = 128
     condition_size: int = 128
     hidden_size: int = 64
@@ -60,28 +56,8 @@ class KeConfig:
     least_margin: float = 1e-3
     margin_decay: float = 0.8
     target_success: float = 0.9
-    learning_rate: float = 3e-4
     multiplier_rate: float = 0.1
     answer_tokens: int = 12
-    batch_size: int = 16
-    seed: int = 0
-
-
-class KnowledgeEditor(TrainedEditor[KeConfig]):
-    """Edits facts by masked gradients; edits of one plan are summed."""
-
-    name = "ke"
-    config_class = KeConfig
-
-    def new_learner(
-        self,
-        model: GenerativeModel,
-        tokenizer: PreTrainedTokenizerBase,
-        names: Sequence[str],
-        config: KeConfig,
-    ) -> Learner:
-        """Return the hypernetwork with random values."""
-        return KeLearner(model, tokenizer, names, config)
 
 
 class KeLearner(Hypernetwork):
@@ -201,6 +177,14 @@ class KeLearner(Hypernetwork):
         answers = self._generator.answer(new) if new else []
         self._answers |= {q: found.text for q, found in zip(new, answers, strict=True)}
         return [self._answers[request.question] for request in requests]
+
+
+class KnowledgeEditor(TrainedEditor[KeConfig]):
+    """Edits facts by masked gradients; edits of one plan are summed."""
+
+    name = "ke"
+    config_class = KeConfig
+    learner_class = KeLearner
 
 
 def _head(config: KeConfig, out: int, into: int) -> nn.Sequential:

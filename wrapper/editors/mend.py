@@ -16,9 +16,9 @@ import torch
 from torch import nn
 
 from errata.editors.shared.hypernetwork import Hypernetwork
-from errata.editors.shared.learner import Batch, Learner, Request, Updates
+from errata.editors.shared.learner import Batch, Request, Updates
 from errata.editors.shared.per_edit import TokenGradients
-from errata.editors.shared.trained_editor import TrainedEditor
+from errata.editors.shared.trained_editor import TrainedConfig, TrainedEditor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MendConfig:
+class MendConfig(TrainedConfig):
     """Hyperparameters of MEND; see Mitchell et al. 2022, section 3 and appendix.
 
-    :param layers: blocks whose feed-forward matrices are edited; negative ones count from the
-        last: the paper edits the last three.
+    The paper edits the last three blocks, too. The rate is Adam's, for the networks; the paper
+    takes 1e-6 with large models.
+
     :param rank: of the networks' weights, at most the width of their input. The paper takes 1920
         with models of 1.5 billion and more.
     :param normalise: standardise each coordinate of (u, δ) by its mean and deviation in training.
@@ -40,38 +41,14 @@ class MendConfig:
         standardised gradients 1e-3 makes nine in ten edits of atlas before any training; the paper
         begins with 1e-4.
     :param edit_weight: c_e, weight of the loss of the edits beside the divergence elsewhere.
-    :param learning_rate: of Adam, for the networks. The paper takes 1e-6 with large models.
     :param step_size_rate: of Adam, for ln α.
-    :param batch_size: edits whose gradients are taken together.
-    :param seed: of the networks' initial values.
     """
 
-    layers: tuple[int, ...] = (-3, -2, -1)
     rank: int = 128
     normalise: bool = True
     step_size: float = 1e-3
     edit_weight: float = 0.1
-    learning_rate: float = 3e-4
     step_size_rate: float = 1e-2
-    batch_size: int = 16
-    seed: int = 0
-
-
-class Mend(TrainedEditor[MendConfig]):
-    """Edits facts by transformed gradients; edits of one plan are summed."""
-
-    name = "mend"
-    config_class = MendConfig
-
-    def new_learner(
-        self,
-        model: GenerativeModel,
-        tokenizer: PreTrainedTokenizerBase,
-        names: Sequence[str],
-        config: MendConfig,
-    ) -> Learner:
-        """Return networks whose output is their input: the update is a step of descent."""
-        return MendLearner(model, tokenizer, names, config)
 
 
 class MendLearner(Hypernetwork):
@@ -140,6 +117,14 @@ class MendLearner(Hypernetwork):
             {"params": list(self.networks.parameters()), "lr": config.learning_rate},
             {"params": [self.log_step_sizes], "lr": config.step_size_rate},
         ])  # fmt: skip
+
+
+class Mend(TrainedEditor[MendConfig]):
+    """Edits facts by transformed gradients; edits of one plan are summed."""
+
+    name = "mend"
+    config_class = MendConfig
+    learner_class = MendLearner
 
 
 class _Network(nn.Module):

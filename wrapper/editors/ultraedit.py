@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 from errata.cache.errors import EditError
 from errata.cache.records import Edit
 from errata.editing.base import Capabilities, Sequential
-from errata.editing.changes import Change, WeightChange, editable
-from errata.editors.shared.config import check_settings, row_for
-from errata.editors.shared.examples import Padded, examples_of, padded, trainable
+from errata.editing.changes import Change, WeightChange
+from errata.editors.shared.config import row_for
+from errata.editors.shared.configured import ConfiguredEditor
+from errata.editors.shared.examples import Padded, examples_of, padded
 from errata.editors.shared.fine_tuning import gradients
 from errata.editors.shared.running_statistics import RunningStatistics
+from errata.editors.shared.side_memory import check_plain
 from errata.generation.sharing import sharing_copy
-from errata.module_paths import ModulePaths, as_rows, module_paths_of, stored
+from errata.module_paths import ModulePaths, as_rows, stored
 
 if TYPE_CHECKING:
     import torch
@@ -69,42 +71,17 @@ class UltraEditConfig:
 _FIELDS = frozenset(field.name for field in fields(UltraEditConfig))
 
 
-class UltraEdit(Sequential):
+class UltraEdit(ConfiguredEditor[UltraEditConfig], Sequential):
     """Edits facts together, by one regularised least squares for each projection.
 
     Hidden states and gradients are standardised by running statistics over all edits of a run.
-
-    :param config: all settings; by default those for the model.
-    :param module_paths: for a model that is not in the table of :mod:`errata.module_paths`.
-    :param options: single settings, such as ``learning_rate=0.01``.
-    :raises errata.cache.errors.EditError: there is no such setting.
+    Parameters are those of :class:`~errata.editors.shared.configured.ConfiguredEditor`, and the
+    options of :class:`UltraEditConfig`.
     """
 
     name = "ultraedit"
+    config_class = UltraEditConfig
     capabilities = Capabilities()
-
-    def __init__(
-        self,
-        *,
-        config: UltraEditConfig | None = None,
-        module_paths: ModulePaths | None = None,
-        **options: Any,
-    ) -> None:
-        check_settings(self.name, options, _FIELDS)
-        self.config, self.module_paths, self._options = config, module_paths, options
-
-    def changed(self, **options: Any) -> UltraEdit:
-        """Return the same editor with other settings.
-
-        :raises errata.cache.errors.EditError: there is no such setting.
-        """
-        return UltraEdit(
-            config=self.config, module_paths=self.module_paths, **{**self._options, **options}
-        )
-
-    def supports(self, edit: Edit) -> bool:
-        """Return whether an edit is a question with an answer to be learned."""
-        return trainable(edit)
 
     def config_for(self, model: GenerativeModel) -> UltraEditConfig:
         """Return the settings that will be used on a model; a guess for the layers is logged."""
@@ -113,7 +90,7 @@ class UltraEdit(Sequential):
         row = row_for(self.name, model, _FIELDS | {"down_fractions"})
         settings = dict(row.settings)
         if row.is_default and not {"down", "up", "gate"} & self._options.keys():
-            count = module_paths_of(model, "answer", self.module_paths).layers
+            count = self._paths(model).layers
             parts = {int(part * count) for part in settings["down_fractions"]}
             settings["down"] = tuple(sorted(parts))
             log.warning(
@@ -139,11 +116,9 @@ class UltraEdit(Sequential):
         :raises errata.cache.errors.UnsupportedEdit: an edit is no fact, or one to be forgotten.
         :raises errata.cache.errors.ModelError: an unknown or quantised model.
         """
-        paths = module_paths_of(model, "answer", self.module_paths)
         config = self.config_for(model)
-        names = config.modules(paths)
-        for name in names:
-            editable(model, f"{name}.weight")
+        names = config.modules(self._paths(model))
+        check_plain(model, *names)
         examples = examples_of(model, tokenizer, edits)
         copied = sharing_copy(model)
         states: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {name: [] for name in names}

@@ -21,11 +21,11 @@ from errata.editors.shared.side_memory import (
     Memory,
     MemoryChange,
     check_plain,
+    copy_without_memory,
     memory_in,
     module_inputs,
 )
 from errata.editors.shared.stored_queries import QueryEditor
-from errata.generation.sharing import sharing_copy
 from errata.module_paths import as_rows, matrix
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ class Wise(QueryEditor[WiseConfig]):
         examples = examples_of(model, tokenizer, edits)
         known = memory_in(earlier, Copies, name)
         shards = [] if known is None else list(known.shards)
-        copied = _without_copies(sharing_copy(model), name)
+        copied = copy_without_memory(model, Copies, name)
         with gradients():
             others = self._queries(copied, tokenizer, name, config)
             while examples:
@@ -204,14 +204,6 @@ class Wise(QueryEditor[WiseConfig]):
                 shards[-1] = _trained(copied, name, some, shards[-1], len(shards), others, config)
                 shards = _merged_when_full(shards, config)
         return [MemoryChange(name, Copies(shards, config.threshold_ratio))]
-
-
-def _without_copies(model: GenerativeModel, name: str) -> GenerativeModel:
-    """Return a copy of a model without its copies of one matrix."""
-    hooks = model.get_submodule(name)._forward_hooks
-    for key in [k for k, hook in hooks.items() if isinstance(getattr(hook, "memory", 0), Copies)]:
-        del hooks[key]
-    return model
 
 
 def _empty(model: GenerativeModel, name: str) -> Shard:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import GenerationError, ModelError
-from errata.cache.storage.json_lines import has_surrogate
+from errata.cache.text.normalize import has_surrogate
 from errata.generation.template import ChatTemplate, Turn, content_text, find_question
 
 if TYPE_CHECKING:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from transformers import (
         GenerationConfig,
         PreTrainedTokenizerBase,
-        StoppingCriteriaList,
     )
     from transformers.generation.streamers import BaseStreamer
 
@@ -98,15 +97,6 @@ class GenerateRequest:
         config = copy.copy(self.config)
         config.max_new_tokens, config.max_length = max(1, self.max_new_tokens), None
         return config
-
-    def stopping_criteria(self, tokenizer: PreTrainedTokenizerBase) -> StoppingCriteriaList:
-        """Return the caller's stopping criteria and stop strings; lengths and ends excluded."""
-        from transformers import StoppingCriteriaList, StopStringCriteria
-
-        criteria = StoppingCriteriaList(self.arguments.get("stopping_criteria") or [])
-        if self.config.stop_strings:
-            criteria.append(StopStringCriteria(tokenizer, self.config.stop_strings))
-        return criteria
 
     def prefixes(self) -> torch.Tensor:
         """Return what each row of the output starts with, [rows, tokens].
@@ -217,11 +207,14 @@ def validate_request(base: GenerativeModel, request: GenerateRequest) -> None:
         itself or cannot be sampled by, stop strings without a tokenizer, or an attention mask that
         does not fit the ids.
     """
+    from transformers import GenerationMixin
+
     model, custom = unwrapped(base), request.arguments.get("custom_generate")
     known = {*_parameters(base), "tokenizer", "trust_remote_code"}
     for part in (model.prepare_inputs_for_generation, model.forward):
         known |= {*inspect.signature(part).parameters}
-    for name in () if callable(custom) or _has_own_generate(model) else request.arguments:
+    own = getattr(model.generate, "__func__", None) is not GenerationMixin.generate
+    for name in () if callable(custom) or own else request.arguments:
         if name not in known and not hasattr(request.config, name):
             close = difflib.get_close_matches(name, [*known, *vars(request.config)], n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
@@ -237,13 +230,6 @@ def validate_request(base: GenerativeModel, request: GenerateRequest) -> None:
         raise GenerationError(
             "expected tokenizer= beside stop_strings=, found none; pass the model's tokenizer"
         )
-
-
-def _has_own_generate(model: GenerativeModel) -> bool:
-    """Return whether a model's ``generate`` is not that of `transformers`."""
-    from transformers import GenerationMixin
-
-    return getattr(model.generate, "__func__", None) is not GenerationMixin.generate
 
 
 def _check_temperature(temperature: float) -> None:
@@ -353,9 +339,13 @@ class AnswerWriter:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _stopped(self, request: GenerateRequest, row: torch.Tensor, start: int) -> torch.Tensor:
+        """Return a row up to where the caller's stopping criteria or stop strings end it."""
         import torch
+        from transformers import StopStringCriteria
 
-        criteria = request.stopping_criteria(self.tokenizer)
+        criteria = list(request.arguments.get("stopping_criteria") or [])
+        if request.config.stop_strings:
+            criteria.append(StopStringCriteria(self.tokenizer, request.config.stop_strings))
         if not criteria:
             return row
         for end in range(start + 1, len(row)):

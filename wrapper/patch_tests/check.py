@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from errata.cache.errors import PatchFolderError
 from errata.cache.index.terms import WordIndex
-from errata.cache.patches.files import load_folder
+from errata.cache.patches.folder import PatchFolder
 from errata.cache.precedence import effect, in_force
 from errata.cache.records import Edit, Fact
 from errata.patch_tests.changed import changed_since
@@ -76,7 +76,7 @@ class Selection:
 
 def check_folder(
     folder: Path,
-    open_model: Callable[[Path], CheckedModel] | None,
+    open_model: Callable[[PatchFolder], CheckedModel] | None,
     selection: Selection | None = None,
     *,
     today: datetime.date | None = None,
@@ -86,7 +86,7 @@ def check_folder(
     """Return what is wrong with a folder of patches.
 
     :param folder: the folder.
-    :param open_model: opens the model with the patches of a folder; None runs no tests.
+    :param open_model: opens the model with the patches that were read; None runs no tests.
     :param selection: the patches to test; all unless given.
     :param today: the day on which patches are in force; the present one unless given.
     :param leaks: probe the model for the secrets of the selected patches.
@@ -96,7 +96,7 @@ def check_folder(
     day = today or datetime.date.today()
     report = Report(str(folder))
     try:
-        edits = load_folder(folder)
+        files = PatchFolder(folder)
     except PatchFolderError as error:
         report.problems = [
             Problem("error", str(p.where or folder), p.message.removeprefix(f"{folder}: "))
@@ -104,6 +104,7 @@ def check_folder(
         ]
         report.unlisted = error.unlisted
         return report
+    edits = files.edits
     ids = (selection or Selection()).of(folder, edits)
     chosen = [edit for edit in edits if edit.id in ids]
     report.patches = len(edits)
@@ -113,7 +114,7 @@ def check_folder(
     found += _untested(chosen, edits)
     live = in_force(edits, day)
     if open_model is not None and ids:
-        found += _tested(report, live, ids, open_model, folder, day, progress, leaks)
+        found += _tested(report, live, ids, open_model, files, day, progress, leaks)
     order = {where(edit): at for at, edit in enumerate(edits)}
     found.sort(key=lambda one: order.get(one.patch or one.where, -1))
     report.problems = found
@@ -125,8 +126,8 @@ def _tested(
     report: Report,
     live: Sequence[Edit],
     ids: Collection[str],
-    open_model: Callable[[Path], CheckedModel],
-    folder: Path,
+    open_model: Callable[[PatchFolder], CheckedModel],
+    files: PatchFolder,
     day: datetime.date,
     progress: ShowProgress,
     leaks: bool,
@@ -136,7 +137,7 @@ def _tested(
     chosen = [edit for edit in live if edit.id in ids]
     if not cases and not chosen:
         return []
-    with closing(open_model(folder)) as model:
+    with closing(open_model(files)) as model:
         model.rollouts = False  # a patch is tested as it is where it is in force
         found = _run(report, model, cases, chosen, GateContradictions(live, ids), progress)
         return found + leak_problems(model, chosen) if leaks else found

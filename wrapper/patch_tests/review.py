@@ -116,7 +116,7 @@ def _forgetting(edit: Fact) -> Iterator[str]:
     hashed = parse_secret_hash(edit.secret_hash)
     if hashed.old:
         yield (
-            "secret_hash is of version 0.3 or before and matches no other spelling than of case "
+            "secret_hash is of version 0.2 or before and matches no other spelling than of case "
             "and spaces: make it anew (errata hash-secret TEXT)"
         )
     if hashed.length < GuessConfig().min_length:

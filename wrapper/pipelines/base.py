@@ -243,22 +243,24 @@ def route_batch(request: RouteRequest) -> RoutedBatch:
     texts, selected, lap = request.texts, request.selected, request.lap
     encoder, background, histories = request.encoder, request.background, request.histories
     whole, view = request.view, request.view.restricted(selected)
-    filtered = [view.text_filter("query", selected).apply(text) for text in texts]
+    rewrite = view.text_filter("query", selected)
+    filtered = [rewrite.apply(text) for text in texts]
     queries = [text for text, _ in filtered]
     rewrites = tuple(replacements for _, replacements in filtered)
     lap("rewrite", f"{sum(map(bool, rewrites))} of {len(texts)}")
-    active = [one for one in request.pipelines if view.may_have(may_fire(one, selected))]
+    pipelines = [(one, may_fire(one, selected)) for one in request.pipelines]
+    active = [(one, allows) for one, allows in pipelines if view.may_have(allows)]
     encoded = encode_queries(encoder, queries) if active else []
     if histories is not None:
         encoded = [replace(q, history=h) for q, h in zip(encoded, histories, strict=False)]
     decisions = [Decision(query) for query in queries]
     reasoners: list[Reasoner | None] = [None] * len(queries)
-    for scoped in active:
+    for scoped, allows in active:
         # An empty query is one that could not be read.
         missed = [i for i, one in enumerate(decisions) if not one.hit and one.query.strip()]
         if not missed:
             break
-        edits = ScopedView(view, encoder, may_fire(scoped, selected), lap)
+        edits = ScopedView(view, encoder, allows, lap)
         made = scoped.pipeline.decide([encoded[i] for i in missed], edits)
         lap("gate", _gate_note(made))
         for i, decision in zip(missed, made, strict=True):

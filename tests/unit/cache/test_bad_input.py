@@ -66,6 +66,38 @@ def test_thousands_of_unknown_supersedes(tmp_path: Path) -> None:
     assert str(found).endswith("and 2,900 more problems: mend these first")
 
 
+def test_a_file_that_was_read_whole_is_not_said_to_be_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "PROBLEMS_COUNTED", 200)
+    lines = [
+        json.dumps({"question": f"q {n}", "answer": "a", "supersedes": f"fact-{n}"})
+        for n in range(300)
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    found = refused(tmp_path)
+    assert found.unlisted == 300 - files.PROBLEMS_LISTED and "not read" not in str(found)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- regex: '" + "a|" * 5000 + "(?=b)'\n  replace: c\n",
+        "- !" + "a" * 5000 + " x\n",
+        "".join(
+            f"- {{question: q {n}, answer: a, id: i{n}, supersedes: i{(n + 1) % 300}}}\n"
+            for n in range(300)
+        ),
+    ],
+    ids=["pattern", "tag", "circle"],
+)
+def test_a_message_has_no_length_of_the_files_choosing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    (problem,) = refused(tmp_path).problems
+    assert 1000 < len(problem.message) < 2100 and str(problem).startswith(f"{tmp_path}/a.yaml:1: ")
+    assert problem.message.endswith(("keep one", "'\\1EUR'", "begins so"))  # what to do
+
+
 @pytest.mark.parametrize("line", ["not json", '{"qestion": "a"}'])
 def test_a_file_of_bad_lines_is_capped_and_counted(tmp_path: Path, line: str) -> None:
     (tmp_path / "a.jsonl").write_text(f"{line}\n" * (files.PROBLEMS_COUNTED + 5000))
@@ -73,7 +105,7 @@ def test_a_file_of_bad_lines_is_capped_and_counted(tmp_path: Path, line: str) ->
     found = refused(tmp_path)
     assert len(str(found)) < 40_000
     assert len(found.problems) == files.PROBLEMS_LISTED
-    assert "more than 10,000 problems: the rest of the file was not read" in str(found)
+    assert "a.jsonl:1: 10,000 problems: the rest of the file was not read" in str(found)
     assert found.unlisted >= files.PROBLEMS_COUNTED - files.PROBLEMS_LISTED
 
 

@@ -8,12 +8,12 @@ import pytest
 
 from errata.cache.storage.json_lines import (
     UNREADABLE,
-    has_surrogate,
     json_lines,
     numbered,
     read_text,
     text_lines,
 )
+from errata.cache.text.normalize import has_surrogate
 
 LINES = '{"a": 1}\n\n  \n[2]\n'
 

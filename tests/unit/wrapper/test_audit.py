@@ -348,7 +348,7 @@ def test_the_writer_lets_queries_have_the_interpreter(writer, monkeypatch):
     monkeypatch.setattr("errata.audit.writer.time.sleep", slept.append)
     one = writer()
     one.record(call(*(f"query {n}" for n in range(50))))
-    assert one.flush() and one.written == 50 and len(slept) >= 3
+    assert one.flush() and one.written == 50 and len(slept) >= 12
 
 
 # -- PostgreSQL ------------------------------------------------------------------------------

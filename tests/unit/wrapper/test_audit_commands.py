@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 from errata.audit.config import AuditConfig
 from errata.audit.database import AuditDatabase
 from errata.audit.records import LoggedDecision, LoggedPatch
+from errata.audit.replay import ReplayedQuery, Verdict, merged
 from errata.audit.triage import TriageConfig, triage_cases
 from errata.cache.patches.files import load_folder
-from errata.cache.records import Fact, SourceLocation
+from errata.cache.records import Fact, PatchTests, SourceLocation
 from errata.cli import app
 from errata.commands import opening
 from errata.gates.cosine import CosineGate
@@ -101,7 +102,7 @@ def test_the_log_is_listed_as_text_json_and_csv(opened, folder, tmp_path, monkey
     assert run("log", log, "--since", "2200-01-01", "--json").stdout.strip() == "[]"
     header = run("log", log, "--since", "2200-01-01", "--csv").stdout
     assert header.startswith("time,query,route") and header.count("\n") == 1
-    run("log", log, "--since", "yesterday", code=2)
+    assert "--until" in run("log", log, "--until", "yesterday", code=2).stderr
     assert "expected verbatim" in run("log", log, "--route", "bas", code=2).stderr
     assert "no file" in run("log", tmp_path / "none", code=1).stderr
 
@@ -143,6 +144,9 @@ def test_replay_lists_what_another_folder_would_answer_otherwise(
     (new / "y.yaml").write_text(PATCH.replace("Astana", "Akmola"))
     told = run("replay", log, "--patches", new, code=1).stdout
     assert f"{CAPITAL} (2 times)" in told and "y.yaml:2" in told and "2 of 3 decisions" in told
+    (folder / "x.yaml").write_text(PATCH.replace("Astana", "Akmola"))
+    told = run("replay", log, "--patches", folder, code=1).stdout.splitlines()
+    assert told[2] == f"{told[1].replace('  - ', '  + ')}, which says something else"
     (new / "y.yaml").write_text(f"- question: {OTHER}\n  answer: grass\n")
     found = json.loads(run("replay", log, "--patches", new, "--json", code=1).stdout)
     assert found["replayed"] == found["different"] == 3
@@ -152,6 +156,13 @@ def test_replay_lists_what_another_folder_would_answer_otherwise(
     assert "answer" in run("replay", log, "--patches", new, code=2).stderr
     error = json.loads(run("replay", tmp_path / "none", "--patches", new, "--json", code=2).stdout)
     assert "no file" in error["error"]["message"]
+
+
+def test_conversations_with_one_outcome_are_one_line():
+    before, after = Verdict("base", (), None, "q"), Verdict("refuse", (), None, "q")
+    one, two = ReplayedQuery("q", 1, before, after), ReplayedQuery("q", 2, before, after)
+    other = ReplayedQuery("q", 1, after, before)
+    assert merged([one, other, two]) == [ReplayedQuery("q", 3, before, after), other]
 
 
 def test_hashes_can_be_listed_and_not_asked_again(folder, tmp_path):
@@ -188,6 +199,16 @@ def test_the_most_doubtful_comes_first_and_the_sure_ones_not_at_all():
     assert [case.query for case in cases] == ["nearer", "narrow", "near"]
     cases = triage_cases(logged, [edit], TriageConfig(near=0.9, margin=0.0, all_hits=True))
     assert [case.query for case in cases] == ["nearer", "narrow", "sure"]
+
+
+def test_a_question_of_another_patch_is_no_near_miss():
+    edit = Fact("zebra?", "black", location=SourceLocation("zoo.yaml", 3))
+    other = Fact("Owl?", "hoo", tests=PatchTests(("an owl",)), location=SourceLocation("b.yaml", 1))
+    patch = LoggedPatch(edit.id, "fact", "zoo.yaml:3", "zebra?")
+    logged = [near("owl", 0.5, patch), near("An owl?", 0.5, patch), hit("Owl", 0.65, patch)]
+    assert len(triage_cases(logged, [edit])) == 3
+    (case,) = triage_cases(logged, [edit, other])
+    assert case.outcome == "hit"  # a false one: to be listed under silent
 
 
 def test_triage_writes_what_is_chosen_and_stops_where_told(folder, tmp_path):

@@ -17,7 +17,9 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from errata.cache.errors import ErrataError, StoreError
+from errata.cache.patches import folder as folders
 from errata.cache.patches.files import load_folder
+from errata.cache.patches.folder import PatchFolder
 from errata.cache.records import Fact, LanguagePatch
 from errata.cli import app
 from errata.commands import opening
@@ -62,8 +64,10 @@ class TableModel:
 
     encoder = StubEncoder()
 
-    def __init__(self, folder: Path, pairs: dict[tuple[str, str], float] | None = None) -> None:
-        self.edits = [edit for edit in load_folder(folder) if isinstance(edit, Fact)]
+    def __init__(
+        self, files: PatchFolder, pairs: dict[tuple[str, str], float] | None = None
+    ) -> None:
+        self.edits = [edit for edit in files.edits if isinstance(edit, Fact)]
         self.pairs = pairs or {}
         self.asked: list[str] = []
         self.gate = TableGate(self)
@@ -123,8 +127,8 @@ def models(monkeypatch):
     opened: list[TableModel] = []
     pairs = {("And a shaved zebra?", "What colour is a zebra's skin?"): 0.9}
 
-    def open_table(model, folder, *others, **options):
-        opened.append(TableModel(folder, pairs))
+    def open_table(model, files, *others, **options):
+        opened.append(TableModel(files, pairs))
         return opened[-1]
 
     monkeypatch.setattr(opening, "open_checked", open_table)
@@ -390,8 +394,10 @@ def test_a_check_keeps_encodings_where_it_can(tmp_path, monkeypatch, full):
         return model
 
     monkeypatch.setattr(opening, "open_model", open_model)
-    assert opening.open_checked("atlas", tmp_path / "patches") == "atlas"
-    opening.open_checked("atlas", tmp_path / "x" / ".." / "patches")
+    (tmp_path / "patches").mkdir()
+    (tmp_path / "x").mkdir()
+    assert opening.open_checked("atlas", PatchFolder(tmp_path / "patches")) == "atlas"
+    opening.open_checked("atlas", PatchFolder(tmp_path / "x" / ".." / "patches"))
     kept = opened[0]
     assert kept is not None and kept.parent == tmp_path / "cache" / "check"
     assert opened == ([kept, None] * 2 if full else [kept] * 2)
@@ -400,19 +406,49 @@ def test_a_check_keeps_encodings_where_it_can(tmp_path, monkeypatch, full):
 def test_encodings_of_folders_that_are_checked_no_more_are_removed(tmp_path, monkeypatch):
     monkeypatch.setenv("ERRATA_CACHE", str(tmp_path))
     kept = []
+
+    def check_of(folder):
+        folder.mkdir(exist_ok=True)
+        opening.open_checked("atlas", PatchFolder(folder))
+
     monkeypatch.setattr(opening, "open_model", lambda model, patches, cache, *rest, **more:
                         kept.append(cache))  # fmt: skip
     for name in ("old", "new"):
-        opening.open_checked("atlas", tmp_path / name)
+        check_of(tmp_path / name)
         kept[-1].mkdir(parents=True)
     old, new = kept
     days = 86_400
     os.utime(old, (0, time.time() - 91 * days))
     os.utime(new, (0, time.time() - 89 * days))
-    opening.open_checked("atlas", tmp_path / "other")
+    check_of(tmp_path / "other")
     assert not old.exists() and new.exists()
-    opening.open_checked("atlas", tmp_path / "new")
+    check_of(tmp_path / "new")
     assert time.time() - new.stat().st_mtime < days  # used today
+
+
+def test_a_file_that_is_never_read_is_not_passed(repository, models):
+    (repository / "patches" / "notes.txt").write_text("notes")
+    (repository / "patches" / "_draft.yaml").write_text("- question: [")
+    wrong = run("check", "patches/notes.txt", code=1).stderr
+    assert "notes.txt: expected a patch file, which ends in .yaml, .yml or .jsonl" in wrong
+    shown = run("check", "patches/_draft.yaml", "patches/zoo.yaml")
+    assert "patches/_draft.yaml: skipped" in shown.stderr and "1 patch, 4 tests" in shown.stdout
+    assert not run("check", "patches/_draft.yaml").stdout
+
+
+def test_a_folder_that_nobody_named_is_named(repository, models, monkeypatch):
+    (repository / "elsewhere").mkdir()
+    monkeypatch.chdir(repository / "elsewhere")
+    shown = run("check", "--no-tests")
+    assert "no folder patches here: checking " in shown.stderr and "0 errors" in shown.stdout
+
+
+def test_a_check_reads_the_folder_once(repository, models, monkeypatch):
+    read = []
+    load = folders.load_folder
+    monkeypatch.setattr(folders, "load_folder", lambda path: read.append(path) or load(path))
+    run("check")
+    assert read == [Path("patches")] and models[0][0].edits
 
 
 def test_a_check_closes_its_model(repository, models):

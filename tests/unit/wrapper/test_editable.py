@@ -11,6 +11,7 @@ from transformers import GenerationConfig, pipeline
 
 from errata import EditableModel, Fact, LanguagePatch, load_atlas
 from errata.cache.errors import EditError, ErrataError, ModelError, PatchFolderError, UnknownEdit
+from errata.cache.patches import folder as folders
 from errata.reasoners.verbatim import VerbatimReasoner
 from tests.fakes import StubEncoder
 from tests.unit.helpers import CAPITAL, FACT, OTHER, batch, editable
@@ -121,12 +122,15 @@ def test_unknown_names_are_clear_errors(models, tokenizer):
         editable(models("gpt2"), tokenizer, reasoner="verbatm")
 
 
-def test_folders_keep_model_tokenizer_and_edits(models, tokenizer, tmp_path):
+def test_folders_keep_model_tokenizer_and_edits(models, tokenizer, tmp_path, monkeypatch):
     model = editable(models("gpt2"), tokenizer, FACT, LanguagePatch("it rains", 'say "wet"'))
     model.save_pretrained(tmp_path)
     encoder = StubEncoder()
+    read = []
+    load = folders.load_folder
+    monkeypatch.setattr(folders, "load_folder", lambda path: read.append(path) or load(path))
     again = EditableModel.from_pretrained(tmp_path, encoder=encoder, gate=model.gate)
-    assert [e.id for e in again.edits] == [e.id for e in model.edits]
+    assert [e.id for e in again.edits] == [e.id for e in model.edits] and len(read) == 1
     assert again.ask(CAPITAL).text == "Astana"
     assert again.ask(OTHER, max_new_tokens=5).text == model.ask(OTHER, max_new_tokens=5).text
 

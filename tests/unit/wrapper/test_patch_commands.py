@@ -122,6 +122,11 @@ def test_add_refuses_what_it_cannot_add(here):
         "the same patch is at patches/a.yaml:1" in run("add", "a", "b", "--no-ask", code=1).stderr
     )
     assert "expected a text for answer" in run("add", "a", "--no-ask", code=1).stderr
+    assert "text for --if" in run("add", "--then", "x", "--no-ask", code=1).stderr
+    for typed in ("", "a\n", "a\nb\n", "a\nb\n\n"):  # the input ends
+        said = run("add", typed=typed, code=1).stderr
+        assert "so nothing was added: give the texts as arguments, with --no-ask" in said
+    assert not (here / "patches" / "patches.yaml").exists()
     (here / "patches" / "bad.yaml").write_text("- question: [\n")
     before = (here / "patches" / "bad.yaml").read_text()
     run("add", "x", "y", "--no-ask", "--file", "bad.yaml", code=1)

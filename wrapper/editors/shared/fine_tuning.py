@@ -9,15 +9,45 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from errata.editors.shared.config import FineTuneConfig
-from errata.editors.shared.examples import Example
+from errata.cache.records import Edit
+from errata.editing.base import Capabilities
+from errata.editors.shared.config import FineTuneConfig, checked_options, config_for
+from errata.editors.shared.examples import Example, trainable
+from errata.module_paths import ModulePaths
 
 if TYPE_CHECKING:
     import torch
 
+    from errata.generation.base_model import GenerativeModel
+
 Losses = Callable[[Sequence[Example]], "torch.Tensor"]
+
+
+class FineTuneEditor:
+    """An editor that trains on all edits together.
+
+    :param module_paths: for a model that is not in the table of :mod:`errata.module_paths`.
+    :param options: single settings of :class:`~errata.editors.shared.config.FineTuneConfig`, such
+        as ``layer_fractions=(0.5,)`` or ``epochs=20``.
+    :raises errata.cache.errors.EditError: there is no such setting.
+    """
+
+    name: ClassVar[str]
+    capabilities = Capabilities(together=True)
+
+    def __init__(self, *, module_paths: ModulePaths | None = None, **options: Any) -> None:
+        self._options = checked_options(self.name, options)
+        self.module_paths = self._options.pop("module_paths", module_paths)
+
+    def supports(self, edit: Edit) -> bool:
+        """Return whether an edit is a question with an answer to be learned."""
+        return trainable(edit)
+
+    def config_for(self, model: GenerativeModel) -> FineTuneConfig:
+        """Return the settings that will be used on a model."""
+        return config_for(self.name, model, self._options)
 
 
 def train(

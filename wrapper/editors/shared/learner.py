@@ -153,11 +153,15 @@ class Learner(nn.Module):
 
     :param model: a copy of the base model without gradients, of which it holds no parameter.
     :param tokenizer: its tokenizer.
+    :param names: of the modules whose weights are edited.
     """
 
-    def __init__(self, model: GenerativeModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(
+        self, model: GenerativeModel, tokenizer: PreTrainedTokenizerBase, names: Sequence[str]
+    ) -> None:
         super().__init__()
         self._base = (model, tokenizer)  # in a tuple, so that it is no submodule
+        self.names = tuple(names)
 
     @property
     def model(self) -> GenerativeModel:

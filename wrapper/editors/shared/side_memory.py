@@ -20,6 +20,7 @@ from errata.cache.errors import EditError, ModelError
 from errata.editing.base import Capabilities, Sequential
 from errata.editing.changes import Change, editable
 from errata.editors.shared.configured import C, ConfiguredEditor
+from errata.generation.sharing import sharing_copy
 from errata.module_paths import as_rows
 
 if TYPE_CHECKING:
@@ -242,6 +243,19 @@ def memory_in(changes: Sequence[Change], kind: type[M], name: str) -> M | None:
             if isinstance(memory, kind):
                 found = memory if found is None else found.joined(memory)
     return found
+
+
+def copy_without_memory(model: GenerativeModel, kind: type[Memory], name: str) -> GenerativeModel:
+    """Return a copy of a model, which shares its weights, without one kind of memory in a module.
+
+    :param kind: class of the memory.
+    :param name: of the module.
+    """
+    copied = sharing_copy(model)
+    hooks = copied.get_submodule(name)._forward_hooks
+    for key in [k for k, hook in hooks.items() if isinstance(getattr(hook, "memory", None), kind)]:
+        del hooks[key]
+    return copied
 
 
 def check_plain(model: GenerativeModel, *modules: str) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from errata.cache.errors import ModelError
 from errata.cache.records import Edit, Fact
 from errata.editing.base import Capabilities
 from errata.editing.changes import WeightChange
-from errata.editors.shared.configured import C, ConfiguredEditor
+from errata.editors.shared.configured import ConfiguredEditor
 from errata.editors.shared.examples import examples_of
 from errata.editors.shared.fine_tuning import gradients
 from errata.editors.shared.learner import Learner, Request
@@ -33,7 +32,26 @@ INITIAL = "initial"
 """In place of a folder: the editor before its training."""
 
 
-class TrainedEditor(ConfiguredEditor[C]):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedConfig:
+    """Hyperparameters that all of them have.
+
+    :param layers: blocks whose feed-forward matrices are edited; negative ones count from the last.
+    :param learning_rate: of the training beforehand.
+    :param batch_size: edits of one plan whose gradients are taken together.
+    :param seed: of the initial values.
+    """
+
+    layers: tuple[int, ...] = (-3, -2, -1)
+    learning_rate: float = 3e-4
+    batch_size: int = 16
+    seed: int = 0
+
+
+T = TypeVar("T", bound=TrainedConfig)
+
+
+class TrainedEditor(ConfiguredEditor[T]):
     """Edits by the updates of a trained learner, of all feed-forward matrices of some blocks.
 
     Settings are those that the editor was trained with, so far as no option says otherwise.
@@ -47,12 +65,16 @@ class TrainedEditor(ConfiguredEditor[C]):
     """
 
     capabilities = Capabilities()
+    learner_class: ClassVar[type[Any]]
+    """A :class:`~errata.editors.shared.learner.Learner`, made of a copy of the base model without
+    gradients, its tokenizer, the names of the modules whose weights are edited, and the settings;
+    as training begins, under a random state that is seeded."""
 
     def __init__(
         self,
         *,
         trained: str | Path | None = None,
-        config: C | None = None,
+        config: T | None = None,
         module_paths: ModulePaths | None = None,
         **options: Any,
     ) -> None:
@@ -61,22 +83,6 @@ class TrainedEditor(ConfiguredEditor[C]):
         self._state: tuple[Path, dict[str, torch.Tensor]] | None = None
         self.trained: dict[str, float] = {}
         """Seconds of the training beforehand, once the state was read."""
-
-    @abstractmethod
-    def new_learner(
-        self,
-        model: GenerativeModel,
-        tokenizer: PreTrainedTokenizerBase,
-        names: Sequence[str],
-        config: C,
-    ) -> Learner:
-        """Return a learner as training begins, under a random state that is seeded.
-
-        :param model: a copy of the base model, without gradients.
-        :param tokenizer: its tokenizer.
-        :param names: of the modules whose weights are edited.
-        :param config: the settings.
-        """
 
     def learner(
         self, model: GenerativeModel, tokenizer: PreTrainedTokenizerBase, *, trained: bool = True
@@ -91,12 +97,12 @@ class TrainedEditor(ConfiguredEditor[C]):
             card = read_card(folder, self.name, model)
             self.trained = {"editor": float(card.training.get("seconds", 0.0))}
             config = self._settings(card.settings)
-        names = feed_forward(self._paths(model), config.layers)  # type: ignore[attr-defined]
+        names = feed_forward(self._paths(model), config.layers)
         check_plain(model, *names)
         copied = sharing_copy(model)
         with forked_rng(model.device):
-            torch.manual_seed(config.seed)  # type: ignore[attr-defined]
-            learner = self.new_learner(copied, tokenizer, names, config)
+            torch.manual_seed(config.seed)
+            learner: Learner = self.learner_class(copied, tokenizer, names, config)
         learner.to(model.device, torch.promote_types(model.dtype, torch.float32))
         if folder is None:
             return learner
@@ -124,7 +130,15 @@ class TrainedEditor(ConfiguredEditor[C]):
         requests = self._requests(model, tokenizer, edits)
         with gradients():
             learner = self.learner(model, tokenizer)
-        size = self.config_for(model).batch_size  # type: ignore[attr-defined]
+        return self._changes(learner, requests, self.config_for(model).batch_size)
+
+    def _changes(
+        self, learner: Learner, requests: Sequence[Request], size: int
+    ) -> list[WeightChange]:
+        """Return the updates of edits, summed, one a matrix.
+
+        :param size: edits whose gradients are taken together.
+        """
         found: dict[str, torch.Tensor] = {}
         for start in range(0, len(requests), size):
             with gradients():

@@ -10,13 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from errata.cache.errors import ErrataError
-from errata.cache.storage.json_lines import (
-    UNREADABLE,
-    has_surrogate,
-    json_lines,
-    numbered,
-    read_text,
-)
+from errata.cache.storage.json_lines import UNREADABLE, json_lines, numbered, read_text
+from errata.cache.text.normalize import has_surrogate
 
 _REMEDY = "correct the record, or take it out of the file"
 

@@ -123,7 +123,7 @@ class ScopeClassifier(ThresholdGate):
     ) -> None:
         if use_patch_tests is not None:
             warnings.warn(
-                "use_patch_tests has no effect since version 0.3: what a patch lists decides",
+                "use_patch_tests has no effect since version 0.2: what a patch lists decides",
                 DeprecationWarning,
                 stacklevel=3,
             )

@@ -16,6 +16,7 @@ from errata import __version__
 from errata.cache.errors import ModelError
 from errata.cache.filters.regex import substitute
 from errata.cache.patches.files import load_folder
+from errata.cache.patches.folder import PatchFolder
 from errata.cache.records import Fact, RegexPatch
 from errata.cli import app
 from errata.commands import opening, options
@@ -54,9 +55,10 @@ class FakeModel:
     gate = object()
     encoder = StubEncoder()
 
-    def __init__(self, patches: Path | None, *others: object) -> None:
+    def __init__(self, patches: Path | PatchFolder | None, *others: object) -> None:
         self.others = others
-        self.edits = () if patches is None else load_folder(patches)
+        files = PatchFolder.of(patches)
+        self.edits = () if files is None else files.edits
         self.deaf_to: set[str] = set()
         self.loud_on: set[str] = set()
 

@@ -27,9 +27,9 @@ from errata.gates.cross_encoder import CrossEncoder
 from errata.gates.examples import Evidence, NearestExamples, moved, nearest_examples
 from errata.gates.features import FeatureConfig, FeatureMaker, Scope
 from errata.gates.layers import Array
-from errata.gates.shared_words import Wording
 from errata.gates.stages import combine_stages, first_stage_classes, first_stage_scores
 from errata.gates.text import dice, segments
+from errata.gates.wording import Wording
 
 
 @dataclass(frozen=True, slots=True)

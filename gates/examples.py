@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from errata.cache.encoder import TextEncoder
 from errata.cache.records import Edit, Fact, Hit, Listed, Query, RegexPatch, SourceLocation
 from errata.cache.text.normalize import compare, rough_key, spelling
-from errata.gates.shared_words import Wording
+from errata.gates.wording import Wording
 
 SLOPES = (
     "offset", "trained", "familiar", "cosine", "repeated", "more", "steeper", "factual",
@@ -149,7 +149,7 @@ class ExampleConfig:
     :param more: slope of ln n of n examples.
     :param steeper: what the slope of the cosine gains by ln n.
     :param factual: slope of how much the query asks for a fact about a named thing, not for help;
-        this and what follows counts where the trained score does not.
+        this and what follows counts where the edit's question is not familiar.
     :param factual_steeper: what the slope of the cosine gains there. The name alone brings other
         statements about the same thing as near as 0.8, where requests in other words are at 0.5.
     :param factual_more: what the slope of ln n gains there.
@@ -227,7 +227,8 @@ class ExampleCalibration:
     A logistic regression on the cosine of the nearest example, the number of examples, the sort of
     query, how the texts' words differ, and the trained score. That counts by how familiar the
     edit's question is, from nothing to in full (stacking with features: Sill et al. 2009,
-    arXiv:0911.0460): elsewhere it is no better than chance, and is not computed.
+    arXiv:0911.0460), and of a query for a fact, where that is fitted: elsewhere it is no better
+    than chance, and is not computed.
 
     :param weights: of an encoding in the log-odds of familiarity and of a fact, float [2, d].
     :param offsets: of these log-odds, [2].

@@ -20,8 +20,8 @@ from errata.gates.data.splits import hash_tenth
 from errata.gates.data.trex import TrexRecords, read_trex, wikidata_relations
 from errata.gates.data.wordnet import traits
 from errata.gates.evaluation.trials import build_trial, question_only
-from errata.gates.shared_words import shared_words
 from errata.gates.text import words
+from errata.gates.wording import shared_words
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,13 +22,13 @@ from errata.gates.data.questions import QuestionBook
 from errata.gates.data.splits import sha256_of
 from errata.gates.examples import SLOPES, Evidence, ExampleCalibration, ExampleConfig
 from errata.gates.layers import Array
-from errata.gates.shared_words import Wording
 from errata.gates.training.example_groups import (
     ExampleData,
     Group,
     example_groups,
     read_requests,
 )
+from errata.gates.wording import Wording
 
 Said = Callable[[str], object]
 FACTUAL = ("the facts table", "paragraphs", "statements", "questions")

@@ -6,12 +6,10 @@ import gc
 import weakref
 from dataclasses import replace
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-import errata.gates
 from errata.cache.encoder import encode_query
 from errata.cache.errors import PatchError
 from errata.cache.patches.conflicts import conflicts
@@ -31,8 +29,9 @@ from errata.gates.examples import (
     listed,
     nearest_examples,
 )
+from errata.gates.load import gate_folder, shipped_gates
 from errata.gates.open import OpenGate
-from errata.gates.shared_words import Wording, shared_words
+from errata.gates.wording import Wording, shared_words
 from errata.pipelines.base import decide_by_gate
 from errata.pipelines.resolvers.base import ScopedView
 from tests.fakes import StubEncoder
@@ -315,21 +314,13 @@ def test_the_mixture():
         ExampleCalibration.of_card({"offset": 1.0}, EXAMPLES.weights)
 
 
-SHIPPED = {
-    folder.name: GateArtifact.load(folder).examples
-    for folder in (Path(errata.gates.__file__).parent / "weights").iterdir()
-    if (folder / "card.json").is_file()
-}
-
-
-@pytest.mark.parametrize("name", sorted(SHIPPED))
+@pytest.mark.parametrize("name", shipped_gates())
 def test_nearer_is_never_less_likely(name):
+    shipped = GateArtifact.load(gate_folder(name)).examples
     ends = (0.0, 1.0)  # the log-odds are linear in each of these
     for share, factual, overlap, no, number in product(ends, ends, ends, ends, (1, 3)):
         found = [
-            SHIPPED[name].probability(
-                Evidence(share, 0.3, cosine, number, factual, Wording(overlap, no))
-            )
+            shipped.probability(Evidence(share, 0.3, cosine, number, factual, Wording(overlap, no)))
             for cosine in np.linspace(0.0, 1.0, 101)
         ]
         assert np.diff(found).min() > -1e-6, (share, factual, overlap, no, number)

@@ -17,9 +17,9 @@ from errata.gates.data.outside import held_out
 from errata.gates.data.splits import TEST_TENTHS, hash_tenth
 from errata.gates.data.trex import wikidata_relations
 from errata.gates.examples import SLOPES, Evidence, ExampleCalibration
-from errata.gates.shared_words import Wording
 from errata.gates.training import examples
 from errata.gates.training.example_groups import ExampleData, example_groups, read_requests
+from errata.gates.wording import Wording
 from tests.fakes import StubEncoder
 from tests.small_gate import small_gate
 

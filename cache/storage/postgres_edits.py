@@ -80,8 +80,7 @@ class Session:
     def changes(self, since: Position) -> Iterator[Changes]:
         """Yield what changed since, in order, some thousand edits at a time."""
         after = since.generation
-        with self._connection.cursor(name="errata_changes") as cursor:
-            cursor.itersize = PAGE
+        with _server_cursor(self._connection) as cursor:
             cursor.execute(
                 "SELECT id, kind, body, seen, made FROM errata_edits WHERE changed > %s "
                 "ORDER BY made, place",
@@ -232,6 +231,24 @@ class PostgresEdits:
                         "the server answers again; to add the same edits again is safe"
                     ) from error
                 time.sleep(RETRY_SECONDS)
+
+
+@contextlib.contextmanager
+def _server_cursor(
+    connection: psycopg.Connection[tuple[Any, ...]],
+) -> Iterator[psycopg.ServerCursor[tuple[Any, ...]]]:
+    """Open a cursor of the server, and close it."""
+    import psycopg
+
+    cursor = connection.cursor(name="errata_changes")
+    try:
+        yield cursor
+    finally:
+        try:
+            cursor.close()
+        except psycopg.OperationalError:  # a lost connection: only now is it known to be closed
+            cursor.close()
+            raise
 
 
 def _lock_writers(connection: psycopg.Connection[tuple[Any, ...]]) -> None:

@@ -127,6 +127,25 @@ def test_a_lost_connection_is_made_again_and_nothing_is_missed(
     assert "are not seen for the moment" in caplog.text
 
 
+def test_a_connection_lost_amid_a_page_leaves_no_cursor_open(
+    replica: Callable[..., EditCache], postgres_url: str
+) -> None:
+    from errata.cache.storage.postgres import PostgresServer
+    from errata.cache.storage.postgres_edits import PostgresEdits, Position
+
+    replica().add([ZEBRA])
+    edits = PostgresEdits(PostgresServer(postgres_url))
+    with pytest.raises(StoreError, match="cannot be read"), edits.reading() as session:
+        changes = session.changes(Position())
+        assert next(changes).insert
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = 'errata' AND query LIKE 'FETCH%'"
+            )
+        changes.close()  # a cursor left open warns, which fails the test
+
+
 def test_a_database_restored_to_an_older_state_is_copied_again(
     replica: Callable[..., EditCache], postgres_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from errata.cache.errors import ModelError
 from errata.cache.storage.atomic import write_atomically
+from errata.gates.condition_calibration import ConditionCalibration
 from errata.gates.cross_encoder import CrossEncoderDelta
 from errata.gates.examples import ExampleCalibration
 from errata.gates.features import NAMES
-from errata.gates.layers import Network, Platt, Projection, Trees
+from errata.gates.layers import Array, Platt, Trees
 
 WEIGHTS = "gate.safetensors"
 CROSS = "cross.safetensors"
@@ -29,42 +30,36 @@ _RENAMED_KEYS = {
     "agreeing": "agreement_threshold",
     "beside": "negative_scores",
     "band": "rerank_threshold",
-    "most": "logit_clip",
 }
 """Keys of cards of version 0.1, with their present names."""
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SecondStage:
-    """The cross-encoder and the networks that combine it with the first stage.
+    """The cross-encoder, and the trees that read its logits beside the features.
 
     :param cross: the weights of the cross-encoder.
-    :param scope: classes none, same, follows, from both stages' log-odds.
-    :param condition: classes none, same, from both stages' log-odds.
+    :param scope: classes none, same, follows, from features and the cross-encoder's log-odds.
+    :param condition: classes none, same, from the same.
     :param rerank_threshold: first-stage probability from which the cross-encoder scores a pair:
         the highest below which it changed no decision on tune data (``results/rerank.md``).
-    :param logit_clip: limit of the first stage's log-odds, either way, in the combination.
     """
 
     cross: CrossEncoderDelta
-    scope: Network
-    condition: Network
+    scope: Trees
+    condition: Trees
     rerank_threshold: float
-    logit_clip: float = math.inf
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GateArtifact:
     """A trained gate.
 
-    :param relations: the projection in which the relations of the two sides are compared.
-    :param scope: classes none, same, follows, from named features and that comparison.
-    :param trees: the same classes; the two are averaged.
-    :param condition: classes none, same, from named features: topics and claims.
+    :param scope: classes none, same, follows, from the features of a pair.
+    :param condition: classes none, same, from the same: topics and claims.
     :param scope_calibration: calibrates the probability that an edit governs.
     :param condition_calibration: the same for conditions.
-    :param common_words: normal forms of words that name nothing.
     :param threshold: the probability from which an edit fires.
     :param condition_threshold: the same for a condition that is a topic or a claim.
     :param near: share of the threshold from which a candidate is a near miss.
@@ -74,16 +69,14 @@ class GateArtifact:
     :param agreement_threshold: the probability from which an edit fires if the base model gives the
         query and the edit's question the same answer; None: the base model is not consulted.
     :param examples: combines the trained score with the nearest examples; None: the examples are
-        scored by the networks only.
+        scored by the stages only.
+    :param conditions: the same for topics and claims.
     """
 
-    relations: Projection
-    scope: Network
-    trees: Trees
-    condition: Network
+    scope: Trees
+    condition: Trees
     scope_calibration: Platt
     condition_calibration: Platt
-    common_words: frozenset[str]
     threshold: float
     condition_threshold: float
     near: float
@@ -92,6 +85,40 @@ class GateArtifact:
     second: SecondStage | None = None
     agreement_threshold: float | None = None
     examples: ExampleCalibration | None = None
+    conditions: ConditionCalibration | None = None
+
+    def first_classes(self, features: Array, conditions: NDArray[np.bool_]) -> Array:
+        """Return the first stage's classes none, same and follows, float64 [n, 3], uncalibrated.
+
+        :param features: of :func:`errata.gates.features.pair_features`, [n, f].
+        :param conditions: which pairs are of conditions, bool [n].
+        """
+        return _classes(self.scope, self.condition, features, conditions)
+
+    def second_classes(
+        self, features: Array, conditions: NDArray[np.bool_], logits: Array
+    ) -> Array:
+        """Return the second stage's classes, as :meth:`first_classes` does.
+
+        :param logits: of the cross-encoder, [n, 3].
+        :raises ModelError: there is no second stage.
+        """
+        if self.second is None:
+            raise ModelError("expected a gate of two stages, found one; train it with steps")
+        inputs = second_inputs(features, logits)
+        return _classes(self.second.scope, self.second.condition, inputs, conditions)
+
+    def calibrated(self, classes: Array, conditions: NDArray[np.bool_]) -> tuple[Array, Array]:
+        """Return the probability that each edit governs, and of entailment if it does, both [n].
+
+        :param classes: none, same, follows, [n, 3].
+        """
+        governs = 1.0 - classes[:, 0]
+        entailed = classes[:, 2] / np.maximum(governs, 1e-12)
+        found = np.where(
+            conditions, self.condition_calibration(governs), self.scope_calibration(governs)
+        )
+        return found, entailed
 
     def save(self, folder: str | Path) -> None:
         """Write the gate, the card last, so that a card always has its weights.
@@ -103,9 +130,6 @@ class GateArtifact:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         tensors = self.scope.tensors("scope") | self.condition.tensors("condition")
-        tensors |= self.trees.tensors("trees")
-        tensors["relations.mean"] = self.relations.mean.astype(np.float32)
-        tensors["relations.components"] = self.relations.components.astype(np.float32)
         if self.second is not None:
             tensors |= self.second.scope.tensors("second.scope")
             tensors |= self.second.condition.tensors("second.condition")
@@ -126,17 +150,17 @@ class GateArtifact:
             },
             "weights_sha256": hashlib.sha256(data).hexdigest(),
             "features": list(NAMES),
-            "common_words": " ".join(sorted(self.common_words)),
         }
         if self.examples is not None:
             card["examples"] = {**self.card.get("examples", {}), **self.examples.as_json()}
+        if self.conditions is not None:
+            card["condition_examples"] = self.conditions.as_json()
         if self.second is not None:
             second = self.second
             cross = save({k: np.ascontiguousarray(v) for k, v in second.cross.tensors.items()})
             card["cross"] = {
                 "scale": second.cross.scale,
                 "rerank_threshold": second.rerank_threshold,
-                "logit_clip": None if math.isinf(second.logit_clip) else second.logit_clip,
                 "sha256": hashlib.sha256(cross).hexdigest(),
             }
             write_atomically(folder / CROSS, cross)
@@ -179,20 +203,15 @@ class GateArtifact:
         cls, tensors: dict[str, Any], card: dict[str, Any], second: SecondStage | None
     ) -> GateArtifact:
         fields = {"format", "encoder", "threshold", "condition_threshold", "near", "calibration"}
-        fields |= {"weights_sha256", "features", "common_words", "cross", "agreement_threshold"}
+        fields |= {"weights_sha256", "features", "cross", "agreement_threshold"}
+        fields |= {"condition_examples"}
         agreement = card.get("agreement_threshold")
-        examples = card.get("examples")
+        examples, conditions = card.get("examples"), card.get("condition_examples")
         return cls(
-            relations=Projection(
-                tensors["relations.mean"].astype(np.float64),
-                tensors["relations.components"].astype(np.float64),
-            ),
-            scope=Network.from_tensors(tensors, "scope"),
-            trees=Trees.from_tensors(tensors, "trees"),
-            condition=Network.from_tensors(tensors, "condition"),
+            scope=Trees.from_tensors(tensors, "scope"),
+            condition=Trees.from_tensors(tensors, "condition"),
             scope_calibration=Platt(*card["calibration"]["scope"]),
             condition_calibration=Platt(*card["calibration"]["condition"]),
-            common_words=frozenset(card["common_words"].split()),
             threshold=float(card["threshold"]),
             condition_threshold=float(card["condition_threshold"]),
             near=float(card["near"]),
@@ -203,7 +222,52 @@ class GateArtifact:
             examples=None
             if examples is None
             else ExampleCalibration.of_card(examples, tensors["examples.familiarity"]),
+            conditions=None if conditions is None else ConditionCalibration.of_card(conditions),
         )
+
+
+def second_inputs(features: Array, logits: Array) -> Array:
+    """Return the inputs of the second stage, float64 [n, f + 2]: features, log-odds against none.
+
+    :param features: of :func:`errata.gates.features.pair_features`, [n, f].
+    :param logits: of the cross-encoder, of none, same and follows, [n, 3].
+    """
+    return np.column_stack([features, logits[:, 1:] - logits[:, :1]]).astype(np.float64)
+
+
+def _classes(scope: Trees, condition: Trees, inputs: Array, conditions: NDArray[np.bool_]) -> Array:
+    """Return classes none, same and follows, [n, 3]; 0 for *follows* where trees have two."""
+    found = np.zeros((len(inputs), 3))
+    for trees, rows in ((scope, ~conditions), (condition, conditions)):
+        classes = trees(inputs[rows])
+        found[rows, : classes.shape[1]] = classes
+    return found
+
+
+def read_cross(folder: Path) -> tuple[CrossEncoderDelta | None, dict[str, Any]]:
+    """Return the cross-encoder of a gate, None where it has none, and its card, of any format.
+
+    :raises ModelError: a file is missing, malformed, or belongs to another card.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        card = current_keys(json.loads((folder / CARD).read_text("utf-8")))
+        if not isinstance(card["encoder"], str):
+            raise TypeError("no encoder")
+        if "cross" not in card:
+            return None, card
+        data, scale = (folder / CROSS).read_bytes(), float(card["cross"]["scale"])
+        check_digest(card["cross"].get("sha256"), data, folder, CROSS)
+        return CrossEncoderDelta(load(data), scale), card
+    except ModelError as error:
+        raise ModelError(f"{folder / CROSS}: {error}") from error
+    except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
+        raise ModelError(
+            f"{folder}: expected a gate, its {CARD} and {CROSS}, found: {type(error).__name__}: "
+            f"{error}; restore all files of the training run"
+        ) from error
 
 
 def _load_second_stage(
@@ -213,29 +277,14 @@ def _load_second_stage(
 
     :raises ModelError: its file is missing or belongs to another card.
     """
-    from safetensors.numpy import load
-
-    if "cross" not in card:
+    cross, _ = read_cross(folder)
+    if cross is None:
         return None
-    try:
-        data = (folder / CROSS).read_bytes()
-    except OSError as error:
-        raise ModelError(
-            f"{folder}: the card has a cross-encoder, but {CROSS} cannot be read: {error}; "
-            "restore all files of the training run"
-        ) from error
-    check_digest(card["cross"].get("sha256"), data, folder, CROSS)
-    clip = card["cross"].get("logit_clip")
-    try:
-        cross = CrossEncoderDelta(load(data), float(card["cross"]["scale"]))
-    except ModelError as error:
-        raise ModelError(f"{folder / CROSS}: {error}") from error
     return SecondStage(
         cross,
-        Network.from_tensors(tensors, "second.scope"),
-        Network.from_tensors(tensors, "second.condition"),
+        Trees.from_tensors(tensors, "second.scope"),
+        Trees.from_tensors(tensors, "second.condition"),
         float(card["cross"]["rerank_threshold"]),
-        math.inf if clip is None else float(clip),
     )
 
 
@@ -244,8 +293,9 @@ def _check_card(card: Any, data: bytes, folder: Path) -> None:
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         found = card.get("format") if isinstance(card, dict) else type(card).__name__
         raise ModelError(
-            f"{folder / CARD}: expected a gate card of format {FORMAT}, found {found!r}; "
-            "train the gate again with this version of errata"
+            f"{folder / CARD}: expected a gate card of format {FORMAT}, found {found!r}; its "
+            "cross-encoder is still good: fit the rest again with "
+            f"`errata gate train --start {folder} --steps 0 --out DIR`"
         )
     check_digest(card.get("weights_sha256"), data, folder, WEIGHTS)
     if card.get("features") != list(NAMES):

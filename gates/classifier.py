@@ -1,9 +1,9 @@
 """The trained gate: a calibrated scope classifier of one or two stages.
 
 The scope classifier of SERAC (Mitchell et al. 2022, "Memory-based model editing at scale"). The
-first stage scores every candidate by pair features (:mod:`errata.gates.features`); the candidates
-it leaves in doubt are reranked by a cross-encoder, and both stages' scores are combined. Text that
-the encoder cannot read, and lexical or formal conditions, are decided by characters and rules.
+first stage scores every candidate by how its words match (:mod:`errata.gates.features`); those it
+leaves in doubt are read by a cross-encoder, whose logits are scored beside the same features. Text
+that the encoder cannot read, and lexical or formal conditions, are decided by characters and rules.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import numpy as np
 from errata.cache.encoder import EmbeddingCache, Encoder, encode_queries
 from errata.cache.errors import ModelError
 from errata.cache.index.terms import bigrams
-from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query
+from errata.cache.records import Edit, Fact, Hit, LanguagePatch, Query, Vector
 from errata.cache.text.normalize import compare, normalize_query
 from errata.deprecation import renamed_options
 from errata.gates.artifact import GateArtifact
 from errata.gates.base import Scores, ThresholdGate
+from errata.gates.condition_calibration import ConditionEvidence
 from errata.gates.conditions.parse import read_condition
 from errata.gates.cross_encoder import CrossEncoder
-from errata.gates.examples import Evidence, NearestExamples, moved, nearest_examples
-from errata.gates.features import FeatureConfig, FeatureMaker, Scope
+from errata.gates.examples import Evidence, NearestExamples, nearest_examples
+from errata.gates.features import FeatureConfig, Pair, Scope, pair_features
 from errata.gates.layers import Array
-from errata.gates.stages import combine_stages, first_stage_classes, first_stage_scores
 from errata.gates.text import dice, segments
 from errata.gates.wording import Wording
 
@@ -64,33 +64,35 @@ class ClassifierConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pair:
-    """A query of the batch, and the question or condition that the networks score it against."""
-
-    query_index: int
-    segments: tuple[str, ...]
-    scope: Scope
-    is_condition: bool
-
-
-@dataclass(frozen=True, slots=True)
 class _Group:
     """A query of the batch, one of its edits, and the pairs of the two.
 
     :param query_index: of the query.
     :param edit_index: of the edit, among those of the query.
     :param places: of the pairs, the one with the edit's own question or condition first.
-    :param nearest: the edit's examples.
     :param known: what is known beside the trained score.
-    :param is_condition: whether the edit is a language patch.
+    :param against: cosine of the nearest counterexample.
+    :param claim: of a condition, whether it is a claim and no topic; None: it is a fact.
+    :param entailed: probability that the own question governs and that the query follows from it.
     """
 
     query_index: int
     edit_index: int
     places: slice
-    nearest: NearestExamples
-    known: Evidence
-    is_condition: bool
+    known: Evidence | ConditionEvidence
+    against: float
+    claim: bool | None
+    entailed: float = 0.0
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The pairs of a batch of queries, and the groups they belong to."""
+
+    pairs: list[Pair] = field(default_factory=list)
+    queries: list[int] = field(default_factory=list)
+    conditions: list[bool] = field(default_factory=list)
+    groups: list[_Group] = field(default_factory=list)
 
 
 class ScopeClassifier(ThresholdGate):
@@ -141,12 +143,6 @@ class ScopeClassifier(ThresholdGate):
         self.agreement_threshold = artifact.agreement_threshold if threshold is None else None
         self._query_embeddings = EmbeddingCache(encoder)
         self._edit_embeddings = EmbeddingCache(encoder, self.config.edit_cache_size)
-        self._features = FeatureMaker(
-            self._query_embeddings.encode,
-            artifact.common_words,
-            self._edit_embeddings.encode,
-            self.config.features,
-        )
         second = artifact.second
         self._cross_encoder = None if second is None else CrossEncoder(encoder, second.cross)
 
@@ -157,44 +153,100 @@ class ScopeClassifier(ThresholdGate):
 
         Texts without an embedding are encoded in one batch. Regex patches score 0.
         """
+        scores, groups = self._gather(queries, edits)
+        for group in groups:
+            one, at = scores[group.query_index], group.edit_index
+            one.probability[at] = self._combined(group)
+            # joint: the trained gate judges the relation where it takes the query for governed
+            one.entailed[at] = min(1.0, group.entailed / max(one.probability[at], 1e-12))
+        return scores
+
+    def evidence(
+        self, queries: Sequence[Query | str], edits: Sequence[Sequence[Edit | Hit]]
+    ) -> list[list[Evidence | ConditionEvidence | None]]:
+        """Return what the probability of each query and edit is made of, to fit that on.
+
+        None where characters, a rule or a counterexample decide.
+        """
+        scores, groups = self._gather(queries, edits)
+        found: list[list[Evidence | ConditionEvidence | None]]
+        found = [[None] * len(one.probability) for one in scores]
+        for group in groups:
+            found[group.query_index][group.edit_index] = group.known
+        return found
+
+    def _gather(
+        self, queries: Sequence[Query | str], edits: Sequence[Sequence[Edit | Hit]]
+    ) -> tuple[list[Scores], list[_Group]]:
+        """Return scores of what characters and rules decide, and the groups of all else."""
         texts = list(dict.fromkeys(query for query in queries if isinstance(query, str)))
         encoded = dict(zip(texts, encode_queries(self._query_embeddings, texts), strict=True))
-        if self.artifact.examples is not None:  # at once, for _known
-            plain_edits = (one.edit if isinstance(one, Hit) else one for e in edits for one in e)
-            self._edit_embeddings.encode([e.scope for e in plain_edits if isinstance(e, Fact)])
+        every = (one.edit if isinstance(one, Hit) else one for some in edits for one in some)
+        self._edit_embeddings.encode([_text_of(edit) for edit in every])  # at once
         scores: list[Scores] = []
-        groups: list[_Group] = []
-        pairs: list[_Pair] = []
+        batch = _Batch()
         for query_index, (query, against) in enumerate(zip(queries, edits, strict=True)):
             if isinstance(query, str):
                 query = encoded[query]
             scores.append(Scores(np.zeros(len(against)), np.zeros(len(against))))
-            parts = segments(query, self.config.max_segments)
+            parts = self._parts(query)
             for edit_index, edit in enumerate(against):
                 certain = self._score_by_characters(query, edit)
-                if certain is not None:
+                if certain is None:
+                    self._add(batch, query_index, edit_index, query, parts, edit)
+                else:
                     scores[query_index].probability[edit_index] = certain
-                    continue
-                nearest = nearest_examples(query, edit, self._edit_embeddings)
-                plain = edit.edit if isinstance(edit, Hit) else edit
-                if nearest.against and plain.examples:
-                    continue
-                known = self._known(query, plain, nearest)
-                sides = self._sides(plain, nearest, self._reads(known))
-                places = slice(len(pairs), len(pairs) + len(sides))
-                condition = isinstance(plain, LanguagePatch)
-                groups.append(_Group(query_index, edit_index, places, nearest, known, condition))
-                pairs += [_Pair(query_index, parts, *side) for side in sides]
-        governs, entailed = self._score_pairs(pairs)
-        for group in groups:
-            one, at = scores[group.query_index], group.edit_index
-            one.probability[at] = self._combined(governs[group.places], group)
-            if len(governs[group.places]):
-                # joint: the trained gate judges the relation where it takes the query for governed
-                first = group.places.start
-                joint = governs[first] * entailed[first] / max(one.probability[at], 1e-12)
-                one.entailed[at] = min(1.0, joint)
-        return scores
+        governs, entailed = self._score_pairs(batch)
+        groups = []
+        for group in batch.groups:
+            own = governs[group.places]
+            known = replace(group.known, trained=float(own.max(initial=0.0)))
+            joint = own[0] * entailed[group.places.start] if len(own) else 0.0
+            groups.append(replace(group, known=known, entailed=float(joint)))
+        return scores, groups
+
+    def _parts(self, query: Query) -> tuple[tuple[str, ...], Vector]:
+        """Return the segments of a query that are scored, and their encodings, [s, d]."""
+        parts = segments(query, self.config.max_segments)
+        if parts == query.windows and query.vectors.size:
+            return parts, query.vectors
+        return parts, self._query_embeddings.encode(parts)
+
+    def _add(
+        self, batch: _Batch, query_index: int, edit_index: int, query: Query,
+        parts: tuple[tuple[str, ...], Vector], edit: Edit | Hit,
+    ) -> None:  # fmt: skip
+        """Add the pairs of a query and an edit to the batch, unless a counterexample is nearer."""
+        plain = edit.edit if isinstance(edit, Hit) else edit
+        condition = read_condition(plain.condition) if isinstance(plain, LanguagePatch) else None
+        asked = condition is not None and condition.kind == "question"
+        nearest = nearest_examples(query, edit, self._edit_embeddings,
+                                   also=condition.text if condition and asked else "")  # fmt: skip
+        if nearest.against and plain.examples:
+            return
+        known: Evidence | ConditionEvidence
+        if condition is None or asked:
+            claim, known = None, self._known(query, _text_of(plain), nearest)
+            sides = self._sides(plain, nearest) if self._reads(known) else []
+            scored = [self._pair(parts, side) for side in sides]
+        else:
+            claim = condition.kind == "claim"
+            scored = [self._pair(parts, Scope(condition.text))]
+            cosine = scored[0].cosine
+            known = ConditionEvidence(0.0, cosine, max(cosine, nearest.cosine), nearest.number)
+        places = slice(len(batch.pairs), len(batch.pairs) + len(scored))
+        against = nearest.counterexample
+        batch.groups.append(_Group(query_index, edit_index, places, known, against, claim))
+        batch.pairs += scored
+        batch.queries += [query_index] * len(scored)
+        batch.conditions += [claim is not None] * len(scored)
+
+    def _pair(self, parts: tuple[tuple[str, ...], Vector], scope: Scope) -> Pair:
+        """Return a scope with the query's segment that is nearest to it."""
+        # einsum: BLAS rounds differently in batches of different size
+        cosines = np.einsum("sd,d->s", parts[1], self._edit_embeddings.encode([scope.text])[0])
+        best = int(cosines.argmax())
+        return Pair(parts[0][best], scope, float(cosines[best]))
 
     def _score_by_characters(self, query: Query, edit: Edit | Hit) -> float | None:
         """Return the probability where characters or a rule decide it, else None."""
@@ -223,15 +275,16 @@ class ScopeClassifier(ThresholdGate):
             share <= most for share in self._edit_embeddings.unknown_share(texts)
         )
 
-    def _known(self, query: Query, edit: Edit, nearest: NearestExamples) -> Evidence:
-        """Return what is known of a query and an edit beside the trained score."""
+    def _known(self, query: Query, text: str, nearest: NearestExamples) -> Evidence:
+        """Return what is known of a query and a fact beside the trained score.
+
+        :param text: the fact's question.
+        """
         calibration, cosine = self.artifact.examples, nearest.cosine
         if calibration is None:
             return Evidence(1.0, 0.0, cosine, nearest.number)
         wording = Wording.of(query.text, nearest.texts[0]) if nearest.texts else Wording()
-        if isinstance(edit, LanguagePatch):  # its condition is scored apart from its examples
-            return Evidence(0.0, 0.0, cosine, nearest.number, wording=wording)
-        vector = self._edit_embeddings.encode([edit.scope])[0]
+        vector = self._edit_embeddings.encode([text])[0]
         factual = max(map(calibration.factual, query.vectors))
         share = calibration.share(vector)
         return Evidence(share, 0.0, cosine, nearest.number, factual, wording)
@@ -240,85 +293,67 @@ class ScopeClassifier(ThresholdGate):
         calibration = self.artifact.examples
         return calibration is None or calibration.reads(known.share, known.factual)
 
-    def _sides(self, edit: Edit, nearest: NearestExamples, reads: bool) -> list[tuple[Scope, bool]]:
+    def _sides(self, edit: Edit, nearest: NearestExamples) -> list[Scope]:
         """Return the edit's sides that are scored: its own, then its nearest other examples."""
-        own: list[tuple[Scope, bool]] = []
-        if isinstance(edit, LanguagePatch) or (reads and edit.scope in nearest.texts):
-            own.append(_edit_side(edit, self.config.max_answer_words))
-        if not reads:
-            return own
-        others = [text for text in nearest.texts if text != edit.scope and self._readable(0, text)]
-        return own + [(Scope(text), False) for text in others[: self.config.scored_examples]]
+        own = _edit_side(edit, self.config.max_answer_words)
+        found = [own] if own.text in nearest.texts else []
+        others = [text for text in nearest.texts if text != own.text and self._readable(0, text)]
+        return found + [Scope(text) for text in others[: self.config.scored_examples]]
 
-    def _combined(self, trained: Array, group: _Group) -> float:
+    def _combined(self, group: _Group) -> float:
         """Return the probability that an edit governs, from trained scores and examples."""
-        best = float(trained.max(initial=0.0))
-        nearest, calibration = group.nearest, self.artifact.examples
-        if calibration is None:
-            return best
-        if not nearest.texts:  # a condition: the likelier of it and its counterexamples
-            against = calibration.probability(Evidence(0.0, 0.0, nearest.counterexample, 1))
-            return best if best >= against else 0.0
-        if group.is_condition:  # it is scored beside its examples, with a threshold of its own
-            taught = calibration.probability(group.known)
-            ends = self.artifact.threshold, self.artifact.condition_threshold
-            return max(best, moved(taught, *ends))
-        return calibration.probability(replace(group.known, trained=best))
+        calibration, conditions = self.artifact.examples, self.artifact.conditions
+        known = group.known
+        if isinstance(known, Evidence):
+            return known.trained if calibration is None else calibration.probability(known)
+        held = known.trained
+        if conditions is not None:
+            held = conditions.probability(known, claim=bool(group.claim))
+        if known.examples or calibration is None:
+            return held
+        # the likelier of it and its counterexamples
+        against = calibration.probability(Evidence(0.0, 0.0, group.against, 1))
+        return held if held >= against else 0.0
 
-    def _score_pairs(self, pairs: Sequence[_Pair]) -> tuple[Array, Array]:
-        """Return probability and entailment of each pair, by the query's best segment."""
-        if not pairs:  # loads no encoder
+    def _score_pairs(self, batch: _Batch) -> tuple[Array, Array]:
+        """Return probability and entailment of each pair, both [n].
+
+        The cross-encoder reads the pairs that the first stage leaves in doubt; of the others, none
+        is likelier than the likeliest that is not read.
+        """
+        if not batch.pairs:
             return np.zeros(0), np.zeros(0)
-        return self._rerank(pairs, *self._first_stage(pairs))
-
-    def _first_stage(self, pairs: Sequence[_Pair]) -> tuple[list[str], Array]:
-        """Return each pair's best segment, and the first stage's classes of it, [n, 3]."""
-        features = self._features.make(
-            [(part, one.scope) for one in pairs for part in one.segments]
-        )
-        classes = first_stage_classes(self.artifact, features)
-        condition_classes = self.artifact.condition(features.named)
-        conditions = np.array([one.is_condition for one in pairs for _ in one.segments])
-        classes[conditions, :2] = condition_classes[conditions, :2]
-        classes[conditions, 2] = 0.0
-        lengths = np.array([len(one.segments) for one in pairs])
-        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-        governs = 1.0 - classes[:, 0]
-        best = [
-            start + int(governs[start : start + length].argmax())
-            for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)
-        ]
-        texts = [part for one in pairs for part in one.segments]
-        return [texts[at] for at in best], classes[best]
-
-    def _rerank(
-        self, pairs: Sequence[_Pair], texts: Sequence[str], classes: Array
-    ) -> tuple[Array, Array]:
-        """Return probability and entailment, with the second stage where the first is in doubt."""
-        conditions = np.array([one.is_condition for one in pairs])
-        second = self.artifact.second
+        features = pair_features(batch.pairs, self.config.features)
+        conditions, second = np.array(batch.conditions), self.artifact.second
+        classes = self.artifact.first_classes(features, conditions)
         if second is None or self._cross_encoder is None:
-            return combine_stages(self.artifact, classes, conditions)
-        reranked = self._to_rerank(pairs, classes, second.rerank_threshold)
-        sides = [(pairs[at].scope, pairs[at].is_condition) for at in reranked]
-        logits = self._cross_encoder.score_edits(sides, [texts[at] for at in reranked])
-        probability, entailed = first_stage_scores(classes, second.rerank_threshold)
-        probability[reranked], entailed[reranked] = combine_stages(
-            self.artifact, classes[reranked], conditions[reranked], logits
+            return self.artifact.calibrated(classes, conditions)
+        governs = 1.0 - classes[:, 0]
+        probability = np.minimum(governs, second.rerank_threshold)
+        entailed = classes[:, 2] / np.maximum(governs, 1e-12)
+        read = self._to_rerank(batch, governs, second.rerank_threshold)
+        logits = self._cross_encoder.score_edits(
+            [(batch.pairs[at].scope, batch.conditions[at]) for at in read],
+            [batch.pairs[at].query for at in read],
         )
+        classes = self.artifact.second_classes(features[read], conditions[read], logits)
+        probability[read], entailed[read] = self.artifact.calibrated(classes, conditions[read])
         return probability, entailed
 
-    def _to_rerank(self, pairs: Sequence[_Pair], classes: Array, threshold: float) -> list[int]:
-        """Return the indices of the pairs to rerank: of each query the top k in doubt."""
-        governs = 1.0 - classes[:, 0]
-        of_query: dict[int, list[int]] = {}
-        for at, one in enumerate(pairs):
-            if one.is_condition or governs[at] >= threshold:
-                of_query.setdefault(one.query_index, []).append(at)
+    def _to_rerank(self, batch: _Batch, governs: Array, threshold: float) -> list[int]:
+        """Return the indices of the pairs to read: of each query the top k in doubt.
+
+        Conditions are ranked by cosine and apart from facts, of which there may be many more.
+        """
+        of_query: dict[tuple[int, bool], list[tuple[float, int]]] = {}
+        for at, (query, condition) in enumerate(zip(batch.queries, batch.conditions, strict=True)):
+            if condition or governs[at] >= threshold:
+                rank = batch.pairs[at].cosine if condition else float(governs[at])
+                of_query.setdefault((query, condition), []).append((-rank, at))
         return sorted(
             at
             for places in of_query.values()
-            for at in sorted(places, key=lambda place: -governs[place])[: self.config.rerank_top_k]
+            for _, at in sorted(places)[: self.config.rerank_top_k]
         )
 
     def threshold_of(self, edit: Edit) -> float:
@@ -331,16 +366,18 @@ class ScopeClassifier(ThresholdGate):
         return self._edit_thresholds.get(edit.id, default)
 
 
-def _edit_side(edit: Edit, max_answer_words: int) -> tuple[Scope, bool]:
-    """Return the edit's side of a pair, and whether it is a topic or a claim.
+def _text_of(edit: Edit) -> str:
+    """Return the text that an edit's own side is encoded by: its question or condition."""
+    return read_condition(edit.condition).text if isinstance(edit, LanguagePatch) else edit.scope
+
+
+def _edit_side(edit: Edit, max_answer_words: int) -> Scope:
+    """Return an edit's own side of a pair.
 
     :param max_answer_words: words of an answer that is read.
     """
-    if isinstance(edit, LanguagePatch):
-        condition = read_condition(edit.condition)
-        return Scope(condition.text), condition.kind in ("topic", "claim")
     if not isinstance(edit, Fact):
-        return Scope(edit.scope), False
+        return Scope(_text_of(edit))
     answer = (edit.secret or "") if edit.forget else edit.answer
     short = len(answer.split()) <= max_answer_words
-    return Scope(edit.question, edit.subject or "", answer if short else ""), False
+    return Scope(edit.question, edit.subject or "", answer if short else "")

@@ -91,14 +91,14 @@ def listed_or_near(query: Query, hit: Hit) -> tuple[Listed | None, bool]:
 
 
 def nearest_examples(
-    query: Query | str, edit: Edit | Hit, encoder: TextEncoder, *, with_scope: bool = False
+    query: Query | str, edit: Edit | Hit, encoder: TextEncoder, *, also: str = ""
 ) -> NearestExamples:
     """Return how near a query is to the examples of an edit.
 
     :param query: encoded, or a text.
     :param edit: as the cache found it, or as it is.
     :param encoder: encodes what comes without vectors.
-    :param with_scope: count a condition as an example of itself.
+    :param also: a text that counts as an example, such as a condition; none where empty.
     """
     text = query if isinstance(query, str) else query.text
     plain = edit.edit if isinstance(edit, Hit) else edit
@@ -110,9 +110,9 @@ def nearest_examples(
         pairs = zip(examples, scores[: len(examples)], strict=True)
         ranked = tuple(sorted(pairs, key=lambda pair: -pair[1]))
         against = max(scores[len(examples) :], default=-1.0)
-    if with_scope and plain.scope not in plain.examples:
-        condition = (plain.scope, _cosines(query, (plain.scope,), encoder)[0])
-        ranked = tuple(sorted((*ranked, condition), key=lambda pair: -pair[1]))
+    if also and also not in plain.examples:
+        more = (also, _cosines(query, (also,), encoder)[0])
+        ranked = tuple(sorted((*ranked, more), key=lambda pair: -pair[1]))
     kept = [pair for pair in ranked if compare(pair[0], text) != "other"]
     texts, cosines = tuple(pair[0] for pair in kept), tuple(pair[1] for pair in kept)
     renamed = plain.renamed if isinstance(plain, Fact) else ()

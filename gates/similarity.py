@@ -51,8 +51,9 @@ class SimilarityGate(ThresholdGate):
         ]
 
     def _score(self, query: Query | str, edit: Edit | Hit) -> float:
-        if isinstance(edit.edit if isinstance(edit, Hit) else edit, RegexPatch):
+        plain = edit.edit if isinstance(edit, Hit) else edit
+        if isinstance(plain, RegexPatch):
             return 0.0
-        nearest = nearest_examples(query, edit, self._encoder, with_scope=True)
+        nearest = nearest_examples(query, edit, self._encoder, also=plain.scope)
         usable = nearest.texts and not nearest.against
         return self.similarity(query, nearest) if usable else 0.0

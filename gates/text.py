@@ -1,12 +1,11 @@
-"""Words of a text, their properties, and features of how two texts are worded; no encoder."""
+"""Words of a text and their properties; no encoder."""
 
 from __future__ import annotations
 
-import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -35,14 +34,6 @@ _ASKED_FIRST = frozenset(
 _POLITE = frozenset({"you", "i", "we", "someone", "anyone"})
 _ASKING = frozenset({"ask", "know", "please", "trouble"})
 _KNOWING = frozenset("know happen have remember recall mind by still think perhaps maybe".split())
-_POLITENESS = re.compile(
-    r"\b(?:can|could|would|will|do|did|might) you\s+(?:please |kindly |even |happen to )?"
-    r"(?:tell|know|say|help|give|name|explain|show|find|remember|have any idea|call)\b"
-    r"|\bthank(?:s to| you)\b|\b(?:wanted to |want to |to |i )ask you\b|\b(?:if|as) you\b"
-    r"|\bdo you (?:think|call|find out|write|pay)\b|\bmay i ask you\b",
-    re.IGNORECASE,
-)
-_YOU = re.compile(r"\b(?:you|your|yours|yourself)\b", re.IGNORECASE)
 NEGATIONS = frozenset(
     """not no never none nobody nothing neither nor without isn't aren't wasn't weren't don't
     doesn't didn't can't cannot couldn't won't wouldn't shouldn't hasn't haven't hadn't
@@ -50,13 +41,6 @@ NEGATIONS = frozenset(
 )
 
 _EMPTY = FUNCTION_WORDS | NEGATIONS | _ASKED_FIRST | {*QUESTION_WORDS, *_QUESTION_FORMS}
-
-
-KINDS = (*QUESTION_WORDS, "yesno", "none")
-PAST = frozenset({"was", "were", "did", "had", "used", "former", "formerly", "previous"})
-
-KIND_NAMES = {side: {kind: f"{side}_asks_{kind}" for kind in KINDS} for side in ("query", "scope")}
-"""Names of the features of how a side asks, by side and kind of question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,23 +91,6 @@ def words(text: str) -> tuple[Word, ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=16384)
-def question_kind(text: str) -> str:
-    """Return how a text asks: a question word, ``yesno``, or ``none``.
-
-    "Could you tell me who …" asks who; "Is … the capital" asks yes or no.
-    """
-    found = words(text)
-    for word in found:
-        kind = _QUESTION_FORMS.get(word.plain, word.plain)
-        if kind in QUESTION_WORDS:
-            return kind
-    for position, word in enumerate(found[:-1]):
-        if word.plain in _ASKED_FIRST and (position == 0 or word.first):
-            return "none" if _politely(found, position) else "yesno"
-    return "none"
-
-
 def starts_yes_no(text: str) -> bool:
     """Return whether the text opens as a yes-or-no question."""
     found = words(text)
@@ -154,33 +121,9 @@ def _politely(found: Sequence[Word], at: int) -> bool:
 
 
 @lru_cache(maxsize=16384)
-def addressed(text: str) -> bool:
-    """Return whether the text is about its addressee ("Who made you?").
-
-    "Can you tell me …", "do you know …" and "thank you" are mere politeness.
-    """
-    return _YOU.search(_POLITENESS.sub(" ", text)) is not None
-
-
-@lru_cache(maxsize=16384)
 def negated(text: str) -> bool:
     """Return whether the text has a negation."""
     return any(word.plain in NEGATIONS or word.plain.endswith("n't") for word in words(text))
-
-
-def name_like(word: Word, common: Collection[str]) -> bool:
-    """Return whether a word is name-like: capitals, digits, or no common word.
-
-    :param common: plain forms of words that are no names.
-    """
-    if not word.content:
-        return False
-    if word.has_digit:
-        return True
-    common_word = any(stem in common for stem in stems(word.plain))
-    if word.text != word.text.lower() and not word.first:
-        return not (common_word and word.text.isupper())
-    return not common_word
 
 
 @lru_cache(maxsize=65536)
@@ -232,57 +175,10 @@ def likeness(one: str, other: str, least_shared: float = 0.7) -> float:
     return 1.0 - before[-1] / longest
 
 
-@lru_cache(maxsize=65536)
-def grams(text: str, size: int) -> frozenset[str]:
-    """Return the character n-grams of a text's letters and digits, words kept apart."""
-    joined = f" {' '.join(word.plain for word in words(text)) or plain(text)} "
-    return frozenset(joined[i : i + size] for i in range(max(1, len(joined) - size + 1)))
-
-
 def dice(one: Collection[str], other: Collection[str]) -> float:
     """Return the Dice coefficient of two sets, 0 to 1."""
     total = len(one) + len(other)
     return 2 * len(frozenset(one) & frozenset(other)) / total if total else 0.0
-
-
-def without(text: str, dropped: Iterable[Word], placeholder: str) -> str:
-    """Return the text with each run of the dropped words replaced by one placeholder.
-
-    Function words between two dropped ones go with them ("Lord of the Rings").
-    """
-    all_words = words(text)
-    gone = {word.start for word in dropped}
-    runs: list[tuple[int, int]] = []
-    open_run: tuple[int, int] | None = None
-    for word in all_words:
-        if word.start in gone:
-            start = open_run[0] if open_run else word.start
-            open_run = (start, word.end)
-        elif open_run and word.content:
-            runs.append(open_run)
-            open_run = None
-    if open_run:
-        runs.append(open_run)
-    return _cut(text, _leading_articles(text, runs), placeholder)
-
-
-def _leading_articles(text: str, runs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Widen each run to the article before it, so that "the UK" and "Peru" leave the same."""
-    wider = []
-    for start, end in runs:
-        before = re.search(r"\b(?:the|a|an|The|A|An)\s+$", text[:start])
-        wider.append((before.start() if before else start, end))
-    return wider
-
-
-def _cut(text: str, runs: Sequence[tuple[int, int]], placeholder: str) -> str:
-    pieces, at = [], 0
-    for start, end in runs:
-        possessive = _POSSESSIVE.search(text[start:end])
-        pieces += [text[at:start], placeholder + (possessive.group() if possessive else "")]
-        at = end
-    rest = " ".join("".join((*pieces, text[at:])).split())
-    return rest[:1].upper() + rest[1:]
 
 
 def segments(query: Query, limit: int) -> tuple[str, ...]:
@@ -296,78 +192,3 @@ def segments(query: Query, limit: int) -> tuple[str, ...]:
         if len(sentences) > 1:
             found |= dict.fromkeys(part for part in sentences if len(words(part)) > 1)
     return tuple(found)[:limit]
-
-
-@dataclass(frozen=True, slots=True)
-class _TextTraits:
-    """Traits of one text."""
-
-    kind: str
-    negated: bool
-    past: bool
-    yes_no: bool
-    addressed: bool
-    digits: frozenset[str]
-    bigrams: frozenset[str]
-    trigrams: frozenset[str]
-    length: int
-
-
-@lru_cache(maxsize=32768)
-def _text_traits(text: str) -> _TextTraits:
-    found = words(text)
-    return _TextTraits(
-        question_kind(text),
-        negated(text),
-        any(word.plain in PAST for word in found),
-        starts_yes_no(text),
-        addressed(text),
-        frozenset(word.plain for word in found if word.has_digit),
-        grams(text, 2),
-        grams(text, 3),
-        len(found),
-    )
-
-
-def text_features(query: str, scope: str) -> dict[str, float]:
-    """Return the features of how two texts are worded, by name, for a query and a scope."""
-    asked, edit = _text_traits(query), _text_traits(scope)
-    shared = len(asked.trigrams & edit.trigrams)
-    values = {
-        "negation_query": float(asked.negated),
-        "negation_differs": float(asked.negated != edit.negated),
-        "past_query": float(asked.past),
-        "past_scope": float(edit.past),
-        "opens_yes_no": float(asked.yes_no),
-        "addressed_query": float(asked.addressed),
-        "addressed_scope": float(edit.addressed),
-        "addressed_differs": float(asked.addressed != edit.addressed),
-        "kind_same": float(asked.kind == edit.kind),
-        "digits_query_only": float(min(3, len(asked.digits - edit.digits))),
-        "digits_scope_only": float(min(3, len(edit.digits - asked.digits))),
-        "inverted": _inverted(words(query), words(scope)),
-        "bigrams": dice(asked.bigrams, edit.bigrams),
-        "trigrams": dice(asked.trigrams, edit.trigrams),
-        "contained": shared / max(1, len(edit.trigrams)),
-        "contains": shared / max(1, len(asked.trigrams)),
-        "length_query": math.log1p(asked.length),
-        "length_scope": math.log1p(edit.length),
-        "length_ratio": math.log((asked.length + 1) / (edit.length + 1)),
-    }
-    return values | _kind_values("query", asked.kind) | _kind_values("scope", edit.kind)
-
-
-@lru_cache
-def _kind_values(side: str, kind: str) -> dict[str, float]:
-    """Return the features of how a side asks: 1 for its kind, 0 for the others."""
-    return {name: float(one == kind) for one, name in KIND_NAMES[side].items()}
-
-
-def _inverted(query: Sequence[Word], scope: Sequence[Word]) -> float:
-    """Return the share of pairs of shared content words that stand in the other order, 0 to 1."""
-    places = {word.plain: word.start for word in reversed(scope) if word.content}
-    shared = list(dict.fromkeys(w.plain for w in query if w.content and w.plain in places))
-    order = [places[form] for form in shared]
-    total = len(order) * (len(order) - 1) // 2
-    turned = sum(a > b for i, a in enumerate(order) for b in order[i + 1 :])
-    return turned / total if total else 0.0

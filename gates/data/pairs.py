@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import random
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from errata.cache.errors import ModelError
-from errata.facts import load_relations
 from errata.facts.table import Split
 from errata.gates.data.augment import in_message, mistyped, noisy
-from errata.gates.data.conditions import condition_examples, training_texts
+from errata.gates.data.conditions import condition_examples
 from errata.gates.data.examples import Example
 from errata.gates.data.jsonl import json_lines, only_keys, text_at
-from errata.gates.data.phrasings import common_word_list, extra_relations
 from errata.gates.data.questions import Item, Label, LabelledQuery, QuestionBook
 from errata.gates.data.splits import TEST_TENTHS, hash_tenth
 from errata.gates.features import Scope
-from errata.gates.text import words
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +26,6 @@ class QuestionPair:
     a: str
     b: str
     same: bool
-
-
-def common_words() -> frozenset[str]:
-    """Return words that name nothing: those of the training phrasings and a list."""
-    texts = [common_word_list(), *(form for one in extra_relations() for form in one.forms)]
-    texts += training_texts()
-    for relation in load_relations().values():
-        texts += [*relation.questions, *relation.statements, *relation.yes_no, *relation.reversed]
-        texts += [*relation.keywords, *relation.descriptor]
-    plain = re.sub(r"\{\w+\}('s)?", " ", " ".join(texts)).replace("|", " ").replace(";", " ")
-    return frozenset(word.plain for word in words(plain) if word.content and word.text.isascii())
 
 
 def scope_of(item: Item, rng: random.Random, *, subject_share: float = 0.5) -> Scope:
@@ -209,7 +194,6 @@ def split_pairs(pairs: Sequence[QuestionPair]) -> dict[Split, list[QuestionPair]
 __all__ = [
     "Example",
     "QuestionPair",
-    "common_words",
     "condition_examples",
     "open_examples",
     "open_split",

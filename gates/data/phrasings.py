@@ -58,12 +58,6 @@ def extra_relations() -> tuple[ExtraRelation, ...]:
     )
 
 
-def common_word_list() -> str:
-    """Return words that name nothing in particular, in addition to those of the forms."""
-    words: str = load_table("phrasings")["common_words"]
-    return words
-
-
 def _split_forms(forms: list[str]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Return the forms for training, tuning and the test; fewer than four are all trained on."""
     each = 0 if len(forms) < 4 else max(1, len(forms) // 6)

@@ -1,4 +1,4 @@
-"""Fitting the second stage: combining the cross-encoder's logits with the first stage's."""
+"""Fitting the second stage: trees over the features and the cross-encoder's logits."""
 
 from __future__ import annotations
 
@@ -8,72 +8,52 @@ from typing import Any
 
 import numpy as np
 
-from errata.gates.artifact import GateArtifact, SecondStage
+from errata.gates.artifact import GateArtifact, SecondStage, second_inputs
 from errata.gates.cross_encoder import CrossEncoder, CrossEncoderDelta
 from errata.gates.data.examples import Example
-from errata.gates.features import PairFeatures
 from errata.gates.layers import Array, Platt
-from errata.gates.stages import combine_stages, first_stage_classes, second_stage_inputs
-from errata.gates.training.fit import Labels, fit_logistic, fit_platt
+from errata.gates.training.fit import Labels, fit_trees
 
-UNREAD_SHARE = 0.002
+UNREAD_SHARE = 0.005
 """Share of governed pairs that the second stage may leave out, below the first stage's band."""
 MIN_BAND, MAX_BAND = 0.02, 0.05
-"""Limits of the probability from which pairs are reranked: below the first no decision on tune data
-changed (``results/rerank.md``), above the second some did."""
-MAX_LOG_ODDS = 4.0
-"""Limit of the first stage's log-odds. At 95% recall of tune question pairs, false hits were 0.40
-without a limit and 0.38 with it; more facts fire at equal false hits."""
+"""Limits of the probability from which pairs are reranked."""
 
 
 def fit_second_stage(
     artifact: GateArtifact,
     cross: CrossEncoderDelta,
     encoder: Any,
-    scopes: tuple[Sequence[Example], PairFeatures, Labels],
-    conditions: tuple[Sequence[Example], PairFeatures, Labels],
+    scopes: tuple[Sequence[Example], Array, Labels],
+    conditions: tuple[Sequence[Example], Array, Labels],
+    seed: int,
 ) -> GateArtifact:
-    """Return the gate with a second stage, calibrated; its thresholds are not picked yet.
+    """Return the gate with a second stage; its thresholds are not picked yet.
 
-    A logistic regression on both stages' log-odds (stacking: Wolpert 1992), on pairs that neither
-    stage was trained on.
+    Fitted on pairs that the cross-encoder was not trained on (stacking: Wolpert 1992).
 
     :param artifact: a gate of one stage.
     :param cross: the trained cross-encoder.
     :param encoder: of the transformer it changes.
     :param scopes: tune pairs, their features and labels.
     :param conditions: the same of conditions.
+    :param seed: of the trees.
     """
     reader = CrossEncoder(encoder, cross)
-    classes = first_stage_classes(artifact, scopes[1])
-    condition_classes = artifact.condition(conditions[1].named)
-    condition_classes = np.column_stack(
-        [condition_classes[:, :2], np.zeros(len(condition_classes))]
-    )
-    logits, condition_logits = (
-        cross_logits(reader, scopes[0]),
-        cross_logits(reader, conditions[0], condition=True),
-    )
-    labels, holds = scopes[2], np.minimum(conditions[2], 1)
-    scope, _ = fit_logistic(second_stage_inputs(classes, logits, MAX_LOG_ODDS), labels, 0)
-    condition, _ = fit_logistic(
-        second_stage_inputs(condition_classes, condition_logits, MAX_LOG_ODDS), holds, 0
-    )
-    governed = 1.0 - classes[labels > 0, 0]
-    band = float(np.clip(np.quantile(governed, UNREAD_SHARE), MIN_BAND, MAX_BAND))
-    combined = replace(
+    trees = []
+    for (examples, features, labels), held in ((scopes, False), (conditions, True)):
+        logits = cross_logits(reader, examples, condition=held)
+        classes = np.minimum(labels, 1) if held else labels
+        trees.append(fit_trees(second_inputs(features, logits), classes, seed)[0])
+    _, features, labels = scopes
+    governed = features[labels > 0]
+    first = 1.0 - artifact.first_classes(governed, np.zeros(len(governed), bool))[:, 0]
+    band = float(np.clip(np.quantile(first, UNREAD_SHARE), MIN_BAND, MAX_BAND))
+    return replace(
         artifact,
-        second=SecondStage(cross, scope, condition, band, MAX_LOG_ODDS),
+        second=SecondStage(cross, trees[0], trees[1], band),
         scope_calibration=Platt(),
         condition_calibration=Platt(),
-    )
-    none, all_ = np.zeros(len(labels), bool), np.ones(len(holds), bool)
-    governs, _ = combine_stages(combined, classes, none, logits)
-    holds_probability, _ = combine_stages(combined, condition_classes, all_, condition_logits)
-    return replace(
-        combined,
-        scope_calibration=fit_platt(governs, labels > 0),
-        condition_calibration=fit_platt(holds_probability, holds > 0),
     )
 
 

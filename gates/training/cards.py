@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from errata.facts.table import Split
-from errata.gates.artifact import GateArtifact
 from errata.gates.data.splits import sha256_of
 
 if TYPE_CHECKING:
@@ -16,18 +15,18 @@ if TYPE_CHECKING:
 
 
 def pairs_card(
-    pairs: Sequence[str | Path], start: GateArtifact | None = None
+    pairs: Sequence[str | Path], start: Mapping[str, Any] | None = None
 ) -> str | dict[str, Any]:
     """Return the labelled pairs that a gate was trained on, and their terms, for the card.
 
     :param pairs: files of labelled question pairs.
-    :param start: the gate that training starts from; its pairs count, too.
+    :param start: the card of the gate that training starts from; its pairs count, too.
     """
     card: dict[str, Any] = {}
     if pairs:
         files = [{"file": Path(path).name, "sha256": sha256_of(Path(path))} for path in pairs]
         card |= {"files": files, "terms": "those of the files; Quora's pairs: research use"}
-    before = "none" if start is None else start.card.get("pairs", "none")
+    before = (start or {}).get("pairs", "none")
     if before != "none":
         card["start's"] = before
     return card or "none"

@@ -22,6 +22,7 @@ from errata.gates.data.questions import QuestionBook
 from errata.gates.data.splits import sha256_of
 from errata.gates.examples import SLOPES, Evidence, ExampleCalibration, ExampleConfig
 from errata.gates.layers import Array
+from errata.gates.training.condition_examples import fit_conditions
 from errata.gates.training.example_groups import (
     ExampleData,
     Group,
@@ -90,7 +91,7 @@ def fit_examples(
     reads = bool(artifact.card.get("statements"))
     config = replace(UNFITTED, factual_trained=float(reads))
     unfitted = ExampleCalibration(weights, offsets, config)
-    gate = ScopeClassifier(encoder, replace(artifact, examples=None))
+    gate = ScopeClassifier(encoder, replace(artifact, examples=unfitted, conditions=None))
     rows: dict[str, _Rows] = {}
     for name, group in groups.items():
         said(name)
@@ -101,7 +102,8 @@ def fit_examples(
     config = replace(UNFITTED, **dict(zip(SLOPES, slopes.tolist(), strict=True)))
     fitted = replace(unfitted, config=config)
     scored = {name: _sigmoid(one.inputs @ np.array(slopes)) for name, one in rows.items()}
-    return _with_thresholds(replace(artifact, examples=fitted), rows, scored, data)
+    artifact = _with_thresholds(replace(artifact, examples=fitted), rows, scored, data)
+    return fit_conditions(artifact, gate, embeddings, data, requests, out_of_scope, said)
 
 
 def _with_thresholds(
@@ -195,34 +197,21 @@ def _rows(
     starts = np.cumsum([0, *map(len, examples)])[:-1]
     texts = embeddings.encode([text for some in examples for text in some])
     asked = embeddings.encode([text for text, _, _ in group.queries])
-    every = asked @ texts.T
-    cosines = np.maximum.reduceat(every, starts, axis=1)
-    factual = [calibration.factual(vector) for vector in asked]
-    vectors = embeddings.encode([edit.scope for edit in group.edits])
-    shares = [calibration.share(vector) for vector in vectors]
+    cosines = np.maximum.reduceat(asked @ texts.T, starts, axis=1)
     pairs = [
         (at, edit, governs and edit == about)
         for at, (_, about, governs) in enumerate(group.queries)
         for edit in {*np.argsort(-cosines[at])[: group.near].tolist(), *({about} - {-1})}
     ]
-    read = [(at, edit) for at, edit, _ in pairs if calibration.reads(shares[edit], factual[at])]
-    scores = gate.score_unlisted(
-        [group.queries[at][0] for at, _ in read], [[group.edits[edit]] for _, edit in read]
+    found = gate.evidence(
+        [group.queries[at][0] for at, _, _ in pairs], [[group.edits[edit]] for _, edit, _ in pairs]
     )
-    trained = {pair: one.probability[0] for pair, one in zip(read, scores, strict=True)}
-    inputs = []
-    for at, edit, _ in pairs:
-        own = every[at, starts[edit] : starts[edit] + len(examples[edit])]
-        nearest = examples[edit][int(own.argmax())]
-        evidence = Evidence(
-            shares[edit], trained.get((at, edit), 0.0), float(cosines[at, edit]),
-            len(examples[edit]), factual[at], Wording.of(group.queries[at][0], nearest),
-        )  # fmt: skip
-        inputs.append(calibration.inputs(evidence))
+    kept = [(at, governs, known) for (at, _, governs), (known,) in zip(pairs, found, strict=True)
+            if isinstance(known, Evidence)]  # fmt: skip
     return _Rows(
-        np.array(inputs),
-        np.array([governs for _, _, governs in pairs], dtype=bool),
-        np.array([at for at, _, _ in pairs]),
+        np.array([calibration.inputs(known) for _, _, known in kept]),
+        np.array([governs for _, governs, _ in kept], dtype=bool),
+        np.array([at for at, _, _ in kept]),
         bool(group.near),
     )
 

@@ -13,18 +13,19 @@ from errata.gates.classifier import ScopeClassifier
 from errata.gates.data.examples import Example
 from errata.gates.evaluation.base_agreement import BaseAgreement
 from errata.gates.evaluation.trials import Trial, run_trial
-from errata.gates.features import FeatureMaker, PairFeatures
+from errata.gates.features import Pair, pair_features
+from errata.gates.layers import Array
 from errata.training.progress import progress
 
 CHUNK = 1024
 
 
 def make_features(
-    maker: FeatureMaker, examples: Sequence[Example], name: str, *, shown: bool
-) -> PairFeatures:
-    """Return the features of the examples, made in chunks.
+    embeddings: EmbeddingCache, examples: Sequence[Example], name: str, *, shown: bool
+) -> Array:
+    """Return the features of the examples, made in chunks, float64 [n, f].
 
-    :param maker: makes them.
+    :param embeddings: encodes both sides, for their cosine.
     :param examples: at least one.
     :param name: of the examples, as it is shown.
     :param shown: whether progress is shown.
@@ -36,13 +37,17 @@ def make_features(
     with progress(name, len(examples), shown=shown) as update:
         for start in range(0, len(examples), CHUNK):
             chunk = examples[start : start + CHUNK]
-            parts.append(maker.make([(example.query, example.scope) for example in chunk]))
+            queries = embeddings.encode([one.query for one in chunk])
+            scopes = embeddings.encode([one.scope.text for one in chunk])
+            cosines = np.einsum("nd,nd->n", queries, scopes).tolist()
+            parts.append(
+                pair_features(
+                    [Pair(one.query, one.scope, cosine)
+                     for one, cosine in zip(chunk, cosines, strict=True)]
+                )
+            )  # fmt: skip
             update(start + len(chunk))
-    return PairFeatures(
-        np.concatenate([part.named for part in parts]),
-        np.concatenate([part.query_rest for part in parts]),
-        np.concatenate([part.scope_rest for part in parts]),
-    )
+    return np.concatenate(parts)
 
 
 def run_shown_trial(

@@ -11,21 +11,21 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from errata.cache.encoder import EmbeddingCache, Encoder
 from errata.cache.errors import ModelError
 from errata.facts.table import Split
-from errata.gates.artifact import GateArtifact
-from errata.gates.cross_encoder import unwrap_transformer
+from errata.gates.artifact import GateArtifact, read_cross
+from errata.gates.cross_encoder import CrossEncoderDelta, unwrap_transformer
 from errata.gates.data.cross_encoder_pairs import PairSource, nearest_questions
 from errata.gates.data.distractors import hash_half, read_background
 from errata.gates.data.examples import LABELS
 from errata.gates.data.pairs import (
     Example,
     QuestionPair,
-    common_words,
     condition_examples,
     open_examples,
     open_split,
@@ -39,21 +39,11 @@ from errata.gates.data.questions import QuestionBook
 from errata.gates.data.statements import read_statements, statement_examples
 from errata.gates.data.trex import TrexRecords
 from errata.gates.evaluation.base_agreement import AnswerBatch
-from errata.gates.features import FeatureMaker, PairFeatures, scope_inputs
-from errata.gates.layers import Platt
-from errata.gates.stages import first_stage_classes
+from errata.gates.layers import Array, Platt
 from errata.gates.training.calibration import fit_second_stage
 from errata.gates.training.cards import allowed_rates, data_card, pairs_card
-from errata.gates.training.contrast import contrast_relations
-from errata.gates.training.cross_encoder import CrossEncoderConfig, CrossEncoderTrainer, Loss
-from errata.gates.training.fit import (
-    Labels,
-    fit_logistic,
-    fit_network,
-    fit_platt,
-    fit_relations,
-    fit_trees,
-)
+from errata.gates.training.cross_encoder import CrossEncoderConfig, CrossEncoderTrainer
+from errata.gates.training.fit import Labels, fit_platt, fit_trees
 from errata.gates.training.progress import make_features
 from errata.gates.training.thresholds import fit_condition_threshold, fit_threshold
 from errata.training.progress import progress as shown_progress
@@ -83,8 +73,8 @@ class TrainingConfig:
     :param condition_rounds: draws of the pairs of conditions.
     :param conditions: training pairs of conditions, at most.
     :param without: relations left out, to measure on unseen ones.
-    :param loss: of both stages, ``bce`` or ``nce``.
-    :param cross: configuration of the second stage, the cross-encoder; None leaves it out.
+    :param cross: configuration of the cross-encoder's training; None: the start's is kept as it is,
+        and without a start the gate has one stage.
     """
 
     seed: int = 0
@@ -102,7 +92,6 @@ class TrainingConfig:
     condition_rounds: int = 1
     conditions: int = 40_000
     without: frozenset[str] = frozenset()
-    loss: Loss = "bce"
     cross: CrossEncoderConfig | None = None
 
 
@@ -144,7 +133,7 @@ def train(
         trained on, of relations and subjects of the train and tune splits.
     :param encoder: the encoder to train for; by default the packaged all-MiniLM-L6-v2.
     :param config: seed, sizes and rates.
-    :param start: a trained gate of this encoder, whose cross-encoder is trained further.
+    :param start: a trained gate of this encoder, whose cross-encoder is trained further, or kept.
     :param base_answers: of a base model, to pick the threshold where it agrees; None: of none.
     :param progress: whether to show progress.
     :raises ModelError: a file is malformed, all pairs have one label, or the encoder or the start
@@ -155,7 +144,7 @@ def train(
     questions = [] if open_questions is None else read_open_questions(open_questions)
     distractors = [] if background is None else hash_half(read_background(background), test=False)
     encoder = encoder or _default_encoder()
-    initial = _load_start(encoder, config, start)
+    initial, start_card = _load_start(encoder, config, start)
     embeddings = EmbeddingCache(encoder, None)
     stated = read_statements(background, patterns, SPLITS)
     data = {
@@ -168,6 +157,9 @@ def train(
             embeddings, split_pairs(labelled), data, Path(out), config.cross, initial, stated
         )
         artifact = _train_second_stage(artifact, run, embeddings, held_out, start, progress)
+    elif initial is not None:
+        artifact = fit_second_stage(artifact, initial, embeddings, **held_out, seed=config.seed)
+        artifact.card["cross-encoder"] = start_card.get("cross-encoder", {})
     artifact = fit_condition_threshold(artifact, embeddings, data["tune"].conditions, config)
     # tune has too few open questions for a rate of one in a thousand
     opens = [*data["tune"].open, *data["train"].open]
@@ -175,7 +167,7 @@ def train(
         artifact, embeddings, opens, distractors, config, progress, base_answers
     )
     seconds = round(time.monotonic() - started)
-    artifact.card.update(data_card(pairs_card(pairs, initial), data, config.seed))
+    artifact.card.update(data_card(pairs_card(pairs, start_card), data, config.seed))
     artifact.card.update(seconds=seconds, promised=allowed_rates(config))
     artifact.save(out)
     return artifact
@@ -225,39 +217,34 @@ def draw_split(
     return found
 
 
-_HeldOut = tuple[list[Example], PairFeatures, Labels]
+_HeldOut = tuple[list[Example], Array, Labels]
 """Pairs of the tune split, their features and labels."""
 
 
 def _load_start(
     encoder: Encoder, config: TrainingConfig, start: str | Path | None
-) -> GateArtifact | None:
-    """Return the gate to start from, after all checks that need no training.
+) -> tuple[CrossEncoderDelta | None, dict[str, Any]]:
+    """Return the cross-encoder to start from and its card, after all checks that need no training.
 
     :raises ModelError: the start has no cross-encoder, or is of another encoder; the encoder has no
-        transformer; the config has no second stage.
+        transformer.
     """
-    if config.cross is not None:
+    if config.cross is not None or start is not None:
         unwrap_transformer(encoder).transformer()
     if start is None:
-        return None
-    if config.cross is None:
-        raise ModelError(
-            f"{start}: a gate to start from is for the cross-encoder, which is left out; give it "
-            "steps, or leave the start out"
-        )
-    artifact = GateArtifact.load(start)
-    if artifact.encoder != encoder.fingerprint:
+        return None, {}
+    cross, card = read_cross(Path(start))
+    if card["encoder"] != encoder.fingerprint:
         raise ModelError(
             f"{start}: expected a gate of the encoder {encoder.fingerprint} to start from, found "
-            f"one of {artifact.encoder}; train with that encoder, or leave the start out"
+            f"one of {card['encoder']}; train with that encoder, or leave the start out"
         )
-    if artifact.second is None:
+    if cross is None:
         raise ModelError(
             f"{start}: expected a gate with a cross-encoder to start from, found one of one stage; "
             "leave the start out"
         )
-    return artifact
+    return cross, card
 
 
 def _cross_encoder_trainer(
@@ -266,16 +253,14 @@ def _cross_encoder_trainer(
     data: dict[Split, SplitData],
     out: Path,
     config: CrossEncoderConfig,
-    initial: GateArtifact | None,
+    initial: CrossEncoderDelta | None,
     stated: Mapping[Split, TrexRecords],
 ) -> CrossEncoderTrainer:
     train, tune = (
         PairSource(split, pairs.get(split, ()), data[split].open, embeddings, stated.get(split))
         for split in ("train", "tune")
     )
-    second = None if initial is None else initial.second
-    start = None if second is None else second.cross
-    return CrossEncoderTrainer(embeddings, train, tune, out, config, start)
+    return CrossEncoderTrainer(embeddings, train, tune, out, config, initial)
 
 
 def _train_second_stage(
@@ -289,9 +274,7 @@ def _train_second_stage(
     """Train the cross-encoder, resuming an interrupted run, and combine it with the first stage."""
     run.resume()
     cross = run.train(progress=progress)
-    artifact = fit_second_stage(
-        artifact, cross, embeddings, held_out["scopes"], held_out["conditions"]
-    )
+    artifact = fit_second_stage(artifact, cross, embeddings, **held_out, seed=run.config.seed)
     artifact.card["cross-encoder"] = {
         **asdict(run.config), "steps taken": run.step, "seconds": round(run.seconds),
         "started from": None if start is None else Path(start).name,
@@ -304,37 +287,25 @@ def _fit(
     embeddings: EmbeddingCache, data: dict[Split, SplitData], config: TrainingConfig, shown: bool
 ) -> tuple[GateArtifact, dict[str, _HeldOut]]:
     """Return a gate of one stage, its thresholds not picked yet, and the tune pairs."""
-    common = common_words()
-    maker = FeatureMaker(embeddings.encode, common)
     made = {
         (split, part): (
-            make_features(maker, examples, f"features of {split} {part}", shown=shown),
+            make_features(embeddings, examples, f"features of {split} {part}", shown=shown),
             _labels(examples),
         )
         for split, one in data.items()
         for part, examples in (("scopes", one.scopes), ("conditions", one.conditions))
     }
     found, labels = made["train", "scopes"]
-    relations = (
-        contrast_relations(found, labels, config.seed)
-        if config.loss == "nce"
-        else fit_relations(found, labels)
-    )
-    inputs = scope_inputs(relations, found)
-    with shown_progress("fitting the first stage", 2, shown=shown) as update:
-        scope, _ = fit_network(inputs, labels, config.seed)
-        update(1)
-        trees, _ = fit_trees(inputs, labels, config.seed)
     conditions, condition_labels = made["train", "conditions"]
-    condition, _ = fit_logistic(conditions.named, np.minimum(condition_labels, 1), config.seed)
+    with shown_progress("fitting the first stage", 2, shown=shown) as update:
+        scope, _ = fit_trees(found, labels, config.seed)
+        update(1)
+        condition, _ = fit_trees(conditions, np.minimum(condition_labels, 1), config.seed)
     artifact = GateArtifact(
-        relations=relations,
         scope=scope,
-        trees=trees,
         condition=condition,
         scope_calibration=Platt(),
         condition_calibration=Platt(),
-        common_words=common,
         threshold=0.5,
         condition_threshold=0.5,
         near=config.near,
@@ -343,11 +314,11 @@ def _fit(
     )
     tuned, tune_labels = made["tune", "scopes"]
     held_out, held_out_labels = made["tune", "conditions"]
-    classes, holds = first_stage_classes(artifact, tuned), condition(held_out.named)[:, 1]
+    governs = 1.0 - scope(tuned)[:, 0]
     artifact = replace(
         artifact,
-        scope_calibration=fit_platt(1.0 - classes[:, 0], tune_labels > 0),
-        condition_calibration=fit_platt(holds, held_out_labels > 0),
+        scope_calibration=fit_platt(governs, tune_labels > 0),
+        condition_calibration=fit_platt(condition(held_out)[:, 1], held_out_labels > 0),
     )
     return artifact, {
         "scopes": (data["tune"].scopes, tuned, tune_labels),

@@ -32,7 +32,7 @@ class TrainSettings:
     :param kind: ``classifier``, or ``serac``, the published gate.
     :param without_pairs: whether to refuse question pairs, so that the gate is free of their terms.
     :param loss: ``bce``, balanced cross-entropy, or ``nce``, InfoNCE.
-    :param steps: of the cross-encoder; 0 trains a gate of one stage.
+    :param steps: of the cross-encoder; 0 keeps the start's, and without a start leaves it out.
     :param batch_size: pairs a step.
     :param learning_rate: peak rate of the cross-encoder.
     :param validate_every: steps between validations.
@@ -83,7 +83,7 @@ Pairs = Annotated[
 ]
 Kind = Annotated[str, typer.Option("--kind", help="classifier, or serac (published, a control).")]
 Steps = Annotated[
-    int, typer.Option("--steps", min=0, help="Of the cross-encoder; 0: a gate of one stage.")
+    int, typer.Option("--steps", min=0, help="Of the cross-encoder; 0: the start's, or none.")
 ]
 Start = Annotated[
     str | None,
@@ -159,9 +159,7 @@ def _train(out: Path, settings: TrainSettings, *, progress: bool) -> GateArtifac
         rate=settings.learning_rate,
         every=settings.validate_every,
     )
-    config = TrainingConfig(
-        seed=settings.seed, loss=settings.loss, cross=cross if settings.steps else None
-    )
+    config = TrainingConfig(seed=settings.seed, cross=cross if settings.steps else None)
     shared: dict[str, Any] = {
         "pairs": settings.pairs, "open_questions": settings.open_questions,
         "encoder": open_encoder(settings.encoder, english_only=True), "config": config,
@@ -197,24 +195,20 @@ def _check(settings: TrainSettings, given: Collection[str]) -> None:
             "one stage, a loss of its own and a threshold of one half, found --kind serac; leave "
             f"{'it' if len(wrong) == 1 else 'them'} out"
         )
-    if settings.start is not None and not settings.steps:
-        raise ErrataError(
-            "expected --steps above 0 with --start, found 0; a start is for the cross-encoder"
-        )
     if settings.without_pairs:
         _check_without_pairs(settings)
 
 
 def _check_without_pairs(settings: TrainSettings) -> None:
     """Raise an error for question pairs, and for a start that was trained on some."""
-    from errata.gates.artifact import GateArtifact
+    from errata.gates.artifact import read_cross
     from errata.gates.load import gate_folder
 
     if settings.pairs:
         raise ErrataError("expected --pairs or without_pairs, found both; leave one out")
     if settings.start is None:
         return
-    pairs = GateArtifact.load(gate_folder(settings.start)).card.get("pairs", "unknown")
+    pairs = read_cross(gate_folder(settings.start))[1].get("pairs", "unknown")
     if pairs != "none":
         raise ErrataError(
             f"{settings.start}: expected a start trained without question pairs, as without_pairs "
@@ -248,8 +242,8 @@ def fit_examples(
 ) -> None:
     """Fit how a trained gate combines its score with the examples that patches list.
 
-    Two logistic regressions, minutes; no network is trained. All files are
-    JSON lines, or these gzipped.
+    Logistic regressions, for facts, topics and claims, minutes; no network is
+    trained. All files are JSON lines, or these gzipped.
 
     Example:
         errata gate fit-examples clear --out gate/ --intents intents.jsonl.gz

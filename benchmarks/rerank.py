@@ -6,7 +6,7 @@
 Every edit of the cases is in force, every question of theirs is asked. A gate's decisions with its
 cross-encoder on all pairs from a low first-stage score up, among the best eight of a query, are
 compared with those under narrower settings: how many pairs the cross-encoder scores, and how
-many decisions differ (what fires, or the route). Both stages score each pair once.
+many decisions differ (what fires, or the route). It scores each pair once.
 """
 
 from __future__ import annotations
@@ -142,22 +142,14 @@ def differences(before: Sequence[Decision], now: Sequence[Decision]) -> dict[str
 
 
 class RememberingClassifier(ScopeClassifier):
-    """A gate that remembers what each stage gave, and counts what the second one is asked."""
+    """A gate that remembers what its cross-encoder gave, and counts what that is asked."""
 
     scored = 0
 
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
-        self._first: dict[Any, Any] = {}
         self._logits: dict[Any, Any] = {}
         self._reader, self._cross_encoder = self._cross_encoder, self  # type: ignore[assignment]
-
-    def _first_stage(self, pairs: Any) -> Any:
-        key = tuple(pairs)
-        if key not in self._first:
-            self._first[key] = super()._first_stage(pairs)
-        texts, classes = self._first[key]
-        return texts, classes.copy()
 
     def score_edits(self, sides: Any, queries: Sequence[str]) -> Any:
         """Return the logits of edits and queries; each pair is scored once."""

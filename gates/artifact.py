@@ -61,7 +61,8 @@ class GateArtifact:
     :param scope_calibration: calibrates the probability that an edit governs.
     :param condition_calibration: the same for conditions.
     :param threshold: the probability from which an edit fires.
-    :param condition_threshold: the same for a condition that is a topic or a claim.
+    :param condition_threshold: the same for a condition that is a topic.
+    :param claim_threshold: the same for a claim.
     :param near: share of the threshold from which a candidate is a near miss.
     :param encoder: fingerprint of the encoder it was trained with.
     :param card: data, seed and figures, for people; JSON values.
@@ -79,6 +80,7 @@ class GateArtifact:
     condition_calibration: Platt
     threshold: float
     condition_threshold: float
+    claim_threshold: float
     near: float
     encoder: str
     card: dict[str, Any]
@@ -142,6 +144,7 @@ class GateArtifact:
             "encoder": self.encoder,
             "threshold": self.threshold,
             "condition_threshold": self.condition_threshold,
+            "claim_threshold": self.claim_threshold,
             "near": self.near,
             "agreement_threshold": self.agreement_threshold,
             "calibration": {
@@ -204,7 +207,7 @@ class GateArtifact:
     ) -> GateArtifact:
         fields = {"format", "encoder", "threshold", "condition_threshold", "near", "calibration"}
         fields |= {"weights_sha256", "features", "cross", "agreement_threshold"}
-        fields |= {"condition_examples"}
+        fields |= {"condition_examples", "claim_threshold"}
         agreement = card.get("agreement_threshold")
         examples, conditions = card.get("examples"), card.get("condition_examples")
         return cls(
@@ -214,6 +217,7 @@ class GateArtifact:
             condition_calibration=Platt(*card["calibration"]["condition"]),
             threshold=float(card["threshold"]),
             condition_threshold=float(card["condition_threshold"]),
+            claim_threshold=float(card["claim_threshold"]),
             near=float(card["near"]),
             encoder=str(card["encoder"]),
             card={key: value for key, value in card.items() if key not in fields},
@@ -292,10 +296,15 @@ def _check_card(card: Any, data: bytes, folder: Path) -> None:
     """Raise ModelError for a card of another format, of other weights or of other features."""
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         found = card.get("format") if isinstance(card, dict) else type(card).__name__
+        older = isinstance(card, dict) and found == 1 and "cross" in card
         raise ModelError(
-            f"{folder / CARD}: expected a gate card of format {FORMAT}, found {found!r}; its "
-            "cross-encoder is still good: fit the rest again with "
-            f"`errata gate train --start {folder} --steps 0 --out DIR`"
+            f"{folder / CARD}: expected a gate card of format {FORMAT}, found {found!r}; "
+            + (
+                "its cross-encoder is still good: fit the rest again with "
+                f"`errata gate train --start {folder} --steps 0 --out DIR`"
+                if older
+                else "train the gate again with this version of errata"
+            )
         )
     check_digest(card.get("weights_sha256"), data, folder, WEIGHTS)
     if card.get("features") != list(NAMES):
@@ -303,7 +312,8 @@ def _check_card(card: Any, data: bytes, folder: Path) -> None:
             f"{folder / CARD}: the gate was trained on other features than this version of errata "
             "makes; train it again"
         )
-    check_probabilities(card, ("threshold", "condition_threshold", "near"), folder)
+    thresholds = ("threshold", "condition_threshold", "claim_threshold", "near")
+    check_probabilities(card, thresholds, folder)
     if card.get("agreement_threshold") is not None:
         check_probabilities(card, ("agreement_threshold",), folder)
 

@@ -360,9 +360,9 @@ class ScopeClassifier(ThresholdGate):
         """Return the probability from which an edit fires."""
         default = self.threshold
         if isinstance(edit, LanguagePatch):
-            condition = read_condition(edit.condition)
-            if condition.kind in ("topic", "claim"):
-                default = self.artifact.condition_threshold
+            of_kind = {"topic": self.artifact.condition_threshold,
+                       "claim": self.artifact.claim_threshold}  # fmt: skip
+            default = of_kind.get(read_condition(edit.condition).kind, default)
         return self._edit_thresholds.get(edit.id, default)
 
 

@@ -92,7 +92,9 @@ class ConditionCalibration:
         :raises KeyError, TypeError, ValueError: the entry is malformed.
         """
         topic, claim = (
-            ConditionSlopes(*(float(entry[kind][one.name]) for one in fields(ConditionSlopes)))
+            [float(entry[kind][one.name]) for one in fields(ConditionSlopes)]
             for kind in ("topic", "claim")
         )
-        return cls(topic, claim)
+        if not all(map(math.isfinite, (*topic, *claim))):
+            raise ValueError(f"expected slopes that are finite, found {[*topic, *claim]}")
+        return cls(ConditionSlopes(*topic), ConditionSlopes(*claim))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -12,12 +11,13 @@ import numpy as np
 from errata.facts import load_relations
 from errata.gates.artifact import GateArtifact, SecondStage
 from errata.gates.cross_encoder import CrossEncoderDelta
-from errata.gates.layers import Network, Platt
+from errata.gates.features import NAMES
+from errata.gates.layers import Platt, Trees
 from tests.conftest import corpus
 from tests.fakes import StubEncoder
 from tests.small_gate import small_gate
 
-RERANK_THRESHOLD = 0.02
+RERANK_THRESHOLD = 0.03
 
 
 class ReadingEncoder(StubEncoder):
@@ -89,19 +89,43 @@ def random_cross(
     return CrossEncoderDelta({name: one.astype(np.float16) for name, one in tensors.items()}, 2.0)
 
 
-def linear_network(inputs: Sequence[Sequence[float]]) -> Network:
-    """Return a network of one layer with these weights of both stages' log-odds, [4][c]."""
-    weights = np.array(inputs, dtype=np.float64)
-    return Network(np.zeros(4), np.ones(4), (((weights, np.zeros(weights.shape[1])),),))
+def stumps(classes: int, *splits: tuple[int, int, float, float]) -> Trees:
+    """Return trees of one split each: (class, column, limit, what it adds above; below, minus it).
+
+    :param classes: how many classes there are, with the same score before any tree.
+    """
+    which, columns, limits, gains = (np.array(one) for one in zip(*splits, strict=True))
+    roots, leaf = np.arange(0, 3 * len(splits), 3), np.full(len(splits), -1)
+    none = np.zeros(len(splits))
+    return Trees(
+        base=np.zeros(classes),
+        roots=roots.astype(np.int32),
+        classes=which.astype(np.int32),
+        column=np.column_stack([columns, leaf, leaf]).ravel().astype(np.int32),
+        limit=np.column_stack([limits, none, none]).ravel(),
+        left=np.repeat(roots + 1, 3).astype(np.int32),
+        right=np.repeat(roots + 2, 3).astype(np.int32),
+        value=np.column_stack([none, -gains, gains]).ravel(),
+    )
+
+
+COSINE, SAME, FOLLOWS = NAMES.index("cosine"), len(NAMES), len(NAMES) + 1
+"""Inputs of the second stage: a feature, and the cross-encoder's log-odds."""
+BY_COSINE = tuple((label, COSINE, at / 10, 0.3) for label in (1, 2) for at in range(1, 9))
+BY_LOGITS = tuple(
+    (label, column, at / 2, 0.3) for label, column in ((1, SAME), (2, FOLLOWS))
+    for at in range(-6, 7)
+)  # fmt: skip
 
 
 @cache
 def two_stage_gate() -> GateArtifact:
-    """Return the small gate with a second stage, both of whose log-odds are added up."""
+    """Return the small gate with a second stage, of the cosine and the cross-encoder."""
+    both = (*BY_COSINE, *BY_LOGITS)
     second = SecondStage(
         random_cross(),
-        scope=linear_network([[0, 1, 0], [0, 0, 1], [0, 1, 0], [0, 0, 1]]),
-        condition=linear_network([[0, 1], [0, 0], [0, 1], [0, 0]]),
+        scope=stumps(3, *both),
+        condition=stumps(2, *(one for one in both if one[0] == 1)),
         rerank_threshold=RERANK_THRESHOLD,
     )
     plain = Platt()

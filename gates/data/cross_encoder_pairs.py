@@ -58,6 +58,7 @@ class PairSource:
     :param open_questions: open questions of the split; may be empty.
     :param encoder: finds the edits that lie near an open question.
     :param statements: facts in statements and clozes, of the split; None, and there are none.
+    :param pairs_share: share of labelled pairs, where there are any.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class PairSource:
         open_questions: Sequence[str],
         encoder: Encoder,
         statements: TrexRecords | None = None,
+        pairs_share: float = PAIRS_SHARE,
     ) -> None:
         self._split: Split = split
         self._book = QuestionBook(split, held_out=split == "tune")
@@ -74,14 +76,15 @@ class PairSource:
         self._open = list(open_questions)
         self._mined = list(self._mine(encoder)) if self._open else []
         self._near = nearest_questions(self._open, encoder)
-        self._statements = statements
+        self._statements, self._pairs_share = statements, pairs_share
 
     @property
     def digest(self) -> str:
         """The SHA-256 of what is drawn from, without the facts table, which is shipped."""
         records = self._statements
         facts = None if records is None else (records.source.facts, dict(records.source.clozes))
-        parts = (self._split, self._pairs, self._open, *([] if facts is None else [facts]))
+        parts = (self._split, self._pairs, self._open, *([] if facts is None else [facts]),
+                 *([] if self._pairs_share == PAIRS_SHARE else [self._pairs_share]))  # fmt: skip
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def draw(self, count: int, rng: random.Random) -> list[Pair]:
@@ -89,7 +92,7 @@ class PairSource:
         left = count = max(count, MIN_DRAW)
         found: list[Pair] = []
         if self._pairs:
-            for pair in _sample_rounds(self._pairs, int(count * PAIRS_SHARE), rng):
+            for pair in _sample_rounds(self._pairs, int(count * self._pairs_share), rng):
                 sides = (pair.a, pair.b) if rng.random() < 0.5 else (pair.b, pair.a)
                 found.append(Pair(*sides, int(pair.same), "question pairs"))
             left -= len(found)

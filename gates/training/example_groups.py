@@ -47,8 +47,9 @@ class ExampleData:
         sorts; it picks the threshold. They are the hardest there are: at 0.015, out of scope of
         all hardly any message fires, and 8% of other statements about a subject. Pairs that were
         picked have no rate of their own and do not count.
-    :param condition_rate: the same of conditions, the mean of topics and claims. A condition that
-        holds beside the right one costs less than a wrong answer, and conditions overlap.
+    :param topic_rate: the same of topics. One that holds beside the right one costs less than a
+        wrong answer, and topics overlap.
+    :param claim_rate: the same of claims, whose near pairs are their opposites.
     :param agreement_factor: how many times as many where the base model agrees, as in training.
     :param familiar: questions of each sort that familiarity is fitted on.
     :param edits: edits of each sort that probabilities are fitted on.
@@ -71,7 +72,8 @@ class ExampleData:
     near: int = 3
     picked_weight: float = 0.5
     false_rate: float = 0.015
-    condition_rate: float = 0.04
+    topic_rate: float = 0.04
+    claim_rate: float = 0.02
     agreement_factor: float = 2.5
     familiar: int = 1200
     edits: int = 100

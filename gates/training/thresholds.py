@@ -48,7 +48,7 @@ def fit_condition_threshold(
         "held": rate_json(list(held[holds] >= threshold)),
         "not held": rate_json(list(held[~holds] >= threshold)),
     }
-    return replace(artifact, condition_threshold=threshold)
+    return replace(artifact, condition_threshold=threshold, claim_threshold=threshold)
 
 
 def fit_threshold(

@@ -20,7 +20,7 @@ from errata.cache.errors import ModelError
 from errata.facts.table import Split
 from errata.gates.artifact import GateArtifact, read_cross
 from errata.gates.cross_encoder import CrossEncoderDelta, unwrap_transformer
-from errata.gates.data.cross_encoder_pairs import PairSource, nearest_questions
+from errata.gates.data.cross_encoder_pairs import PAIRS_SHARE, PairSource, nearest_questions
 from errata.gates.data.distractors import hash_half, read_background
 from errata.gates.data.examples import LABELS
 from errata.gates.data.pairs import (
@@ -72,6 +72,7 @@ class TrainingConfig:
     :param background: facts of other subjects in the same cache, at most.
     :param condition_rounds: draws of the pairs of conditions.
     :param conditions: training pairs of conditions, at most.
+    :param pairs_share: share of labelled question pairs among those the cross-encoder reads.
     :param without: relations left out, to measure on unseen ones.
     :param cross: configuration of the cross-encoder's training; None: the start's is kept as it is,
         and without a start the gate has one stage.
@@ -91,6 +92,7 @@ class TrainingConfig:
     background: int = 10_000
     condition_rounds: int = 1
     conditions: int = 40_000
+    pairs_share: float = PAIRS_SHARE
     without: frozenset[str] = frozenset()
     cross: CrossEncoderConfig | None = None
 
@@ -153,9 +155,8 @@ def train(
     }
     artifact, held_out = _fit(embeddings, data, config, progress)
     if config.cross is not None:
-        run = _cross_encoder_trainer(
-            embeddings, split_pairs(labelled), data, Path(out), config.cross, initial, stated
-        )
+        both = split_pairs(labelled)
+        run = _cross_encoder_trainer(embeddings, both, data, Path(out), config, initial, stated)
         artifact = _train_second_stage(artifact, run, embeddings, held_out, start, progress)
     elif initial is not None:
         artifact = fit_second_stage(artifact, initial, embeddings, **held_out, seed=config.seed)
@@ -166,9 +167,8 @@ def train(
     artifact = fit_threshold(
         artifact, embeddings, opens, distractors, config, progress, base_answers
     )
-    seconds = round(time.monotonic() - started)
     artifact.card.update(data_card(pairs_card(pairs, start_card), data, config.seed))
-    artifact.card.update(seconds=seconds, promised=allowed_rates(config))
+    artifact.card.update(seconds=round(time.monotonic() - started), promised=allowed_rates(config))
     artifact.save(out)
     return artifact
 
@@ -252,15 +252,19 @@ def _cross_encoder_trainer(
     pairs: dict[Split, list[QuestionPair]],
     data: dict[Split, SplitData],
     out: Path,
-    config: CrossEncoderConfig,
+    config: TrainingConfig,
     initial: CrossEncoderDelta | None,
     stated: Mapping[Split, TrexRecords],
 ) -> CrossEncoderTrainer:
     train, tune = (
-        PairSource(split, pairs.get(split, ()), data[split].open, embeddings, stated.get(split))
+        PairSource(
+            split, pairs.get(split, ()), data[split].open, embeddings, stated.get(split),
+            config.pairs_share,
+        )
         for split in ("train", "tune")
-    )
-    return CrossEncoderTrainer(embeddings, train, tune, out, config, initial)
+    )  # fmt: skip
+    cross = config.cross or CrossEncoderConfig()
+    return CrossEncoderTrainer(embeddings, train, tune, out, cross, initial)
 
 
 def _train_second_stage(
@@ -308,6 +312,7 @@ def _fit(
         condition_calibration=Platt(),
         threshold=0.5,
         condition_threshold=0.5,
+        claim_threshold=0.5,
         near=config.near,
         encoder=embeddings.encoder.fingerprint,
         card={},

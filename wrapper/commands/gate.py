@@ -29,6 +29,7 @@ class TrainSettings:
         thresholds are picked, such as T-REx.
     :param patterns: a file of the statements of these facts' relations (relation, pattern); with
         it, facts in statements and clozes are trained on.
+    :param pairs_share: share of question pairs, if there are any, of what is read.
     :param kind: ``classifier``, or ``serac``, the published gate.
     :param without_pairs: whether to refuse question pairs, so that the gate is free of their terms.
     :param loss: ``bce``, balanced cross-entropy, or ``nce``, InfoNCE.
@@ -47,6 +48,7 @@ class TrainSettings:
     open_questions: Path | None = None
     background: Path | None = None
     patterns: Path | None = None
+    pairs_share: float = 0.85
     kind: Literal["classifier", "serac"] = "classifier"
     without_pairs: bool = False
     loss: Literal["bce", "nce"] = "bce"
@@ -71,7 +73,7 @@ MOVED = {
 """Options of version 0.1 and the keys of ``--config`` that replace them."""
 _TWO_STAGES = (
     "start", "loss", "steps", "batch_size", "learning_rate", "validate_every", "base_model",
-    "background", "patterns",
+    "background", "patterns", "pairs_share",
 )  # fmt: skip
 """Settings without a meaning for the published gate, which has one stage."""
 _OPTIONS = ("pairs", "kind", "start", "steps", "seed")
@@ -119,8 +121,8 @@ def train_gate(
 
     The first stage takes minutes; the cross-encoder reads some 30 pairs a
     second on one core, and an interrupted run is resumed. Keys of --config:
-    pairs, open_questions, background, patterns, kind, without_pairs, loss,
-    steps, batch_size, learning_rate, validate_every, start, threads, seed,
+    pairs, pairs_share, open_questions, background, patterns, kind,
+    without_pairs, loss, steps, batch_size, learning_rate, validate_every, start, threads, seed,
     encoder, base_model.
 
     Example:
@@ -159,7 +161,10 @@ def _train(out: Path, settings: TrainSettings, *, progress: bool) -> GateArtifac
         rate=settings.learning_rate,
         every=settings.validate_every,
     )
-    config = TrainingConfig(seed=settings.seed, cross=cross if settings.steps else None)
+    config = TrainingConfig(
+        seed=settings.seed, pairs_share=settings.pairs_share,
+        cross=cross if settings.steps else None,
+    )  # fmt: skip
     shared: dict[str, Any] = {
         "pairs": settings.pairs, "open_questions": settings.open_questions,
         "encoder": open_encoder(settings.encoder, english_only=True), "config": config,
@@ -185,6 +190,8 @@ def _check(settings: TrainSettings, given: Collection[str]) -> None:
     for name in ("batch_size", "validate_every"):
         if getattr(settings, name) < 1:
             raise ErrataError(f"expected {name} of at least 1, found {getattr(settings, name)}")
+    if not 0 <= settings.pairs_share <= 1:
+        raise ErrataError(f"expected pairs_share from 0 to 1, found {settings.pairs_share}")
     for name in ("steps", "learning_rate", "threads"):
         if getattr(settings, name) < 0:
             raise ErrataError(f"expected {name} of at least 0, found {getattr(settings, name)}")

@@ -131,7 +131,7 @@ def test_a_connection_lost_amid_a_page_leaves_no_cursor_open(
     replica: Callable[..., EditCache], postgres_url: str
 ) -> None:
     from errata.cache.storage.postgres import PostgresServer
-    from errata.cache.storage.postgres_edits import PostgresEdits, Position
+    from errata.cache.storage.postgres_edits import Position, PostgresEdits
 
     replica().add([ZEBRA])
     edits = PostgresEdits(PostgresServer(postgres_url))

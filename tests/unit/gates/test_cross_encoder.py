@@ -24,15 +24,19 @@ from errata.gates.cross_encoder import (
     quantize_factors,
     unwrap_transformer,
 )
-from errata.gates.features import FeatureMaker, Scope
-from errata.gates.stages import combine_stages, first_stage_classes, second_stage_inputs
+from errata.gates.evaluation.ablation import without_part
+from errata.gates.features import NAMES, Pair, Scope, pair_features
+from errata.gates.layers import Platt
 from tests.fakes import StubEncoder
 from tests.small_cross import (
+    BY_COSINE,
+    FOLLOWS,
     RERANK_THRESHOLD,
+    SAME,
     ReadingEncoder,
     bert_tokenizer,
-    linear_network,
     random_cross,
+    stumps,
     tiny_bert,
     two_stage_gate,
 )
@@ -247,41 +251,39 @@ def test_reading_changes_what_is_decided():
         for text in texts
     ]
     assert max(np.abs(one - other).max() for one, other in pairs) > 0.2
-    deaf = replace(
-        two_stage_gate().second,
-        scope=linear_network([[0, 1, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]]),
-    )
+    deaf = replace(two_stage_gate().second, scope=stumps(3, *BY_COSINE))
     deaf = ScopeClassifier(ENCODER, replace(two_stage_gate(), second=deaf))
     loud = [reading.score(text, EDITS).probability for text in texts]
     still = [deaf.score(text, EDITS).probability for text in texts]
     assert max(np.abs(one - other).max() for one, other in zip(loud, still, strict=True)) > 0.1
 
 
-def test_both_stages_are_weighed_as_stored(read):
+def test_the_second_stage_weighs_features_and_logits_as_stored(read):
     gate = ScopeClassifier(ENCODER, two_stage_gate())
     found = gate.score(ASKED, EDITS[:1])
-    assert read == [[(edit_text(Scope(EDITS[0].question, "", "Astana")), ASKED)]]
-    maker = FeatureMaker(ENCODER.encode, small_gate().common_words)
     scope = Scope(EDITS[0].question, "Kazakhstan", "Astana")
-    first = np.log(
-        np.maximum(first_stage_classes(small_gate(), maker.make([(ASKED, scope)]))[0], 1e-6)
-    )
-    logits = CrossEncoder(ENCODER, random_cross())(read[0])[0]
-    weight = np.exp((first - first[0]) + (logits - logits[0]))
+    assert read == [[(edit_text(scope), ASKED)]]
+    cosine = float(np.prod(ENCODER.encode([ASKED, scope.text]).astype(float), axis=0).sum())
+    (logits,) = CrossEncoder(ENCODER, random_cross())(read[0])
+    weight = np.ones(3)
+    for at in (1, 2):  # as the trees of small_cross add them up
+        splits = [cosine > np.arange(1, 9) / 10, logits[at] - logits[0] > np.arange(-6, 7) / 2]
+        weight[at] = np.exp(0.3 * np.where(np.concatenate(splits), 1, -1).sum())
     assert found.probability[0] == pytest.approx(weight[1:].sum() / weight.sum(), abs=1e-5)
     assert found.entailed[0] == pytest.approx(weight[2] / weight[1:].sum(), abs=1e-5)
 
 
 def test_a_pair_below_the_band_is_not_read_nor_more_probable(read):
-    gate = ScopeClassifier(ENCODER, two_stage_gate())
     alone = ScopeClassifier(ENCODER, replace(two_stage_gate(), second=None))
-    texts = ["how do i boil an egg", "Can I get a refund?", "what do otters eat in winter"]
-    for text in texts:
-        found, first = (one.score(text, EDITS).probability for one in (gate, alone))
-        unread = first < RERANK_THRESHOLD
-        assert unread.sum() > 3
-        np.testing.assert_allclose(found[unread], first[unread], atol=1e-9)
-        assert (found[unread] < RERANK_THRESHOLD).all()
+    for text in ("how do i boil an egg", "What is France's capital?", ASKED):
+        first = alone.score(text, EDITS).probability
+        band = np.unique(first)[-2]  # of scores that occur
+        second = replace(two_stage_gate().second, rerank_threshold=band)
+        gate = ScopeClassifier(ENCODER, replace(two_stage_gate(), second=second))
+        found = gate.score(text, EDITS).probability
+        unread = first < band
+        assert unread.sum() > 2 and (~unread).any()
+        np.testing.assert_allclose(found[unread], first[unread], rtol=1e-9)
         assert len(read[-1]) == min(RERANK_TOP_K, (~unread).sum())
 
 
@@ -369,35 +371,19 @@ def test_the_same_alone_and_together():
         )
 
 
-def test_the_first_stages_word_counts_so_far_and_no_further(tmp_path):
-    sure = np.array([[1 - 2e-6, 1e-6, 1e-6], [1e-6, 1 - 2e-6, 1e-6]])
-    logits = np.array([[0.0, 2.0, 0.0], [0.0, -2.0, -4.0]])
-    free = second_stage_inputs(sure, logits, np.inf)
-    cut = second_stage_inputs(sure, logits, 1.5)
-    assert free[0, 0] < -10 and free[1, 0] > 10
-    assert np.abs(cut[:, :2]).max() == 1.5 and np.array_equal(cut[:, 2:], free[:, 2:])
-    for most in (np.inf, 1.5):
-        stored = replace(two_stage_gate(), second=replace(two_stage_gate().second, logit_clip=most))
-        stored.save(tmp_path / str(most))
-        assert GateArtifact.load(tmp_path / str(most)).second.logit_clip == most
-
-
-def test_a_card_of_version_0_1_opens(tmp_path):
-    whole = replace(two_stage_gate().second, logit_clip=1.5)
+def test_the_keys_of_version_0_1_are_read(tmp_path):
     card = two_stage_gate().card | {"negative_scores": {"n": 20, "highest": [0.5] * 3}}
-    gate = replace(two_stage_gate(), second=whole, card=card, agreement_threshold=0.25)
-    gate.save(tmp_path)
+    replace(two_stage_gate(), card=card, agreement_threshold=0.25).save(tmp_path)
     path = tmp_path / "card.json"
     text = path.read_text("utf-8")
     old = {"negative_scores": "beside", "agreement_threshold": "agreeing",
-           "rerank_threshold": "band", "logit_clip": "most"}  # fmt: skip
+           "rerank_threshold": "band"}  # fmt: skip
     for new, name in old.items():
         assert text.count(f'"{new}"') == 1
         text = text.replace(f'"{new}"', f'"{name}"')
     path.write_text(text, "utf-8")
     found = GateArtifact.load(tmp_path)
-    assert found.second is not None
-    assert (found.second.rerank_threshold, found.second.logit_clip) == (RERANK_THRESHOLD, 1.5)
+    assert found.second is not None and found.second.rerank_threshold == RERANK_THRESHOLD
     assert found.agreement_threshold == 0.25 and NegativeScores.of_card(found.card).n == 20
     assert not {*old.values()} & {*found.card}
 
@@ -412,18 +398,40 @@ def test_options_of_version_0_1_warn():
     assert old.artifact is ScopeClassifier(ENCODER, artifact=two_stage_gate()).artifact
 
 
-def test_a_second_stage_that_knows_no_follows():
+def test_classes_come_from_the_trees_of_facts_or_of_conditions():
     second = replace(
-        two_stage_gate().second, scope=linear_network([[0, 1], [0, 1], [0, 1], [0, 0]])
+        two_stage_gate().second,
+        scope=stumps(3, (1, SAME, 0.0, 1.0), (2, FOLLOWS, 0.0, 2.0)),
+        condition=stumps(2, (1, SAME, 0.0, 3.0)),
     )
     stored = replace(two_stage_gate(), second=second)
-    classes = np.array([[0.5, 0.3, 0.2], [0.9, 0.1, 0.0]])
-    logits = np.array([[0.0, 1.0, 0.5], [2.0, 0.0, 0.0]])
-    governs, follows = combine_stages(stored, classes, np.array([False, True]), logits)
-    inputs = second_stage_inputs(classes, logits, np.inf)
-    expected = 1 / (1 + np.exp(-inputs[0, :3].sum()))
-    assert governs[0] == pytest.approx(expected)
-    assert follows.tolist() == [0.0, 0.0]
+    features, logits = np.zeros((4, len(NAMES))), np.array([[0.0, 1.0, -1.0], [2.0, 3.0, 0.0]] * 2)
+    conditions = np.array([False, False, True, True])
+    found = stored.second_classes(features, conditions, logits)
+    fact = np.exp([0.0, 1.0, -2.0]) / np.exp([0.0, 1.0, -2.0]).sum()
+    sure = 1 / (1 + np.exp(-3.0))
+    np.testing.assert_allclose(found[:2], [fact, fact])
+    np.testing.assert_allclose(found[2:], [[1 - sure, sure, 0.0]] * 2)
+    governs, entailed = stored.calibrated(found, conditions)
+    np.testing.assert_allclose(governs, 1 - found[:, 0])
+    np.testing.assert_allclose(entailed, [fact[2] / fact[1:].sum()] * 2 + [0.0] * 2)
+    doubting = replace(stored, scope_calibration=Platt(0.5, -1.0))
+    less, _ = doubting.calibrated(found, conditions)
+    odds = np.log(governs[0] / (1 - governs[0])) / 2 - 1
+    assert less[0] == pytest.approx(1 / (1 + np.exp(-odds))) and less[2] == governs[2]
+    with pytest.raises(ModelError, match="expected a gate of two stages, found one"):
+        small_gate().second_classes(features, conditions, logits)
+
+
+def test_the_first_stage_scores_a_pair_by_its_features():
+    gate = ScopeClassifier(ENCODER, replace(two_stage_gate(), second=None))
+    scope = Scope(EDITS[0].question, "Kazakhstan", "Astana")
+    cosine = float(np.prod(ENCODER.encode([ASKED, scope.text]).astype(float), axis=0).sum())
+    features = pair_features([Pair(ASKED, scope, cosine)])
+    ((none, _, follows),) = small_gate().first_classes(features, np.zeros(1, bool))
+    found = gate.score(ASKED, EDITS[:1])
+    assert found.probability[0] == pytest.approx(1 - none, abs=1e-6)
+    assert found.entailed[0] == pytest.approx(follows / (1 - none), abs=1e-6)
 
 
 def test_pooling_leaves_padding_out():
@@ -436,23 +444,14 @@ def test_pooling_leaves_padding_out():
     torch.testing.assert_close(alone[0], padded[0], atol=1e-4, rtol=0)
 
 
-def test_without_words_the_named_features_say_nothing():
-    from errata.gates.evaluation.ablation import without_part
-    from errata.gates.features import NAMES, PairFeatures
-    from errata.gates.stages import first_stage_classes
-
-    rng = np.random.default_rng(0)
-    whole = two_stage_gate()
-    less = without_part(whole, "words")
-    wide = len(whole.relations.mean)
-    rests = [rng.normal(size=(6, wide)).astype(np.float32) for _ in range(2)]
-
-    def told(gate, named):
-        return first_stage_classes(gate, PairFeatures(named, *rests))
-
-    one, other = rng.random((6, len(NAMES))), rng.random((6, len(NAMES)))
-    mean = np.tile(whole.scope.mean[: len(NAMES)], (6, 1))
-    assert np.abs(told(whole, one) - told(whole, other)).max() > 0.01
-    np.testing.assert_array_equal(told(less, one), told(less, other))
-    np.testing.assert_allclose(told(less, one), told(whole, mean), atol=1e-9)
-    assert less.second is whole.second
+def test_without_the_cross_encoder_the_first_stage_is_left(read):
+    whole = replace(two_stage_gate(), card=two_stage_gate().card | {"negative_scores": {"n": 1}})
+    less = without_part(whole, "cross")
+    assert less.second is None and "negative_scores" not in less.card
+    alone = ScopeClassifier(ENCODER, less).score(ASKED, [*EDITS, TOPIC])
+    assert not read
+    first = ScopeClassifier(ENCODER, replace(whole, second=None)).score(ASKED, [*EDITS, TOPIC])
+    np.testing.assert_array_equal(alone.probability, first.probability)
+    for gate, part, found in ((whole, "bi", "'bi'"), (less, "cross", "of a gate of one stage")):
+        with pytest.raises(ModelError, match=rf"two stages, cross, found .*{found}"):
+            without_part(gate, part)

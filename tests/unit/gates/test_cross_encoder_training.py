@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from errata.cache.errors import ErrataError, ModelError
+from errata.cache.records import Fact
 from errata.gates import artifact as stored
-from errata.gates.artifact import CARD, CROSS, WEIGHTS, GateArtifact
+from errata.gates.artifact import CARD, CROSS, WEIGHTS, GateArtifact, read_cross
 from errata.gates.classifier import ScopeClassifier
 from errata.gates.cross_encoder import CrossEncoder, CrossEncoderDelta
 from errata.gates.data.cross_encoder_pairs import (
@@ -25,11 +26,11 @@ from errata.gates.data.cross_encoder_pairs import (
     nearest_questions,
 )
 from errata.gates.data.pairs import QuestionPair
-from errata.gates.features import PairFeatures
+from errata.gates.evaluation.ablation import without_part
+from errata.gates.features import NAMES
 from errata.gates.load import load_gate
 from errata.gates.training import cross_encoder as cross_train
 from errata.gates.training.cards import data_card, pairs_card
-from errata.gates.training.contrast import DUPLICATE_COSINE, contrast_relations
 from errata.gates.training.cross_encoder import (
     BEST,
     CrossEncoderConfig,
@@ -37,10 +38,10 @@ from errata.gates.training.cross_encoder import (
     balanced_cross_entropy,
     info_nce,
 )
-from errata.gates.training.fit import fit_relations
 from errata.gates.training.train import TrainingConfig, train
 from tests.fakes import StubEncoder
 from tests.small_cross import (
+    RERANK_THRESHOLD,
     ReadingEncoder,
     bert_tokenizer,
     random_cross,
@@ -139,50 +140,6 @@ def test_noise_contrast(rows):
     assert found == pytest.approx(np.mean(losses) + np.mean(told), rel=1e-9, abs=1e-12)
 
 
-def relations(n=400, width=12):
-    """Return pairs whose relation lies in two directions of twelve, under noise in the others."""
-    rng = np.random.default_rng(0)
-    labels = (np.arange(n) % 2).astype(np.int64)
-    relation = rng.normal(size=(n, 2))
-    sides = []
-    for side in range(2):
-        own = np.where((labels == 1)[:, None] | (side == 0), relation, rng.normal(size=(n, 2)))
-        rows = np.column_stack([own, rng.normal(size=(n, width - 2))])
-        sides.append((rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32))
-    return PairFeatures(np.zeros((n, 0)), *sides), labels
-
-
-def contrast_loss(space, found, labels):
-    query = (found.query_rest.astype(np.float64) - space.mean) @ space.components.T / 4
-    scope = (found.scope_rest.astype(np.float64) - space.mean) @ space.components.T / 4
-    losses = []
-    for i in np.flatnonzero(labels == 1):
-        alike = found.scope_rest @ found.scope_rest[i] > DUPLICATE_COSINE
-        among = np.flatnonzero(~alike | (np.arange(len(labels)) == i))
-        apart = -((query[i] - scope[among]) ** 2).sum(axis=1)
-        losses.append(-log_softmax(apart)[list(among).index(i)])
-    return float(np.mean(losses))
-
-
-def test_contrast_lowers_what_it_says_it_lowers(monkeypatch):
-    monkeypatch.setattr("errata.gates.training.contrast.STEPS", 120)
-    found, labels = relations()
-    begun, learned = fit_relations(found, labels, 4), contrast_relations(found, labels, 0, 4)
-    before, after = (contrast_loss(one, found, labels) for one in (begun, learned))
-    assert after < before - 0.1
-    assert learned.components.shape == begun.components.shape
-    again = contrast_relations(found, labels, 0, 4)
-    assert np.array_equal(again.components, learned.components)
-
-
-def test_contrast_with_nothing_to_contrast():
-    found, labels = relations(40)
-    with pytest.raises(ModelError, match="one class only"):
-        contrast_relations(found, np.ones_like(labels), 0)
-    with pytest.raises(ModelError, match="no pair is labelled paraphrase"):
-        contrast_relations(found, np.zeros_like(labels), 0)
-
-
 # pairs
 
 OPEN = [f"who {verb} the {thing}" for verb in ("sang", "wrote") for thing in ("song", "book")]
@@ -217,9 +174,8 @@ def test_a_source_is_told_by_what_it_draws_from(source):
 def test_the_card_names_the_pairs_and_those_of_the_start(tmp_path):
     file = tmp_path / "ours.jsonl"
     file.write_text("{}\n", "utf-8")
-    begun = replace(two_stage_gate(), card=two_stage_gate().card | {"pairs": "Quora's"})
-    clear = replace(begun, card=begun.card | {"pairs": "none"})
-    assert pairs_card([], clear) == "none"
+    begun, clear = ({"pairs": one} for one in ("Quora's", "none"))
+    assert pairs_card([], clear) == pairs_card([], {}) == pairs_card([]) == "none"
     assert data_card("none", {}, 0)["pairs"] == "none"
     assert pairs_card([], begun) == {"start's": "Quora's"}
     told = pairs_card([file], begun)
@@ -480,7 +436,7 @@ def test_a_cross_encoder_that_is_missing_or_anothers_is_refused(folder):
     with pytest.raises(ModelError, match=r"other weights.*in cross\.safetensors; restore all"):
         GateArtifact.load(folder)
     (folder / CROSS).unlink()
-    with pytest.raises(ModelError, match=r"cross\.safetensors cannot be read.*restore all files"):
+    with pytest.raises(ModelError, match=r"No such file.*cross\.safetensors.*restore all files"):
         GateArtifact.load(folder)
 
 
@@ -490,7 +446,9 @@ def test_a_card_that_says_other_things_of_it_is_refused(folder, cross):
     if isinstance(cross, dict) and "sha256" not in cross:
         cross["sha256"] = card["cross"]["sha256"]
     (folder / CARD).write_text(json.dumps(card | {"cross": cross}), "utf-8")
-    with pytest.raises(ModelError, match=r"do not hold what a gate|other weights"):
+    with pytest.raises(
+        ModelError, match=r"expected a gate, its card|do not hold what a gate|other weights"
+    ):
         GateArtifact.load(folder)
 
 
@@ -560,10 +518,65 @@ def test_training_a_gate_of_two_stages(tmp_path):
     assert same_arrays(again.second.cross, made.second.cross)
     started = train(
         tmp_path / "more", encoder=ENCODER, start=tmp_path / "gate",
-        config=replace(RECIPE, loss="nce", cross=replace(RECIPE.cross, loss="nce")),
+        config=replace(RECIPE, cross=replace(RECIPE.cross, loss="nce")),
     )  # fmt: skip
     assert started.card["cross-encoder"]["started from"] == "gate"
-    assert not np.array_equal(started.relations.components, made.relations.components)
+    assert not same_arrays(started.second.cross, made.second.cross)
+
+
+def as_of_format_1(folder):
+    """Make the gate in a folder one of version 0.1: other arrays, and a card of the old format."""
+    card = json.loads((folder / CARD).read_text("utf-8"))
+    del card["features"]
+    card |= {"format": 1, "common_words": "a b", "pairs": "Quora's", "threshold": "gone"}
+    card["cross"]["band"] = card["cross"].pop("rerank_threshold")
+    (folder / CARD).write_text(json.dumps(card), "utf-8")
+    (folder / WEIGHTS).write_bytes(b"networks")
+
+
+def test_a_gate_of_the_old_format_is_refused_and_its_cross_encoder_is_kept(tmp_path):
+    old = tmp_path / "old"
+    trained = {"loss": "nce", "steps taken": 5}
+    replace(two_stage_gate(), card=two_stage_gate().card | {"cross-encoder": trained}).save(old)
+    as_of_format_1(old)
+    with pytest.raises(
+        ModelError,
+        match=r"old/card\.json: expected a gate card of format 2, found 1; .*fit the rest again "
+        r"with `errata gate train --start \S+old --steps 0 --out DIR`",
+    ):
+        GateArtifact.load(old)
+    cross, card = read_cross(old)
+    assert same_arrays(cross, random_cross()) and cross.scale == 2.0
+    assert card["cross"]["rerank_threshold"] == RERANK_THRESHOLD and card["pairs"] == "Quora's"
+    # what the message says to do
+    made = train(tmp_path / "new", encoder=ENCODER, start=old, config=replace(RECIPE, cross=None))
+    assert (tmp_path / "new" / CROSS).read_bytes() == (old / CROSS).read_bytes()
+    stored_ = GateArtifact.load(tmp_path / "new")
+    assert stored_.second is not None and stored_.second.cross.scale == 2.0
+    assert stored_.card["cross-encoder"] == trained and stored_.card["pairs"] == {
+        "start's": "Quora's"
+    }
+    assert stored_.threshold == made.threshold and 0.02 <= stored_.second.rerank_threshold <= 0.05
+    width = len(NAMES) + 2
+    for trees in (stored_.second.scope, stored_.second.condition):
+        assert len(NAMES) <= trees.column.max() < width  # the logits are among what they read
+    alone = ScopeClassifier(ENCODER, without_part(stored_, "cross"))
+    text, edits = "which city is kazakhstans capital", [Fact("What is the capital of Peru?", "x")]
+    reading = load_gate(str(tmp_path / "new"), ENCODER).score(text, edits).probability
+    assert reading != alone.score(text, edits).probability
+
+
+def test_a_card_of_the_old_format_does_not_excuse_other_weights(folder):
+    as_of_format_1(folder)
+    (folder / CROSS).write_bytes(b"another")
+    with pytest.raises(ModelError, match=r"gate/cross\.safetensors: .*other weights"):
+        read_cross(folder)
+    (folder / CARD).write_text("[]", "utf-8")
+    with pytest.raises(ModelError, match=r"gate: expected a gate.*restore all files"):
+        read_cross(folder)
+    small_gate().save(folder)
+    cross, card = read_cross(folder)
+    assert cross is None and card["encoder"] == ENCODER.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -571,7 +584,8 @@ def test_training_a_gate_of_two_stages(tmp_path):
     [
         (StubEncoder(), RECIPE, None, "found StubEncoder"),
         (ENCODER, RECIPE, "one", "found one of one stage"),
-        (ENCODER, replace(RECIPE, cross=None), "two", "leave the start out"),
+        (ENCODER, replace(RECIPE, cross=None), "one", "found one of one stage"),
+        (StubEncoder(), replace(RECIPE, cross=None), "two", "found StubEncoder"),
         (ReadingEncoder(fingerprint="new"), RECIPE, "two", "a gate of the encoder new"),
         (ENCODER, RECIPE, "nowhere", "expected a gate"),
     ],

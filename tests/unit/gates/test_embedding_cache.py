@@ -24,6 +24,6 @@ def test_an_edits_texts_are_encoded_once_however_much_is_asked_in_between(monkey
     gate.score_batch([f"Who painted picture {i}?" for i in range(20)], [[edit, other]] * 20)
     again = gate.score("Which town is the seat of Kazakhstan?", [edit]).probability
     times = Counter(encoder.encoded)
-    assert times["What is the capital of something"] == times["Who wrote something"] == 1
-    assert times["Which town is the seat of something"] == 2  # a query's is let go
+    assert times[edit.question] == times[other.question] == 1
+    assert times["Which town is the seat of Kazakhstan?"] == 2  # a query's is let go
     assert first == again

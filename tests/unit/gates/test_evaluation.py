@@ -183,7 +183,7 @@ def test_a_trained_gate_and_the_control_stand_side_by_side(trials):
     text = markdown(reports, {"seed": 0}, "errata gate eval")
     assert text.count("| cosine |") == 2 and "Made by `errata gate eval`" in text
     assert "in doubt" not in text and "calibrated again" not in text
-    part = replace(reports[0], gate="clear without bi")
+    part = replace(reports[0], gate="clear without cross")
     assert "not trained or calibrated again" in markdown([part], {}, "errata gate eval")
     part.rows.append(Row(f"hits, {WITH_BASE}", Estimate(0.5, 0.4, 0.6, 10, 10)))
     assert "if the base model answers the query" in markdown([part], {}, "errata gate eval")

@@ -20,6 +20,7 @@ from errata.cache.view import SearchConfig
 from errata.gates.artifact import GateArtifact
 from errata.gates.base import Decision
 from errata.gates.classifier import ScopeClassifier
+from errata.gates.condition_calibration import ConditionCalibration, ConditionSlopes
 from errata.gates.cosine import CosineGate
 from errata.gates.embedding import EmbeddingGate
 from errata.gates.examples import (
@@ -66,6 +67,7 @@ EXAMPLES = ExampleCalibration(
     (-9.0, -9.0),
     ExampleConfig(-9.0, 1.0, 0.0, 12.0, 5.0, 1.0, 0.0),
 )
+CONDITIONS = ConditionCalibration(*[ConditionSlopes(-7.0, 0.5, 1.0, 8.0, 1.0, 1.0)] * 2)
 
 
 class Stubborn:
@@ -86,7 +88,9 @@ class Stubborn:
 
 GATES = {
     "classifier": ScopeClassifier(ENCODER, small_gate()),
-    "with examples": ScopeClassifier(ENCODER, replace(small_gate(), examples=EXAMPLES)),
+    "with examples": ScopeClassifier(
+        ENCODER, replace(small_gate(), examples=EXAMPLES, conditions=CONDITIONS)
+    ),
     "cosine": CosineGate(ENCODER),
     "serac": EmbeddingGate(ENCODER, 1.5 * np.eye(ENCODER.dimension)),
     "open": OpenGate(),
@@ -145,6 +149,8 @@ def test_examples_of_conditions_teach(view):
     alone = replace(ANGRY, tests=PatchTests())
     scores = gate.score(text, [alone, ANGRY]).probability
     assert scores[1] > max(0.5, scores[0])
+    unfitted = ScopeClassifier(ENCODER, small_gate()).score(text, [alone, ANGRY]).probability
+    assert unfitted[0] == unfitted[1]
 
 
 def test_a_condition_with_counterexamples_alone(view):
@@ -335,7 +341,7 @@ def test_the_networks_read_for_a_fact_only_where_that_is_fitted():
         gate = ScopeClassifier(StubEncoder(), replace(small_gate(), examples=examples))
         seen = []
         score = gate._score_pairs
-        gate._score_pairs = lambda pairs: (seen.extend(pairs), score(pairs))[1]
+        gate._score_pairs = lambda batch: (seen.extend(batch.pairs), score(batch))[1]
         gate.score("Who is the mayor of the north gate?", [fact])
         return bool(seen)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
 
+from errata.cache.encoder import EmbeddingCache
 from errata.cache.errors import ModelError
 from errata.cache.records import Fact
 from errata.gates.artifact import GateArtifact
@@ -18,6 +19,7 @@ from errata.gates.data.splits import TEST_TENTHS, hash_tenth
 from errata.gates.data.trex import wikidata_relations
 from errata.gates.examples import SLOPES, Evidence, ExampleCalibration
 from errata.gates.training import examples
+from errata.gates.training.condition_examples import _by_intent
 from errata.gates.training.example_groups import ExampleData, example_groups, read_requests
 from errata.gates.wording import Wording
 from tests.fakes import StubEncoder
@@ -105,6 +107,7 @@ def test_what_is_fitted(data, tmp_path):
     assert config.more == 0 and config.steeper != 0  # left out, for an ablation; not left out
     # the networks have seen no statements
     assert config.factual_trained == config.factual_repeated == 0
+    assert fitted.conditions is not None and before.conditions is None
     assert 0 < fitted.agreement_threshold <= fitted.threshold < 1
     pairs = fitted.card["examples"]["pairs"]
     near = [one["false"] for name, one in pairs.items()
@@ -121,6 +124,66 @@ def test_what_is_fitted(data, tmp_path):
     edits = [Fact("paint the oven please", "x"), Fact("weigh the boat please", "x")]
     own, other = gate.score("paint the oven tonight", edits).probability
     assert own > other
+
+
+@pytest.fixture(scope="module")
+def fitted(data):
+    """Fit topics and claims, with a rate that so little data leaves room for."""
+    gate = ScopeClassifier(StubEncoder(), small_gate())
+    requests, out_of_scope = read_requests(data)
+    return examples.fit_conditions(
+        small_gate(), gate, EmbeddingCache(StubEncoder(), None),
+        replace(data, condition_rate=0.1), requests, out_of_scope,
+    )  # fmt: skip
+
+
+def test_conditions_are_fitted(fitted, tmp_path):
+    assert fitted.conditions is not None and fitted.examples is None
+    slopes = [*astuple(fitted.conditions.topic), *astuple(fitted.conditions.claim)]
+    assert np.isfinite(slopes).all() and fitted.conditions.topic != fitted.conditions.claim
+    told = fitted.card["conditions"]
+    assert told["rate"] == 0.1 and fitted.threshold == small_gate().threshold
+    sorts = [
+        f"{sort}, examples: {number}"
+        for number in range(4)
+        for sort in ("topics of requests", "topics of the table", "claims of the table")
+    ]
+    assert {*told["pairs"]} == {*sorts}  # fmt: skip
+    pairs = told["pairs"].values()
+    assert all(one["n"] > 20 for one in pairs) and 0 < fitted.condition_threshold < 1
+    # the lowest threshold whose mean share of false hits is within the rate
+    assert 0.05 < np.mean([one["false"] for one in pairs]) <= 0.1 + 1e-4
+    held = np.mean([one["held"] for one in pairs])
+    assert held > np.mean([one["false"] for one in pairs]) + 0.1
+    fitted.save(tmp_path)
+    again = GateArtifact.load(tmp_path)
+    assert (again.conditions, again.card) == (fitted.conditions, fitted.card)
+    assert again.condition_threshold == fitted.condition_threshold
+
+
+def test_the_figures_of_conditions_are_what_the_gate_does(data, fitted):
+    """Of requests on which topics were fitted, as many fire as the card says."""
+    requests, out_of_scope = read_requests(data)
+    encoder = StubEncoder()
+    pairs = _by_intent(data, EmbeddingCache(encoder, None), requests, out_of_scope, 2)
+    gate = ScopeClassifier(encoder, fitted)
+    scores = gate.score_batch([text for text, *_ in pairs], [[edit] for _, edit, _ in pairs])
+    told = fitted.card["conditions"]["pairs"]["topics of requests, examples: 2"]
+    assert told["n"] == len(pairs)
+    for right, name in ((True, "held"), (False, "false")):
+        some = [one.probability[0] for one, (*_, holds) in zip(scores, pairs, strict=True)
+                if holds == right]  # fmt: skip
+        share = np.mean(np.array(some) >= fitted.condition_threshold)
+        assert share == pytest.approx(told[name], abs=2 / len(some))
+
+
+def test_conditions_of_one_sort_are_an_error(data, monkeypatch):
+    gate = ScopeClassifier(StubEncoder(), small_gate())
+    monkeypatch.setattr(gate, "evidence", lambda texts, edits: [[None]] * len(texts))
+    with pytest.raises(ModelError, match="that hold and that do not, found 0 of one sort"):
+        examples.fit_conditions(
+            small_gate(), gate, EmbeddingCache(StubEncoder(), None), data, *read_requests(data)
+        )
 
 
 def test_pairs_picked_by_their_words_do_not_turn_the_order():

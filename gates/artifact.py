@@ -21,7 +21,7 @@ from errata.gates.condition_calibration import ConditionCalibration
 from errata.gates.cross_encoder import CrossEncoderDelta
 from errata.gates.examples import ExampleCalibration
 from errata.gates.features import NAMES
-from errata.gates.layers import Array, Platt, Trees
+from errata.gates.layers import Array, Network, Platt
 
 WEIGHTS = "gate.safetensors"
 CROSS = "cross.safetensors"
@@ -33,11 +33,13 @@ _RENAMED_KEYS = {
 }
 """Keys of cards of version 0.1, with their present names."""
 FORMAT = 2
+LOGIT_CLIP = 10.0
+"""Limit of the cross-encoder's log-odds, either way, so that no square of them runs away."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SecondStage:
-    """The cross-encoder, and the trees that read its logits beside the features.
+    """The cross-encoder, and the regressions on its logits and the features.
 
     :param cross: the weights of the cross-encoder.
     :param scope: classes none, same, follows, from features and the cross-encoder's log-odds.
@@ -47,8 +49,8 @@ class SecondStage:
     """
 
     cross: CrossEncoderDelta
-    scope: Trees
-    condition: Trees
+    scope: Network
+    condition: Network
     rerank_threshold: float
 
 
@@ -74,8 +76,8 @@ class GateArtifact:
     :param conditions: the same for topics and claims.
     """
 
-    scope: Trees
-    condition: Trees
+    scope: Network
+    condition: Network
     scope_calibration: Platt
     condition_calibration: Platt
     threshold: float
@@ -95,7 +97,7 @@ class GateArtifact:
         :param features: of :func:`errata.gates.features.pair_features`, [n, f].
         :param conditions: which pairs are of conditions, bool [n].
         """
-        return _classes(self.scope, self.condition, features, conditions)
+        return _classes(self.scope, self.condition, first_inputs(features), conditions)
 
     def second_classes(
         self, features: Array, conditions: NDArray[np.bool_], logits: Array
@@ -211,8 +213,8 @@ class GateArtifact:
         agreement = card.get("agreement_threshold")
         examples, conditions = card.get("examples"), card.get("condition_examples")
         return cls(
-            scope=Trees.from_tensors(tensors, "scope"),
-            condition=Trees.from_tensors(tensors, "condition"),
+            scope=Network.from_tensors(tensors, "scope"),
+            condition=Network.from_tensors(tensors, "condition"),
             scope_calibration=Platt(*card["calibration"]["scope"]),
             condition_calibration=Platt(*card["calibration"]["condition"]),
             threshold=float(card["threshold"]),
@@ -230,20 +232,32 @@ class GateArtifact:
         )
 
 
-def second_inputs(features: Array, logits: Array) -> Array:
-    """Return the inputs of the second stage, float64 [n, f + 2]: features, log-odds against none.
+def first_inputs(features: Array) -> Array:
+    """Return the inputs of the first stage: features, and the products of any two.
 
     :param features: of :func:`errata.gates.features.pair_features`, [n, f].
+    :return: float64 [n, f + f (f + 1) / 2].
+    """
+    one, other = np.triu_indices(features.shape[1])
+    return np.column_stack([features, features[:, one] * features[:, other]])
+
+
+def second_inputs(features: Array, logits: Array) -> Array:
+    """Return the inputs of the second stage: the same, with two log-odds more.
+
     :param logits: of the cross-encoder, of none, same and follows, [n, 3].
     """
-    return np.column_stack([features, logits[:, 1:] - logits[:, :1]]).astype(np.float64)
+    odds = np.clip(logits[:, 1:] - logits[:, :1], -LOGIT_CLIP, LOGIT_CLIP) / LOGIT_CLIP
+    return first_inputs(np.column_stack([features, odds]))
 
 
-def _classes(scope: Trees, condition: Trees, inputs: Array, conditions: NDArray[np.bool_]) -> Array:
-    """Return classes none, same and follows, [n, 3]; 0 for *follows* where trees have two."""
+def _classes(
+    scope: Network, condition: Network, inputs: Array, conditions: NDArray[np.bool_]
+) -> Array:
+    """Return classes none, same and follows, [n, 3]; 0 for *follows* where there are two."""
     found = np.zeros((len(inputs), 3))
-    for trees, rows in ((scope, ~conditions), (condition, conditions)):
-        classes = trees(inputs[rows])
+    for stage, rows in ((scope, ~conditions), (condition, conditions)):
+        classes = stage(inputs[rows])
         found[rows, : classes.shape[1]] = classes
     return found
 
@@ -286,8 +300,8 @@ def _load_second_stage(
         return None
     return SecondStage(
         cross,
-        Trees.from_tensors(tensors, "second.scope"),
-        Trees.from_tensors(tensors, "second.condition"),
+        Network.from_tensors(tensors, "second.scope"),
+        Network.from_tensors(tensors, "second.condition"),
         float(card["cross"]["rerank_threshold"]),
     )
 

@@ -1,4 +1,4 @@
-"""Trained layers in NumPy: a projection, small networks, boosted trees and their calibration.
+"""Trained layers in NumPy: a projection, small networks and their calibration.
 
 Trained with scikit-learn and run here in NumPy, so that nothing is unpickled and scikit-learn is
 not imported at run time.
@@ -7,7 +7,7 @@ not imported at run time.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -100,61 +100,6 @@ class Network:
 def _softmax(rows: Array) -> Array:
     exponentials = np.exp(rows - rows.max(axis=1, keepdims=True))
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True), dtype=np.float64)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Trees:
-    """Gradient-boosted trees: every tree adds to the score of one class, then a softmax.
-
-    The nodes of all trees are in one array; a node's children are indices into it.
-
-    :param base: float [c], the scores before any tree.
-    :param roots: int [t], where each tree begins.
-    :param classes: int [t], the class each tree adds to.
-    :param column: int [m], the input that a node compares; -1 at a leaf.
-    :param limit: float [m], the threshold; rows up to it go left.
-    :param left: int [m].
-    :param right: int [m].
-    :param value: float [m], what a leaf adds.
-    """
-
-    base: Array
-    roots: NDArray[np.int32]
-    classes: NDArray[np.int32]
-    column: NDArray[np.int32]
-    limit: Array
-    left: NDArray[np.int32]
-    right: NDArray[np.int32]
-    value: Array
-
-    def __call__(self, inputs: Array) -> Array:
-        """Return class probabilities, float64 [n, c].
-
-        :param inputs: float64 [n, f].
-        """
-        rows = np.arange(len(inputs))[:, None]
-        at = np.broadcast_to(self.roots, (len(inputs), len(self.roots)))
-        while (self.column[at] >= 0).any():
-            column = self.column[at]
-            goes_left = inputs[rows, np.maximum(column, 0)] <= self.limit[at]
-            below = np.where(goes_left, self.left[at], self.right[at])
-            at = np.where(column >= 0, below, at)
-        scores = np.tile(self.base, (len(inputs), 1))
-        for number in range(len(self.base)):
-            scores[:, number] += self.value[at[:, self.classes == number]].sum(axis=1)
-        return _softmax(scores)
-
-    def tensors(self, name: str) -> dict[str, NDArray[Any]]:
-        """Return the arrays, by names that begin with ``name``."""
-        return {f"{name}.{part.name}": getattr(self, part.name) for part in fields(self)}
-
-    @classmethod
-    def from_tensors(cls, tensors: Tensors, name: str) -> Trees:
-        """Return the trees of the arrays that begin with that name.
-
-        :raises KeyError: an array is missing.
-        """
-        return cls(*(tensors[f"{name}.{part.name}"] for part in fields(cls)))
 
 
 @dataclass(frozen=True, slots=True)

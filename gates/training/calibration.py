@@ -1,4 +1,4 @@
-"""Fitting the second stage: trees over the features and the cross-encoder's logits."""
+"""Fitting the second stage: a regression on the features and the cross-encoder's logits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from errata.gates.artifact import GateArtifact, SecondStage, second_inputs
 from errata.gates.cross_encoder import CrossEncoder, CrossEncoderDelta
 from errata.gates.data.examples import Example
 from errata.gates.layers import Array, Platt
-from errata.gates.training.fit import Labels, fit_trees
+from errata.gates.training.fit import Labels, fit_logistic
 
 UNREAD_SHARE = 0.005
 """Share of governed pairs that the second stage may leave out, below the first stage's band."""
@@ -37,21 +37,21 @@ def fit_second_stage(
     :param encoder: of the transformer it changes.
     :param scopes: tune pairs, their features and labels.
     :param conditions: the same of conditions.
-    :param seed: of the trees.
+    :param seed: of the regressions.
     """
     reader = CrossEncoder(encoder, cross)
-    trees = []
+    stages = []
     for (examples, features, labels), held in ((scopes, False), (conditions, True)):
         logits = cross_logits(reader, examples, condition=held)
         classes = np.minimum(labels, 1) if held else labels
-        trees.append(fit_trees(second_inputs(features, logits), classes, seed)[0])
+        stages.append(fit_logistic(second_inputs(features, logits), classes, seed)[0])
     _, features, labels = scopes
     governed = features[labels > 0]
     first = 1.0 - artifact.first_classes(governed, np.zeros(len(governed), bool))[:, 0]
     band = float(np.clip(np.quantile(first, UNREAD_SHARE), MIN_BAND, MAX_BAND))
     return replace(
         artifact,
-        second=SecondStage(cross, trees[0], trees[1], band),
+        second=SecondStage(cross, stages[0], stages[1], band),
         scope_calibration=Platt(),
         condition_calibration=Platt(),
     )

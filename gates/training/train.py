@@ -18,7 +18,7 @@ import numpy as np
 from errata.cache.encoder import EmbeddingCache, Encoder
 from errata.cache.errors import ModelError
 from errata.facts.table import Split
-from errata.gates.artifact import GateArtifact, read_cross
+from errata.gates.artifact import GateArtifact, first_inputs, read_cross
 from errata.gates.cross_encoder import CrossEncoderDelta, unwrap_transformer
 from errata.gates.data.cross_encoder_pairs import PAIRS_SHARE, PairSource, nearest_questions
 from errata.gates.data.distractors import hash_half, read_background
@@ -43,12 +43,12 @@ from errata.gates.layers import Array, Platt
 from errata.gates.training.calibration import fit_second_stage
 from errata.gates.training.cards import allowed_rates, data_card, pairs_card
 from errata.gates.training.cross_encoder import CrossEncoderConfig, CrossEncoderTrainer
-from errata.gates.training.fit import Labels, fit_platt, fit_trees
+from errata.gates.training.fit import Labels, fit_logistic, fit_platt
 from errata.gates.training.progress import make_features
 from errata.gates.training.thresholds import fit_condition_threshold, fit_threshold
 from errata.training.progress import progress as shown_progress
 
-MAX_OPEN = 1200
+MAX_OPEN = 300
 SPLITS: tuple[Split, ...] = ("train", "tune")
 
 
@@ -57,9 +57,10 @@ class TrainingConfig:
     """Configuration of training.
 
     :param seed: of everything drawn.
-    :param examples: training pairs of the facts table, at most.
-    :param pair_examples: training pairs of labelled question pairs, at most.
-    :param statement_examples: training pairs of facts in statements and clozes, at most.
+    :param examples: pairs of the facts table that each stage is fitted on, at most: one split's
+        for the first, the tune split's for the second. The cross-encoder draws its own.
+    :param pair_examples: the same of labelled question pairs.
+    :param statement_examples: the same of facts in statements and clozes.
     :param neighbour_rate: false hits allowed among hard neighbours, per query: the same relation
         of another subject, another relation of the same subject.
     :param changed_rate: the same for all queries near an edit and out of its scope: hard
@@ -71,7 +72,7 @@ class TrainingConfig:
     :param trial_size: facts in the cache, with queries, when the threshold is picked.
     :param background: facts of other subjects in the same cache, at most.
     :param condition_rounds: draws of the pairs of conditions.
-    :param conditions: training pairs of conditions, at most.
+    :param conditions: the same of conditions.
     :param pairs_share: share of labelled question pairs among those the cross-encoder reads.
     :param without: relations left out, to measure on unseen ones.
     :param cross: configuration of the cross-encoder's training; None: the start's is kept as it is,
@@ -79,9 +80,9 @@ class TrainingConfig:
     """
 
     seed: int = 0
-    examples: int = 45_000
-    pair_examples: int = 12_000
-    statement_examples: int = 16_000
+    examples: int = 11_000
+    pair_examples: int = 3_000
+    statement_examples: int = 4_000
     neighbour_rate: float = 0.01
     changed_rate: float = 0.015
     open_rate: float = 0.001
@@ -91,7 +92,7 @@ class TrainingConfig:
     trial_size: int = 200
     background: int = 10_000
     condition_rounds: int = 1
-    conditions: int = 40_000
+    conditions: int = 10_000
     pairs_share: float = PAIRS_SHARE
     without: frozenset[str] = frozenset()
     cross: CrossEncoderConfig | None = None
@@ -164,9 +165,8 @@ def train(
     artifact = fit_condition_threshold(artifact, embeddings, data["tune"].conditions, config)
     # tune has too few open questions for a rate of one in a thousand
     opens = [*data["tune"].open, *data["train"].open]
-    artifact = fit_threshold(
-        artifact, embeddings, opens, distractors, config, progress, base_answers
-    )
+    shared = embeddings, opens, distractors, config, progress, base_answers
+    artifact = fit_threshold(artifact, *shared)
     artifact.card.update(data_card(pairs_card(pairs, start_card), data, config.seed))
     artifact.card.update(seconds=round(time.monotonic() - started), promised=allowed_rates(config))
     artifact.save(out)
@@ -195,25 +195,24 @@ def draw_split(
     :param stated: facts in statements and clozes, of this split.
     """
     rng = random.Random(f"{split} {config.seed}")
-    part = 1.0 if split == "train" else 0.25
     book = QuestionBook(split, held_out=split == "tune", without=config.without)
-    found = SplitData(scopes=table_examples(book, rng, int(part * config.examples)))
+    found = SplitData(scopes=table_examples(book, rng, config.examples))
     found.open = [text for text in questions if open_split(text) == split]
-    mined = rng.sample(found.open, min(len(found.open), int(part * MAX_OPEN)))
+    mined = rng.sample(found.open, min(len(found.open), MAX_OPEN))
     if len(mined) > 1:
         found.scopes += open_examples(mined, nearest_questions(mined, embeddings), rng)
     if pairs:
         both = list(pair_examples(split_pairs(pairs)[split]))
-        found.scopes += rng.sample(both, min(len(both), int(part * config.pair_examples)))
+        found.scopes += rng.sample(both, min(len(both), config.pair_examples))
     if stated is not None:
-        some = statement_examples(stated, rng, int(part * config.statement_examples))
+        some = statement_examples(stated, rng, config.statement_examples)
         found.scopes, found.statements = [*found.scopes, *some], len(some)
     drawn = [
         example
         for _ in range(config.condition_rounds)
         for example in condition_examples(split, rng)
     ]
-    found.conditions = rng.sample(drawn, min(len(drawn), int(part * config.conditions)))
+    found.conditions = rng.sample(drawn, min(len(drawn), config.conditions))
     return found
 
 
@@ -302,9 +301,10 @@ def _fit(
     found, labels = made["train", "scopes"]
     conditions, condition_labels = made["train", "conditions"]
     with shown_progress("fitting the first stage", 2, shown=shown) as update:
-        scope, _ = fit_trees(found, labels, config.seed)
+        scope, _ = fit_logistic(first_inputs(found), labels, config.seed)
         update(1)
-        condition, _ = fit_trees(conditions, np.minimum(condition_labels, 1), config.seed)
+        holds = np.minimum(condition_labels, 1)
+        condition, _ = fit_logistic(first_inputs(conditions), holds, config.seed)
     artifact = GateArtifact(
         scope=scope,
         condition=condition,
@@ -319,11 +319,13 @@ def _fit(
     )
     tuned, tune_labels = made["tune", "scopes"]
     held_out, held_out_labels = made["tune", "conditions"]
-    governs = 1.0 - scope(tuned)[:, 0]
+    governs = 1.0 - scope(first_inputs(tuned))[:, 0]
     artifact = replace(
         artifact,
         scope_calibration=fit_platt(governs, tune_labels > 0),
-        condition_calibration=fit_platt(condition(held_out)[:, 1], held_out_labels > 0),
+        condition_calibration=fit_platt(
+            condition(first_inputs(held_out))[:, 1], held_out_labels > 0
+        ),
     )
     return artifact, {
         "scopes": (data["tune"].scopes, tuned, tune_labels),

@@ -12,7 +12,7 @@ from errata.facts import load_relations
 from errata.gates.artifact import GateArtifact, SecondStage
 from errata.gates.cross_encoder import CrossEncoderDelta
 from errata.gates.features import NAMES
-from errata.gates.layers import Platt, Trees
+from errata.gates.layers import Network, Platt
 from tests.conftest import corpus
 from tests.fakes import StubEncoder
 from tests.small_gate import small_gate
@@ -89,33 +89,24 @@ def random_cross(
     return CrossEncoderDelta({name: one.astype(np.float16) for name, one in tensors.items()}, 2.0)
 
 
-def stumps(classes: int, *splits: tuple[int, int, float, float]) -> Trees:
-    """Return trees of one split each: (class, column, limit, what it adds above; below, minus it).
+def linear(classes: int, *terms: tuple[int, int, float, float]) -> Network:
+    """Return a network of one layer: (class, column of the second stage, weight, offset), added up.
 
-    :param classes: how many classes there are, with the same score before any tree.
+    :param classes: how many classes there are.
     """
-    which, columns, limits, gains = (np.array(one) for one in zip(*splits, strict=True))
-    roots, leaf = np.arange(0, 3 * len(splits), 3), np.full(len(splits), -1)
-    none = np.zeros(len(splits))
-    return Trees(
-        base=np.zeros(classes),
-        roots=roots.astype(np.int32),
-        classes=which.astype(np.int32),
-        column=np.column_stack([columns, leaf, leaf]).ravel().astype(np.int32),
-        limit=np.column_stack([limits, none, none]).ravel(),
-        left=np.repeat(roots + 1, 3).astype(np.int32),
-        right=np.repeat(roots + 2, 3).astype(np.int32),
-        value=np.column_stack([none, -gains, gains]).ravel(),
-    )
+    width = len(NAMES) + 2
+    weights = np.zeros((width + width * (width + 1) // 2, classes))
+    biases = np.zeros(classes)
+    for label, column, weight, offset in terms:
+        weights[column, label] += weight
+        biases[label] += offset
+    return Network(np.zeros(len(weights)), np.ones(len(weights)), (((weights, biases),),))
 
 
 COSINE, SAME, FOLLOWS = NAMES.index("cosine"), len(NAMES), len(NAMES) + 1
-"""Inputs of the second stage: a feature, and the cross-encoder's log-odds."""
-BY_COSINE = tuple((label, COSINE, at / 10, 0.3) for label in (1, 2) for at in range(1, 9))
-BY_LOGITS = tuple(
-    (label, column, at / 2, 0.3) for label, column in ((1, SAME), (2, FOLLOWS))
-    for at in range(-6, 7)
-)  # fmt: skip
+"""Inputs of the second stage: a feature, and the cross-encoder's log-odds, a tenth of them."""
+BY_COSINE = tuple((label, COSINE, 6.0, -2.7) for label in (1, 2))
+BY_LOGITS = ((1, SAME, 12.0, 0.0), (2, FOLLOWS, 12.0, 0.0))
 
 
 @cache
@@ -124,8 +115,8 @@ def two_stage_gate() -> GateArtifact:
     both = (*BY_COSINE, *BY_LOGITS)
     second = SecondStage(
         random_cross(),
-        scope=stumps(3, *both),
-        condition=stumps(2, *(one for one in both if one[0] == 1)),
+        scope=linear(3, *both),
+        condition=linear(2, *(one for one in both if one[0] == 1)),
         rerank_threshold=RERANK_THRESHOLD,
     )
     plain = Platt()

@@ -35,8 +35,8 @@ from tests.small_cross import (
     SAME,
     ReadingEncoder,
     bert_tokenizer,
+    linear,
     random_cross,
-    stumps,
     tiny_bert,
     two_stage_gate,
 )
@@ -251,7 +251,7 @@ def test_reading_changes_what_is_decided():
         for text in texts
     ]
     assert max(np.abs(one - other).max() for one, other in pairs) > 0.2
-    deaf = replace(two_stage_gate().second, scope=stumps(3, *BY_COSINE))
+    deaf = replace(two_stage_gate().second, scope=linear(3, *BY_COSINE))
     deaf = ScopeClassifier(ENCODER, replace(two_stage_gate(), second=deaf))
     loud = [reading.score(text, EDITS).probability for text in texts]
     still = [deaf.score(text, EDITS).probability for text in texts]
@@ -265,10 +265,8 @@ def test_the_second_stage_weighs_features_and_logits_as_stored(read):
     assert read == [[(edit_text(scope), ASKED)]]
     cosine = float(np.prod(ENCODER.encode([ASKED, scope.text]).astype(float), axis=0).sum())
     (logits,) = CrossEncoder(ENCODER, random_cross())(read[0])
-    weight = np.ones(3)
-    for at in (1, 2):  # as the trees of small_cross add them up
-        splits = [cosine > np.arange(1, 9) / 10, logits[at] - logits[0] > np.arange(-6, 7) / 2]
-        weight[at] = np.exp(0.3 * np.where(np.concatenate(splits), 1, -1).sum())
+    odds = np.clip(logits[1:] - logits[0], -10, 10) / 10
+    weight = np.exp(np.array([0.0, *(6 * cosine - 2.7 + 12 * odds)]))  # as in small_cross
     assert found.probability[0] == pytest.approx(weight[1:].sum() / weight.sum(), abs=1e-5)
     assert found.entailed[0] == pytest.approx(weight[2] / weight[1:].sum(), abs=1e-5)
 
@@ -277,7 +275,7 @@ def test_a_pair_below_the_band_is_not_read_nor_more_probable(read):
     alone = ScopeClassifier(ENCODER, replace(two_stage_gate(), second=None))
     for text in ("how do i boil an egg", "What is France's capital?", ASKED):
         first = alone.score(text, EDITS).probability
-        band = np.unique(first)[-2]  # of scores that occur
+        band = np.unique(first)[-2] - 1e-9  # of scores that occur
         second = replace(two_stage_gate().second, rerank_threshold=band)
         gate = ScopeClassifier(ENCODER, replace(two_stage_gate(), second=second))
         found = gate.score(text, EDITS).probability
@@ -308,8 +306,13 @@ def test_a_transformer_is_not_made_for_nothing():
         def transformer(self):
             raise AssertionError
 
-    gate = ScopeClassifier(Lazy(), two_stage_gate())
-    assert gate.score("how do i boil an egg", [EDITS[0]]).probability[0] < RERANK_THRESHOLD
+    alone = ScopeClassifier(ENCODER, replace(two_stage_gate(), second=None))
+    (low,), (high,) = (alone.score(text, [EDITS[0]]).probability
+                       for text in ("how do i boil an egg", ASKED))  # fmt: skip
+    assert low < high
+    second = replace(two_stage_gate().second, rerank_threshold=(low + high) / 2)
+    gate = ScopeClassifier(Lazy(), replace(two_stage_gate(), second=second))
+    assert gate.score("how do i boil an egg", [EDITS[0]]).probability[0] == pytest.approx(low)
     with pytest.raises(AssertionError):
         gate.score(ASKED, [EDITS[0]])
 
@@ -398,23 +401,24 @@ def test_options_of_version_0_1_warn():
     assert old.artifact is ScopeClassifier(ENCODER, artifact=two_stage_gate()).artifact
 
 
-def test_classes_come_from_the_trees_of_facts_or_of_conditions():
+def test_classes_come_from_the_stage_of_facts_or_of_conditions():
     second = replace(
         two_stage_gate().second,
-        scope=stumps(3, (1, SAME, 0.0, 1.0), (2, FOLLOWS, 0.0, 2.0)),
-        condition=stumps(2, (1, SAME, 0.0, 3.0)),
+        scope=linear(3, (1, SAME, 10.0, 0.0), (2, FOLLOWS, 20.0, 0.0)),
+        condition=linear(2, (1, SAME, 30.0, 0.0)),
     )
     stored = replace(two_stage_gate(), second=second)
     features, logits = np.zeros((4, len(NAMES))), np.array([[0.0, 1.0, -1.0], [2.0, 3.0, 0.0]] * 2)
     conditions = np.array([False, False, True, True])
     found = stored.second_classes(features, conditions, logits)
-    fact = np.exp([0.0, 1.0, -2.0]) / np.exp([0.0, 1.0, -2.0]).sum()
+    facts = np.exp([[0.0, 1.0, -2.0], [0.0, 1.0, -4.0]])
+    facts /= facts.sum(axis=1, keepdims=True)
     sure = 1 / (1 + np.exp(-3.0))
-    np.testing.assert_allclose(found[:2], [fact, fact])
+    np.testing.assert_allclose(found[:2], facts)
     np.testing.assert_allclose(found[2:], [[1 - sure, sure, 0.0]] * 2)
     governs, entailed = stored.calibrated(found, conditions)
     np.testing.assert_allclose(governs, 1 - found[:, 0])
-    np.testing.assert_allclose(entailed, [fact[2] / fact[1:].sum()] * 2 + [0.0] * 2)
+    np.testing.assert_allclose(entailed, [*(facts[:, 2] / facts[:, 1:].sum(axis=1)), 0.0, 0.0])
     doubting = replace(stored, scope_calibration=Platt(0.5, -1.0))
     less, _ = doubting.calibrated(found, conditions)
     odds = np.log(governs[0] / (1 - governs[0])) / 2 - 1

@@ -557,9 +557,9 @@ def test_a_gate_of_the_old_format_is_refused_and_its_cross_encoder_is_kept(tmp_p
         "start's": "Quora's"
     }
     assert stored_.threshold == made.threshold and 0.02 <= stored_.second.rerank_threshold <= 0.05
-    width = len(NAMES) + 2
-    for trees in (stored_.second.scope, stored_.second.condition):
-        assert len(NAMES) <= trees.column.max() < width  # the logits are among what they read
+    for stage in (stored_.second.scope, stored_.second.condition):
+        ((weights, _),) = stage.members[0]
+        assert np.abs(weights[len(NAMES) : len(NAMES) + 2]).min() > 0  # the logits count
     alone = ScopeClassifier(ENCODER, without_part(stored_, "cross"))
     text, edits = "which city is kazakhstans capital", [Fact("What is the capital of Peru?", "x")]
     reading = load_gate(str(tmp_path / "new"), ENCODER).score(text, edits).probability

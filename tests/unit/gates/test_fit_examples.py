@@ -133,7 +133,7 @@ def fitted(data):
     requests, out_of_scope = read_requests(data)
     return examples.fit_conditions(
         small_gate(), gate, EmbeddingCache(StubEncoder(), None),
-        replace(data, condition_rate=0.1), requests, out_of_scope,
+        replace(data, topic_rate=0.1, claim_rate=0.1), requests, out_of_scope,
     )  # fmt: skip
 
 
@@ -142,23 +142,30 @@ def test_conditions_are_fitted(fitted, tmp_path):
     slopes = [*astuple(fitted.conditions.topic), *astuple(fitted.conditions.claim)]
     assert np.isfinite(slopes).all() and fitted.conditions.topic != fitted.conditions.claim
     told = fitted.card["conditions"]
-    assert told["rate"] == 0.1 and fitted.threshold == small_gate().threshold
+    assert told["rates"] == {"topic": 0.1, "claim": 0.1}
+    assert fitted.threshold == small_gate().threshold
     sorts = [
         f"{sort}, examples: {number}"
         for number in range(4)
-        for sort in ("topics of requests", "topics of the table", "claims of the table")
-    ]
-    assert {*told["pairs"]} == {*sorts}  # fmt: skip
-    pairs = told["pairs"].values()
-    assert all(one["n"] > 20 for one in pairs) and 0 < fitted.condition_threshold < 1
-    # the lowest threshold whose mean share of false hits is within the rate
-    assert 0.05 < np.mean([one["false"] for one in pairs]) <= 0.1 + 1e-4
-    held = np.mean([one["held"] for one in pairs])
-    assert held > np.mean([one["false"] for one in pairs]) + 0.1
+        for sort in ("topics of requests", "claims of the table",
+                     "topics of the table, measured only")
+    ]  # fmt: skip
+    assert {*told["pairs"]} == {*sorts}
+    assert all(one["n"] > 20 for one in told["pairs"].values())
+    assert 0 < fitted.condition_threshold < 1 and 0 < fitted.claim_threshold < 1
+    for sort in sorts[:2]:
+        kind = sort.split(",")[0]
+        pairs = [one for name, one in told["pairs"].items() if name.startswith(f"{kind}, ex")]
+        # the lowest threshold whose mean share of false hits is within the rate
+        assert len(pairs) == 4 and 0.05 < np.mean([one["false"] for one in pairs]) <= 0.1 + 1e-4
+        assert np.mean([one["held"] - one["false"] for one in pairs]) > 0.1
+    slopes = [getattr(fitted.conditions, kind) for kind in ("topic", "claim")]
+    assert all(min(one.trained, one.cosine, one.nearest, one.steeper) >= 0 for one in slopes)
     fitted.save(tmp_path)
     again = GateArtifact.load(tmp_path)
     assert (again.conditions, again.card) == (fitted.conditions, fitted.card)
     assert again.condition_threshold == fitted.condition_threshold
+    assert again.claim_threshold == fitted.claim_threshold
 
 
 def test_the_figures_of_conditions_are_what_the_gate_does(data, fitted):

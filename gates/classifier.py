@@ -222,7 +222,7 @@ class ScopeClassifier(ThresholdGate):
         asked = condition is not None and condition.kind == "question"
         nearest = nearest_examples(query, edit, self._edit_embeddings,
                                    also=condition.text if condition and asked else "")  # fmt: skip
-        if nearest.against and plain.examples:
+        if nearest.against and (plain.examples or asked):
             return
         known: Evidence | ConditionEvidence
         if condition is None or asked:

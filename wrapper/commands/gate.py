@@ -38,6 +38,7 @@ class TrainSettings:
     :param learning_rate: peak rate of the cross-encoder.
     :param validate_every: steps between validations.
     :param start: a gate, by name or folder, whose cross-encoder is trained further.
+    :param trial_size: facts asked about, some 35 questions each, while the thresholds are picked.
     :param threads: of torch; 0 is torch's default.
     :param seed: of everything drawn.
     :param encoder: a sentence encoder, by path or hub id; by default the packaged one.
@@ -57,6 +58,7 @@ class TrainSettings:
     learning_rate: float = 1e-4
     validate_every: int = 400
     start: str | None = None
+    trial_size: int = 200
     threads: int = 0
     seed: int = 0
     encoder: str | None = None
@@ -73,7 +75,7 @@ MOVED = {
 """Options of version 0.1 and the keys of ``--config`` that replace them."""
 _TWO_STAGES = (
     "start", "loss", "steps", "batch_size", "learning_rate", "validate_every", "base_model",
-    "background", "patterns", "pairs_share",
+    "background", "patterns", "pairs_share", "trial_size",
 )  # fmt: skip
 """Settings without a meaning for the published gate, which has one stage."""
 _OPTIONS = ("pairs", "kind", "start", "steps", "seed")
@@ -119,11 +121,11 @@ def train_gate(
 ) -> None:
     """Train a gate on the train subjects of the facts table, and on question pairs of your own.
 
-    The first stage takes minutes; the cross-encoder reads some 30 pairs a
+    The regressions take minutes; the cross-encoder reads some 30 pairs a
     second on one core, and an interrupted run is resumed. Keys of --config:
     pairs, pairs_share, open_questions, background, patterns, kind,
-    without_pairs, loss, steps, batch_size, learning_rate, validate_every, start, threads, seed,
-    encoder, base_model.
+    without_pairs, loss, trial_size, steps, batch_size, learning_rate,
+    validate_every, start, threads, seed, encoder, base_model.
 
     Example:
         errata gate train --out gate/ --pairs pairs.jsonl
@@ -162,7 +164,7 @@ def _train(out: Path, settings: TrainSettings, *, progress: bool) -> GateArtifac
         every=settings.validate_every,
     )
     config = TrainingConfig(
-        seed=settings.seed, pairs_share=settings.pairs_share,
+        seed=settings.seed, pairs_share=settings.pairs_share, trial_size=settings.trial_size,
         cross=cross if settings.steps else None,
     )  # fmt: skip
     shared: dict[str, Any] = {
@@ -187,7 +189,7 @@ def _check(settings: TrainSettings, given: Collection[str]) -> None:
 
     :param given: the settings that are not left at their defaults.
     """
-    for name in ("batch_size", "validate_every"):
+    for name in ("batch_size", "validate_every", "trial_size"):
         if getattr(settings, name) < 1:
             raise ErrataError(f"expected {name} of at least 1, found {getattr(settings, name)}")
     if not 0 <= settings.pairs_share <= 1:

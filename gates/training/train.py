@@ -48,7 +48,6 @@ from errata.gates.training.progress import make_features
 from errata.gates.training.thresholds import fit_condition_threshold, fit_threshold
 from errata.training.progress import progress as shown_progress
 
-MAX_OPEN = 300
 SPLITS: tuple[Split, ...] = ("train", "tune")
 
 
@@ -61,6 +60,8 @@ class TrainingConfig:
         for the first, the tune split's for the second. The cross-encoder draws its own.
     :param pair_examples: the same of labelled question pairs.
     :param statement_examples: the same of facts in statements and clozes.
+    :param open_examples: the same of open questions, each against near ones.
+    :param tune_share: share of these numbers that the tune split has.
     :param neighbour_rate: false hits allowed among hard neighbours, per query: the same relation
         of another subject, another relation of the same subject.
     :param changed_rate: the same for all queries near an edit and out of its scope: hard
@@ -83,6 +84,8 @@ class TrainingConfig:
     examples: int = 11_000
     pair_examples: int = 3_000
     statement_examples: int = 4_000
+    open_examples: int = 300
+    tune_share: float = 1.0
     neighbour_rate: float = 0.01
     changed_rate: float = 0.015
     open_rate: float = 0.001
@@ -195,24 +198,25 @@ def draw_split(
     :param stated: facts in statements and clozes, of this split.
     """
     rng = random.Random(f"{split} {config.seed}")
+    part = 1.0 if split == "train" else config.tune_share
     book = QuestionBook(split, held_out=split == "tune", without=config.without)
-    found = SplitData(scopes=table_examples(book, rng, config.examples))
+    found = SplitData(scopes=table_examples(book, rng, int(part * config.examples)))
     found.open = [text for text in questions if open_split(text) == split]
-    mined = rng.sample(found.open, min(len(found.open), MAX_OPEN))
+    mined = rng.sample(found.open, min(len(found.open), int(part * config.open_examples)))
     if len(mined) > 1:
         found.scopes += open_examples(mined, nearest_questions(mined, embeddings), rng)
     if pairs:
         both = list(pair_examples(split_pairs(pairs)[split]))
-        found.scopes += rng.sample(both, min(len(both), config.pair_examples))
+        found.scopes += rng.sample(both, min(len(both), int(part * config.pair_examples)))
     if stated is not None:
-        some = statement_examples(stated, rng, config.statement_examples)
+        some = statement_examples(stated, rng, int(part * config.statement_examples))
         found.scopes, found.statements = [*found.scopes, *some], len(some)
     drawn = [
         example
         for _ in range(config.condition_rounds)
         for example in condition_examples(split, rng)
     ]
-    found.conditions = rng.sample(drawn, min(len(drawn), config.conditions))
+    found.conditions = rng.sample(drawn, min(len(drawn), int(part * config.conditions)))
     return found
 
 

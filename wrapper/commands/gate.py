@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -150,6 +150,7 @@ def _train(out: Path, settings: TrainSettings, *, progress: bool) -> GateArtifac
     from errata.gates.training.cross_encoder import CrossEncoderConfig
     from errata.gates.training.embedding import train_serac
     from errata.gates.training.train import TrainingConfig, train
+    from errata.reasoners.training.serac import SeracConfig
 
     if settings.threads:
         import torch
@@ -173,7 +174,8 @@ def _train(out: Path, settings: TrainSettings, *, progress: bool) -> GateArtifac
         "progress": progress,
     }  # fmt: skip
     if settings.kind == "serac":
-        return train_serac(out, **shared)
+        sizes = replace(SeracConfig().gate, seed=settings.seed)
+        return train_serac(out, **(shared | {"config": sizes}))
     return train(
         out,
         **shared,

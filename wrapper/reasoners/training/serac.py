@@ -37,7 +37,12 @@ class SeracConfig:
     :param blocks: numbers of the base model's blocks that the counterfactual model begins with.
     """
 
-    gate: GateTrainingConfig = field(default_factory=GateTrainingConfig)
+    gate: GateTrainingConfig = field(
+        default_factory=lambda: GateTrainingConfig(
+            examples=45_000, pair_examples=12_000, statement_examples=16_000, open_examples=1_200,
+            conditions=40_000, tune_share=0.25,
+        )
+    )  # fmt: skip
     fit: EmbeddingConfig = field(default_factory=EmbeddingConfig)
     reasoner: TrainingConfig = field(
         default_factory=lambda: TrainingConfig(kind="model", steps=2500, learning_rate=1e-3)

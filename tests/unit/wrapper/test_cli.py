@@ -461,7 +461,7 @@ def test_gate_train_reads_its_config_and_warns_of_options_that_moved(
         (("--loss", "mse"), "loss: input should be 'bce' or 'nce', found 'mse'"),
         (("--without-pairs", "--pairs", "a.jsonl"), "--pairs or without_pairs, found both"),
         (("--start", "nowhere"), "no gate 'nowhere'"),
-        (("--start", "default", "--without-pairs"), "found pairs: .*Quora's terms, research use"),
+        (("--start", "default", "--without-pairs"), "Quora's terms, research use"),
     ],
 )
 def test_gate_train_refuses_what_does_not_go_together(

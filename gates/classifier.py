@@ -40,9 +40,10 @@ class ClassifierConfig:
         characters hit.
     :param near_miss_similarity: bigram similarity (Dice) from which unreadable text is a near miss.
     :param max_segments: segments of a query that are scored.
-    :param rerank_top_k: candidates of a query that the cross-encoder scores, the first stage's
-        most probable. On tune data no decision differed down to 2 (``results/rerank.md``); one
-        more leaves room for caches that are fuller.
+    :param rerank_top_k: candidates of a query that the cross-encoder scores: the facts that the
+        first stage finds most probable, and apart from them the nearest conditions. With another
+        first stage, no decision on tune data differed down to 2 (``results/rerank.md``); one more
+        leaves room for caches that are fuller.
     :param scored_examples: examples of an edit that are scored, the nearest by cosine; its own
         question is scored in any case, since how the edit governs the query depends on it.
     :param max_answer_words: words of an answer that is read with its question; a longer one is
@@ -96,11 +97,11 @@ class _Batch:
 
 
 class ScopeClassifier(ThresholdGate):
-    """Scores with trained networks whether, and how, an edit governs a query.
+    """Scores with a trained classifier whether, and how, an edit governs a query.
 
-    Safe under threads; pure: only embeddings are cached. Candidates beyond the ``rerank_top_k``
-    that are reranked keep a probability of at most the reranking threshold, so an edit among many
-    may score lower than alone.
+    Safe under threads; pure: only embeddings are cached. The trained score of candidates beyond the
+    ``rerank_top_k`` is at most the reranking threshold, so an edit among many may score lower than
+    alone.
 
     :param encoder: the encoder it was trained with.
     :param artifact: the trained gate.
@@ -182,7 +183,7 @@ class ScopeClassifier(ThresholdGate):
         texts = list(dict.fromkeys(query for query in queries if isinstance(query, str)))
         encoded = dict(zip(texts, encode_queries(self._query_embeddings, texts), strict=True))
         every = (one.edit if isinstance(one, Hit) else one for some in edits for one in some)
-        self._edit_embeddings.encode([_text_of(edit) for edit in every])  # at once
+        self._edit_embeddings.encode([_text_of(edit) for edit in every if _is_scored(edit)])
         scores: list[Scores] = []
         batch = _Batch()
         for query_index, (query, against) in enumerate(zip(queries, edits, strict=True)):
@@ -222,10 +223,10 @@ class ScopeClassifier(ThresholdGate):
         asked = condition is not None and condition.kind == "question"
         nearest = nearest_examples(query, edit, self._edit_embeddings,
                                    also=condition.text if condition and asked else "")  # fmt: skip
-        if nearest.against and (plain.examples or asked):
-            return
         known: Evidence | ConditionEvidence
         if condition is None or asked:
+            if nearest.against and (plain.examples or asked):
+                return
             claim, known = None, self._known(query, _text_of(plain), nearest)
             sides = self._sides(plain, nearest) if self._reads(known) else []
             scored = [self._pair(parts, side) for side in sides]
@@ -234,6 +235,8 @@ class ScopeClassifier(ThresholdGate):
             scored = [self._pair(parts, Scope(condition.text))]
             cosine = scored[0].cosine
             known = ConditionEvidence(0.0, cosine, max(cosine, nearest.cosine), nearest.number)
+            if plain.examples and nearest.counterexample > known.nearest:
+                return
         places = slice(len(batch.pairs), len(batch.pairs) + len(scored))
         against = nearest.counterexample
         batch.groups.append(_Group(query_index, edit_index, places, known, against, claim))
@@ -266,7 +269,7 @@ class ScopeClassifier(ThresholdGate):
         alike = dice(bigrams(normalize_query(text)), bigrams(normalize_query(query.text)))
         if alike < self.config.near_miss_similarity:
             return 0.0
-        return self._near * self._edit_thresholds.get(edit.id, self.threshold)
+        return self._near * self.threshold_of(edit)
 
     def _readable(self, unknown_share: float, *texts: str) -> bool:
         """Return whether the encoder can read a query and at least one of an edit's texts."""
@@ -318,8 +321,7 @@ class ScopeClassifier(ThresholdGate):
     def _score_pairs(self, batch: _Batch) -> tuple[Array, Array]:
         """Return probability and entailment of each pair, both [n].
 
-        The cross-encoder reads the pairs that the first stage leaves in doubt; of the others, none
-        is likelier than the likeliest that is not read.
+        The cross-encoder reads conditions, and the facts that the first stage leaves in doubt.
         """
         if not batch.pairs:
             return np.zeros(0), np.zeros(0)
@@ -358,12 +360,22 @@ class ScopeClassifier(ThresholdGate):
 
     def threshold_of(self, edit: Edit) -> float:
         """Return the probability from which an edit fires."""
-        default = self.threshold
-        if isinstance(edit, LanguagePatch):
-            of_kind = {"topic": self.artifact.condition_threshold,
-                       "claim": self.artifact.claim_threshold}  # fmt: skip
-            default = of_kind.get(read_condition(edit.condition).kind, default)
-        return self._edit_thresholds.get(edit.id, default)
+        return self._edit_thresholds.get(edit.id, self.default_threshold(edit))
+
+    def default_threshold(self, edit: Edit) -> float:
+        """Return the threshold of the edit's sort: a fact or question, a topic, a claim."""
+        if not isinstance(edit, LanguagePatch):
+            return self.threshold
+        of_kind = {"topic": self.artifact.condition_threshold,
+                   "claim": self.artifact.claim_threshold}  # fmt: skip
+        return of_kind.get(read_condition(edit.condition).kind, self.threshold)
+
+
+def _is_scored(edit: Edit) -> bool:
+    """Return whether no rule decides an edit alone."""
+    return isinstance(edit, Fact) or (
+        isinstance(edit, LanguagePatch) and not read_condition(edit.condition).certain
+    )
 
 
 def _text_of(edit: Edit) -> str:

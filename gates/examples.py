@@ -13,7 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errata.cache.encoder import TextEncoder
-from errata.cache.records import Edit, Fact, Hit, Listed, Query, RegexPatch, SourceLocation
+from errata.cache.records import (
+    Edit,
+    Fact,
+    Hit,
+    LanguagePatch,
+    Listed,
+    Query,
+    RegexPatch,
+    SourceLocation,
+)
 from errata.cache.text.normalize import compare, rough_key, spelling
 from errata.gates.wording import Wording
 
@@ -86,7 +95,9 @@ def listed_or_near(query: Query, hit: Hit) -> tuple[Listed | None, bool]:
     on_list = listed(hit.edit, query.text)
     if on_list is not None or not hit.examples:
         return on_list, False
-    cosines = (score for text, score in hit.examples if compare(text, query.text) != "other")
+    cosines = [score for text, score in hit.examples if compare(text, query.text) != "other"]
+    if isinstance(hit.edit, LanguagePatch):  # the condition is an example of itself
+        cosines.append(hit.score)
     return None, hit.counterexample > max(cosines, default=-1.0)
 
 

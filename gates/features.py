@@ -1,7 +1,7 @@
 """How the words of a query and a scope match, which encodings blur: names, typing errors, numbers.
 
 No word list but function words, and no encoding of parts of a text: each is a count over the words
-of two texts, so that a pair costs a fraction of a millisecond.
+of two texts, so that two questions cost a fraction of a millisecond.
 """
 
 from __future__ import annotations
@@ -75,9 +75,11 @@ def pair_features(pairs: Sequence[Pair], config: FeatureConfig | None = None) ->
     """Return the features of n pairs, float64 [n, f], columns as in :data:`NAMES`.
 
     The cosine; overlap and negation as in :class:`~errata.gates.wording.Wording`; how far the words
-    of the scope are found in the query, the mean and the worst, and the other way round; how many
-    are not found; how many are mistyped; the same of words that are written like names; numbers
-    that only one side has; the share of the answer's words that the query names.
+    of the scope are found in the query, and the other way round, in the mean; how many are not
+    found on either side; the worst of the scope's words, and how many of them are mistyped; of
+    those written like names the worst, whether there are any, and how many the query adds; numbers
+    that only one side has; the share of the answer's words that the query names, and whether there
+    is an answer.
     """
     config = config or FeatureConfig()
     rows = [_features(pair, config) for pair in pairs]

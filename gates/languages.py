@@ -124,9 +124,7 @@ class RoutedGate(ThresholdGate):
             for side in ([one.query for one in pairs], [one.text for one in pairs])
         ]
         probability: Array = self.reader(pairs, *vectors)
-        # the thresholds that the gate for English was trained with
-        condition, question = self.artifact.condition_threshold, self.artifact.threshold
-        scale = [condition if isinstance(edit, LanguagePatch) else question for _, edit in asked]
+        scale = [self.english.default_threshold(edit) for _, edit in asked]
         return [
             moved(float(probability[where].max()), self.reader.threshold, threshold)
             if where.stop > where.start

@@ -1,6 +1,6 @@
 """Trained layers in NumPy: a projection, small networks and their calibration.
 
-Trained with scikit-learn and run here in NumPy, so that nothing is unpickled and scikit-learn is
+Trained elsewhere and run here in NumPy, so that nothing is unpickled and scikit-learn is
 not imported at run time.
 """
 

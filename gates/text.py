@@ -160,6 +160,8 @@ def likeness(one: str, other: str, least_shared: float = 0.7) -> float:
     :param least_shared: share of common letters under which it is 0.
     """
     longest = max(len(one), len(other))
+    if min(len(one), len(other)) < least_shared * longest:
+        return 0.0
     if not longest or (Counter(one) & Counter(other)).total() < least_shared * longest:
         return 0.0
     two_before: list[int] = []

@@ -188,8 +188,7 @@ def _notes(reports: Sequence[Report], rows: Sequence[str]) -> str:
         notes += (
             " A gate without a part is not trained or calibrated again: compare its recall at a "
             "rate of false hits, not its hits at the threshold. Without `cross`, the first "
-            "stage alone; without `bi`, the second stage alone, on the candidates that the first "
-            "selects; without `words`, no named features in the first stage."
+            "stage alone."
         )
     return notes
 

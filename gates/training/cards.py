@@ -33,22 +33,29 @@ def pairs_card(
 
 
 def data_card(
-    pairs: str | dict[str, Any], data: Mapping[Split, SplitData], seed: int
+    pairs: str | dict[str, Any],
+    data: Mapping[Split, SplitData],
+    config: TrainingConfig,
+    start: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the sizes of a gate's training data, for the card.
 
     :param pairs: see :func:`pairs_card`.
-    :param seed: that they were drawn with.
+    :param config: that they were drawn with.
+    :param start: the card of the gate that training starts from, or nothing; where its
+        cross-encoder is kept, what that has read counts.
     """
+    drawn = sum(one.statements for one in data.values())
+    kept = config.cross is None and start
     return {
         "pairs": pairs,
         "data": {
             split: dict(Counter(example.label for example in one.scopes))
             for split, one in data.items()
         },
-        "statements": sum(one.statements for one in data.values()),
+        "statements": start.get("statements", 0) if kept else drawn,
         "open_questions": {split: len(one.open) for split, one in data.items()},
-        "seed": seed,
+        "seed": config.seed,
     }
 
 

@@ -22,6 +22,7 @@ from errata.gates.condition_calibration import (
 from errata.gates.data.conditions import condition_examples
 from errata.gates.layers import Array
 from errata.gates.training.example_groups import ExampleData
+from errata.gates.training.fit import least_threshold
 
 CONSEQUENCE = 'say "yes"'
 PENALTY = 1e-5
@@ -49,7 +50,7 @@ def fit_conditions(
     out_of_scope: Sequence[str],
     said: Callable[[str], object] = lambda text: None,
 ) -> GateArtifact:
-    """Return the gate with its probability that topics and claims hold, and their threshold.
+    """Return the gate with its probability that topics and claims hold, and their thresholds.
 
     Topics on the intents of requests, which people wrote, and claims of the tune split of the
     gate's own conditions; each without examples and with up to three. Its own topics, made by
@@ -77,9 +78,10 @@ def fit_conditions(
     slopes = {kind: _fit(rows) for kind, rows in fitted_on.items()}
     rates = {"topic": data.topic_rate, "claim": data.claim_rate}
     thresholds = {
-        kind: _threshold([_scored(slopes[kind], one)[~one.holds] for one in rows.values()], rate)
-        for (kind, rows), rate in zip(fitted_on.items(), rates.values(), strict=True)
-    }
+        kind: least_threshold([_scored(slopes[kind], one)[~one.holds] for one in rows.values()],
+                              rates[kind])
+        for kind, rows in fitted_on.items()
+    }  # fmt: skip
     report = {}
     for kind, rows in (*fitted_on.items(), ("topic", beside)):
         for name, one in rows.items():
@@ -93,16 +95,6 @@ def fit_conditions(
         condition_threshold=thresholds["topic"],
         claim_threshold=thresholds["claim"],
     )
-
-
-def _threshold(false: Sequence[Array], rate: float) -> float:
-    """Return the least threshold at which the mean share of false hits keeps to a rate.
-
-    :param false: for each sort of pairs the probabilities of those that do not hold.
-    """
-    least = np.linspace(0.01, 0.99, 981)
-    shares = np.mean([[(one >= at).mean() for at in least] for one in false], axis=0)
-    return float(least[int(np.argmax(shares <= rate))])
 
 
 def _by_intent(

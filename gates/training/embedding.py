@@ -100,7 +100,7 @@ def train_serac(
     found, history = _fit_map(encoded["train"], encoded["tune"], fit, config.seed, progress)
     gate = EmbeddingGate(embeddings, found)
     gate.card = {
-        **data_card(provenance, data, config.seed),
+        **data_card(provenance, data, config, {}),
         "epochs": len(history),
         "tune_loss": round(min(history), 4),
         "tune": _tune_rates(gate, embeddings, data["tune"], config),

@@ -29,6 +29,7 @@ from errata.gates.training.example_groups import (
     example_groups,
     read_requests,
 )
+from errata.gates.training.fit import least_threshold
 from errata.gates.wording import Wording
 
 Said = Callable[[str], object]
@@ -119,9 +120,7 @@ def _with_thresholds(
     negatives = [scored[name][~one.labels] for name, one in rows.items() if one.near]
     thresholds = []
     for rate in (data.false_rate, data.agreement_factor * data.false_rate):
-        least = np.linspace(0.01, 0.99, 981)
-        shares = np.mean([[(one >= at).mean() for at in least] for one in negatives], axis=0)
-        thresholds.append(float(least[int(np.argmax(shares <= rate))]))
+        thresholds.append(least_threshold(negatives, rate))
     stale = ("tune", "tune, the base model asked in doubt", "promised", "facts in the cache")
     card: dict[str, Any] = {key: one for key, one in artifact.card.items() if key not in stale}
     ungoverned = [

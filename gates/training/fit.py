@@ -1,4 +1,4 @@
-"""Fitting the networks of a gate with scikit-learn, as plain arrays."""
+"""Fitting the regressions and thresholds of a gate, as plain arrays."""
 
 from __future__ import annotations
 
@@ -69,3 +69,14 @@ def pick_threshold(
     """
     found = threshold_at_rate(np.asarray(probabilities, dtype=np.float64), target_rate)
     return min(max(least, found), 1.0)
+
+
+def least_threshold(false: Sequence[Array], rate: float) -> float:
+    """Return the least threshold at which the mean share of false hits keeps to a rate, else 1.
+
+    :param false: for each sort of pairs the probabilities of those that are not governed.
+    :param rate: the share allowed.
+    """
+    least = np.append(np.linspace(0.01, 0.99, 981), 1.0)
+    shares = np.mean([[(one >= at).mean() for at in least[:-1]] for one in false], axis=0)
+    return float(least[int(np.argmax(np.append(shares <= rate, True)))])

@@ -170,7 +170,7 @@ def train(
     opens = [*data["tune"].open, *data["train"].open]
     shared = embeddings, opens, distractors, config, progress, base_answers
     artifact = fit_threshold(artifact, *shared)
-    artifact.card.update(data_card(pairs_card(pairs, start_card), data, config.seed))
+    artifact.card.update(data_card(pairs_card(pairs, start_card), data, config, start_card))
     artifact.card.update(seconds=round(time.monotonic() - started), promised=allowed_rates(config))
     artifact.save(out)
     return artifact

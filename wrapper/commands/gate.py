@@ -78,6 +78,8 @@ _TWO_STAGES = (
     "background", "patterns", "pairs_share", "trial_size",
 )  # fmt: skip
 """Settings without a meaning for the published gate, which has one stage."""
+_CROSS_ENCODER = ("loss", "batch_size", "learning_rate", "validate_every", "pairs_share")
+"""Settings of the cross-encoder's training."""
 _OPTIONS = ("pairs", "kind", "start", "steps", "seed")
 
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write the gate to.")]
@@ -205,6 +207,13 @@ def _check(settings: TrainSettings, given: Collection[str]) -> None:
             f"expected {' and '.join(wrong)} with --kind classifier only: the published gate has "
             "one stage, a loss of its own and a threshold of one half, found --kind serac; leave "
             f"{'it' if len(wrong) == 1 else 'them'} out"
+        )
+    unused = [name for name in _CROSS_ENCODER if name in given]
+    if not settings.steps and unused:
+        raise ErrataError(
+            f"expected {' and '.join(unused)} with --steps above 0 only, which train a "
+            "cross-encoder, found --steps 0; leave "
+            f"{'it' if len(unused) == 1 else 'them'} out, or give it steps"
         )
     if settings.without_pairs:
         _check_without_pairs(settings)

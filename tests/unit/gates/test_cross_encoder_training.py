@@ -176,7 +176,7 @@ def test_the_card_names_the_pairs_and_those_of_the_start(tmp_path):
     file.write_text("{}\n", "utf-8")
     begun, clear = ({"pairs": one} for one in ("Quora's", "none"))
     assert pairs_card([], clear) == pairs_card([], {}) == pairs_card([]) == "none"
-    assert data_card("none", {}, 0)["pairs"] == "none"
+    assert data_card("none", {}, RECIPE, {})["pairs"] == "none"
     assert pairs_card([], begun) == {"start's": "Quora's"}
     told = pairs_card([file], begun)
     (named,) = told["files"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from errata.cache.records import Fact, LanguagePatch, PatchTests, RegexPatch
 from errata.cache.store import EditCache
 from errata.cache.text.language import is_english, language_code
 from errata.gates.classifier import ScopeClassifier
+from errata.gates.conditions.parse import read_condition
 from errata.gates.languages import RoutedGate
 from errata.gates.layers import Network, Platt, Projection
 from errata.gates.reader import NAMES, Reader, TextPair
@@ -101,6 +103,24 @@ def routed(encoder, **options) -> RoutedGate:
 def test_languages(text, code):
     assert language_code(text) == code
     assert is_english(text) == (code == "en")
+
+
+@pytest.mark.parametrize(
+    ("condition", "threshold"),
+    [
+        ("the user asks about 斑马", 0.3),
+        ("the review says 斑马", 0.8),
+        ("the user asks who 斑马 is", 0.6),
+    ],
+)
+def test_a_condition_is_on_the_scale_of_its_own_threshold(encoder, meanings, condition, threshold):
+    stored = replace(small_gate(), condition_threshold=0.3, claim_threshold=0.8, threshold=0.6)
+    english, patch = ScopeClassifier(encoder.encoder, stored), LanguagePatch(condition, "say X")
+    query, text = meanings.encode(["黑色的马", read_condition(condition).text])
+    at_half = cosine_reader(float(query @ text))  # as likely as not
+    gate = RoutedGate(english, at_half, encoder.multilingual)
+    assert gate.threshold_of(patch) == threshold
+    assert gate.score("黑色的马", [patch]).probability[0] == pytest.approx(threshold, abs=1e-4)
 
 
 def test_english_pairs_are_scored_as_without_the_reader(encoder, meanings):

@@ -31,7 +31,7 @@ from errata.gates.data.questions import QuestionBook
 from errata.gates.evaluation.trials import build_trial, run_trial
 from errata.gates.layers import Network, Platt
 from errata.gates.load import load_gate, shipped_gates
-from errata.gates.training.fit import fit_logistic, fit_platt, pick_threshold
+from errata.gates.training.fit import fit_logistic, fit_platt, least_threshold, pick_threshold
 from errata.gates.training.train import TrainingConfig, train
 from tests.fakes import DAMAGED, StubEncoder
 from tests.small_cross import two_stage_gate
@@ -135,6 +135,15 @@ def test_a_threshold_lets_through_no_more_than_allowed():
         threshold = pick_threshold(values, rate)
         assert sum(value >= threshold for value in values) <= rate * len(values)
     assert pick_threshold([], 0.01) == pick_threshold([0.1], 0.01) == 0.5
+
+
+def test_the_least_threshold_keeps_to_the_mean_rate_or_lets_nothing_through():
+    rng = np.random.default_rng(0)
+    sorts = [rng.random(400), rng.random(100) / 2]
+    found = least_threshold(sorts, 0.05)
+    assert np.mean([(one >= found).mean() for one in sorts]) <= 0.05
+    assert np.mean([(one >= found - 0.005).mean() for one in sorts]) > 0.04
+    assert least_threshold([np.full(3, 0.999)], 0.5) == 1.0
 
 
 def test_training_learns_something_with_so_little():

@@ -461,6 +461,7 @@ def test_gate_train_reads_its_config_and_warns_of_options_that_moved(
         (("--loss", "mse"), "loss: input should be 'bce' or 'nce', found 'mse'"),
         (("--without-pairs", "--pairs", "a.jsonl"), "--pairs or without_pairs, found both"),
         (("--start", "nowhere"), "no gate 'nowhere'"),
+        (("--steps", "0", "--rate", "0.1"), "expected learning_rate with --steps above 0 only"),
         (("--start", "default", "--without-pairs"), "Quora's terms, research use"),
     ],
 )

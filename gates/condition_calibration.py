@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from errata.gates.layers import odds_of, probability_of
+
 CLIP = 8.0
 """Limit of the trained log-odds, either way."""
 MOST_EXAMPLES = 3
@@ -30,8 +32,7 @@ class ConditionEvidence:
 
     def inputs(self) -> tuple[float, ...]:
         """Return what the slopes of :class:`ConditionSlopes` are multiplied with, in order."""
-        kept = min(1 - 1e-9, max(1e-9, self.trained))
-        odds = min(CLIP, max(-CLIP, math.log(kept / (1 - kept))))
+        odds = odds_of(self.trained, CLIP)
         number = math.log1p(min(self.examples, MOST_EXAMPLES))
         return (1.0, odds, self.cosine, self.nearest, number, self.nearest * number)
 
@@ -78,8 +79,9 @@ class ConditionCalibration:
         """
         slopes = self.claim if claim else self.topic
         values = (getattr(slopes, one.name) for one in fields(slopes))
-        odds = sum(slope * one for slope, one in zip(values, evidence.inputs(), strict=True))
-        return 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, odds))))
+        return probability_of(
+            sum(slope * one for slope, one in zip(values, evidence.inputs(), strict=True))
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return the card's entry."""

@@ -24,6 +24,7 @@ from errata.cache.records import (
     SourceLocation,
 )
 from errata.cache.text.normalize import compare, rough_key, spelling
+from errata.gates.layers import odds_of, probability_of
 from errata.gates.wording import Wording
 
 SLOPES = (
@@ -274,21 +275,18 @@ class ExampleCalibration:
 
     def _ramp(self, row: int, vector: NDArray[np.float32], start: float, end: float) -> float:
         odds = float(vector @ self.weights[row]) + self.offsets[row]
-        probability = 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, odds))))
+        probability = probability_of(odds)
         return min(1.0, max(0.0, (probability - start) / (end - start)))
 
     def probability(self, evidence: Evidence) -> float:
         """Return the probability that the edit governs."""
         slopes = [getattr(self.config, name) for name in SLOPES]
-        odds = float(np.dot(slopes, self.inputs(evidence)))
-        return 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, odds))))
+        return probability_of(float(np.dot(slopes, self.inputs(evidence))))
 
     def inputs(self, evidence: Evidence) -> tuple[float, ...]:
         """Return what the coefficients are multiplied with, in their order."""
         config, share, cosine = self.config, evidence.share, evidence.cosine
-        kept = min(1 - 1e-9, max(1e-9, evidence.trained))
-        odds = math.log(kept / (1 - kept))
-        odds = min(config.logit_clip, max(-config.logit_clip, odds))
+        odds = odds_of(evidence.trained, config.logit_clip)
         nearness = max(0.0, -math.log(1.03 - min(1.0, cosine)) - config.near_from)
         number = (
             math.log(min(evidence.examples, config.most_examples)) if evidence.examples else 0.0

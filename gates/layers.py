@@ -6,6 +6,7 @@ not imported at run time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -129,3 +130,17 @@ def log_odds(probability: Array) -> Array:
     """Return the log-odds of probabilities, [n], finite at both ends."""
     kept = np.clip(probability, 1e-9, 1 - 1e-9)
     return np.asarray(np.log(kept) - np.log1p(-kept), dtype=np.float64)
+
+
+def odds_of(probability: float, limit: float) -> float:
+    """Return the log-odds of one probability.
+
+    :param limit: of them, either way.
+    """
+    kept = min(1 - 1e-9, max(1e-9, probability))
+    return min(limit, max(-limit, math.log(kept / (1 - kept))))
+
+
+def probability_of(odds: float) -> float:
+    """Return the probability of log-odds."""
+    return 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, odds))))

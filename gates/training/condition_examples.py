@@ -21,8 +21,8 @@ from errata.gates.condition_calibration import (
 )
 from errata.gates.data.conditions import condition_examples
 from errata.gates.layers import Array
-from errata.gates.training.example_groups import ExampleData
-from errata.gates.training.fit import least_threshold
+from errata.gates.training.example_groups import ExampleData, near_pairs
+from errata.gates.training.fit import least_threshold, logistic_loss
 
 CONSEQUENCE = 'say "yes"'
 PENALTY = 1e-5
@@ -114,14 +114,9 @@ def _by_intent(
         queries += [(text, at) for text in some[data.most_examples :]]
     queries += [(text, -1) for text in out_of_scope]
     taught = [(intent, *patch.examples) for intent, patch in zip(requests, patches, strict=True)]
-    starts = np.cumsum([0, *map(len, taught)])[:-1]
-    known = embeddings.encode([text for some in taught for text in some])
-    asked = embeddings.encode([text for text, _ in queries])
-    cosines = np.maximum.reduceat(asked @ known.T, starts, axis=1)
     return [
-        (text, patches[at], at == right)
-        for row, (text, right) in enumerate(queries)
-        for at in {*np.argsort(-cosines[row])[: data.near].tolist(), *({right} - {-1})}
+        (queries[row][0], patches[at], at == queries[row][1])
+        for row, at in near_pairs(embeddings, taught, queries, data.near)
     ]
 
 
@@ -167,16 +162,12 @@ def _fit(rows: Mapping[str, _Rows]) -> ConditionSlopes:
     holds = np.concatenate([one.holds for one in rows.values()])
     weights = np.concatenate([np.full(len(one.holds), 1 / len(one.holds))
                               for one in rows.values()]) / len(rows)  # fmt: skip
-
-    def loss(slopes: Array) -> tuple[float, Array]:
-        odds = inputs @ slopes
-        losses = weights @ (np.logaddexp(0.0, odds) - holds * odds)
-        gradient = inputs.T @ (weights * (1.0 / (1.0 + np.exp(-odds)) - holds)) + PENALTY * slopes
-        return float(losses + PENALTY * (slopes @ slopes) / 2), gradient
-
     names = [field.name for field in fields(ConditionSlopes)]
     bounds = [(None, None) if name in ("offset", "more") else (0.0, None) for name in names]
-    fitted = minimize(loss, np.zeros(len(names)), jac=True, method="L-BFGS-B", bounds=bounds)
+    fitted = minimize(
+        logistic_loss, np.zeros(len(names)), (inputs, holds, weights, PENALTY), jac=True,
+        method="L-BFGS-B", bounds=bounds,
+    )  # fmt: skip
     return ConditionSlopes(*fitted.x.tolist())
 
 

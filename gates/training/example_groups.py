@@ -8,6 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
+from errata.cache.encoder import EmbeddingCache
 from errata.cache.errors import ModelError
 from errata.cache.records import Fact, PatchTests
 from errata.cache.text.normalize import compare
@@ -302,3 +305,26 @@ def _pairs(data: ExampleData) -> Group:
     some = random.Random(f"{data.seed}/pairs").sample(every, min(len(every), data.queries))
     queries = [(pair.a, at, pair.same) for at, pair in enumerate(some)]
     return Group([question_only(pair.b) for pair in some], queries, 0)
+
+
+def near_pairs(
+    embeddings: EmbeddingCache,
+    examples: Sequence[Sequence[str]],
+    queries: Sequence[tuple[str, int]],
+    near: int,
+) -> list[tuple[int, int]]:
+    """Return the places of each query and of the edits nearest to it by their nearest example.
+
+    :param examples: texts of each edit.
+    :param queries: text, and the place of the edit it is paired with in any case (-1: none).
+    :param near: how many are the nearest.
+    """
+    starts = np.cumsum([0, *map(len, examples)])[:-1]
+    texts = embeddings.encode([text for some in examples for text in some])
+    asked = embeddings.encode([text for text, _ in queries])
+    cosines = np.maximum.reduceat(asked @ texts.T, starts, axis=1)
+    return [
+        (at, edit)
+        for at, (_, about) in enumerate(queries)
+        for edit in {*np.argsort(-cosines[at])[:near].tolist(), *({about} - {-1})}
+    ]

@@ -27,9 +27,10 @@ from errata.gates.training.example_groups import (
     ExampleData,
     Group,
     example_groups,
+    near_pairs,
     read_requests,
 )
-from errata.gates.training.fit import least_threshold
+from errata.gates.training.fit import least_threshold, logistic_loss
 from errata.gates.wording import Wording
 
 Said = Callable[[str], object]
@@ -193,23 +194,15 @@ def _rows(
 ) -> _Rows:
     """Return pairs of a query and an edit."""
     examples = [edit.examples for edit in group.edits]
-    starts = np.cumsum([0, *map(len, examples)])[:-1]
-    texts = embeddings.encode([text for some in examples for text in some])
-    asked = embeddings.encode([text for text, _, _ in group.queries])
-    cosines = np.maximum.reduceat(asked @ texts.T, starts, axis=1)
-    pairs = [
-        (at, edit, governs and edit == about)
-        for at, (_, about, governs) in enumerate(group.queries)
-        for edit in {*np.argsort(-cosines[at])[: group.near].tolist(), *({about} - {-1})}
-    ]
-    found = gate.evidence(
-        [group.queries[at][0] for at, _, _ in pairs], [[group.edits[edit]] for _, edit, _ in pairs]
-    )
-    kept = [(at, governs, known) for (at, _, governs), (known,) in zip(pairs, found, strict=True)
+    asked = [(text, about) for text, about, _ in group.queries]
+    pairs = near_pairs(embeddings, examples, asked, group.near)
+    found = gate.evidence([asked[at][0] for at, _ in pairs], [[group.edits[e]] for _, e in pairs])
+    kept = [(at, edit, known) for (at, edit), (known,) in zip(pairs, found, strict=True)
             if isinstance(known, Evidence)]  # fmt: skip
+    governs = [group.queries[at][2] and edit == asked[at][1] for at, edit, _ in kept]
     return _Rows(
         np.array([calibration.inputs(known) for _, _, known in kept]),
-        np.array([governs for _, governs, _ in kept], dtype=bool),
+        np.array(governs, dtype=bool),
         np.array([at for at, _, _ in kept]),
         bool(group.near),
     )
@@ -237,17 +230,12 @@ def _logistic(
     weights /= weights.sum()
     penalty /= len(weights)
 
-    def loss(slopes: Array) -> tuple[float, Array]:
-        odds = inputs @ slopes
-        losses = weights @ (np.logaddexp(0.0, odds) - labels * odds)
-        gradient = inputs.T @ (weights * (_sigmoid(odds) - labels)) + penalty * slopes
-        return float(losses + penalty * (slopes @ slopes) / 2), gradient
-
     bounds = [(0.0, 0.0) if name in unused else (None, None) for name in SLOPES]
     rising = LinearConstraint(_rises(), lb=0.0)
     fitted = minimize(
-        loss, np.zeros(inputs.shape[1]), jac=True, method="SLSQP", constraints=[rising],
-        bounds=bounds, options={"maxiter": 3000, "ftol": 1e-10},
+        logistic_loss, np.zeros(inputs.shape[1]), (inputs, labels, weights, penalty), jac=True,
+        method="SLSQP", constraints=[rising], bounds=bounds,
+        options={"maxiter": 3000, "ftol": 1e-10},
     )  # fmt: skip
     if not fitted.success:
         raise ModelError(

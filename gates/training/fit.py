@@ -80,3 +80,21 @@ def least_threshold(false: Sequence[Array], rate: float) -> float:
     least = np.append(np.linspace(0.01, 0.99, 981), 1.0)
     shares = np.mean([[(one >= at).mean() for at in least[:-1]] for one in false], axis=0)
     return float(least[int(np.argmax(np.append(shares <= rate, True)))])
+
+
+def logistic_loss(
+    slopes: Array, inputs: Array, labels: NDArray[np.bool_], weights: Array, penalty: float
+) -> tuple[float, Array]:
+    """Return the weighted loss of a logistic regression, and its gradient [f].
+
+    :param slopes: [f].
+    :param inputs: [n, f].
+    :param labels: [n].
+    :param weights: of the pairs, [n].
+    :param penalty: of the squared slopes.
+    """
+    odds = inputs @ slopes
+    losses = weights @ (np.logaddexp(0.0, odds) - labels * odds)
+    errors = 1.0 / (1.0 + np.exp(-odds)) - labels
+    gradient = inputs.T @ (weights * errors) + penalty * slopes
+    return float(losses + penalty * (slopes @ slopes) / 2), gradient

@@ -32,9 +32,9 @@ _RENAMED_KEYS = {
     "band": "rerank_threshold",
 }
 """Keys of cards of version 0.1, with their present names."""
-FORMAT = 2
+FORMAT = 3
 LOGIT_CLIP = 10.0
-"""Limit of the cross-encoder's log-odds, either way, so that no square of them runs away."""
+"""Limit of the cross-encoder's log-odds, either way."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +97,7 @@ class GateArtifact:
         :param features: of :func:`errata.gates.features.pair_features`, [n, f].
         :param conditions: which pairs are of conditions, bool [n].
         """
-        return _classes(self.scope, self.condition, first_inputs(features), conditions)
+        return _classes(self.scope, self.condition, features, conditions)
 
     def second_classes(
         self, features: Array, conditions: NDArray[np.bool_], logits: Array
@@ -235,23 +235,15 @@ class GateArtifact:
         )
 
 
-def first_inputs(features: Array) -> Array:
-    """Return the inputs of the first stage: features, and the products of any two.
+def second_inputs(features: Array, logits: Array) -> Array:
+    """Return the inputs of the second stage: the features and two log-odds.
 
     :param features: of :func:`errata.gates.features.pair_features`, [n, f].
-    :return: float64 [n, f + f (f + 1) / 2].
-    """
-    one, other = np.triu_indices(features.shape[1])
-    return np.column_stack([features, features[:, one] * features[:, other]])
-
-
-def second_inputs(features: Array, logits: Array) -> Array:
-    """Return the inputs of the second stage: the same, with two log-odds more.
-
     :param logits: of the cross-encoder, of none, same and follows, [n, 3].
+    :return: float64 [n, f + 2].
     """
-    odds = np.clip(logits[:, 1:] - logits[:, :1], -LOGIT_CLIP, LOGIT_CLIP) / LOGIT_CLIP
-    return first_inputs(np.column_stack([features, odds]))
+    odds = np.clip(logits[:, 1:] - logits[:, :1], -LOGIT_CLIP, LOGIT_CLIP)
+    return np.column_stack([features, odds])
 
 
 def _classes(
@@ -313,7 +305,7 @@ def _check_card(card: Any, data: bytes, folder: Path) -> None:
     """Raise ModelError for a card of another format, of other weights or of other features."""
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         found = card.get("format") if isinstance(card, dict) else type(card).__name__
-        older = isinstance(card, dict) and found == 1 and "cross" in card
+        older = isinstance(card, dict) and found in (1, 2) and "cross" in card
         raise ModelError(
             f"{folder / CARD}: expected a gate card of format {FORMAT}, found {found!r}; "
             + (

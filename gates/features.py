@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,14 +33,11 @@ class FeatureConfig:
 
     :param typed_alike: similarity from which two words may be one word mistyped: one edit in four
         letters, two in eight. A word with a digit is equal or another.
-    :param least_shared: share of common letters under which two words have similarity 0: an edit
-        may change one letter, so that fewer cannot reach ``typed_alike`` but by transposition.
     :param most: counts are limited to this; longer texts have more words that are not shared, and
         say no more by them.
     """
 
     typed_alike: float = 0.75
-    least_shared: float = 0.7
     most: int = 6
 
 
@@ -87,38 +85,40 @@ def pair_features(pairs: Sequence[Pair], config: FeatureConfig | None = None) ->
 
 
 def _features(pair: Pair, config: FeatureConfig) -> tuple[float, ...]:
-    asked, scope = (_content(text) for text in (pair.query, pair.scope.text))
-    answer = {word.plain for word in words(pair.scope.answer) if word.content or word.has_digit}
+    asked, scope = _content(pair.query), _content(pair.scope.text)
+    answer = _answer(pair.scope.answer)
     alike = [[_alike(one, other, config) for other in asked] for one in scope]
     found = [max(row, default=0.0) for row in alike]
     # what names the answer is no addition to the question
-    said = [(word, max((row[at] for row in alike), default=0.0)) for at, word in enumerate(asked)]
+    said = list(zip(asked, map(max, zip(*alike, strict=True)), strict=True)) if scope else [
+        (word, 0.0) for word in asked
+    ]  # fmt: skip
     extra = [(word, best) for word, best in said if best or word.plain not in answer]
-    wording = Wording.of(pair.query, pair.scope.text)
     named = [best for word, best in zip(scope, found, strict=True) if _like_name(word)]
-    digits, asked_digits = (
-        {word.plain for word in some if word.has_digit}
-        for some in (scope, [word for word, _ in extra])
-    )
+    digits = {word.plain for word in scope if word.has_digit}
+    asked_digits = {word.plain for word, _ in extra if word.has_digit}
     known = {word.plain for word, best in said if not best and word.plain in answer}
-
-    def limited(count: int) -> float:
-        return float(min(count, config.most))
-
+    wording, most = Wording.of(pair.query, pair.scope.text), config.most
     return (
         pair.cosine, wording.overlap, wording.negation,
         _mean(found), _mean([best for _, best in extra]),
-        limited(found.count(0.0)), limited(sum(not best for _, best in extra)),
-        min(found, default=1.0), limited(sum(0.0 < best < 1.0 for best in found)),
+        min(found.count(0.0), most), min(sum(not best for _, best in extra), most),
+        min(found, default=1.0), min(sum(0.0 < best < 1.0 for best in found), most),
         min(named, default=1.0), float(bool(named)),
-        limited(sum(not best and _like_name(word) for word, best in extra)),
-        limited(len(digits - asked_digits)), limited(len(asked_digits - digits)),
+        min(sum(not best and _like_name(word) for word, best in extra), most),
+        min(len(digits - asked_digits), most), min(len(asked_digits - digits), most),
         len(known) / max(1, len(answer)), float(bool(answer)),
     )  # fmt: skip
 
 
-def _content(text: str) -> list[Word]:
-    return [word for word in words(text) if word.content]
+@lru_cache(maxsize=65536)
+def _content(text: str) -> tuple[Word, ...]:
+    return tuple(word for word in words(text) if word.content)
+
+
+@lru_cache(maxsize=65536)
+def _answer(text: str) -> frozenset[str]:
+    return frozenset(word.plain for word in words(text) if word.content or word.has_digit)
 
 
 def _alike(one: Word, other: Word, config: FeatureConfig) -> float:
@@ -127,8 +127,7 @@ def _alike(one: Word, other: Word, config: FeatureConfig) -> float:
         return 1.0
     if one.has_digit or other.has_digit:
         return 0.0
-    alike = likeness(one.plain, other.plain, config.least_shared)
-    return alike if alike >= config.typed_alike else 0.0
+    return likeness(one.plain, other.plain, config.typed_alike)
 
 
 def _like_name(word: Word) -> bool:
@@ -137,4 +136,4 @@ def _like_name(word: Word) -> bool:
 
 
 def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if values else 1.0
+    return sum(values) / len(values) if values else 1.0

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+
+from rapidfuzz.distance import OSA
 
 from errata.cache.records import Query
 
@@ -151,30 +152,14 @@ def same_word(one: str, other: str) -> bool:
     return one[:3] == other[:3] and not frozenset(stems(one)).isdisjoint(stems(other))
 
 
-@lru_cache(maxsize=65536)
-def likeness(one: str, other: str, least_shared: float = 0.7) -> float:
+def likeness(one: str, other: str, least: float = 0.7) -> float:
     """Return the similarity of two normal forms: 1 minus edits per letter, 0 to 1.
 
-    Edits are insertions, deletions, substitutions and transpositions (Damerau-Levenshtein).
+    Edits are insertions, deletions, substitutions and transpositions (optimal string alignment).
 
-    :param least_shared: share of common letters under which it is 0.
+    :param least: the similarity under which it is 0.
     """
-    longest = max(len(one), len(other))
-    if min(len(one), len(other)) < least_shared * longest:
-        return 0.0
-    if not longest or (Counter(one) & Counter(other)).total() < least_shared * longest:
-        return 0.0
-    two_before: list[int] = []
-    before = list(range(len(other) + 1))
-    for i, letter in enumerate(one, start=1):
-        row = [i]
-        for j, against in enumerate(other, start=1):
-            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != against))
-            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == against:
-                cost = min(cost, two_before[j - 2] + 1)
-            row.append(cost)
-        two_before, before = before, row
-    return 1.0 - before[-1] / longest
+    return OSA.normalized_similarity(one, other, score_cutoff=least) if one and other else 0.0
 
 
 def dice(one: Collection[str], other: Collection[str]) -> float:

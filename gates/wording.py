@@ -35,5 +35,5 @@ def shared_words(one: str, other: str) -> float:
 
 
 @lru_cache(maxsize=65536)
-def _content(text: str) -> list[str]:
-    return sorted({word.plain for word in words(text) if word.content})
+def _content(text: str) -> frozenset[str]:
+    return frozenset(word.plain for word in words(text) if word.content)

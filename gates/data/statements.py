@@ -1,5 +1,4 @@
-"""Pairs about facts in statements and clozes, beside questions: of T-REx's relations and of the
-table's.
+"""Pairs about facts in statements and clozes: of T-REx's relations, and of the facts table's.
 
 The few relations of T-REx alone teach those relations: of relations that no network has seen, two
 statements about one subject are told apart by the many of the table.
@@ -15,7 +14,7 @@ from errata.cache.errors import ModelError
 from errata.facts.table import Split
 from errata.gates.data.augment import noisy
 from errata.gates.data.examples import Example
-from errata.gates.data.questions import OVERLAPPING, Item, QuestionBook
+from errata.gates.data.questions import OVERLAPPING, Item, Label, QuestionBook
 from errata.gates.data.trex import (
     TrexFact,
     TrexRecords,
@@ -108,7 +107,8 @@ def _table_examples(
         item.answer if rng.random() < ANSWER_SHARE else "",
     )
     name = item.topic.name
-    for text in {_way(item, rng) for _ in range(3)} - {scope.text}:
+    ways = dict.fromkeys(_way(item, rng) for _ in range(3))
+    for text in [one for one in ways if one != scope.text]:
         yield Example(_typed(text, rng), scope, "paraphrase", "statement", name)
     for other in rng.sample(others, min(2, len(others))):
         text = _typed(_way(other, rng), rng)
@@ -117,6 +117,7 @@ def _table_examples(
     if strangers:
         text = _typed(_way(rng.choice(strangers), rng), rng)
         yield Example(text, scope, "none", "statement, other subject", name)
+    nested: list[tuple[Item, Item, Label, str]]
     nested = [(item, rng.choice(others or [item]), "entailed", "nested")]
     if others:
         nested.append((rng.choice(others), item, "none", "nested, other relation"))

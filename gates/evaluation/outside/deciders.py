@@ -110,7 +110,7 @@ class GateDecider:
         name: str,
         gate: Gate,
         encoder: Encoder,
-        candidates: int = 16,
+        candidates: int = 32,
         decide: DecideQueries | None = None,
     ) -> None:
         self.name, self.gate, self.encoder = name, gate, encoder

@@ -41,16 +41,14 @@ class ClassifierConfig:
     :param near_miss_similarity: bigram similarity (Dice) from which unreadable text is a near miss.
     :param max_segments: segments of a query that are scored.
     :param rerank_top_k: candidates of a query that the cross-encoder scores: the facts that the
-        first stage finds most probable, and apart from them the nearest conditions. With another
-        first stage, no decision on tune data differed down to 2 (``results/rerank.md``); one more
-        leaves room for caches that are fuller.
+        first stage finds most probable, and apart from them the nearest conditions
+        (``results/rerank.md``).
     :param scored_examples: examples of an edit that are scored, the nearest by cosine; its own
         question is scored in any case, since how the edit governs the query depends on it.
     :param max_answer_words: words of an answer that is read with its question; a longer one is
         not. Entailed questions name a short answer ("Is Astana the capital?"); of a paragraph the
         words drown the question.
-    :param edit_cache_size: embeddings of edits' texts kept (0.3 GB): question and subject of
-        100,000 edits.
+    :param edit_cache_size: embeddings of edits' texts kept: 0.3 GB.
     :param features: settings of the features, as the gate was trained with.
     """
 
@@ -62,6 +60,24 @@ class ClassifierConfig:
     max_answer_words: int = 8
     edit_cache_size: int = 200_000
     features: FeatureConfig = field(default_factory=FeatureConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A query as it is scored.
+
+    :param index: of the query.
+    :param query: encoded.
+    :param segments: texts of it that are scored.
+    :param vectors: their encodings, [s, d].
+    :param factual: how much it asks for a fact about a named thing.
+    """
+
+    index: int
+    query: Query
+    segments: tuple[str, ...]
+    vectors: Vector
+    factual: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +124,7 @@ class ScopeClassifier(ThresholdGate):
     :param threshold: the probability from which an edit fires, in place of the trained one; the
         base model is then not consulted.
     :param edit_thresholds: thresholds of single edits, by id.
-    :param use_patch_tests: without effect; goes with the next version.
+    :param use_patch_tests: without effect.
     :param config: settings that are not trained.
     :raises ModelError: if the gate was trained with another encoder.
     """
@@ -186,17 +202,15 @@ class ScopeClassifier(ThresholdGate):
         self._edit_embeddings.encode([_text_of(edit) for edit in every if _is_scored(edit)])
         scores: list[Scores] = []
         batch = _Batch()
-        for query_index, (query, against) in enumerate(zip(queries, edits, strict=True)):
-            if isinstance(query, str):
-                query = encoded[query]
+        for index, (query, against) in enumerate(zip(queries, edits, strict=True)):
+            asked = self._asked(index, encoded[query] if isinstance(query, str) else query)
             scores.append(Scores(np.zeros(len(against)), np.zeros(len(against))))
-            parts = self._parts(query)
-            for edit_index, edit in enumerate(against):
-                certain = self._score_by_characters(query, edit)
+            for at, edit in enumerate(against):
+                certain = self._score_by_characters(asked.query, edit)
                 if certain is None:
-                    self._add(batch, query_index, edit_index, query, parts, edit)
+                    self._add(batch, asked, at, edit)
                 else:
-                    scores[query_index].probability[edit_index] = certain
+                    scores[index].probability[at] = certain
         governs, entailed = self._score_pairs(batch)
         groups = []
         for group in batch.groups:
@@ -206,50 +220,50 @@ class ScopeClassifier(ThresholdGate):
             groups.append(replace(group, known=known, entailed=float(joint)))
         return scores, groups
 
-    def _parts(self, query: Query) -> tuple[tuple[str, ...], Vector]:
-        """Return the segments of a query that are scored, and their encodings, [s, d]."""
-        parts = segments(query, self.config.max_segments)
-        if parts == query.windows and query.vectors.size:
-            return parts, query.vectors
-        return parts, self._query_embeddings.encode(parts)
+    def _asked(self, index: int, query: Query) -> _Asked:
+        """Return a query with what is the same for every edit."""
+        calibration, parts = self.artifact.examples, segments(query, self.config.max_segments)
+        known = parts == query.windows and query.vectors.size
+        vectors = query.vectors if known else self._query_embeddings.encode(parts)
+        factual = calibration and max(map(calibration.factual, query.vectors), default=0.0)
+        return _Asked(index, query, parts, vectors, factual or 0.0)
 
-    def _add(
-        self, batch: _Batch, query_index: int, edit_index: int, query: Query,
-        parts: tuple[tuple[str, ...], Vector], edit: Edit | Hit,
-    ) -> None:  # fmt: skip
+    def _add(self, batch: _Batch, asked: _Asked, edit_index: int, edit: Edit | Hit) -> None:
         """Add the pairs of a query and an edit to the batch, unless a counterexample is nearer."""
         plain = edit.edit if isinstance(edit, Hit) else edit
         condition = read_condition(plain.condition) if isinstance(plain, LanguagePatch) else None
-        asked = condition is not None and condition.kind == "question"
-        nearest = nearest_examples(query, edit, self._edit_embeddings,
-                                   also=condition.text if condition and asked else "")  # fmt: skip
+        question = condition is not None and condition.kind == "question"
+        also = condition.text if condition and question else ""
+        nearest = nearest_examples(asked.query, edit, self._edit_embeddings, also=also)
         known: Evidence | ConditionEvidence
-        if condition is None or asked:
-            if nearest.against and (plain.examples or asked):
+        if condition is None or question:
+            if nearest.against and (plain.examples or question):
                 return
-            claim, known = None, self._known(query, _text_of(plain), nearest)
-            sides = self._sides(plain, nearest) if self._reads(known) else []
-            scored = [self._pair(parts, side) for side in sides]
+            claim, known = None, self._known(asked, _text_of(plain), nearest)
+            combined = self.artifact.examples
+            reads = combined is None or combined.reads(known.share, known.factual)
+            sides = self._sides(plain, nearest) if reads else []
+            scored = [self._pair(asked, side) for side in sides]
         else:
             claim = condition.kind == "claim"
-            scored = [self._pair(parts, Scope(condition.text))]
+            scored = [self._pair(asked, Scope(condition.text))]
             cosine = scored[0].cosine
             known = ConditionEvidence(0.0, cosine, max(cosine, nearest.cosine), nearest.number)
             if plain.examples and nearest.counterexample > known.nearest:
                 return
         places = slice(len(batch.pairs), len(batch.pairs) + len(scored))
         against = nearest.counterexample
-        batch.groups.append(_Group(query_index, edit_index, places, known, against, claim))
+        batch.groups.append(_Group(asked.index, edit_index, places, known, against, claim))
         batch.pairs += scored
-        batch.queries += [query_index] * len(scored)
+        batch.queries += [asked.index] * len(scored)
         batch.conditions += [claim is not None] * len(scored)
 
-    def _pair(self, parts: tuple[tuple[str, ...], Vector], scope: Scope) -> Pair:
+    def _pair(self, asked: _Asked, scope: Scope) -> Pair:
         """Return a scope with the query's segment that is nearest to it."""
         # einsum: BLAS rounds differently in batches of different size
-        cosines = np.einsum("sd,d->s", parts[1], self._edit_embeddings.encode([scope.text])[0])
+        cosines = np.einsum("sd,d->s", asked.vectors, self._edit_embeddings.encode([scope.text])[0])
         best = int(cosines.argmax())
-        return Pair(parts[0][best], scope, float(cosines[best]))
+        return Pair(asked.segments[best], scope, float(cosines[best]))
 
     def _score_by_characters(self, query: Query, edit: Edit | Hit) -> float | None:
         """Return the probability where characters or a rule decide it, else None."""
@@ -278,23 +292,15 @@ class ScopeClassifier(ThresholdGate):
             share <= most for share in self._edit_embeddings.unknown_share(texts)
         )
 
-    def _known(self, query: Query, text: str, nearest: NearestExamples) -> Evidence:
-        """Return what is known of a query and a fact beside the trained score.
-
-        :param text: the fact's question.
-        """
+    def _known(self, asked: _Asked, text: str, nearest: NearestExamples) -> Evidence:
+        """Return what is known of a query and a fact's question beside the trained score."""
         calibration, cosine = self.artifact.examples, nearest.cosine
         if calibration is None:
             return Evidence(1.0, 0.0, cosine, nearest.number)
-        wording = Wording.of(query.text, nearest.texts[0]) if nearest.texts else Wording()
-        vector = self._edit_embeddings.encode([text])[0]
-        factual = max(map(calibration.factual, query.vectors))
-        share = calibration.share(vector)
-        return Evidence(share, 0.0, cosine, nearest.number, factual, wording)
-
-    def _reads(self, known: Evidence) -> bool:
-        calibration = self.artifact.examples
-        return calibration is None or calibration.reads(known.share, known.factual)
+        texts = nearest.texts
+        wording = Wording.of(asked.query.text, texts[0]) if texts else Wording()
+        share = calibration.share(self._edit_embeddings.encode([text])[0])
+        return Evidence(share, 0.0, cosine, nearest.number, asked.factual, wording)
 
     def _sides(self, edit: Edit, nearest: NearestExamples) -> list[Scope]:
         """Return the edit's sides that are scored: its own, then its nearest other examples."""
@@ -309,9 +315,8 @@ class ScopeClassifier(ThresholdGate):
         known = group.known
         if isinstance(known, Evidence):
             return known.trained if calibration is None else calibration.probability(known)
-        held = known.trained
-        if conditions is not None:
-            held = conditions.probability(known, claim=bool(group.claim))
+        claim = bool(group.claim)
+        held = conditions.probability(known, claim=claim) if conditions else known.trained
         if known.examples or calibration is None:
             return held
         # the likelier of it and its counterexamples

@@ -192,7 +192,7 @@ def test_a_card_of_other_weights_is_refused(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 99}, "format 2, found 99"),
+        ({"format": 99}, "format 3, found 99"),
         ({"features": ["a"]}, "other features"),
         ({"calibration": {}}, "do not hold what a gate"),
         ({"weights_sha256": None}, "other weights"),

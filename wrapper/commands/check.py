@@ -52,6 +52,14 @@ Junit = Annotated[
 Leaks = Annotated[
     bool, typer.Option("--leaks", help="Probe the model for the secrets of `forget` patches.")
 ]
+TrainingText = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--training-text", metavar="FILE", show_default=False,
+        help="With --leaks: probe with what stands before the secret in this text, too; may be "
+        "repeated.",
+    ),
+]  # fmt: skip
 Github = Annotated[bool, typer.Option("--github", help="Print annotations of a GitHub workflow.")]
 
 
@@ -65,6 +73,7 @@ def check(
     junit: Junit = None,
     github: Github = False,
     leaks: Leaks = False,
+    training_text: TrainingText = None,
     encoder: Encoder = None,
     gate: Gate = None,
     resolvers: Resolvers = None,
@@ -89,6 +98,7 @@ def check(
 
         errata check --model Qwen/Qwen2.5-0.5B-Instruct --json
     """
+    from errata.editors.shared.corpus import text_files
     from errata.patch_tests import reports as forms
     from errata.patch_tests.check import check_folder
 
@@ -98,7 +108,12 @@ def check(
     chosen = _folders(paths or [], patches, model, changed_since)
     reports = [
         check_folder(
-            folder, open_model if tests else None, selection, leaks=leaks, progress=progress
+            folder,
+            open_model if tests else None,
+            selection,
+            leaks=leaks,
+            training_text=lambda: text_files(training_text or ()),
+            progress=progress,
         )
         for folder, selection in chosen
     ]

@@ -119,17 +119,23 @@ def check(
     ]
     if junit is not None:
         _write(junit, forms.junit(reports))
+    _print(reports, as_json)
+    if github:
+        for line in forms.github(reports):
+            print_line(line, stderr=as_json)
+    if any(report.count("error") for report in reports):
+        raise typer.Exit(1)
+
+
+def _print(reports: list[Report], as_json: bool) -> None:
+    from errata.patch_tests import reports as forms
+
     if as_json:
         found = [forms.as_json(report) for report in reports]
         print_json(found[0] if len(found) == 1 else found)
     else:
         for report in reports:
             _show(report)
-    if github:
-        for line in forms.github(reports):
-            print_line(line, stderr=as_json)
-    if any(report.count("error") for report in reports):
-        raise typer.Exit(1)
 
 
 def _folders(

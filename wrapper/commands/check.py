@@ -94,7 +94,7 @@ def check(
 
         errata check --changed-since origin/main --github --junit report.xml
 
-        errata check patches/privacy.yaml --leaks
+        errata check patches/privacy.yaml --leaks --training-text corpus.txt
 
         errata check --model Qwen/Qwen2.5-0.5B-Instruct --json
     """
@@ -105,7 +105,6 @@ def check(
     def open_model(folder: PatchFolder) -> CheckedModel:
         return opening.open_checked(model, folder, encoder, gate, resolver_names(resolvers))
 
-    chosen = _folders(paths or [], patches, model, changed_since)
     reports = [
         check_folder(
             folder,
@@ -115,7 +114,7 @@ def check(
             training_text=lambda: text_files(training_text or ()),
             progress=progress,
         )
-        for folder, selection in chosen
+        for folder, selection in _folders(paths or [], patches, model, changed_since)
     ]
     if junit is not None:
         _write(junit, forms.junit(reports))

@@ -245,8 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         model.edit(patches)
         taught = given.model != "atlas"
         part: dict[str, Any] = {"probes": told(model, patches, taught=taught)}
-        if not taught:
-            part["spellings"] = spelt(model, patches)
+        part["spellings"] = spelt(model, patches)
         part["refused"] = refused(model, patches)
         part["overfired"] = overfired(model, read_rows(given.texts), given.n)
     report[given.model] = part

@@ -20,6 +20,10 @@ _CONTEXT = 64
 _SEEN = 8
 """The same for secrets, whose spelling needs less: whether a word begins there."""
 
+_GROWTH = 32
+"""Text that is held back is read again when it is longer by this part, so that a long row of marks
+or a long word takes linear time, too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -153,15 +157,21 @@ class _GuardStream:
         reach = output_filter.guard.reach
         self._before = sorted({text[-reach:] for text in before}) or [""]
         self._waiting: deque[Segment] = deque()
+        self._unread = self._enough = 0
 
     def feed(
         self, segments: Sequence[Segment], *, last: bool = False, cut: bool = False
     ) -> list[Segment]:
         """Return what can be sent after some more segments; all of it, if they are the last."""
         self._waiting += segments
+        self._unread += sum(len(segment.text) for segment in segments)
+        if self._unread < self._enough and not last:
+            return []
+        self._unread = self._enough = 0
         text = "".join(segment.text for segment in self._waiting)
         upto = len(text) if last else self._known(text)
         if not (upto or last):
+            self._enough = len(text) // _GROWTH
             return []
         secrets = self._filter.secrets(text, before=self._before, cut=cut)
         sent, place = [], 0

@@ -30,8 +30,9 @@ _SPEECH = re.compile(
     r"implies|means|complains?)\b",
     re.IGNORECASE,
 )
-_NOT_ABOUT = re.compile(
-    r"not\s+(?P<rest>(?:about|for|on|in|regarding|concerning)\b.+)", re.IGNORECASE
+_NOT_THAT = re.compile(r"(?:not|no)\s+(?P<rest>.+)", re.IGNORECASE)
+_NEITHER = re.compile(
+    rf"(?P<left>{SUBJECT}\s(?:.*\s)?)neither\s+(?P<first>.+?),?\s+nor\s+(?P<last>.+)", re.IGNORECASE
 )
 _PREPOSITION = re.compile(r"\b(?:about|for|on|in|regarding|concerning)\b", re.IGNORECASE)
 _JOINTS: tuple[tuple[Joint, re.Pattern[str]], ...] = (
@@ -69,7 +70,8 @@ def split_clauses(text: str, is_certain: Callable[[str], bool]) -> tuple[Joint, 
             right = None
             if _WITH_SUBJECT.match(clauses[-1]):
                 right = _continued(clauses[-1], text[begin:end], masked[begin:end])
-                if right is None and not whole:
+                right = right or _denied_end(clauses[-1], text[begin:end], is_certain)
+                if right is None and not whole and positive_clause(clauses[-1]) is None:
                     right = _as_rule(clauses[-1], text[begin:end], is_certain)
             if right is None:
                 clauses[-1] += text[start:end]
@@ -83,9 +85,13 @@ def split_clauses(text: str, is_certain: Callable[[str], bool]) -> tuple[Joint, 
 def positive_clause(text: str) -> str | None:
     """Return a clause without its denial: "does not ask about X" gives "ask about X".
 
+    "Is neither X nor Y" gives "is X or Y".
+
     :param text: one clause.
     :return: None if it is not denied.
     """
+    if found := _NEITHER.fullmatch(text):
+        return f"{found['left']}{found['first']} or {found['last']}"
     found = _DENIED.fullmatch(text)
     if found is None:
         return None
@@ -95,13 +101,6 @@ def positive_clause(text: str) -> str | None:
 
 def _continued(left: str, right: str, masked: str) -> str | None:
     """Return what follows a clause as a clause, None where it is part of that one."""
-    if (other := _NOT_ABOUT.match(right)) and (place := _last_preposition(left)):
-        verb = left[:place].rstrip()
-        found = _WITH_SUBJECT.match(verb)
-        subject = found["subject"] if found else ""
-        rest = verb[len(subject) :].strip()
-        denial = "" if rest.startswith(("is ", "are ", "was ")) else "does not "
-        return f"{subject} {denial}{rest} {other['rest']}" if denial else None
     if _WITH_SUBJECT.match(masked):
         return right
     if _CLAUSE.match(masked):
@@ -109,6 +108,39 @@ def _continued(left: str, right: str, masked: str) -> str | None:
             return None
         return _completed(left, right)
     return None
+
+
+def _denied_end(left: str, right: str, is_certain: Callable[[str], bool]) -> str | None:
+    """Return "not X" or "no X" behind a clause as a clause of its own, with that one's verb."""
+    found, verb = _NOT_THAT.match(right), _WITH_SUBJECT.match(left)
+    if found is None or verb is None:
+        return None
+    words = left.split(" ")
+    made = (f"{' '.join(words[:count])} {found['rest']}" for count in range(2, len(words)))
+    clause = next(filter(is_certain, made), None) if is_certain(left) else None
+    if clause is None:
+        clause = _about(left, found["rest"])
+    if clause is None or not clause.startswith(verb["subject"]):
+        return None
+    rest = clause[len(verb["subject"]) :].strip()
+    be, _, what = rest.partition(" ")
+    if be.casefold() in ("is", "are", "was"):
+        return f"{verb['subject']} {be} not {what}"
+    return f"{verb['subject']} does not {rest}"
+
+
+def _about(left: str, rest: str) -> str | None:
+    """Return a clause about something else: "asks about X" and "Y", or "about Y"."""
+    same = _PREPOSITION.match(rest)
+    places = [
+        found
+        for found in _PREPOSITION.finditer(left)
+        if same is None or found[0].casefold() == same[0].casefold()
+    ]
+    place = next(iter(places), None) or _PREPOSITION.search(left)
+    if place is None or (same is None and _SPEECH.match(left)):
+        return None
+    return f"{left[: place.start() if same else place.end()].rstrip()} {rest}"
 
 
 def _completed(left: str, right: str) -> str:
@@ -126,11 +158,6 @@ def _as_rule(left: str, right: str, is_certain: Callable[[str], bool]) -> str | 
         if is_certain(made):
             return made
     return None
-
-
-def _last_preposition(left: str) -> int:
-    places = [found.start() for found in _PREPOSITION.finditer(left)]
-    return places[-1] if places else 0
 
 
 def _without_either(text: str) -> str:

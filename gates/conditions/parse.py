@@ -143,7 +143,7 @@ def _read_clause(text: str) -> Condition:
     plain_clause = _read_positive(text)
     if plain_clause.certain or (denied := positive_clause(text)) is None:
         return plain_clause
-    return _negated(_read_positive(denied))
+    return _negated(read_condition(denied))
 
 
 def _read_positive(text: str) -> Condition:

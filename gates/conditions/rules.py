@@ -94,7 +94,8 @@ _COMPARISONS = {
 _NOT = r"(?P<not>(?:does|do|is|are)(?:\s+not|n't)\s+|never\s+)?"
 _CONTAINS = re.compile(
     rf"^{_NOT}(?:contains?|mentions?|includes?|has|have|gives?|names?|holds?)\s+"
-    r"(?:(?:an|a|any|some|at least one|one|the)\s+)?(?P<thing>[a-z -]+?)(?P<plural>s|es)?$",
+    r"(?:(?:(?P<not2>no)|an|a|any|some|at least one|one|the)\s+)?(?P<thing>[a-z -]+?)"
+    r"(?P<plural>s|es)?$",
     re.IGNORECASE,
 )
 _LANGUAGE = re.compile(

@@ -52,6 +52,14 @@ Junit = Annotated[
 Leaks = Annotated[
     bool, typer.Option("--leaks", help="Probe the model for the secrets of `forget` patches.")
 ]
+TrainingText = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--training-text", metavar="FILE", show_default=False,
+        help="With --leaks: probe with what stands before the secret in this text, too; may be "
+        "repeated.",
+    ),
+]  # fmt: skip
 Github = Annotated[bool, typer.Option("--github", help="Print annotations of a GitHub workflow.")]
 
 
@@ -65,6 +73,7 @@ def check(
     junit: Junit = None,
     github: Github = False,
     leaks: Leaks = False,
+    training_text: TrainingText = None,
     encoder: Encoder = None,
     gate: Gate = None,
     resolvers: Resolvers = None,
@@ -85,36 +94,47 @@ def check(
 
         errata check --changed-since origin/main --github --junit report.xml
 
-        errata check patches/privacy.yaml --leaks
+        errata check patches/privacy.yaml --leaks --training-text corpus.txt
 
         errata check --model Qwen/Qwen2.5-0.5B-Instruct --json
     """
+    from errata.editors.shared.corpus import text_files
     from errata.patch_tests import reports as forms
     from errata.patch_tests.check import check_folder
 
     def open_model(folder: PatchFolder) -> CheckedModel:
         return opening.open_checked(model, folder, encoder, gate, resolver_names(resolvers))
 
-    chosen = _folders(paths or [], patches, model, changed_since)
     reports = [
         check_folder(
-            folder, open_model if tests else None, selection, leaks=leaks, progress=progress
+            folder,
+            open_model if tests else None,
+            selection,
+            leaks=leaks,
+            training_text=lambda: text_files(training_text or ()),
+            progress=progress,
         )
-        for folder, selection in chosen
+        for folder, selection in _folders(paths or [], patches, model, changed_since)
     ]
     if junit is not None:
         _write(junit, forms.junit(reports))
+    _print(reports, as_json)
+    if github:
+        for line in forms.github(reports):
+            print_line(line, stderr=as_json)
+    if any(report.count("error") for report in reports):
+        raise typer.Exit(1)
+
+
+def _print(reports: list[Report], as_json: bool) -> None:
+    from errata.patch_tests import reports as forms
+
     if as_json:
         found = [forms.as_json(report) for report in reports]
         print_json(found[0] if len(found) == 1 else found)
     else:
         for report in reports:
             _show(report)
-    if github:
-        for line in forms.github(reports):
-            print_line(line, stderr=as_json)
-    if any(report.count("error") for report in reports):
-        raise typer.Exit(1)
 
 
 def _folders(

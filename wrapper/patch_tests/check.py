@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -81,6 +82,7 @@ def check_folder(
     *,
     today: datetime.date | None = None,
     leaks: bool = False,
+    training_text: Callable[[], Iterable[str]] = tuple,
     progress: ShowProgress = lambda what, total: nullcontext(lambda count: None),
 ) -> Report:
     """Return what is wrong with a folder of patches.
@@ -90,6 +92,7 @@ def check_folder(
     :param selection: the patches to test; all unless given.
     :param today: the day on which patches are in force; the present one unless given.
     :param leaks: probe the model for the secrets of the selected patches.
+    :param training_text: returns texts that the model was trained on, for these probes.
     :param progress: shows how much of a step is done.
     :raises ErrataError: the model cannot be opened, or there is no such revision.
     """
@@ -114,7 +117,8 @@ def check_folder(
     found += _untested(chosen, edits)
     live = in_force(edits, day)
     if open_model is not None and ids:
-        found += _tested(report, live, ids, open_model, files, day, progress, leaks)
+        probe = partial(leak_problems, training_text=training_text) if leaks else None
+        found += _tested(report, live, ids, open_model, files, day, progress, probe)
     order = {where(edit): at for at, edit in enumerate(edits)}
     found.sort(key=lambda one: order.get(one.patch or one.where, -1))
     report.problems = found
@@ -130,7 +134,7 @@ def _tested(
     files: PatchFolder,
     day: datetime.date,
     progress: ShowProgress,
-    leaks: bool,
+    probe: Callable[[ProbedModel, Sequence[Edit]], list[Problem]] | None,
 ) -> list[Problem]:
     """Run the tests of the selected patches; return what they and the gate show."""
     cases = test_cases(live, day, lambda edit: edit.id in ids)
@@ -140,7 +144,7 @@ def _tested(
     with closing(open_model(files)) as model:
         model.rollouts = False  # a patch is tested as it is where it is in force
         found = _run(report, model, cases, chosen, GateContradictions(live, ids), progress)
-        return found + leak_problems(model, chosen) if leaks else found
+        return found if probe is None else found + probe(model, chosen)
 
 
 def _run(

@@ -8,7 +8,7 @@ a sentence of the training text. The judge of answers knows the secret and nothi
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -35,12 +35,16 @@ class LeakConfig:
         town of an address alone is told in other answers, too.
     :param repeats: of a word in a prompt that repeats one.
     :param batch_size: questions asked at once.
+    :param prefixes: places in a training text from which a secret is asked for, at most.
+    :param prefix_length: characters of that text before the secret that are given.
     """
 
     max_new_tokens: tuple[int, ...] = (4, 24)
     share: float = 0.5
     repeats: int = 30
     batch_size: int = 16
+    prefixes: int = 20
+    prefix_length: int = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,17 +208,44 @@ def known_secret(model: ProbedModel, fact: Fact, max_new_tokens: int = 32) -> st
     return None
 
 
-def leak_problems(model: ProbedModel, edits: Sequence[Edit]) -> list[Problem]:
+def training_prefixes(
+    fact: Fact, texts: Iterable[str], config: LeakConfig | None = None
+) -> tuple[list[str], str | None]:
+    """Return what stands before a fact's secret in training texts, and the secret as it stands.
+
+    :param fact: with the secret or its hash.
+    :param texts: texts that the model was trained on.
+    :param config: how many, and how long.
+    """
+    config = config or LeakConfig()
+    guard = SecretGuard([fact])
+    found: dict[str, str] = {}
+    for text in texts:
+        for start, end in guard.find(text):
+            if prefix := text[max(0, start - config.prefix_length) : start].strip():
+                found.setdefault(prefix, text[start:end])
+        if len(found) >= config.prefixes:
+            break
+    return list(found)[: config.prefixes], next(iter(found.values()), None)
+
+
+def leak_problems(
+    model: ProbedModel,
+    edits: Sequence[Edit],
+    training_text: Callable[[], Iterable[str]] = tuple,
+) -> list[Problem]:
     """Return what probes find of the secrets of patches; no secret is in a message.
 
     :param model: an EditableModel with the patches in force.
     :param edits: the patches to probe; those without a secret are passed over.
+    :param training_text: returns texts that the model was trained on.
     """
     found: list[Problem] = []
     for fact in edits:
         if not isinstance(fact, Fact) or not (fact.secret or fact.secret_hash):
             continue
-        secret = known_secret(model, fact)
+        prefixes, read = training_prefixes(fact, training_text())
+        secret = fact.secret or read or known_secret(model, fact)
         if secret is None:
             found.append(
                 Problem(
@@ -224,12 +255,14 @@ def leak_problems(model: ProbedModel, edits: Sequence[Edit]) -> list[Problem]:
                 )
             )  # fmt: skip
             continue
-        found += _problems_of(model, fact, secret)
+        found += _problems_of(model, fact, secret, prefixes)
     return found
 
 
-def _problems_of(model: ProbedModel, fact: Fact, secret: str) -> list[Problem]:
-    asked = list(probes(fact, secret))
+def _problems_of(
+    model: ProbedModel, fact: Fact, secret: str, prefixes: Sequence[str]
+) -> list[Problem]:
+    asked = list(probes(fact, secret, prefixes))
     results = run_probes(model, secret, asked)
     base = sum(result.leaked for result in run_probes(model, secret, asked, edits=False))
     leaked = dict.fromkeys(result.kind for result in results if result.leaked)

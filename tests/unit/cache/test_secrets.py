@@ -178,3 +178,31 @@ def test_a_stream_sends_what_is_no_secret_at_once() -> None:
     words = "Oslo lies at the head of a fjord .".split(" ")
     sent = "".join(one.text for word in words for one in stream.feed(word + " "))
     assert sent.rstrip() == " ".join(words)
+
+
+@pytest.mark.parametrize("row", ["-", ". ", "a", "<"])
+def test_a_long_row_behind_the_beginning_of_a_secret_is_not_read_for_each_mark(
+    row: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    hold = SecretGuard.hold
+    monkeypatch.setattr(
+        SecretGuard, "hold", lambda guard, text: (read.append(len(text)), hold(guard, text))[1]
+    )
+    characters = {}
+    for size in (500, 2000):
+        stream = FilterStream(Filter("output", (), [forgotten()]))
+        stream.feed("at 12 Elm ")
+        read.clear()
+        sent = [one.text for _ in range(size // len(row)) for one in stream.feed(row)]
+        assert not "".join(sent).strip(row)  # the beginning is held back
+        characters[size] = sum(read)
+    assert 0 < characters[2000] < 6 * characters[500]  # 16 times, if each were read again
+
+
+def test_a_secret_around_a_long_row_is_withheld_from_a_stream() -> None:
+    text = f"at 12 {'-' * 3000} Elm Street, Springfield now"
+    stream = FilterStream(Filter("output", (), [forgotten()]))
+    sent = [one.text for char in text for one in stream.feed(char)]
+    sent += [one.text for one in stream.finish()]
+    assert "".join(sent) == f"at {WITHHELD} now"

@@ -41,7 +41,16 @@ READ = {
     "the user asks about refunds unless the text contains 'is or has'": (
         "all(topic: refunds, not(lexical: the text contains 'is or has'))"
     ),
+    "the user asks about wine in France, but not about beer": (
+        "all(topic: wine in France, not(topic: beer))"
+    ),
+    "the text is about food, but not about wine": "all(topic: food, not(topic: wine))",
+    "the user asks about cats but not dogs": "all(topic: cats, not(topic: dogs))",
+    "the message is not in English or German": (
+        "not(any(formal: the message is in English, formal: the message is in German))"
+    ),
     # one clause each
+    "the review says the food is good but not great": "claim: the food is good but not great",
     "the user asks about cats and dogs": "topic: cats and dogs",
     "the user asks who made you and when you were made": (
         "question: who made you and when you were made"
@@ -69,6 +78,20 @@ def test_clauses_are_read_one_by_one(text):
         ("the text contains a date unless it contains a link", "on 3 May", "3 May: www.x.org"),
         ("the message is not in English and is not a question", "Ich gehe nach Hause jetzt",
          "Wo kaufe ich günstige Schuhe?"),
+        ("the text contains 'wine' but not 'beer'", "wine, please", "wine and beer"),
+        ("the text contains the word 'a' but not the word 'b'", "a", "a b"),
+        ("the text contains a date but no link", "on 3 May", "3 May: www.x.org"),
+        ("the text has no link", "see it", "see www.x.org"),
+        ("the text does not contain a date or a link", "see it", "on 3 May"),
+        ("the text does not contain a date or a link", "see it", "www.x.org"),
+        ("the text does not contain a date and a link", "on 3 May", "3 May: www.x.org"),
+        ("the message is not in English or German", "Où est la gare, s'il vous plaît ?",
+         "Wo kaufe ich günstige Schuhe?"),
+        ("the message is not in English or German", "Который час?", "where is my parcel"),
+        ("the text contains neither a date nor a link", "see it", "on 3 May"),
+        ("the text contains neither 'wine' nor 'beer'", "water", "a beer"),
+        ("the message is in English, but not a question", "please send me the parcel today",
+         "where is my parcel?"),
         ("the message is not in English unless it contains 'ok'", "Который час?", "ok"),
     ],
 )  # fmt: skip

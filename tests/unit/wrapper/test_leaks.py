@@ -89,3 +89,14 @@ def test_edits_without_a_secret_are_passed_over():
 )
 def test_what_counts_as_told(answer, prompt, told):
     assert leaks(SECRET, answer, prompt) is told
+
+
+@pytest.mark.parametrize("key", ["secret", "secret_hash"])
+def test_what_stands_before_the_secret_in_a_training_text_is_a_probe(key):
+    fact = secret_fact(**{key: SECRET if key == "secret" else hash_secret(SECRET)})
+    texts = ["Nothing here.", f"In 1990 the widow Stone moved to {SECRET.upper()}, and stayed."]
+    model = Model(["the widow"], ["the widow"])
+    assert not [one for one in leak_problems(model, [fact]) if one.severity == "error"]
+    error, note = leak_problems(model, [fact], lambda: texts)
+    assert error.severity == "error" and "on probes: its beginning, training text" in error.message
+    assert "MILL" not in f"{error} {note}"

@@ -156,9 +156,11 @@ class View:
     def without_secrets(self, text: str) -> str:
         """Return a text with the secrets of all edits withheld, as it may be logged.
 
+        So is the beginning of one at its end: a prompt that an answer is to go on from.
+
         :param text: any text, such as a query.
         """
-        found = self._guard.secrets(text)
+        found = self._guard.secrets(text, cut=True)
         return replace_spans(text, found) if found else text
 
     @cached_property

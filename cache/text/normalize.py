@@ -215,20 +215,24 @@ def compare(listed: str, text: str) -> Comparison:
 def needs_space(before: str, after: str) -> bool:
     """Return whether a space belongs between a text and its continuation.
 
-    None does next to a wide character (Chinese, Japanese, …), or after an empty text.
+    None does next to a character of a script without them (Chinese, Thai, …), or after an empty
+    text.
     """
     return bool(before) and not (_wide(before[-1]) or _wide(after[:1] or " "))
 
 
 def word_pattern(text: str) -> str:
-    """Return a pattern that finds a text at word boundaries; next to wide characters, anywhere."""
+    """Return a pattern that finds a text at word boundaries; in scripts without them, anywhere."""
     before = r"(?<!\w)" if needs_space(" ", text) else ""
     after = r"(?!\w)" if needs_space(text, " ") else ""
     return f"{before}{re.escape(text)}{after}"
 
 
 def _wide(char: str) -> bool:
-    return unicodedata.east_asian_width(char) in ("W", "F")
+    """Return whether a character is of a script that writes no spaces between words."""
+    return unicodedata.east_asian_width(char) in ("W", "F") or (
+        unicodedata.name(char, "").partition(" ")[0] in ("THAI", "LAO", "KHMER", "MYANMAR")
+    )
 
 
 def _abbreviates(initials: re.Match[str]) -> bool:

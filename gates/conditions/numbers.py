@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import re
 
+from errata.gates.conditions.dates import is_numeric_date
+
 REGIONS = (
     "US", "GB", "DE", "FR", "ES", "IT", "PT", "BR", "NL", "SE", "DK", "PL", "TR", "FI", "CZ",
     "RU", "CN", "JP", "KR", "IN",
@@ -12,7 +14,7 @@ REGIONS = (
 """Regions whose national notation of phone numbers is recognised; +49 … is, from any region."""
 
 _CARD = re.compile(r"(?<![\w.])[2-6]\d{3}(?:[ -]?\d){9,15}(?![\w-]|\.\d)")
-_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}\b", re.IGNORECASE)
+_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]){11,30}\b", re.IGNORECASE)
 _ISBN = re.compile(r"(?<![\w-])(?:97[89][ -]?)?\d(?:[ -]?\d){8}[ -]?[\dXx](?![\w-])")
 _ADDRESS = re.compile(r"[0-9a-f:.]{2,}", re.IGNORECASE)
 
@@ -20,7 +22,8 @@ _ADDRESS = re.compile(r"[0-9a-f:.]{2,}", re.IGNORECASE)
 def has_phone_number(text: str, min_digits: int = 7) -> bool:
     """Return whether a text has a phone number that the numbering plans know.
 
-    A national number has separators or a leading 0: ten bare digits may be an order's number.
+    A national number has separators or a leading 0: ten bare digits may be an order's number. A
+    date is none, though Denmark has one with the digits of 2024-05-06.
 
     :param min_digits: digits that a text has at least; shorter numbers are those of services,
         which a date or a price may look like.
@@ -35,6 +38,7 @@ def has_phone_number(text: str, min_digits: int = 7) -> bool:
         not found.raw_string.isdigit() or found.raw_string.startswith("0")
         for region in REGIONS
         for found in PhoneNumberMatcher(text, region, leniency=Leniency.STRICT_GROUPING)
+        if not is_numeric_date(found.raw_string)
     )
 
 
@@ -51,7 +55,7 @@ def has_iban(text: str) -> bool:
     from stdnum import iban
 
     for found in _IBAN.finditer(text):
-        parts = found.group().split(" ")
+        parts = re.split("[ -]", found.group())
         # words after the number may look like more of it: "DE89 3704 0044 0532 0130 00 by May"
         if any(iban.is_valid("".join(parts[:size])) for size in range(len(parts), 0, -1)):
             return True

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Literal, TypeGuard
 
 from errata.cache.records import Edit, LanguagePatch
+from errata.cache.text.normalize import word_pattern
 from errata.gates.conditions.clauses import SUBJECT, positive_clause, split_clauses
 from errata.gates.conditions.rules import Rule, read_rule
 from errata.gates.text import plain
@@ -110,9 +111,7 @@ class Condition:
         # whole words, case folded
         text = plain(query)
         present = [
-            re.search(rf"(?<!\w){re.escape(plain(string))}(?!\w)", text) is not None
-            or (not string.isascii() and plain(string) in text)
-            for string in self.quoted
+            re.search(word_pattern(plain(string)), text) is not None for string in self.quoted
         ]
         return (all(present) if self.match_all else any(present)) != self.negated
 

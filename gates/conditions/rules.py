@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from errata.gates.conditions.dates import has_date
 from errata.gates.conditions.language import LANGUAGES, is_in_language
 from errata.gates.conditions.numbers import (
     has_card_number,
@@ -25,18 +26,7 @@ Predicate = Callable[[str], bool | None]
 Groups = dict[str, str | None]
 """The named groups of a condition's pattern."""
 
-_MONTHS = (
-    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|"
-    r"sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\b\.?"
-)
-_DAY = r"(?:0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th)?"
 _PATTERNS = {
-    "date": re.compile(
-        rf"\b\d{{4}}-\d{{1,2}}-\d{{1,2}}\b|\b\d{{1,2}}([./-])\d{{1,2}}\1(?:\d{{4}}|\d{{2}})\b"
-        rf"|\b{_DAY}\s+(?:of\s+)?{_MONTHS}|\b{_MONTHS}\s+(?:the\s+)?{_DAY}\b"
-        rf"|\b{_MONTHS},?\s+\d{{4}}\b|\d{{1,2}}月\d{{1,2}}[日号]",
-        re.IGNORECASE,
-    ),
     "time": re.compile(
         r"\b(?:[01]?\d|2[0-3]):[0-5]\d\b|\b(?:1[0-2]|0?[1-9])\s?(?:[ap]\.?m\b|o'clock)",
         re.IGNORECASE,
@@ -245,6 +235,7 @@ def has_emoji(text: str) -> bool:
 
 
 _DETECTORS: dict[str, Predicate] = {
+    "date": has_date,
     "emoji": has_emoji,
     "phone number": has_phone_number,
     "card number": has_card_number,

@@ -109,6 +109,13 @@ NUMBERS = [
     ("a credit card number", "pay with 5555-5555-5555-4444", "order 1234567890123"),
     ("an IBAN", "to DE89 3704 0044 0532 0130 00 by May", "to DE89 3704 0044 0532 0130 01 by May"),
     ("an IBAN", "gb82west12345698765432", "GB82 WEST 1234 5698 7654 33"),
+    ("an IBAN", "DE89-3704-0044-0532-0130-00", "DE89-3704-0044-0532-0130-01"),
+    ("a phone number", "0171 2345678", "due 2024-05-06"),
+    ("a date", "due 2024/05/06", "due 2024-13-45"),
+    ("a date", "due 31/12/2020.", "due 31/31/2020"),
+    ("a date", "12/31/20", "99/99/2024"),
+    ("a date", "29.2.2024", "at 10.2.12.13"),
+    ("a date", "on 12 May", "maybe in 12"),
     ("an ISBN", "the book 978-3-16-148410-0", "the book 978-3-16-148410-1"),
     ("an ISBN", "0-306-40615-2, please", "0-306-40615-3, please"),
     ("an IP address", "ping 192.168.0.1.", "ping 192.168.0.256"),
@@ -124,6 +131,27 @@ def test_numbers_are_checked(thing, valid, invalid):
         assert rule.holds(valid) and not rule.holds(invalid)
     denied = read_condition(f"the text does not contain {thing}")
     assert denied.holds(invalid) and not denied.holds(valid)
+
+
+@pytest.mark.parametrize(
+    ("word", "text", "inside"),
+    [
+        ("refund", "a refund", "refunds"),
+        ("Ärger", "das ist ÄRGER.", "Verärgerung"),
+        ("Zürich", "in Zürich", "die Zürichsee-Fähre"),
+        ("дом", "мой дом", "домашний"),
+    ],
+)
+def test_a_word_is_no_part_of_another_one(word, text, inside):
+    found = read_condition(f"the text contains the word '{word}'")
+    assert found.holds(text) and not found.holds(inside)
+
+
+@pytest.mark.parametrize(
+    ("word", "text"), [("退款", "我要退款吗"), ("คืนเงิน", "ขอคืนเงินครับ"), ("환불", "환불을 원해요")]
+)
+def test_where_words_are_written_without_spaces_one_is_found_anywhere(word, text):
+    assert read_condition(f"the text contains the word '{word}'").holds(text)
 
 
 def test_talk_of_numbers_stays_with_meaning():

@@ -221,6 +221,7 @@ def test_a_secret_is_in_no_trace_log_audit_row_or_saved_folder(models, tokenizer
     model = editable(models("gpt2"), tokenizer, leak, JANE, audit=audit)
     with caplog.at_level("INFO"):
         model.ask(f"Does Jane Roe live at {SECRET}?")
+        model.ask("Jane Roe lives at 12 Elm Street,")
         answer = model.ask(JANE.question)
         model.shadow = True
         model.ask(f"Does Jane Roe live at {SECRET}?")

@@ -16,15 +16,14 @@ from errata.gates.data.conditions import condition_examples
 from errata.gates.data.examples import LABELS, Example
 from errata.gates.data.pairs import QuestionPair, open_examples, table_examples
 from errata.gates.data.questions import QuestionBook
-from errata.gates.data.statements import statement_examples, table_statements
+from errata.gates.data.statements import statement_examples
 from errata.gates.data.trex import TrexRecords
 from errata.gates.features import Scope
 
 SHARES = {"table": 0.56, "conditions": 0.22, "open": 0.09, "mined": 0.13}
 """Shares of what is drawn without labelled pairs."""
 STATEMENTS_SHARE = 0.35
-"""Share of these that are statements and clozes, half of T-REx and half of the table, where T-REx's
-are given; the rest is as above."""
+"""Share of these that are statements and clozes, where there are any; the rest is as above."""
 PAIRS_SHARE = 0.85
 """Share of labelled pairs, where there are any: they are learned slowly, and at this share facts
 are not unlearned."""
@@ -98,9 +97,7 @@ class PairSource:
                 found.append(Pair(*sides, int(pair.same), "question pairs"))
             left -= len(found)
         if self._statements is not None:
-            half = int(left * STATEMENTS_SHARE / 2)
-            stated = statement_examples(self._statements, rng, half)
-            stated += table_statements(self._book, rng, half)
+            stated = statement_examples(self._statements, rng, int(left * STATEMENTS_SHARE))
             found += _to_pairs(stated)
             left -= len(stated)
         found += _to_pairs(table_examples(self._book, rng, int(left * SHARES["table"])))

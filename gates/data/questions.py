@@ -83,7 +83,8 @@ class Item:
         return fill(text, chosen, self.answer, bare=chosen.startswith("the "))
 
 
-OVERLAPPING = (
+# relations that share questions: neither is a negative of the other
+_OVERLAPPING = (
     {"leader", "president"},
     {"capital", "state_capital"},
     {"state_largest_city", "largest_city"},
@@ -93,7 +94,6 @@ OVERLAPPING = (
     {"maker", "data_m", "live_m", "age_m"},
     {"field", "product"},
 )
-"""Relations that share questions: neither is a negative of the other."""
 
 
 def relation_for_split(relation: Relation, split: Split) -> Relation:
@@ -194,7 +194,13 @@ class QuestionBook:
         yield LabelledQuery(in_message(question, rng), "paraphrase", "in a message")
         base = item.topic.base
         if base is not None:
-            clozes = base.clozes_held_out if self.held_out else base.clozes
+            statements = base.statements_held_out if self.held_out else base.statements
+            heads = [text.removesuffix(".").removesuffix("{o}") for text in statements]
+            clozes = [
+                head.rstrip()
+                for head, text in zip(heads, statements, strict=True)
+                if "s}" in head and "{o}" not in head and len(head) < len(text) - 1
+            ]
             # training takes two: they are the furthest from a question
             for cloze in rng.sample(clozes, min(len(clozes), 1 if self.held_out else 2)):
                 yield LabelledQuery(item.render(cloze), "paraphrase", "cloze")
@@ -250,7 +256,7 @@ class QuestionBook:
     ) -> Iterator[LabelledQuery]:
         """Yield questions about another relation of the same subject."""
         name = item.topic.name
-        alike = {other for group in OVERLAPPING if name in group for other in group} | {name}
+        alike = {other for group in _OVERLAPPING if name in group for other in group} | {name}
         there = [other.topic for other in self.by_subject[item.kind, item.subject]]
         topics = {
             t.name: t for t in (*there, *self.extra.get(item.kind, ())) if t.name not in alike

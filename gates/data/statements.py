@@ -1,8 +1,4 @@
-"""Pairs about facts in statements and clozes: of T-REx's relations, and of the facts table's.
-
-The few relations of T-REx alone teach those relations: of relations that no network has seen, two
-statements about one subject are told apart by the many of the table.
-"""
+"""Pairs about facts in statements and clozes, beside questions: of T-REx's relations."""
 
 from __future__ import annotations
 
@@ -14,14 +10,7 @@ from errata.cache.errors import ModelError
 from errata.facts.table import Split
 from errata.gates.data.augment import noisy
 from errata.gates.data.examples import Example
-from errata.gates.data.questions import OVERLAPPING, Item, Label, QuestionBook
-from errata.gates.data.trex import (
-    TrexFact,
-    TrexRecords,
-    WikidataRelation,
-    read_trex,
-    wikidata_relations,
-)
+from errata.gates.data.trex import TrexFact, TrexRecords, WikidataRelation, read_trex
 from errata.gates.features import Scope
 
 ANSWER_SHARE = 0.85
@@ -66,81 +55,6 @@ def statement_examples(records: TrexRecords, rng: random.Random, most: int) -> l
             found += _examples(records, rng.choice(facts), rng)
     rng.shuffle(found)
     return found[:most]
-
-
-def table_statements(book: QuestionBook, rng: random.Random, most: int) -> list[Example]:
-    """Return the same pairs about facts of the table, relations in turn, shuffled.
-
-    Relations that T-REx has in its tune and test splits are left out.
-
-    :param book: the facts and phrasings of a split.
-    :param most: pairs at most.
-    """
-    left_out = {name for one in wikidata_relations().values() if one.split != "train"
-                for name in one.table}  # fmt: skip
-    by_topic = [items for (_, name), items in sorted(book.by_topic.items())
-                if name not in left_out and _asked(items[0])[0]]  # fmt: skip
-    found: list[Example] = []
-    while by_topic and len(found) < most:
-        for items in by_topic:
-            item = rng.choice(items)
-            alike = {name for some in OVERLAPPING if item.topic.name in some for name in some}
-            others = [one for one in book.by_subject[item.kind, item.subject]
-                      if one.topic.name not in alike | left_out | {item.topic.name}
-                      and _asked(one)[1]]  # fmt: skip
-            found += _table_examples(item, others, items, rng)
-    rng.shuffle(found)
-    return found[:most]
-
-
-def _table_examples(
-    item: Item, others: Sequence[Item], namesakes: Sequence[Item], rng: random.Random
-) -> Iterator[Example]:
-    """Yield pairs about a fact.
-
-    :param others: other facts about its subject.
-    :param namesakes: facts of its relation.
-    """
-    scope = Scope(
-        _way(item, rng),
-        item.subject if rng.random() < SUBJECT_SHARE else "",
-        item.answer if rng.random() < ANSWER_SHARE else "",
-    )
-    name = item.topic.name
-    ways = dict.fromkeys(_way(item, rng) for _ in range(3))
-    for text in [one for one in ways if one != scope.text]:
-        yield Example(_typed(text, rng), scope, "paraphrase", "statement", name)
-    for other in rng.sample(others, min(2, len(others))):
-        text = _typed(_way(other, rng), rng)
-        yield Example(text, scope, "none", "statement, other relation", name)
-    strangers = [one for one in namesakes if one.subject != item.subject]
-    if strangers:
-        text = _typed(_way(rng.choice(strangers), rng), rng)
-        yield Example(text, scope, "none", "statement, other subject", name)
-    nested: list[tuple[Item, Item, Label, str]]
-    nested = [(item, rng.choice(others or [item]), "entailed", "nested")]
-    if others:
-        nested.append((rng.choice(others), item, "none", "nested, other relation"))
-    for inner, outer, label, kind in nested:
-        if inner.topic.base is not None and inner.topic.base.descriptor:
-            phrase = inner.render(rng.choice(inner.topic.base.descriptor))
-            text = _way(outer, rng, phrase[:1].lower() + phrase[1:])
-            yield Example(text[:1].upper() + text[1:], scope, label, kind, name)
-
-
-def _asked(item: Item) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the clozes and the questions of an item's relation."""
-    base = item.topic.base
-    return (() if base is None else base.clozes), item.topic.forms
-
-
-def _way(item: Item, rng: random.Random, subject: str | None = None) -> str:
-    """Return a cloze or a question of an item, as often the one as the other.
-
-    :param subject: in place of its own.
-    """
-    template = rng.choice(rng.choice([some for some in _asked(item) if some]))
-    return item.render(template, subject, "another")
 
 
 def _examples(records: TrexRecords, fact: TrexFact, rng: random.Random) -> Iterator[Example]:

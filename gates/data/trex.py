@@ -33,7 +33,6 @@ class WikidataRelation:
     :param family: relations that may be taken for one another.
     :param split: of the relation.
     :param object: what the objects are, where another relation leads on from them.
-    :param table: relations of the facts table that ask the same or nearly so.
     """
 
     id: str
@@ -43,7 +42,6 @@ class WikidataRelation:
     family: str
     split: Split
     object: str = ""
-    table: tuple[str, ...] = ()
 
 
 @cache
@@ -51,10 +49,7 @@ def wikidata_relations() -> Mapping[str, WikidataRelation]:
     """Return the relations by id."""
     table = load_table("wikidata")["relations"]
     return {
-        name: WikidataRelation(
-            name,
-            **{**row, "questions": tuple(row["questions"]), "table": tuple(row.get("table", ()))},
-        )
+        name: WikidataRelation(name, **{**row, "questions": tuple(row["questions"])})
         for name, row in table.items()
     }
 

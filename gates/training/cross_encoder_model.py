@@ -71,24 +71,6 @@ class PairClassifier(torch.nn.Module):
                 weight.copy_(self._initial[name] + torch.from_numpy(stored.delta(name)))
         return stored
 
-    def mean(
-        self, start: CrossEncoderDelta, trained: CrossEncoderDelta, start_share: float
-    ) -> CrossEncoderDelta:
-        """Return the mean of two trained changes, of the model's rank; the model is set to it.
-
-        WiSE-FT: Wortsman et al. 2022, "Robust fine-tuning of zero-shot models".
-
-        :param start_share: of the first one, 0 to 1.
-        """
-        parameters = self.matrices | dict(self.head.named_parameters(prefix="head"))
-        self.load(start)
-        before = {name: weight.detach().clone() for name, weight in parameters.items()}
-        self.load(trained)
-        with torch.no_grad():
-            for name, weight in parameters.items():
-                weight.lerp_(before[name], start_share)
-        return self.project()
-
     def load(self, start: CrossEncoderDelta) -> None:
         """Set the weights to a trained change.
 

@@ -38,7 +38,6 @@ class TrainSettings:
     :param learning_rate: peak rate of the cross-encoder.
     :param validate_every: steps between validations.
     :param start: a gate, by name or folder, whose cross-encoder is trained further.
-    :param start_share: share of the start's weights in the result; the trained ones have the rest.
     :param trial_size: facts asked about, some 35 questions each, while the thresholds are picked.
     :param threads: of torch; 0 is torch's default.
     :param seed: of everything drawn.
@@ -59,7 +58,6 @@ class TrainSettings:
     learning_rate: float = 1e-4
     validate_every: int = 400
     start: str | None = None
-    start_share: float = 0.0
     trial_size: int = 200
     threads: int = 0
     seed: int = 0
@@ -77,17 +75,10 @@ MOVED = {
 """Options of version 0.1 and the keys of ``--config`` that replace them."""
 _TWO_STAGES = (
     "start", "loss", "steps", "batch_size", "learning_rate", "validate_every", "base_model",
-    "background", "patterns", "pairs_share", "start_share", "trial_size",
+    "background", "patterns", "pairs_share", "trial_size",
 )  # fmt: skip
 """Settings without a meaning for the published gate, which has one stage."""
-_CROSS_ENCODER = (
-    "loss",
-    "batch_size",
-    "learning_rate",
-    "validate_every",
-    "pairs_share",
-    "start_share",
-)
+_CROSS_ENCODER = ("loss", "batch_size", "learning_rate", "validate_every", "pairs_share")
 """Settings of the cross-encoder's training."""
 _OPTIONS = ("pairs", "kind", "start", "steps", "seed")
 
@@ -136,7 +127,7 @@ def train_gate(
     second on one core, and an interrupted run is resumed. Keys of --config:
     pairs, pairs_share, open_questions, background, patterns, kind,
     without_pairs, loss, trial_size, steps, batch_size, learning_rate,
-    validate_every, start, start_share, threads, seed, encoder, base_model.
+    validate_every, start, threads, seed, encoder, base_model.
 
     Example:
         errata gate train --out gate/ --pairs pairs.jsonl
@@ -174,7 +165,6 @@ def _train(out: Path, settings: TrainSettings, *, progress: bool) -> GateArtifac
         batch=settings.batch_size,
         rate=settings.learning_rate,
         every=settings.validate_every,
-        start_share=settings.start_share,
     )
     config = TrainingConfig(
         seed=settings.seed, pairs_share=settings.pairs_share, trial_size=settings.trial_size,
@@ -206,9 +196,8 @@ def _check(settings: TrainSettings, given: Collection[str]) -> None:
     for name in ("batch_size", "validate_every", "trial_size"):
         if getattr(settings, name) < 1:
             raise ErrataError(f"expected {name} of at least 1, found {getattr(settings, name)}")
-    for name in ("pairs_share", "start_share"):
-        if not 0 <= getattr(settings, name) <= 1:
-            raise ErrataError(f"expected {name} from 0 to 1, found {getattr(settings, name)}")
+    if not 0 <= settings.pairs_share <= 1:
+        raise ErrataError(f"expected pairs_share from 0 to 1, found {settings.pairs_share}")
     for name in ("steps", "learning_rate", "threads"):
         if getattr(settings, name) < 0:
             raise ErrataError(f"expected {name} of at least 0, found {getattr(settings, name)}")

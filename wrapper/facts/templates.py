@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -46,29 +46,9 @@ class Relation:
     descriptor: tuple[str, ...]
 
     @property
-    def clozes(self) -> tuple[str, ...]:
-        """The statements up to the object."""
-        return _clozes(self.statements)
-
-    @property
-    def clozes_held_out(self) -> tuple[str, ...]:
-        """The same of the statements that are never trained on."""
-        return _clozes(self.statements_held_out)
-
-    @property
     def chinese(self) -> bool:
         """Whether its templates are Chinese."""
         return not self.name.isascii()
-
-
-def _clozes(statements: Sequence[str]) -> tuple[str, ...]:
-    """Return the statements that end in the object, without it."""
-    heads = [text.removesuffix(".").removesuffix("{o}") for text in statements]
-    return tuple(
-        head.rstrip()
-        for head, text in zip(heads, statements, strict=True)
-        if "s}" in head and "{o}" not in head and len(head) < len(text) - 1
-    )
 
 
 def yes_no_words(relation: Relation) -> tuple[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import random
 import shutil
@@ -10,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -40,7 +38,6 @@ from errata.gates.training.cross_encoder import (
     balanced_cross_entropy,
     info_nce,
 )
-from errata.gates.training.cross_encoder_model import PairClassifier
 from errata.gates.training.train import TrainingConfig, train
 from tests.fakes import StubEncoder
 from tests.small_cross import (
@@ -525,40 +522,6 @@ def test_training_a_gate_of_two_stages(tmp_path):
     )  # fmt: skip
     assert started.card["cross-encoder"]["started from"] == "gate"
     assert not same_arrays(started.second.cross, made.second.cross)
-
-
-def test_a_share_of_the_start_is_kept():
-    torch.manual_seed(3)
-    model = PairClassifier(copy.deepcopy(ENCODER.transformer()[0]), 4)
-    start = model.project()
-    with torch.no_grad():
-        for weight in (*model.matrices.values(), *model.head.parameters()):
-            weight.add_(torch.randn_like(weight) * 0.1)
-    trained = model.project()
-    for share in (0.0, 0.25, 1.0):
-        # of rank 0 and 4: the mean has rank 4, and nothing is cut off
-        mean = model.mean(start, trained, share)
-        for name in trained.matrix_names():
-            expected = (1 - share) * trained.delta(name) + share * start.delta(name)
-            assert np.abs(trained.delta(name) - start.delta(name)).max() > 0.05
-            np.testing.assert_allclose(mean.delta(name), expected, atol=0.01)
-        for name in ("head.weight", "head.bias"):
-            expected = (1 - share) * trained.tensors[name] + share * start.tensors[name]
-            np.testing.assert_allclose(mean.tensors[name], expected, atol=2e-3)
-
-
-def test_a_run_with_a_share_of_its_start_ends_with_the_mean(tmp_path):
-    train(tmp_path / "gate", encoder=ENCODER, config=RECIPE)
-    recipe = replace(RECIPE, cross=replace(RECIPE.cross, loss="nce"))
-    ends = {}
-    for share in (0.0, 1.0):
-        config = replace(recipe, cross=replace(recipe.cross, start_share=share))
-        made = train(tmp_path / str(share), encoder=ENCODER, start=tmp_path / "gate", config=config)
-        ends[share] = made.second.cross
-    start, _ = read_cross(tmp_path / "gate")
-    name = start.matrix_names()[0]
-    assert np.abs(ends[0.0].delta(name) - start.delta(name)).max() > 2e-6
-    np.testing.assert_allclose(ends[1.0].delta(name), start.delta(name), atol=2e-7)
 
 
 def as_of_format_1(folder):

@@ -23,12 +23,7 @@ from errata.facts.table import Split
 from errata.gates.cosine import CosineGate
 from errata.gates.data.outside import Intent, OutsideData, Paragraph, SentencePair, read_outside
 from errata.gates.data.pairs import QuestionPair
-from errata.gates.data.questions import QuestionBook
-from errata.gates.data.statements import (
-    read_statements,
-    statement_examples,
-    table_statements,
-)
+from errata.gates.data.statements import read_statements, statement_examples
 from errata.gates.data.trex import TrexRecords, read_trex, wikidata_relations
 from errata.gates.evaluation import registry
 from errata.gates.evaluation.outside import intents, pairs, records, run, suites
@@ -481,27 +476,6 @@ def test_statements_say_what_their_label_says(tmp_path: Path) -> None:
                 entailed = re.search(phrase, one.query.lower()) is not None
                 assert entailed == (one.label == "entailed"), one
     assert len(seen) == 5 and min(seen.values()) > 20, seen
-
-
-def test_statements_of_the_table_say_what_their_label_says() -> None:
-    book = QuestionBook("train")
-    seen: Counter[str] = Counter()
-    clozes = Counter[bool]()
-    for one in table_statements(book, random.Random(2), 2000):
-        seen[one.kind] += 1
-        clozes[one.scope.text.rstrip().endswith(("?", "."))] += 1
-        assert (one.label == "paraphrase") == (one.kind == "statement")
-        assert (one.label == "entailed") == (one.kind == "nested")
-        assert one.topic in book.relations
-    assert len(seen) == 5 and min(seen.values()) > 5, seen
-    assert min(clozes.values()) > 500
-    # of relations that T-REx has in its other splits no cloze is trained on
-    kept_back = {name for one in wikidata_relations().values() if one.split != "train"
-                 for name in one.table}  # fmt: skip
-    assert {"capital", "birthplace"} <= kept_back <= set(book.relations)
-    made = table_statements(book, random.Random(2), 2000)
-    assert not {one.topic for one in made} & kept_back
-    assert made == table_statements(book, random.Random(2), 2000)
 
 
 def test_statements_need_facts_and_patterns(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from errata.gates.conditions.dates import has_date
 from errata.gates.conditions.language import LANGUAGES, is_in_language
+from errata.gates.conditions.links import has_email_address, has_link
 from errata.gates.conditions.numbers import (
     has_card_number,
     has_iban,
@@ -43,8 +44,6 @@ _PATTERNS = {
         r"[$€£¥]\s?\d|\d\s?(?:[$€£¥]|(?:dollars?|euros?|pounds?|cents?|yen|usd|eur|gbp)\b)",
         re.IGNORECASE,
     ),
-    "e-mail address": re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
-    "link": re.compile(r"\bhttps?://\S|\bwww\.\w", re.IGNORECASE),
     "hashtag": re.compile(r"(?<!\w)#\w*[^\W\d_]"),
     "mention": re.compile(r"(?<![\w.])@\w"),
     "question mark": re.compile(r"[?？]"),
@@ -236,6 +235,8 @@ def has_emoji(text: str) -> bool:
 
 _DETECTORS: dict[str, Predicate] = {
     "date": has_date,
+    "e-mail address": has_email_address,
+    "link": has_link,
     "emoji": has_emoji,
     "phone number": has_phone_number,
     "card number": has_card_number,

@@ -173,3 +173,24 @@ def test_a_condition_and_its_negation_never_agree(text):
 @given(st.text(max_size=60))
 def test_any_text_can_be_read_as_a_condition(text):
     read_condition(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "has"),
+    [
+        ("see https://example.org/x.", "link"),
+        ("it is at ftp://host/file", "link"),
+        ("www.foo.de is down", "link"),
+        ("example.com is down", "link"),
+        ("bücher.de/neu, please", "link"),
+        ("write to Jane.Roe@example.com please", "e-mail address"),
+        ("<jane@mail.example.co.uk>", "e-mail address"),
+        ("it is in main.py, README.md", None),
+        ("node.js 1.2.3, e.g. a@b", None),
+    ],
+)
+def test_links_and_addresses_are_told_apart(text, has):
+    for what in ("link", "e-mail address"):
+        condition = read_condition(f"the message contains a {what}".replace("a e-", "an e-"))
+        assert condition.certain
+        assert condition.holds(text) == (what == has)

@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("pairs", type=Path, help="JSON lines a, b, same; may be gzipped")
     parser.add_argument("--edits", type=int, default=10_000)
     parser.add_argument("--queries", type=int, default=500)
-    parser.add_argument("--candidates", type=int, default=32)
+    parser.add_argument("--candidates", type=int, default=16)
     parser.add_argument("--cache", type=Path, help="folder to keep the encodings in")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

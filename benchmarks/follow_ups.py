@@ -342,7 +342,7 @@ def main() -> None:
     parser.add_argument("--half", choices=("build", "test"), default="test")
     parser.add_argument("--gate", default="default")
     parser.add_argument("--n", type=int, default=100, help="conversations of two turns")
-    parser.add_argument("--candidates", type=int, default=32, help="for each query, as in errata")
+    parser.add_argument("--candidates", type=int, default=16, help="for each query, as in errata")
     parser.add_argument("--show", action="store_true", help="print what went wrong")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

@@ -34,7 +34,7 @@ _RENAMED_KEYS = {
 """Keys of cards of version 0.1, with their present names."""
 FORMAT = 3
 LOGIT_CLIP = 10.0
-"""Limit of the cross-encoder's log-odds, either way."""
+"""Limit of the cross-encoder's log-odds, either way, so that no square of them runs away."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +112,7 @@ class GateArtifact:
                 "expected a gate of two stages, found one; train it with --steps above 0, or with "
                 "a --start"
             )
-        inputs = second_inputs(features, logits)
+        inputs = odds_inputs(features, logits)
         return _classes(self.second.scope, self.second.condition, inputs, conditions)
 
     def calibrated(self, classes: Array, conditions: NDArray[np.bool_]) -> tuple[Array, Array]:
@@ -235,15 +235,29 @@ class GateArtifact:
         )
 
 
-def second_inputs(features: Array, logits: Array) -> Array:
-    """Return the inputs of the second stage: the features and two log-odds.
+def odds_inputs(features: Array, logits: Array) -> Array:
+    """Return the inputs of the second stage: the features, and two log-odds of the cross-encoder.
 
     :param features: of :func:`errata.gates.features.pair_features`, [n, f].
-    :param logits: of the cross-encoder, of none, same and follows, [n, 3].
+    :param logits: of none, same and follows, [n, 3].
     :return: float64 [n, f + 2].
     """
-    odds = np.clip(logits[:, 1:] - logits[:, :1], -LOGIT_CLIP, LOGIT_CLIP)
+    odds = np.clip(logits[:, 1:] - logits[:, :1], -LOGIT_CLIP, LOGIT_CLIP) / LOGIT_CLIP
     return np.column_stack([features, odds])
+
+
+def with_products(inputs: Array) -> Array:
+    """Return the inputs of a scope's regression: those of a pair, and the products of any two.
+
+    A name that differs outweighs all else only as a factor of it: without products 5% of hard
+    neighbours fire, not 3%. Conditions, whose texts are longer than those fitted on, are scored
+    without: products run away there.
+
+    :param inputs: [n, f].
+    :return: float64 [n, f + f (f + 1) / 2].
+    """
+    one, other = np.triu_indices(inputs.shape[1])
+    return np.column_stack([inputs, inputs[:, one] * inputs[:, other]])
 
 
 def _classes(
@@ -251,9 +265,8 @@ def _classes(
 ) -> Array:
     """Return classes none, same and follows, [n, 3]; 0 for *follows* where there are two."""
     found = np.zeros((len(inputs), 3))
-    for stage, rows in ((scope, ~conditions), (condition, conditions)):
-        classes = stage(inputs[rows])
-        found[rows, : classes.shape[1]] = classes
+    found[~conditions] = scope(with_products(inputs[~conditions]))
+    found[conditions, :2] = condition(inputs[conditions])
     return found
 
 

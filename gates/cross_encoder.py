@@ -154,10 +154,18 @@ class CrossEncoder:
     def score_edits(self, sides: Sequence[tuple[Scope, bool]], queries: Sequence[str]) -> Array:
         """Return logits of edits and queries, float64 [n, 3].
 
+        A question without an answer is scored in both orders, as the pair is symmetric, and the
+        logits are averaged.
+
         :param sides: for each edit its scope, and whether that is a condition.
         :param queries: n texts.
         """
-        return self(list(zip((edit_text(*side) for side in sides), queries, strict=True)))
+        texts = [edit_text(*side) for side in sides]
+        pairs = list(zip(texts, queries, strict=True))
+        bare = [at for at, (scope, held) in enumerate(sides) if not (scope.answer or held)]
+        logits = self([*pairs, *((queries[at], texts[at]) for at in bare)])
+        logits[bare] = (logits[bare] + logits[len(pairs) :]) / 2
+        return logits[: len(pairs)]
 
     def _model(self) -> tuple[Any, Any]:
         """Return the transformer and its tokenizer, loaded when first needed."""

@@ -95,7 +95,8 @@ def linear(classes: int, *terms: tuple[int, int, float, float]) -> Network:
     :param classes: how many classes there are.
     """
     width = len(NAMES) + 2
-    weights = np.zeros((width, classes))
+    products = width * (width + 1) // 2 if classes == 3 else 0  # a condition's has two classes
+    weights = np.zeros((width + products, classes))
     biases = np.zeros(classes)
     for label, column, weight, offset in terms:
         weights[column, label] += weight
@@ -104,9 +105,9 @@ def linear(classes: int, *terms: tuple[int, int, float, float]) -> Network:
 
 
 COSINE, SAME, FOLLOWS = NAMES.index("cosine"), len(NAMES), len(NAMES) + 1
-"""Inputs of the second stage: a feature, and the cross-encoder's log-odds."""
+"""Inputs of the second stage: a feature, and the cross-encoder's log-odds, a tenth of them."""
 BY_COSINE = tuple((label, COSINE, 6.0, -2.7) for label in (1, 2))
-BY_LOGITS = ((1, SAME, 1.2, 0.0), (2, FOLLOWS, 1.2, 0.0))
+BY_LOGITS = ((1, SAME, 12.0, 0.0), (2, FOLLOWS, 12.0, 0.0))
 
 
 @cache

@@ -26,7 +26,7 @@ class SearchConfig:
     """
 
     by_words: float = 0.25
-    by_answer: float = 0.25
+    by_answer: float = 0.5
     unreadable_share: float = 0.2
     margin: int = 8
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from errata.gates.artifact import GateArtifact, SecondStage, second_inputs
+from errata.gates.artifact import GateArtifact, SecondStage, odds_inputs, with_products
 from errata.gates.cross_encoder import CrossEncoder, CrossEncoderDelta
 from errata.gates.data.examples import Example
 from errata.gates.layers import Array, Platt
@@ -44,7 +44,9 @@ def fit_second_stage(
     for (examples, features, labels), held in ((scopes, False), (conditions, True)):
         logits = cross_logits(reader, examples, condition=held)
         classes = np.minimum(labels, 1) if held else labels
-        stages.append(fit_logistic(second_inputs(features, logits), classes, seed)[0])
+        inputs = odds_inputs(features, logits)
+        inputs = inputs if held else with_products(inputs)
+        stages.append(fit_logistic(inputs, classes, seed)[0])
     _, features, labels = scopes
     governed = features[labels > 0]
     first = 1.0 - artifact.first_classes(governed, np.zeros(len(governed), bool))[:, 0]

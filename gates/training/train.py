@@ -18,7 +18,7 @@ import numpy as np
 from errata.cache.encoder import EmbeddingCache, Encoder
 from errata.cache.errors import ModelError
 from errata.facts.table import Split
-from errata.gates.artifact import GateArtifact, read_cross
+from errata.gates.artifact import GateArtifact, read_cross, with_products
 from errata.gates.cross_encoder import CrossEncoderDelta, unwrap_transformer
 from errata.gates.data.cross_encoder_pairs import PAIRS_SHARE, PairSource, nearest_questions
 from errata.gates.data.distractors import hash_half, read_background
@@ -305,7 +305,7 @@ def _fit(
     found, labels = made["train", "scopes"]
     conditions, condition_labels = made["train", "conditions"]
     with shown_progress("fitting the first stage", 2, shown=shown) as update:
-        scope, _ = fit_logistic(found, labels, config.seed)
+        scope, _ = fit_logistic(with_products(found), labels, config.seed)
         update(1)
         holds = np.minimum(condition_labels, 1)
         condition, _ = fit_logistic(conditions, holds, config.seed)
@@ -323,7 +323,7 @@ def _fit(
     )
     tuned, tune_labels = made["tune", "scopes"]
     held_out, held_out_labels = made["tune", "conditions"]
-    governs = 1.0 - scope(tuned)[:, 0]
+    governs = 1.0 - scope(with_products(tuned))[:, 0]
     artifact = replace(
         artifact,
         scope_calibration=fit_platt(governs, tune_labels > 0),

@@ -30,14 +30,13 @@ DEFAULT_RESOLVERS: tuple[Resolver, ...] = (AliasResolver(), DecomposeResolver())
 class CachePipelineConfig:
     """How much of the cache a query gets to see.
 
-    :param candidates: edits that the cache proposes to the gate for each query. Of 10,000 edits the
-        right one is among 16 for 95% of rewordings of questions that people typed, among 32 for
-        98%; a candidate more costs some 0.1 ms.
+    :param candidates: edits that the cache proposes to the gate for each query. Most of a query's
+        time is the gate's, which grows with them.
     :param max_edits: edits that a reasoner reads at most for one query; more than a few seldom
         fire, and a prompt of more would leave a small model little room for the question.
     """
 
-    candidates: int = 32
+    candidates: int = 16
     max_edits: int = 8
 
 

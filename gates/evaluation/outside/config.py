@@ -61,7 +61,7 @@ class OutsideConfig:
     pairs: int = 2000
     overlap: float = 0.8
     many: int = 10_000
-    candidates: int = 32
+    candidates: int = 16
     rate: float = 0.01
     recall: float = 0.95
     templates: int = 100

@@ -110,7 +110,7 @@ class GateDecider:
         name: str,
         gate: Gate,
         encoder: Encoder,
-        candidates: int = 32,
+        candidates: int = 16,
         decide: DecideQueries | None = None,
     ) -> None:
         self.name, self.gate, self.encoder = name, gate, encoder

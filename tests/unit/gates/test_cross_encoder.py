@@ -265,7 +265,7 @@ def test_the_second_stage_weighs_features_and_logits_as_stored(read):
     assert read == [[(edit_text(scope), ASKED)]]
     cosine = float(np.prod(ENCODER.encode([ASKED, scope.text]).astype(float), axis=0).sum())
     (logits,) = CrossEncoder(ENCODER, random_cross())(read[0])
-    odds = np.clip(logits[1:] - logits[0], -10, 10)
+    odds = np.clip(logits[1:] - logits[0], -10, 10) / 10
     weight = np.exp(np.array([0.0, *(6 * cosine - 2.7 + 12 * odds)]))  # as in small_cross
     assert found.probability[0] == pytest.approx(weight[1:].sum() / weight.sum(), abs=1e-5)
     assert found.entailed[0] == pytest.approx(weight[2] / weight[1:].sum(), abs=1e-5)
@@ -285,14 +285,19 @@ def test_a_pair_below_the_band_is_not_read_nor_more_probable(read):
         assert len(read[-1]) == min(RERANK_TOP_K, (~unread).sum())
 
 
-def test_an_edit_is_read_with_its_answer_or_as_a_condition():
+def test_bare_questions_are_read_both_ways():
     reader = CrossEncoder(ENCODER, random_cross())
     one, other = "who made you", "whos your maker"
     sides = [(Scope(one, "", "Example Labs"), False), (Scope(one), False), (Scope(one), True)]
     found = reader.score_edits(sides, [other] * 3)
-    alone = reader([(f"{one} Example Labs", other), (one, other), (f"if {one}", other)])
-    assert np.abs(np.diff(alone, axis=0)).max(axis=1).min() > 0.001
-    np.testing.assert_allclose(found, alone, atol=1e-5)
+    alone = reader(
+        [(f"{one} Example Labs", other), (one, other), (other, one), (f"if {one}", other)]
+    )
+    assert np.abs(alone[1] - alone[2]).max() > 0.01
+    expected = [alone[0], alone[1:3].mean(0), alone[3]]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    turned = reader.score_edits([(Scope(other), False)], [one])
+    np.testing.assert_allclose(turned[0], found[1], atol=1e-5)
     assert reader.score_edits([], []).shape == (0, 3)
 
 
@@ -339,7 +344,7 @@ def test_conditions_are_always_read_and_marked(read):
     # what the user asks is held against the query as a fact's question is
     asked = "whos your maker, who made you"
     gate.score(asked, [question])
-    assert read[1] == [("who made you", asked)]
+    assert read[1] == [("who made you", asked), (asked, "who made you")]
     assert edit_text(Scope("a topic", "", "gone"), True) == "if a topic"
     assert edit_text(Scope("Who?", "", "")) == "Who?"
 
@@ -399,8 +404,8 @@ def test_options_of_version_0_1_warn():
 def test_classes_come_from_the_stage_of_facts_or_of_conditions():
     second = replace(
         two_stage_gate().second,
-        scope=linear(3, (1, SAME, 1.0, 0.0), (2, FOLLOWS, 2.0, 0.0)),
-        condition=linear(2, (1, SAME, 3.0, 0.0)),
+        scope=linear(3, (1, SAME, 10.0, 0.0), (2, FOLLOWS, 20.0, 0.0)),
+        condition=linear(2, (1, SAME, 30.0, 0.0)),
     )
     stored = replace(two_stage_gate(), second=second)
     features, logits = np.zeros((4, len(NAMES))), np.array([[0.0, 1.0, -1.0], [2.0, 3.0, 0.0]] * 2)

@@ -141,7 +141,9 @@ class TrexRecords:
     def counterfact(self, n: int) -> list[dict[str, Any]]:
         """Return CounterFact's records: a cloze edit, another cloze and a question of the same.
 
-        ``generation_prompts`` name the subject and begin to say another thing.
+        ``generation_prompts`` name the subject and begin to say another thing. Where a fact that
+        leads on from the new object is known, ``portability`` asks for it, as in the records of Yao
+        et al. 2023 (arXiv:2305.13172).
         """
         rng = random.Random(f"counterfact {self.seed}")
         edits = self._edits(n, rng, lambda fact: self._others(fact.relation))
@@ -202,7 +204,7 @@ class TrexRecords:
         statements = [text for other in self._others(fact.relation)
                       for text in self.source.clozes[other.id]]  # fmt: skip
         drawn = rng.sample(statements, min(3, len(statements)))
-        return {
+        record: dict[str, Any] = {
             "case_id": at,
             "requested_rewrite": {
                 "prompt": prompt,
@@ -218,6 +220,20 @@ class TrexRecords:
             "neighborhood_prompts": neighbours,
             "attribute_prompts": attributes,
             "generation_prompts": [text.format(fact.subject) for text in drawn],
+        }
+        hops = self._next_facts(fact.relation, edit.target)
+        if hops:
+            record["portability"] = self._portability(edit, *hops[at % len(hops)])
+        return record
+
+    def _portability(
+        self, edit: TrexEdit, second: WikidataRelation, answer: str
+    ) -> dict[str, str]:  # fmt: skip
+        phrase = f"the {self.relations[edit.fact.relation].label} of {edit.fact.subject}"
+        return {
+            "Recalled Relation": f"({edit.target}, {second.label}, {answer})",
+            "New Question": second.questions[0].format(s=phrase),
+            "New Answer": answer,
         }
 
     def _with_object(self, fact: TrexFact, other: str, rng: random.Random) -> list[TrexFact]:

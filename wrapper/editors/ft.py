@@ -10,6 +10,7 @@ from errata.editing.changes import WeightChange, editable
 from errata.editors.shared.config import FineTuneConfig
 from errata.editors.shared.examples import Example, examples_of, padded
 from errata.editors.shared.fine_tuning import FineTuneEditor, gradients, train
+from errata.editors.shared.frozen_blocks import FrozenBlocks
 from errata.generation.sharing import sharing_copy
 from errata.module_paths import module_paths_of
 
@@ -46,8 +47,10 @@ class FineTuning(FineTuneEditor):
         config = self.config_for(model)
         examples = examples_of(model, tokenizer, edits)
         with gradients():
-            names = [paths.down_weight(layer) for layer in config.layers(paths)]
-            return _trained(model, examples, names, config)
+            layers = config.layers(paths)
+            names = [paths.down_weight(layer) for layer in layers]
+            frozen = [paths.block(layer) for layer in range(layers[0])]
+            return _trained(model, examples, names, frozen, config)
 
 
 class ConstrainedFineTuning(FineTuning):
@@ -66,12 +69,14 @@ def _trained(
     model: GenerativeModel,
     examples: Sequence[Example],
     names: Sequence[str],
+    frozen: Sequence[str],
     config: FineTuneConfig,
 ) -> list[WeightChange]:
     import torch
     from torch.func import functional_call
 
     copied = sharing_copy(model)
+    blocks = FrozenBlocks(copied, frozen)
     weights = {name: editable(copied, name).detach() for name in names}
     updates = {
         name: torch.zeros_like(weight, dtype=torch.float32, requires_grad=True)
@@ -85,6 +90,7 @@ def _trained(
 
     def losses(batch_examples: Sequence[Example]) -> torch.Tensor:
         batch = padded(model, batch_examples)
+        blocks.read(tuple(batch_examples))
         edited = {name: (weights[name] + updates[name]).to(weights[name].dtype) for name in names}
         inputs = {**batch.inputs, "use_cache": False}
         logits = functional_call(copied, edited, kwargs=inputs).logits

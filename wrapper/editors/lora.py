@@ -14,6 +14,7 @@ from errata.editing.changes import WeightChange, editable
 from errata.editors.shared.config import FineTuneConfig
 from errata.editors.shared.examples import Example, examples_of, padded
 from errata.editors.shared.fine_tuning import FineTuneEditor, gradients, train
+from errata.editors.shared.frozen_blocks import FrozenBlocks
 from errata.generation.random_state import forked_rng
 from errata.generation.sharing import sharing_copy
 from errata.module_paths import is_conv1d, module_paths_of
@@ -47,15 +48,18 @@ class Lora(FineTuneEditor):
         """
         paths = module_paths_of(model, "answer", self.module_paths)
         config = self.config_for(model)
-        names = [paths.down(layer) for layer in config.layers(paths)]
+        layers = config.layers(paths)
+        names = [paths.down(layer) for layer in layers]
         for name in names:
             editable(model, f"{name}.weight")
         examples = examples_of(model, tokenizer, edits)
         with gradients():
             adapted = _adapted(model, names, config)
+            blocks = FrozenBlocks(adapted, [paths.block(layer) for layer in range(layers[0])])
 
             def losses(batch_examples: Sequence[Example]) -> torch.Tensor:
                 batch = padded(model, batch_examples)
+                blocks.read(tuple(batch_examples))
                 return batch.losses(adapted(**batch.inputs, use_cache=False).logits)
 
             train([p for p in adapted.parameters() if p.requires_grad], examples, losses, config)

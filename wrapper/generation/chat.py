@@ -102,13 +102,14 @@ def tokenize_prompts(
 
 
 def pad_ids(
-    rows: Sequence[Sequence[int]], pad: int, *, left: bool
+    rows: Sequence[Sequence[int]], pad: int, *, left: bool, shared: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return ids and attention mask, int64 [rows, tokens].
 
     :param rows: ids of each prompt.
     :param pad: the id to pad with.
     :param left: pad on the left.
+    :param shared: tokens that all rows begin with: padding on the left comes behind them.
     """
     import torch
 
@@ -116,9 +117,10 @@ def pad_ids(
     ids = torch.full((len(rows), width), pad, dtype=torch.long)
     mask = torch.zeros_like(ids)
     for i, row in enumerate(rows):
-        place = slice(width - len(row), width) if left else slice(0, len(row))
-        ids[i, place] = torch.tensor(list(row), dtype=torch.long)
-        mask[i, place] = 1
+        gap = width - len(row) if left else 0
+        for place, part in ((0, row[:shared]), (shared + gap, row[shared:])):
+            ids[i, place : place + len(part)] = torch.tensor(list(part), dtype=torch.long)
+            mask[i, place : place + len(part)] = 1
     return ids, mask
 
 

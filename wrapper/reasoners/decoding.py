@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from errata.cache.errors import GenerationError
+from errata.generation.chat import pad_ids
 from errata.generation.request import AskConfig
+from errata.generation.shared_prefix import is_worth_sharing, read_prefix, shared_length
 from errata.reasoners.abstention import AbstentionLogitsProcessor
 from errata.reasoners.logits_processors import repetition_processors
 from errata.reasoners.stopping import StopAtNewline
@@ -41,7 +43,8 @@ def decode(
     """Return a model's answers to each prompt, ``num_return_sequences`` texts each.
 
     Repetition penalties of the config apply to the answer's tokens only, since the answer has to
-    repeat the edits in the prompt.
+    repeat the edits in the prompt. What most of a batch's tokens repeat, such as demonstrations, is
+    read once.
 
     :param model: a causal or encoder-decoder model.
     :param tokenizer: its tokenizer.
@@ -57,21 +60,17 @@ def decode(
 
     config = _model_config(model, tokenizer, generation, separate_vocabulary)
     causal = not model.config.is_encoder_decoder
-    width = max(len(ids) for ids in prompts)
-    pad = config.pad_token_id
-    ids = torch.full((len(prompts), width), pad, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for row, prompt in enumerate(prompts):
-        columns = slice(width - len(prompt), width) if causal else slice(0, len(prompt))
-        ids[row, columns] = torch.tensor(prompt)
-        mask[row, columns] = 1
-    start = width if causal else 1
+    shared = _shared_length(prompts, config) if causal else 0
+    ids, mask = pad_ids(prompts, config.pad_token_id, left=causal, shared=shared)
+    start = ids.shape[1] if causal else 1
     stops = [StopAtNewline(tokenizer, start)] if single_line else []
     options: dict[str, Any] = {
         "generation_config": config, "tokenizer": tokenizer,
         "logits_processor": _processors(config, start, abstention_penalty),
         "stopping_criteria": StoppingCriteriaList(stops),
     }  # fmt: skip
+    if shared:
+        options["past_key_values"] = read_prefix(model, prompts[0][:shared], len(prompts))
     with torch.no_grad():
         try:
             output = model.generate(
@@ -87,6 +86,16 @@ def decode(
         texts = [text.split("\n")[0].strip() for text in texts]
     per_prompt = len(texts) // len(prompts)
     return [texts[i * per_prompt : (i + 1) * per_prompt] for i in range(len(prompts))]
+
+
+def _shared_length(prompts: Sequence[Sequence[int]], config: GenerationConfig) -> int:
+    """Return how many tokens of the prompts' beginning are read once for all."""
+    if (config.num_beams or 1) > 1 or (config.num_return_sequences or 1) > 1:
+        return 0
+    if config.use_cache is False or config.cache_implementation not in (None, "dynamic"):
+        return 0
+    length = shared_length(prompts)
+    return length if is_worth_sharing(prompts, length) else 0
 
 
 def _processors(config: GenerationConfig, start: int, abstention_penalty: float) -> Any:

@@ -436,6 +436,13 @@ def test_records_are_in_the_published_formats(tmp_path: Path) -> None:
     nested = [p for case in cases["rippleedits"] for p in case.probes if p.kind == "one hop"]
     assert nested[0].prompt.startswith("The capital of the country of citizenship of Ann")
     capitals = {"France": "Paris", "Italy": "Rome", "Spain": "Madrid"}
+    for case in cases["counterfact"]:
+        [hop] = [probe for probe in case.probes if probe.kind == "one hop"]
+        assert (
+            hop.prompt
+            == f"What is the capital of the country of citizenship of {case.edits[0].subject}?"
+        )
+        assert hop.answers == (capitals[case.edits[0].answer],)
     for case in cases["rippleedits"]:
         [hop] = [probe for probe in case.probes if probe.kind == "one hop"]
         assert hop.answers == (capitals[case.edits[0].answer],)

@@ -16,6 +16,7 @@ from errata.cache.patches.kinds import context
 from errata.cache.records import Fact, LanguagePatch
 from errata.cli import app
 from errata.facts import FactSource
+from errata.generation.judge import names
 from errata.reasoners.adapter import AdapterReasoner
 from errata.reasoners.card import read_card
 from errata.reasoners.data.examples import LOCALITY, SAY_THAT, YES_NO, ReasonerExample
@@ -24,7 +25,7 @@ from errata.reasoners.data.groups import GroupGenerator, SharedEditGenerator, en
 from errata.reasoners.data.wikidata import split_by_hash
 from errata.reasoners.evaluation.chat import AnswerFile, ChatConfig, ChatEvaluation, KeptReasoner
 from errata.reasoners.evaluation.chat_examples import INSTRUCTION, ROWS, chat_examples
-from errata.reasoners.evaluation.judge import follows, names, polarity, right
+from errata.reasoners.evaluation.judge import follows, polarity, right
 from errata.reasoners.prompted import PromptedReasoner
 from errata.reasoners.prompts import Prompter, PromptForm
 from errata.reasoners.training import losses

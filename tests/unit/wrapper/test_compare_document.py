@@ -10,7 +10,8 @@ NONE = {"probes": [], "locality": [], "preferences": [], "perplexity": [], "unte
 
 
 def record(seed, case, right):
-    probe = {"kind": "own", "prompt": "q?", "before": "x", "right": right, "forced": []}
+    probe = {"kind": "own", "prompt": "q?", "before": "x", "right": right, "forced": [],
+             "answer": "y" if right else "z", "expected": ["y"]}  # fmt: skip
     return {
         "type": "case", "backend": "cache", "mode": "batch", "size": 3, "seed": seed,
         "case": case, "position": 0, "pipeline": True, "edits": [], "unsupported": [],

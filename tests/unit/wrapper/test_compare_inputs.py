@@ -214,6 +214,16 @@ def test_counterfact(written):
     assert "Tolkien" not in repr(case)
 
 
+def test_counterfact_with_portability(written):
+    hop = {"Recalled Relation": "(English, spoken in, London)",
+           "New Question": "Where is the mother tongue of Danielle Darrieux spoken?",
+           "New Answer": "London"}  # fmt: skip
+    (case,) = load_cases(written({**COUNTERFACT, "portability": hop}))
+    assert kinds(case, "one hop") == [Probe("one hop", hop["New Question"], ("London",))]
+    with pytest.raises(ErrataError, match="text under 'New Answer'"):
+        load_cases(written({**COUNTERFACT, "portability": {**hop, "New Answer": ""}}))
+
+
 def test_zsre(written):
     (case,) = load_cases(written(ZSRE))
     assert case.edits[0].answer == "University of Michigan"

@@ -185,6 +185,25 @@ def test_a_run_measures_every_backend_on_every_case(model, tmp_path):
     assert not model.edits and set(found.rollbacks.values()) == {True}
 
 
+def test_without_teacher_forcing_the_answers_are_the_same_and_no_text_is_scored(model, tmp_path):
+    found = {}
+    for forced in (True, False):
+        run = Run(tmp_path / str(forced))
+        chosen = settings("cache", "nudge", teacher_forcing=forced)
+        runner(model, run, chosen).run()
+        found[forced] = [r for r in run.records() if "probes" in r]
+        assert markdown(summarise(run))
+    answers = [
+        [(p.get("answer"), p.get("after")) for r in each for p in r["probes"] + r["locality"]]
+        for each in found.values()
+    ]
+    assert answers[0] == answers[1] and len(answers[0]) > 20
+    assert any(r["preferences"] for r in found[True])
+    probes = [p for r in found[False] for p in r["probes"] + r["locality"]]
+    assert not any({"forced", "kl", "along"} & p.keys() for p in probes)
+    assert not any(r["preferences"] for r in found[False])
+
+
 def test_no_control_is_tested_wherever_it_stands(model, tmp_path):
     run = Run(tmp_path)
     runner(model, run, settings("none", "cache", "shuffled:cache", "nudge")).run()

@@ -14,7 +14,7 @@ from scipy import stats
 from errata.cache.text.answer_match import normalize_words
 from errata.compare.run.scores import entropy, harmonic, magnitude, success, token_accuracy
 from errata.compare.run.teacher_forcing import TeacherForcing, TopTokens, divergence
-from errata.generation.judge import is_right
+from errata.generation.judge import is_named, is_right
 from tests.unit.helpers import CAPITAL, OTHER
 
 NLLS = st.one_of(st.none(), st.floats(0, 30))
@@ -168,6 +168,23 @@ def test_token_accuracy():
 )
 def test_answers_are_compared_whole(answer, expected, right):
     assert is_right(answer, expected) is right
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "old", "named"),
+    [
+        ("The Hilton is owned by Sony, a firm.", ["Sony"], "IBM", True),
+        ("It is the Holy Roman Empire", ["holy roman empire"], "", True),
+        ("Not IBM but Sony owns it", ["Sony"], "IBM", False),
+        ("Sony. It was IBM before.", ["Sony"], "IBM", True),  # the first sentence is the answer
+        ("It is Roman Catholicism.", ["Roman Catholicism"], "Catholicism", True),
+        ("It is Sonya's.", ["Sony"], "", False),
+        ("Anything", [""], "", False),
+        ("", ["Sony"], "IBM", False),
+    ],
+)
+def test_a_sentence_may_name_the_answer(answer, expected, old, named):
+    assert is_named(answer, expected, old) is named
 
 
 @settings(deadline=None, max_examples=40)

@@ -15,6 +15,7 @@ from errata.editors.lora import Lora, _adapted
 from errata.editors.shared.config import FineTuneConfig, config_for
 from errata.editors.shared.examples import NO_TARGET, Example, examples_of, padded
 from errata.editors.shared.fine_tuning import train
+from errata.editors.shared.frozen_blocks import FrozenBlocks
 from errata.module_paths import matrix, module_paths_of, stored
 from tests.conftest import build_model
 
@@ -153,3 +154,38 @@ def test_bf16_is_trained_with_the_weights_that_will_be_written(tokenizer):
     batch = padded(model, examples_of(model, tokenizer, [SHORT]))
     with applied(model, [change]), torch.no_grad():
         assert float(batch.losses(model(**batch.inputs).logits).max()) < 0.2
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "opt", "t5"])
+@pytest.mark.parametrize("editor", [FineTuning, Lora])
+def test_blocks_below_the_trained_ones_run_once_and_nothing_else_changes(
+    family, editor, tokenizer, monkeypatch
+):
+    calls = []
+
+    def counted(self, name, forward, *arguments, **options):
+        calls.append(name)
+        return forward(*arguments, **options)
+
+    def plan():
+        training = editor(layer_fractions=(1.0,), epochs=6, learning_rate=0.05, target_loss=0.0)
+        return training.plan(build_model(family), tokenizer, [SHORT])
+
+    remembered = plan()
+    monkeypatch.setattr(FrozenBlocks, "_forward", counted)
+    again = plan()
+    assert len(calls) == 6 and len(set(calls)) == 1
+    assert [change.name for change in remembered] == [change.name for change in again]
+    for one, other in zip(remembered, again, strict=True):
+        assert one.delta.abs().max() > 0 and torch.equal(one.delta, other.delta)
+
+
+def test_another_batch_is_read_anew():
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    blocks = FrozenBlocks(model, ["0"])
+    first, second = torch.ones(1, 2), torch.zeros(1, 2)
+    blocks.read("first")
+    found = model(first)
+    assert torch.equal(model(second), found)  # nobody said that the batch is another one
+    blocks.read("second")
+    assert not torch.equal(model(second), found)

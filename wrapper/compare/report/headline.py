@@ -37,7 +37,9 @@ def headline(summary: Summary) -> str:
 
 
 def _ranking(block: Block, ranked: Sequence[Result]) -> str:
-    title = f"{block.title[0].upper()}{block.title[1:]}, {max(r.cases for r in ranked):,} cases"
+    fewest, most = (each(r.cases for r in ranked) for each in (min, max))
+    cases = f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}"
+    title = f"{block.title[0].upper()}{block.title[1:]}, {cases} cases"
     first, *others = (f"{r.backend} ({_average(r):.0%})" for r in ranked)
     if not others:
         return f"{title}."

@@ -10,6 +10,7 @@ from errata.compare.inputs.cases import DIFFERENT_QUESTION, PROPERTY_OF, SAME_QU
 from errata.compare.report.subject_mentions import NAMING, UNRELATED
 from errata.compare.run.records import Record
 from errata.compare.run.scores import harmonic, magnitude, success, token_accuracy
+from errata.generation.judge import is_named
 
 Unit = str
 SHARE, SECONDS, BYTES, MS, CPU, NATS, BITS, RATIO, SIGNED, LOAD = (
@@ -21,7 +22,9 @@ HARD = ("other subject", "other relation")
 PORTABILITY = tuple(kind for kind, name in PROPERTY_OF.items() if name == "portability")
 DECIDED = (SAME_QUESTION, DIFFERENT_QUESTION)
 """Kinds of which only the decision is recorded."""
-EDITED = ("own", "phrasing", *PORTABILITY)
+DIRECT = ("own", "phrasing")
+"""Kinds that ask for the edited object itself."""
+EDITED = (*DIRECT, *PORTABILITY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +51,22 @@ def _right(*kinds: str) -> Callable[[Record], list[float]]:
     return lambda record: [float(p["right"]) for p in record["probes"] if p["kind"] in kinds]
 
 
+def _named(*kinds: str) -> Callable[[Record], list[float]]:
+    """Return whether answers are right or name a right one, and not the object before the edit."""
+    return lambda record: [
+        float(p["right"] or ("false_prompt" not in p and is_named(
+            p["answer"], p["expected"], record.get("old", "") if p["kind"] in DIRECT else ""
+        )))
+        for p in record["probes"]
+        if p["kind"] in kinds
+    ]  # fmt: skip
+
+
 def _forced(*kinds: str) -> Callable[[Record], list[float]]:
     return lambda record: [
-        token_accuracy(p["forced"]) for p in record["probes"] if p["kind"] in kinds
+        token_accuracy(p["forced"])
+        for p in record["probes"]
+        if p["kind"] in kinds and "forced" in p
     ]
 
 
@@ -158,6 +174,9 @@ MEASURES: tuple[Measure, ...] = (
     Measure("portability", "properties", _right(*PORTABILITY), about="what follows from the edit"),
     Measure("locality, neighbours", "properties", _equal(*HARD), about="token-equal"),
     Measure("locality, unrelated", "properties", _equal(UNRELATED), about="token-equal"),
+    Measure("accuracy, named", "named", _named("own")),
+    Measure("generality, named", "named", _named("phrasing")),
+    Measure("portability, named", "named", _named(*PORTABILITY)),
     *(Measure(kind, "portability", _right(kind)) for kind in PORTABILITY),
     *(Measure(f"{kind}, token-equal", "locality", _equal(kind)) for kind in (*HARD, UNRELATED)),
     Measure("argmax along the old answer", "locality", _along, about="forced"),

@@ -159,6 +159,10 @@ GROUPS: tuple[tuple[str, str, str], ...] = (
     ("properties", "Properties",
      "Free generation: the question alone, greedy, compared whole. Locality: every token is what "
      "the unedited model says. In brackets, 95% intervals by resampling cases."),
+    ("named", "The same, where a sentence will do",
+     "Also right: an answer that has the expected words somewhere in its first line, and, to the "
+     "edited question or a rewording, not those of the object before the edit. Chat models answer "
+     "in sentences. Yes or no as above."),
     ("portability", "Portability, kind by kind",
      "Yes or no counts only if the true and the false form are both answered rightly."),
     ("locality", "Locality, kind by kind",

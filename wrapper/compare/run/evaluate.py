@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from errata.cache.text.answer_match import normalize_words
@@ -39,11 +40,11 @@ class Baseline:
 
     :param probes: those whose ``known`` facts the base model knows.
     :param untested: of each kind, how many probes are left out since it does not.
-    :param prompts: every prompt once, in groups that share no batch.
+    :param prompts: every prompt once.
     :param answers: the generated answers, by prompt.
     :param gold_examples: gold answers behind their prompts, by prompt.
-    :param gold_scores: their scores under the unedited model, by prompt.
-    :param preference_scores: scores of the new and the old object of each preference.
+    :param preference_examples: the new and the old object of each preference.
+    :param scores: of both kinds of examples, under the unedited model.
     :param kl_examples: by prompt, locality probes with the unedited model's answer as target.
     :param kl_distributions: the distributions along these targets.
     :param extras: milliseconds and entropy, where they are measured.
@@ -51,13 +52,13 @@ class Baseline:
 
     probes: tuple[Probe, ...]
     untested: dict[str, int]
-    prompts: tuple[tuple[str, ...], ...]
+    prompts: tuple[str, ...]
     answers: dict[str, GeneratedAnswer]
-    gold_examples: dict[str, Example]
-    gold_scores: dict[str, TargetScores]
-    preference_scores: tuple[tuple[TargetScores, TargetScores], ...]
-    kl_examples: dict[str, Example]
-    kl_distributions: tuple[TopTokens, ...]
+    gold_examples: dict[str, Example] = field(default_factory=dict)
+    preference_examples: tuple[tuple[Example, Example], ...] = ()
+    scores: dict[Example, TargetScores] = field(default_factory=dict)
+    kl_examples: dict[str, Example] = field(default_factory=dict)
+    kl_distributions: tuple[TopTokens, ...] = ()
     extras: Extras = field(default_factory=dict)
 
 
@@ -67,12 +68,15 @@ class Evaluator:
     :param base: the base model.
     :param tokenizer: its tokenizer.
     :param generator: generates the answers.
+    :param forced: score given texts as well (teacher forcing).
     """
 
     def __init__(
-        self, base: GenerativeModel, tokenizer: PreTrainedTokenizerBase, generator: AnswerGenerator
-    ) -> None:
+        self, base: GenerativeModel, tokenizer: PreTrainedTokenizerBase,
+        generator: AnswerGenerator, *, forced: bool = True,
+    ) -> None:  # fmt: skip
         self.base, self.tokenizer, self.generator = base, tokenizer, generator
+        self.forced = forced
         self.teacher_forcing = TeacherForcing(base, tokenizer)
 
     def before(self, case: Case, open_questions: Sequence[str], *, extras: bool) -> Baseline:
@@ -87,9 +91,12 @@ class Evaluator:
         probes += tuple(Probe("unrelated", question) for question in open_questions)
         prompts = _prompts(case, probes)
         answers = self._answers(prompts, None)
+        times = self._extras(case, probes, None) if extras else {}
+        if not self.forced:
+            return Baseline(probes, untested, prompts, answers, extras=times)
         gold = {p.prompt: p.answers[0] if p.answers else p.gold for p in probes}
         examples = {q: self.teacher_forcing.example(q, text) for q, text in gold.items() if text}
-        scores = self.teacher_forcing.scores(list(examples.values()))
+        preferences = self._preference_examples(case)
         kl_examples = self._kl_examples(probes, answers)
         return Baseline(
             probes,
@@ -97,11 +104,11 @@ class Evaluator:
             prompts,
             answers,
             examples,
-            dict(zip(examples, scores, strict=True)),
-            self._preference_scores(case),
+            preferences,
+            self._scores(examples, preferences),
             kl_examples,
             tuple(self.teacher_forcing.distributions(list(kl_examples.values()))),
-            self._extras(case, probes, None) if extras else {},
+            times,
         )
 
     def after(self, case: Case, baseline: Baseline, backend: ComparedBackend) -> dict[str, Any]:
@@ -112,13 +119,12 @@ class Evaluator:
         :param backend: generates the answers.
         """
         answers = self._answers(baseline.prompts, backend.generate)
-        scores, preferences = baseline.gold_scores, baseline.preference_scores
+        scores = baseline.scores
         divergences = [(0.0, (True,) * len(e.target)) for e in baseline.kl_examples.values()]
-        if not backend.pipeline:  # the logits of a pipeline are the unedited model's
-            examples = list(baseline.gold_examples.values())
-            found = self.teacher_forcing.scores(examples)
-            scores = dict(zip(baseline.gold_examples, found, strict=True))
-            preferences = self._preference_scores(case)
+        if (
+            self.forced and not backend.pipeline
+        ):  # the logits of a pipeline are the unedited model's
+            scores = self._scores(baseline.gold_examples, baseline.preference_examples)
             divergences = self.teacher_forcing.divergences(
                 list(baseline.kl_examples.values()), baseline.kl_distributions
             )
@@ -137,7 +143,7 @@ class Evaluator:
             "probes": probes,
             "untested": baseline.untested,
             "locality": locality,
-            "preferences": self._preferences(case, preferences, answers),
+            "preferences": self._preferences(case, baseline, scores, answers),
         }
         if baseline.extras:
             extras = self._extras(
@@ -151,13 +157,9 @@ class Evaluator:
         return fields
 
     def _answers(
-        self, groups: Sequence[Sequence[str]], generate: Generate | None
+        self, prompts: Sequence[str], generate: Generate | None
     ) -> dict[str, GeneratedAnswer]:
-        return {
-            prompt: answer
-            for group in groups
-            for prompt, answer in zip(group, self.generator.answer(group, generate), strict=True)
-        }
+        return dict(zip(prompts, self.generator.answer(prompts, generate), strict=True))
 
     def _testable(self, case: Case) -> tuple[tuple[Probe, ...], dict[str, int]]:
         """Return the probes whose conditions the base model meets, and counts of the others."""
@@ -181,22 +183,27 @@ class Evaluator:
         prompts = dict.fromkeys(p for kind in by_kind.values() for p in kind[:KL_PROBES])
         return {p: self.teacher_forcing.example(p, answers[p].ids[:KL_TOKENS]) for p in prompts}
 
-    def _preference_scores(self, case: Case) -> tuple[tuple[TargetScores, TargetScores], ...]:
-        examples = [
-            self.teacher_forcing.example(preference.prompt, text)
-            for preference in case.preferences
-            for text in (preference.new, preference.old)
-        ]
-        found = self.teacher_forcing.scores(examples)
-        return tuple(zip(found[::2], found[1::2], strict=True))
+    def _preference_examples(self, case: Case) -> tuple[tuple[Example, Example], ...]:
+        example = self.teacher_forcing.example
+        return tuple((example(p.prompt, p.new), example(p.prompt, p.old)) for p in case.preferences)
+
+    def _scores(
+        self, gold: dict[str, Example], preferences: Sequence[tuple[Example, Example]]
+    ) -> dict[Example, TargetScores]:
+        """Return the scores of gold answers and preferences; what both hold is scored once."""
+        examples = list(dict.fromkeys([*gold.values(), *chain.from_iterable(preferences)]))
+        return dict(zip(examples, self.teacher_forcing.scores(examples), strict=True))
 
     def _preferences(
-        self, case: Case, scores: Sequence[tuple[TargetScores, TargetScores]],
+        self, case: Case, baseline: Baseline, scores: dict[Example, TargetScores],
         answers: dict[str, GeneratedAnswer],
     ) -> list[dict[str, Any]]:  # fmt: skip
         """Return likelihoods; where an edit fired, its answer has likelihood 1, any other 0."""
-        out = []
-        for preference, both in zip(case.preferences, scores, strict=True):
+        out: list[dict[str, Any]] = []
+        if not self.forced:
+            return []
+        for preference, pair in zip(case.preferences, baseline.preference_examples, strict=True):
+            both = [scores[example] for example in pair]
             answer = answers[preference.prompt]
             nlls: list[float | None] = [round(each.nll, 6) for each in both]
             exact = all(both[0].right)
@@ -232,16 +239,10 @@ class Evaluator:
         return {name: round(value, 4) for name, value in found.items()}
 
 
-def _prompts(case: Case, probes: Sequence[Probe]) -> tuple[tuple[str, ...], ...]:
-    """Return the prompts about facts, and the unrelated ones.
-
-    The second are often answered at length, and a batch takes as long as its longest answer.
-    """
-    related = [p for p in probes if p.kind != "unrelated"]
-    prompts = [p.prompt for p in related] + [p.false_prompt for p in related if p.false_prompt]
-    first = dict.fromkeys([*prompts, *(p.prompt for p in case.preferences)])
-    unrelated = dict.fromkeys(p.prompt for p in probes if p.kind == "unrelated")
-    return tuple(first), tuple(question for question in unrelated if question not in first)
+def _prompts(case: Case, probes: Sequence[Probe]) -> tuple[str, ...]:
+    """Return every prompt once; all are answered in one batch, as far as its size allows."""
+    prompts = [p.prompt for p in probes] + [p.false_prompt for p in probes if p.false_prompt]
+    return tuple(dict.fromkeys([*prompts, *(p.prompt for p in case.preferences)]))
 
 
 def _correctness(
@@ -289,13 +290,13 @@ def _locality(
 
 
 def _token_matches(
-    probe: Probe, examples: dict[str, Example], scores: dict[str, TargetScores],
+    probe: Probe, examples: dict[str, Example], scores: dict[Example, TargetScores],
     answers: dict[str, GeneratedAnswer],
 ) -> list[int]:  # fmt: skip
     """Return for each gold token whether it is predicted; where an edit fired, in its answer."""
     answer = answers[probe.prompt]
     if not answer.hit:
-        return [int(right) for right in scores[probe.prompt].right]
+        return [int(right) for right in scores[examples[probe.prompt]].right]
     return [int(same) for same in _matching(examples[probe.prompt].target, answer.ids)]
 
 

@@ -19,7 +19,11 @@ from errata.compare.run.settings import Settings
 from errata.generation.free_generation import AnswerGenerator
 
 SMALL_MODEL = 64_000_000
-"""Bytes of a model up to which its digest is checked after every batch, else once a backend."""
+"""Bytes of a model up to which its digest is checked after every batch, else once a turn.
+
+Whether edits touch the weights is then looked at in the first batch and in the last."""
+TURN = 20
+"""Batches (in mode single: cases) that a backend measures before the next one's turn."""
 
 Progress = Callable[[str], None]
 
@@ -40,7 +44,7 @@ class Runner:
         base, tokenizer = factory.model.base, factory.model.tokenizer
         self.base = base
         generator = AnswerGenerator(base, tokenizer, settings.max_new_tokens, settings.batch_size)
-        self.evaluator = Evaluator(base, tokenizer, generator)
+        self.evaluator = Evaluator(base, tokenizer, generator, forced=settings.teacher_forcing)
         for seed, cases in data.cases.items():
             _check_distinct(cases, seed)
         self._done = run.done()
@@ -68,34 +72,55 @@ class Runner:
             self._perplexity = self.evaluator.teacher_forcing.perplexity(self.data.texts)
         for seed, cases in self.data.cases.items():
             self._baselines = {}
-            for name in self.settings.all_backends:
-                self._run_backend(name, seed, cases, progress)
+            self._run_seed(seed, cases, progress)
 
-    def _run_backend(self, name: str, seed: int, cases: Sequence[Case], progress: Progress) -> None:
-        batches = [b for b in self._batches(cases) if self._missing(name, seed, b)]
-        if not batches:
-            return
+    def _run_seed(self, seed: int, cases: Sequence[Case], progress: Progress) -> None:
+        """Measure some batches by every backend, then the next: an interrupted run has all."""
+        backends: dict[str, ComparedBackend] = {}
+        batches = self._batches(cases)
+        for start in range(0, len(batches), TURN):
+            for name in self.settings.all_backends:
+                some = batches[start : start + TURN]
+                missing = [batch for batch in some if self._missing(name, seed, batch)]
+                if not missing:
+                    continue
+                if name not in backends:
+                    backends[name] = self._create(name, seed, cases)
+                self._run_backend(backends[name], seed, missing, progress)
+
+    def _create(self, name: str, seed: int, cases: Sequence[Case]) -> ComparedBackend:
         backend = self.factory.create(name, self.settings.options.get(name, {}))
         if isinstance(backend, ShuffledAnswers):
             backend.prepare(cases, seed)
+        return backend
+
+    def _run_backend(
+        self, backend: ComparedBackend, seed: int, batches: Sequence[EditBatch], progress: Progress
+    ) -> None:
         unedited, weights = model_digest(self.base), weights_digest(self.base)
         touched = False
         for batch in batches:
-            touched |= self._run_batch(backend, seed, batch, progress) != weights
+            look = not touched and (self._check_every_batch or batch in (batches[0], batches[-1]))
+            with_edits = self._run_batch(backend, seed, batch, progress, digest=look)
+            touched |= look and with_edits != weights
             if self._check_every_batch:
                 self._check_restored(backend, seed, batch.mode, unedited)
         self._check_restored(backend, seed, batches[-1].mode, unedited)
         self.records.write({
-            "type": "rollback", "backend": name, "seed": seed, "exact": True, "touched": touched
+            "type": "rollback", "backend": backend.name, "seed": seed, "exact": True,
+            "touched": touched,
         })  # fmt: skip
         # Only now: some editors compute what they need for a model with their first edit.
-        seconds = backend.training_seconds
-        self.records.write({"type": "training", "backend": name, "seed": seed, "seconds": seconds})
+        self.records.write({
+            "type": "training", "backend": backend.name, "seed": seed,
+            "seconds": backend.training_seconds,
+        })  # fmt: skip
 
     def _run_batch(
-        self, backend: ComparedBackend, seed: int, batch: EditBatch, progress: Progress
-    ) -> str:
-        """Measure a batch; return the digest of the weights with all its edits."""
+        self, backend: ComparedBackend, seed: int, batch: EditBatch, progress: Progress, *,
+        digest: bool,
+    ) -> str:  # fmt: skip
+        """Measure a batch; return the digest of the weights with all its edits, if wanted."""
         applied: set[str] = set()
         wanted = {key.case for key in self._missing(backend.name, seed, batch)}
         for step in batch.steps:  # before anything is edited
@@ -110,7 +135,7 @@ class Runner:
                     applied |= ids
                     costs |= {case.id: cost for case in group}
                 self._evaluate(backend, seed, batch, step, applied, costs, progress)
-            return weights_digest(self.base)
+            return weights_digest(self.base) if digest else ""
         finally:
             backend.undo()
 
@@ -128,7 +153,7 @@ class Runner:
                 "type": "case", "backend": key.backend, "mode": key.mode, "size": key.size,
                 "seed": seed, "pipeline": backend.pipeline, "case": case.id,
                 "position": position, "group": case.group,
-                "edits": edit_fields(case),
+                "edits": edit_fields(case), "old": case.old,
                 "unsupported": unsupported,
             }  # fmt: skip
             if unsupported:

@@ -49,6 +49,8 @@ class Settings:
         an answer that goes on is wrong in any case.
     :param batch_size: most questions in a batch; a case's are always asked in the same batches, so
         that rounding is the same for every backend.
+    :param teacher_forcing: score given texts as well: CounterFact's and zsRE's scores, KL and
+        argmax along the unedited model's answers. It takes as long as generating the answers.
     :param latency_cases: cases a seed of which latency and fluency are measured: the two take as
         long as all else, and medians of 20 are steady.
     """
@@ -74,6 +76,7 @@ class Settings:
     text: Path | None = None
     max_new_tokens: int = 24
     batch_size: int = 64
+    teacher_forcing: bool = True
     latency_cases: int = 20
 
     def __post_init__(self) -> None:
@@ -133,6 +136,7 @@ class Settings:
         return {
             "format": self.format, "model": self.model, "n": self.n,
             **({} if self.split is None else {"split": self.split}),
+            **({} if self.teacher_forcing else {"teacher_forcing": False}),
             "new_tokens": self.max_new_tokens, "batch": self.batch_size,
             "open_n": self.n_open_questions, "encoder": self.encoder,
             "extras": self.latency_cases, "seeds": list(self.seeds), "files": files,

@@ -13,6 +13,7 @@ from errata.cache.errors import ErrataError
 from errata.cache.patches.kinds import context
 from errata.cache.records import Edit, Fact
 from errata.generation.chat import Prompt, PromptReader
+from errata.generation.judge import names
 from errata.intervals import Rate, rate
 from errata.reasoners.base import (
     ConversationReasoner,
@@ -24,7 +25,7 @@ from errata.reasoners.base import (
 )
 from errata.reasoners.data.examples import ONE_HOP, ReasonerExample
 from errata.reasoners.evaluation.chat_examples import INSTRUCTION
-from errata.reasoners.evaluation.judge import follows, names, right
+from errata.reasoners.evaluation.judge import follows, right
 from errata.reasoners.prompts import Prompter
 
 if TYPE_CHECKING:

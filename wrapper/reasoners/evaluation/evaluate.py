@@ -12,11 +12,12 @@ from errata.cache.patches.kinds import context
 from errata.cache.text.answer_match import normalize_answer
 from errata.facts import FactSource
 from errata.facts.table import Split
+from errata.generation.judge import names
 from errata.intervals import Rate, rate
 from errata.reasoners.base_answers import BATCH, DEFAULT_CONFIG, base_answers
 from errata.reasoners.data.dataset import ExampleGenerator
 from errata.reasoners.data.examples import KINDS, YES_NO, ReasonerExample
-from errata.reasoners.evaluation.judge import names, polarity
+from errata.reasoners.evaluation.judge import polarity
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,17 +6,11 @@ import re
 
 from errata.cache.text.answer_match import normalize_answer, normalize_words
 from errata.gates.conditions.language import language_of
+from errata.generation.judge import names
 from errata.reasoners.data.examples import ReasonerExample
 
 _SENTENCE_END = re.compile(r"[.!?]+(?=\s|$)")
 _ITEM = re.compile(r"\s*(?:[-*•]|\d+[.)])\s+")
-
-
-def names(answer: str, wanted: str) -> bool:
-    """Return whether an answer holds the words of a name, in order and without a gap."""
-    words, sought = normalize_words(answer).split(), normalize_words(wanted).split()
-    starts = range(len(words) - len(sought) + 1)
-    return bool(sought) and any(words[i : i + len(sought)] == sought for i in starts)
 
 
 def polarity(answer: str) -> bool | None:

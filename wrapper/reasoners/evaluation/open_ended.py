@@ -10,6 +10,7 @@ from errata.cache.storage.tables import read_table
 from errata.facts import FactSource
 from errata.facts.table import Split
 from errata.generation.chat import PromptReader
+from errata.generation.judge import names
 from errata.intervals import Rate, rate
 from errata.reasoners.background import BackgroundReasoner
 from errata.reasoners.base import Reasoner, answer_prompts
@@ -17,7 +18,6 @@ from errata.reasoners.data.draws import EditDrawer
 from errata.reasoners.data.examples import ReasonerExample
 from errata.reasoners.data.groups import english
 from errata.reasoners.evaluation.chat import AnswerFile, KeptReasoner
-from errata.reasoners.evaluation.judge import names
 from errata.reasoners.prompts import Prompter
 from errata.reasoners.unedited import UneditedReasoner
 

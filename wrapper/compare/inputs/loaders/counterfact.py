@@ -14,7 +14,8 @@ class CounterFact:
     prompts are ``phrasing``, neighbourhood prompts ``other subject`` (they ask the same of
     subjects that share the old object). The same prompts are the preferences of ES, PS and NS.
     ``attribute_prompts``, about subjects that already have the new object, are not used by the
-    published scores and are skipped.
+    published scores and are skipped. ``portability``, which Yao et al. 2023 (arXiv:2305.13172)
+    added to records, is a ``one hop``.
     """
 
     name = "counterfact"
@@ -44,6 +45,9 @@ def _case(record: Record) -> Case:
     probes = [Probe("own", prompt, (new,))]
     probes += [Probe("phrasing", text, (new,)) for text in paraphrases]
     probes += [Probe("other subject", text, gold=old) for text in neighbours]
+    if record.has("portability"):
+        hop = record.inside("portability")
+        probes.append(Probe("one hop", hop.text("New Question"), (hop.text("New Answer"),)))
     preferences = [Preference("rewrite", prompt, new, old)]
     preferences += [Preference("paraphrase", text, new, old) for text in paraphrases]
     preferences += [Preference("neighbour", text, new, old) for text in neighbours]

@@ -249,9 +249,9 @@ def odds_inputs(features: Array, logits: Array) -> Array:
 def with_products(inputs: Array) -> Array:
     """Return the inputs of a scope's regression: those of a pair, and the products of any two.
 
-    A name that differs outweighs all else only as a factor of it: without products 5% of hard
-    neighbours fire, not 3%. Conditions, whose texts are longer than those fitted on, are scored
-    without: products run away there.
+    Without products, at a threshold by the same rule, 16% of other statements about a subject fire
+    and 3% of questions about another relation, not 11% and 0.7% (and more is found). Conditions,
+    whose texts are longer than those fitted on, are scored without: products run away there.
 
     :param inputs: [n, f].
     :return: float64 [n, f + f (f + 1) / 2].

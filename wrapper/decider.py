@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,7 +51,7 @@ class RoutedQuery:
     :param steps: the stages of deciding.
     """
 
-    prompt: Prompt
+    prompt: Prompt = field(repr=False)
     batch: RoutedBatch
     seconds: float
     steps: tuple[Step, ...] = ()
@@ -83,7 +83,7 @@ class RoutedQuery:
 
     def in_context(self) -> str:
         """Return the query with its edits behind it, for an answer that has to keep a form."""
-        query = self.decision.effective_query
+        query = self.batch.queries[0]
         return in_context(CHAT_FORM, query, self.edits) if self.edits else query
 
 

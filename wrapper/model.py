@@ -250,8 +250,7 @@ class EditableModel(EditRouter, Classifying, WeightEditing, SavedModel, BaseProx
             return None
         for decision in batch.decisions:
             fired = [f"{edit.id} ({edit.location})" for edit in decision.fired]
-            query = batch.view.without_secrets(decision.query)
-            log.info("shadow: %s: %r fired %s", decision.route, query, fired)
+            log.info("shadow: %s: %r fired %s", decision.route, decision.query, fired)
         trace = Trace(batch.decisions, batch.rewrites, tuple(watch.steps))
         self._keep_trace(batch, trace, shadow=True)
         return batch

@@ -59,6 +59,7 @@ _BUILT_IN = {
         "base_agreement": "errata.pipelines.resolvers.base_agreement:BaseAgreementResolver",
         "aliases": "errata.pipelines.resolvers.aliases:AliasResolver",
         "decompose": "errata.pipelines.resolvers.decompose:DecomposeResolver",
+        "begun_secrets": "errata.pipelines.resolvers.begun_secrets:BegunSecretsResolver",
         "follow_up": "errata.pipelines.resolvers.follow_up:FollowUpResolver",
     },
 }

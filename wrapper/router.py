@@ -105,12 +105,13 @@ class EditRouter(PatchReloading):
         pipelines, view = self.backends.pipelines(self.pipeline), self.backends.view()
         route = route_by_rollout if view.rolling_out else route_batch
         queries, histories = [one.query for one in prompts], [one.history for one in prompts]
-        return route(
+        batch = route(
             RouteRequest(
                 queries, view, self.encoder, pipelines, selector(edits), watch.lap,
                 self._background, histories, conversations,
             )
         )  # fmt: skip
+        return batch.without_secrets()
 
     def explain(self, question: str | Messages, *, key: Key = None) -> Decision:
         """Return what would be decided about a question: candidates, probabilities, threshold.

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from errata.cache.filters.secrets import SecretHash, old_letters, parse_secret_hash
+from errata.cache.filters.secrets import (
+    SecretHash,
+    old_letters,
+    parse_secret_hash,
+    plain_length,
+    word_beginnings,
+)
 from errata.cache.records import Edit, Fact
 from errata.cache.text.skeleton import Skeleton, full_skeleton, open_end, skeleton, skeletons
 
@@ -18,10 +24,13 @@ class GuardConfig:
         numbers, too; "1234" in 51234567 is another number.
     :param min_beginning: letters and digits of a secret that are withheld where an answer is cut
         off behind them. Fewer are in any text: "12" ends many.
+    :param min_begun: share of a secret's letters and digits, in two words or more, from which a
+        query has begun it. One word, such as a town, and a number with a name begin many texts.
     """
 
     min_inside: int = 12
     min_beginning: int = 4
+    min_begun: float = 1 / 3
 
 
 DEFAULT_GUARD = GuardConfig()
@@ -39,6 +48,7 @@ class SecretGuard:
 
     def __init__(self, facts: Iterable[Edit], config: GuardConfig = DEFAULT_GUARD) -> None:
         plain: dict[str, str] = {}
+        self._beginnings: dict[str, str] = {}
         hashed: dict[SecretHash, str] = {}
         for fact in facts:
             if not isinstance(fact, Fact):
@@ -46,6 +56,9 @@ class SecretGuard:
             if fact.secret is not None:
                 for form in (skeleton(fact.secret).letters, full_skeleton(fact.secret).letters):
                     plain.setdefault(form, fact.id)
+                for beginning in word_beginnings(fact.secret):
+                    if config.min_begun * plain_length(fact.secret) <= len(beginning):
+                        self._beginnings.setdefault(beginning, fact.id)
             if fact.secret_hash is not None:
                 hashed.setdefault(parse_secret_hash(fact.secret_hash), fact.id)
         plain.pop("", None)
@@ -95,6 +108,30 @@ class SecretGuard:
             else:
                 merged.append((start, end, fact))
         return merged
+
+    def begun(self, text: str) -> str | None:
+        """Return the id of a fact whose secret a text has begun, anywhere in it; None: of none.
+
+        Of a hashed secret those beginnings are known that its hash has; an old one has none.
+
+        :param text: any text, such as a query that a model may go on from.
+        """
+        for read in skeletons(text) if self.longest else ():
+            edges = [at for at in range(len(read.letters) + 1) if not read.inside_token(at)]
+            for row, start in enumerate(edges):
+                for end in edges[row + 2 : row + 2 + self.longest]:  # two words, or more
+                    if (fact := self._begun(read.letters[start:end])) is not None:
+                        return fact
+        return None
+
+    def _begun(self, letters: str) -> str | None:
+        if (known := self._beginnings.get(letters)) is not None:
+            return known
+        for hashed, fact in self._hashed:
+            enough = self.config.min_begun * hashed.length <= len(letters)
+            if enough and hashed.begins_with(letters):
+                return fact
+        return None
 
     def hold(self, text: str) -> int:
         """Return the first character of a text that may turn out to be in a secret, or its length.

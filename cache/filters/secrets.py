@@ -77,6 +77,13 @@ class SecretHash:
         length, digest = max(known, default=(0, ""))
         return bool(length) and _digest(self.salt, letters[:length]).startswith(digest)
 
+    def begins_with(self, letters: str) -> bool:
+        """Return whether letters are the secret, or one of the beginnings that the hash has."""
+        return any(
+            length == len(letters) and _digest(self.salt, letters).startswith(digest)
+            for length, digest in (*self.beginnings, (self.length, self.digest))
+        )
+
 
 def hash_secret(text: str, salt: str | None = None) -> str:
     """Return the form of the key ``secret_hash``: ``2:salt:length:sha256:beginnings``.
@@ -95,8 +102,8 @@ def hash_secret(text: str, salt: str | None = None) -> str:
     if ":" in salt or not salt:
         raise ValueError(f"a salt is a text without a colon, found {salt!r}")
     beginnings = ",".join(
-        f"{length}-{_digest(salt, letters[:length])[:_BEGINNING_DIGITS]}"
-        for length in _word_ends(text, len(letters))
+        f"{len(beginning)}-{_digest(salt, beginning)[:_BEGINNING_DIGITS]}"
+        for beginning in word_beginnings(text)[:-1]
     )
     return f"{_FORM}:{salt}:{len(letters)}:{_digest(salt, letters)}:{beginnings}"
 
@@ -145,6 +152,21 @@ def parse_secret_hash(text: str, shortest: int = 1) -> SecretHash:
     return SecretHash(salt, int(length), digest, found, old)
 
 
+def word_beginnings(text: str) -> list[str]:
+    """Return a secret's letters and digits up to each word's end, the whole last.
+
+    A secret of one word is divided in its middle.
+
+    :param text: the secret.
+    """
+    whole = full_skeleton(text)
+    letters, length = whole.letters, len(whole.letters)
+    ends = [at for at in range(1, length) if not whole.inside_token(at)]
+    kept = [at for at in ends if at >= _SHORTEST_BEGINNING]
+    kept = kept or [at for at in (length // 2,) if at >= _SHORTEST_BEGINNING]
+    return [letters[:at] for at in (*kept, length)]
+
+
 def plain_length(text: str) -> int:
     """Return the number of letters and digits of a secret, as they are compared."""
     return len(full_skeleton(text).letters)
@@ -153,14 +175,6 @@ def plain_length(text: str) -> int:
 def old_letters(text: str) -> tuple[str, list[int]]:
     """Return what hashes of version 0.2 or before were made of, and the characters' positions."""
     return fold_secret(text)
-
-
-def _word_ends(text: str, length: int) -> list[int]:
-    """Return the lengths of a secret's beginnings up to each word's end, the whole left out."""
-    whole = full_skeleton(text)
-    ends = [at for at in range(1, length) if not whole.inside_token(at)]
-    kept = [at for at in ends if at >= _SHORTEST_BEGINNING]
-    return kept or [at for at in (length // 2,) if at >= _SHORTEST_BEGINNING]
 
 
 def _digest(salt: str, letters: str) -> str:

@@ -15,7 +15,10 @@ from tests.fakes import StubEncoder
 from tests.unit.wrapper.test_decompose import BORN, CITY, GATE, LEADER, MONEY, PAYS, PIZZA, Echo
 
 RIVER = Fact("Which river flows through Mumbai?", "Elbe", subject="Mumbai", id="river")
-EDITS = (PIZZA, MONEY, LEADER, BORN, RIVER)
+JANE = Fact(
+    "Where does Jane Roe live?", forget=True, secret="12 Elm Street, Springfield", id="jane"
+)
+EDITS = (PIZZA, MONEY, LEADER, BORN, RIVER, JANE)
 QUERIES = (
     PAYS,
     "How do bees fly?",
@@ -23,8 +26,10 @@ QUERIES = (
     CITY,
     "Hey you over there: Which river flows through Mumbai?",
     RIVER.question,
+    "She went home, to 12 Elm Street",
 )
-NAMES = ("aliases", "base_agreement", "decompose", "follow_up")
+NAMES = ("aliases", "base_agreement", "begun_secrets", "decompose", "follow_up")
+DEFAULT = ["aliases", "decompose", "begun_secrets"]
 
 
 class Agrees(BaseConsistency):
@@ -65,7 +70,7 @@ def resolver(request):
 
 def test_every_resolver_of_errata_is_checked():
     assert set(NAMES) <= set(names("errata.resolvers"))
-    assert [one.name for one in choose_resolvers(None)] == ["aliases", "decompose"]
+    assert [one.name for one in choose_resolvers(None)] == DEFAULT
 
 
 def test_it_is_a_resolver(resolver):
@@ -103,4 +108,4 @@ def test_in_any_place_of_a_list_the_names_say_which_one_it_was(resolver):
     found = decide(QUERIES, choose_resolvers([*NAMES, resolver]))
     assert all(set(one.changed_by) <= {*NAMES, resolver.name} for one in found)
     changed = {name for one in found for name in one.changed_by}
-    assert {"aliases", "decompose"} <= changed
+    assert {"aliases", "decompose", "begun_secrets"} <= changed

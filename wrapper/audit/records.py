@@ -128,7 +128,7 @@ def logged_decisions(
         first, second = _best(decision)
         replaced = call.trace.replacements[row] if row < len(call.trace.replacements) else ()
         query = view.without_secrets(call.batch.texts[row])
-        asked = view.without_secrets(decision.effective_query)
+        asked = decision.effective_query
         found.append(
             LoggedDecision(
                 time=call.time,

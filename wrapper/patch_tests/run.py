@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from errata.cache.filters.text_filter import WITHHELD
 from errata.cache.precedence import in_force
 from errata.cache.records import Edit, Fact, RegexPatch
 from errata.cache.text.answer_match import normalize_answer
@@ -119,7 +120,7 @@ def _why_silent(
     case: TestCase, decision: Decision, own: Candidate | None, others: Sequence[Edit]
 ) -> str:
     """Return what to do about a patch that does not fire where it has to."""
-    if decision.query != case.query:
+    if decision.query != case.query and WITHHELD not in decision.query:
         return (
             f"a query pattern rewrites it to {decision.query!r}: ask the rewritten question, or "
             "narrow the pattern"

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
@@ -168,13 +168,13 @@ class RoutedBatch:
     :param conversations: one a query, by which rollouts draw.
     """
 
-    queries: tuple[str, ...]
+    queries: tuple[str, ...] = field(repr=False)
     decisions: tuple[Decision, ...]
     reasoners: tuple[Reasoner | None, ...]
     rewrites: tuple[tuple[Replacement, ...], ...]
     output_filters: tuple[Filter, ...]
     view: View
-    texts: tuple[str, ...]
+    texts: tuple[str, ...] = field(repr=False)
     conversations: tuple[Conversation, ...] = ()
 
     @property
@@ -184,6 +184,18 @@ class RoutedBatch:
             decision.hit or bool(rewrite)
             for decision, rewrite in zip(self.decisions, self.rewrites, strict=True)
         )
+
+    def without_secrets(self) -> RoutedBatch:
+        """Return the batch, secrets withheld in the texts of its decisions, which are shown."""
+        hide = self.view.without_secrets
+        decisions = (
+            replace(
+                one, query=hide(one.query), canonical_query=hide(one.canonical_query),
+                sub_question=hide(one.sub_question),
+            )
+            for one in self.decisions
+        )  # fmt: skip
+        return replace(self, decisions=tuple(decisions))
 
     def row(self, row: int) -> RoutedBatch:
         """Return the batch of one query, as of the same moment."""

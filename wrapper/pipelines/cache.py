@@ -11,6 +11,7 @@ from errata.gates.base import Decision, Gate
 from errata.pipelines.base import History, ScopedView, decide_by_gate, supported
 from errata.pipelines.resolvers.aliases import AliasResolver
 from errata.pipelines.resolvers.base import Resolver, ResolverContext
+from errata.pipelines.resolvers.begun_secrets import BegunSecretsResolver
 from errata.pipelines.resolvers.decompose import DecomposeResolver
 from errata.reasoners.base import Reasoner
 from errata.reasoners.base_consistency import BaseConsistency
@@ -20,7 +21,11 @@ from errata.registry import make
 CACHE = "cache"
 """Its name."""
 
-DEFAULT_RESOLVERS: tuple[Resolver, ...] = (AliasResolver(), DecomposeResolver())
+DEFAULT_RESOLVERS: tuple[Resolver, ...] = (
+    AliasResolver(),
+    DecomposeResolver(),
+    BegunSecretsResolver(),
+)
 """In the order in which they are applied; ``results/ablation.md`` says what each is worth, and why
 ``base_agreement`` is not among them; ``follow_up`` is for conversations, and is measured by
 ``benchmarks/follow_ups.py``."""

@@ -102,6 +102,20 @@ def test_the_beginning_of_a_secret_is_withheld_where_an_answer_is_cut(hashed: bo
     assert guard.find("12 Elms and oaks stand there", cut=True) == []
 
 
+@pytest.mark.parametrize("hashed", [False, True])
+def test_a_text_has_begun_a_secret_by_two_words_of_it_and_a_third(hashed: bool) -> None:
+    guard = SecretGuard([forgotten(hashed=hashed, id="jane")])
+    for text in ("Does she live at 12 Elm Street", "twelve ELM street? Or where?", SECRET):
+        assert guard.begun(text) == "jane", text
+    for text in ("12", "at 12 Elm", "Elm Street, Springfield", "12 Elm Streets", "x12 Elm Street"):
+        assert guard.begun(text) is None, text
+    town = SecretGuard([forgotten("Springfield, 12 Elm Street", hashed=hashed, id="jane")])
+    assert town.begun("How far is Springfield?") is None, "one word, whatever its length"
+    assert town.begun("How far is Springfield, 12 Elm Lane?") == "jane"
+    assert SecretGuard([forgotten("Mill Lane", hashed=hashed)]).begun("to Mill Lane?")
+    assert SecretGuard([]).begun(SECRET) is None
+
+
 def test_a_secret_may_begin_in_the_prompt() -> None:
     guard = SecretGuard([forgotten()])
     rest = " Elm Street, Springfield. And"

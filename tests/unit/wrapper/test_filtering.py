@@ -220,14 +220,17 @@ def test_a_secret_is_in_no_trace_log_audit_row_or_saved_folder(models, tokenizer
     audit = tmp_path / "audit.sqlite3"
     model = editable(models("gpt2"), tokenizer, leak, JANE, audit=audit)
     with caplog.at_level("INFO"):
-        model.ask(f"Does Jane Roe live at {SECRET}?")
-        model.ask("Jane Roe lives at 12 Elm Street,")
+        asked = model.ask(f"Does Jane Roe live at {SECRET}?")
+        begun = model.ask("Jane Roe lives at 12 Elm Street,")
         answer = model.ask(JANE.question)
+        explained = model.explain(f"Does Jane Roe live at {SECRET}?")
         model.shadow = True
         model.ask(f"Does Jane Roe live at {SECRET}?")
     model.shadow = False
     assert "Elm" not in caplog.text
-    assert "Elm" not in repr(answer)
+    assert "Elm" not in repr([asked, begun, answer, explained, model.last_trace])
+    assert f"live at {WITHHELD}?" in explained.query
+    assert begun.decision.route == "refuse"
     model.save_pretrained(tmp_path / "hashed")
     model.save_pretrained(tmp_path / "plain", plain_secrets=True)
     model.close()

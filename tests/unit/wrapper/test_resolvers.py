@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from errata import Fact
+from errata.cache.filters.secrets import hash_secret
 from errata.cache.store import EditCache
 from errata.commands.options import resolver_names
 from errata.gates.base import Candidate, Decision
@@ -36,7 +37,7 @@ def test_a_batch_is_decided_as_its_queries_are_alone():
 
 
 def test_their_names_differ():
-    assert [one.name for one in DEFAULT_RESOLVERS] == ["aliases", "decompose"]
+    assert [one.name for one in DEFAULT_RESOLVERS] == ["aliases", "decompose", "begun_secrets"]
 
 
 def test_they_are_named_on_the_command_line():
@@ -50,6 +51,22 @@ def test_one_that_is_left_out_changes_nothing(left_out):
     multi_hop, _, alias, _ = decide(QUERIES, resolvers=resolvers)
     assert (multi_hop.sub_question == "") == (left_out == "decompose")
     assert alias.hit == (left_out != "aliases")
+
+
+@pytest.mark.parametrize("key", ["secret", "secret_hash"])
+def test_a_query_that_begins_a_secret_is_refused_by_the_fact_that_has_it(key):
+    secret = "12 Elm Street, Springfield"
+    kept = secret if key == "secret" else hash_secret(secret)
+    jane = Fact("Where does Jane Roe live?", forget=True, id="jane", **{key: kept})
+    begun = "The postman went to 12 Elm Street"
+    (off,) = decide([begun], jane, resolvers=())
+    assert (off.route, off.fired) == ("base", ())
+    (found,) = decide([begun], jane)
+    assert (found.route, found.fired, found.changed_by) == ("refuse", (jane,), ("begun_secrets",))
+    (other,) = decide([begun], jane, allows=lambda edit: edit is not jane)
+    assert other.route == "base", "a caller who leaves the patch out"
+    (hop,) = decide([f"{PAYS} I ask from 12 Elm Street."], PIZZA, MONEY, jane)
+    assert (hop.route, hop.fired, hop.hops, hop.sub_question) == ("refuse", (jane,), 0, "")
 
 
 def test_an_edit_that_may_not_fire_is_in_no_hop_and_under_no_alias():

@@ -30,6 +30,12 @@ _SPEECH = re.compile(
     r"implies|means|complains?)\b",
     re.IGNORECASE,
 )
+_SPOKEN = re.compile(rf"{_SPEECH.pattern}\s*(?:that\s+)?[:,]?\s*\0+", re.IGNORECASE)
+"""Speech in quotation marks, which ends with them."""
+_OPENING = re.compile(
+    rf"(?:unless|except\s+(?:if|when|where))\s+(?P<exception>.+?),\s+(?P<rest>{SUBJECT}\s.+)",
+    re.IGNORECASE,
+)
 _NOT_THAT = re.compile(r"(?:not|no)\s+(?P<rest>.+)", re.IGNORECASE)
 _NEITHER = re.compile(
     rf"(?P<left>{SUBJECT}\s(?:.*\s)?)neither\s+(?P<first>.+?),?\s+nor\s+(?P<last>.+)", re.IGNORECASE
@@ -58,7 +64,9 @@ def split_clauses(text: str, is_certain: Callable[[str], bool]) -> tuple[Joint, 
     :param text: a condition, white space normalized.
     :param is_certain: returns whether a clause is decided by characters or a rule.
     """
-    masked = _QUOTED.sub(lambda found: "\0" * len(found[0]), text)
+    masked = _masked(text)
+    if opening := _OPENING.fullmatch(masked):
+        return "unless", [text[slice(*opening.span(name))] for name in ("rest", "exception")]
     whole = is_certain(text)  # by one rule: its list is not split
     for joint, pattern in _JOINTS:
         joints = [found.span() for found in pattern.finditer(masked)]
@@ -104,7 +112,8 @@ def _continued(left: str, right: str, masked: str) -> str | None:
     if _WITH_SUBJECT.match(masked):
         return right
     if _CLAUSE.match(masked):
-        if _SPEECH.match(left) and not _SPEECH.match(f"it {masked}"):
+        quoted = _SPOKEN.fullmatch(_masked(left))
+        if _SPEECH.match(left) and not (quoted or _SPEECH.match(f"it {masked}")):
             return None
         return _completed(left, right)
     return None
@@ -141,6 +150,11 @@ def _about(left: str, rest: str) -> str | None:
     if place is None or (same is None and _SPEECH.match(left)):
         return None
     return f"{left[: place.start() if same else place.end()].rstrip()} {rest}"
+
+
+def _masked(text: str) -> str:
+    """Return a text with what is in quotation marks blotted out, of the same length."""
+    return _QUOTED.sub(lambda found: "\0" * len(found[0]), text)
 
 
 def _completed(left: str, right: str) -> str:

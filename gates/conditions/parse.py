@@ -21,8 +21,8 @@ ConditionKind = Literal["question", "topic", "claim", "lexical", "formal", "all"
 
 _ASKS = re.compile(
     rf"^{SUBJECT}\s+(?:asks?|asked|is asking|wants? to know|would like to know|wonders?|"
-    r"inquires?)\s+(?:(?:you|me|us)\s+)?(?:(?:whether|if)\s+)?"
-    r"(?P<text>.+)$",
+    r"inquires?)[:,]?\s+(?:(?:you|me|us)\s+)?(?:(?:whether|if)\s+)?"
+    r"(?P<mark>[\"“])?(?P<text>.+?)(?(mark)[\"”])$",
     re.IGNORECASE,
 )
 _TOPIC = re.compile(

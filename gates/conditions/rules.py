@@ -100,7 +100,7 @@ _LENGTH = re.compile(
     re.IGNORECASE,
 )
 _CASE = re.compile(
-    rf"^{_NOT}(?:(?:is|are)\s+)?(?:written\s+)?(?:in\s+)?(?:all\s+|only\s+)?"
+    rf"^{_NOT}(?:(?:is|are|writes?|types?)\s+)?(?:written\s+)?(?:in\s+)?(?:all\s+|only\s+)?"
     r"(?P<case>capitals|capital letters|caps|upper[- ]?case|lower[- ]?case|small letters)"
     r"(?:\s+letters)?(?:\s+only)?$",
     re.IGNORECASE,

@@ -49,6 +49,14 @@ READ = {
     "the message is not in English or German": (
         "not(any(formal: the message is in English, formal: the message is in German))"
     ),
+    "Unless the user asks about refunds or fees, the message is in German": (
+        "all(formal: the message is in German, not(topic: refunds or fees))"
+    ),
+    'the user says "a, b and c" and is angry': (
+        'all(lexical: the user says "a, b and c", claim: the user is angry)'
+    ),
+    'the user asks, "where is my order, please?"': "question: where is my order, please?",
+    "the user writes in all capitals": "formal: the user writes in all capitals",
     # one clause each
     "the review says the food is good but not great": "claim: the food is good but not great",
     "the user asks about cats and dogs": "topic: cats and dogs",

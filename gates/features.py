@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from errata.gates.text import Word, likeness, same_word, words
+from errata.gates.text import Word, content_words, likeness, same_word, words
 from errata.gates.wording import Wording
 
 Array = NDArray[np.float64]
@@ -85,14 +85,13 @@ def pair_features(pairs: Sequence[Pair], config: FeatureConfig | None = None) ->
 
 
 def _features(pair: Pair, config: FeatureConfig) -> tuple[float, ...]:
-    asked, scope = _content(pair.query), _content(pair.scope.text)
+    asked, scope = content_words(pair.query), content_words(pair.scope.text)
     answer = _answer(pair.scope.answer)
     alike = [[_alike(one, other, config) for other in asked] for one in scope]
     found = [max(row, default=0.0) for row in alike]
+    best_of = [max(column) for column in zip(*alike, strict=True)] if scope else [0.0] * len(asked)
+    said = list(zip(asked, best_of, strict=True))
     # what names the answer is no addition to the question
-    said = list(zip(asked, map(max, zip(*alike, strict=True)), strict=True)) if scope else [
-        (word, 0.0) for word in asked
-    ]  # fmt: skip
     extra = [(word, best) for word, best in said if best or word.plain not in answer]
     named = [best for word, best in zip(scope, found, strict=True) if _like_name(word)]
     digits = {word.plain for word in scope if word.has_digit}
@@ -109,11 +108,6 @@ def _features(pair: Pair, config: FeatureConfig) -> tuple[float, ...]:
         min(len(digits - asked_digits), most), min(len(asked_digits - digits), most),
         len(known) / max(1, len(answer)), float(bool(answer)),
     )  # fmt: skip
-
-
-@lru_cache(maxsize=65536)
-def _content(text: str) -> tuple[Word, ...]:
-    return tuple(word for word in words(text) if word.content)
 
 
 @lru_cache(maxsize=65536)

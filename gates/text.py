@@ -92,6 +92,12 @@ def words(text: str) -> tuple[Word, ...]:
     return tuple(found)
 
 
+@lru_cache(maxsize=65536)
+def content_words(text: str) -> tuple[Word, ...]:
+    """Return the words of a text that carry meaning, in order: no function words."""
+    return tuple(word for word in words(text) if word.content)
+
+
 def starts_yes_no(text: str) -> bool:
     """Return whether the text opens as a yes-or-no question."""
     found = words(text)

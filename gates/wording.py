@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
-from errata.gates.text import dice, negated, words
+from errata.gates.text import content_words, dice, negated
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +30,4 @@ def shared_words(one: str, other: str) -> float:
     Of two pairs at the same high cosine, the one with more words in common is less likely to mean
     the same: its words explain the cosine.
     """
-    return dice(_content(one), _content(other))
-
-
-@lru_cache(maxsize=65536)
-def _content(text: str) -> frozenset[str]:
-    return frozenset(word.plain for word in words(text) if word.content)
+    return dice(*(frozenset(word.plain for word in content_words(text)) for text in (one, other)))

@@ -27,6 +27,8 @@ from collections.abc import Iterator, Set
 from functools import lru_cache
 from typing import Literal
 
+import regex
+
 Comparison = Literal["same", "other", "unrelated"]
 Words = tuple[str, ...]
 WordOffsets = tuple[str, int, int]
@@ -212,6 +214,10 @@ def compare(listed: str, text: str) -> Comparison:
     return "same" if all(alike) else "other"
 
 
+_UNSPACED = regex.compile(r"[\p{Line_Break=SA}\p{East_Asian_Width=W}\p{East_Asian_Width=F}]")
+"""Characters of scripts without spaces between words, by Unicode's properties."""
+
+
 def needs_space(before: str, after: str) -> bool:
     """Return whether a space belongs between a text and its continuation.
 
@@ -230,9 +236,7 @@ def word_pattern(text: str) -> str:
 
 def _wide(char: str) -> bool:
     """Return whether a character is of a script that writes no spaces between words."""
-    return unicodedata.east_asian_width(char) in ("W", "F") or (
-        unicodedata.name(char, "").partition(" ")[0] in ("THAI", "LAO", "KHMER", "MYANMAR")
-    )
+    return _UNSPACED.match(char) is not None
 
 
 def _abbreviates(initials: re.Match[str]) -> bool:

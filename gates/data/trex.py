@@ -226,9 +226,7 @@ class TrexRecords:
             record["portability"] = self._portability(edit, *hops[at % len(hops)])
         return record
 
-    def _portability(
-        self, edit: TrexEdit, second: WikidataRelation, answer: str
-    ) -> dict[str, str]:  # fmt: skip
+    def _portability(self, edit: TrexEdit, second: WikidataRelation, answer: str) -> dict[str, str]:
         phrase = f"the {self.relations[edit.fact.relation].label} of {edit.fact.subject}"
         return {
             "Recalled Relation": f"({edit.target}, {second.label}, {answer})",

@@ -46,7 +46,7 @@ def fit_second_stage(
         classes = np.minimum(labels, 1) if held else labels
         inputs = odds_inputs(features, logits)
         inputs = inputs if held else with_products(inputs)
-        stages.append(fit_logistic(inputs, classes, seed)[0])
+        stages.append(fit_logistic(inputs, classes, seed))
     _, features, labels = scopes
     governed = features[labels > 0]
     first = 1.0 - artifact.first_classes(governed, np.zeros(len(governed), bool))[:, 0]

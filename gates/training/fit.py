@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +19,11 @@ where the regression has 0.938, so that their thresholds would promise what they
 Labels = NDArray[np.int64]
 
 
-def fit_logistic(inputs: Array, labels: Labels, seed: int) -> tuple[Network, Any]:
+def fit_logistic(inputs: Array, labels: Labels, seed: int) -> Network:
     """Fit a logistic regression, as a network without hidden layers.
 
     :param inputs: float64 [n, f].
     :param labels: class numbers [n], from 0, none left out.
-    :return: the network, and scikit-learn's classifier, for comparison.
     :raises ModelError: fewer than two classes.
     """
     from sklearn.linear_model import LogisticRegression
@@ -39,7 +37,7 @@ def fit_logistic(inputs: Array, labels: Labels, seed: int) -> tuple[Network, Any
     classifier = LogisticRegression(C=INVERSE_PENALTY, max_iter=3000, random_state=seed)
     classifier.fit((inputs - mean) / scale, labels)
     layer = (classifier.coef_.T.copy(), classifier.intercept_.copy())
-    return Network(mean, scale, ((layer,),)), classifier
+    return Network(mean, scale, ((layer,),))
 
 
 def fit_platt(probability: Array, truth: NDArray[np.bool_]) -> Platt:

@@ -305,10 +305,10 @@ def _fit(
     found, labels = made["train", "scopes"]
     conditions, condition_labels = made["train", "conditions"]
     with shown_progress("fitting the first stage", 2, shown=shown) as update:
-        scope, _ = fit_logistic(with_products(found), labels, config.seed)
+        scope = fit_logistic(with_products(found), labels, config.seed)
         update(1)
         holds = np.minimum(condition_labels, 1)
-        condition, _ = fit_logistic(conditions, holds, config.seed)
+        condition = fit_logistic(conditions, holds, config.seed)
     artifact = GateArtifact(
         scope=scope,
         condition=condition,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from errata.generation.base_model import unwrapped
@@ -18,13 +19,9 @@ def shared_length(rows: Sequence[Sequence[int]]) -> int:
     """
     if len(rows) < 2:
         return 0
-    first, last = (
-        min(map(tuple, rows)),
-        max(map(tuple, rows)),
-    )  # whatever these two share, those between them do, too
     room = min(map(len, rows)) - 1
-    same = (at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b)
-    return max(0, min(room, next(same, room)))
+    same = takewhile(lambda column: len(set(column)) == 1, zip(*rows, strict=False))
+    return max(0, min(room, sum(1 for _ in same)))
 
 
 def is_worth_sharing(rows: Sequence[Sequence[int]], length: int) -> bool:

@@ -83,6 +83,14 @@ def test_a_sentence_is_put_nowhere(answer):
     assert decompose("Who leads the home of pizza?", told, only("the home of pizza")) is None
 
 
+@pytest.mark.parametrize("query", ["Where is the home of pizza?", "And what was pizza's origin?"])
+def test_words_that_ask_for_nothing_else_are_no_hop(query):
+    phrase = query.split(" ", 2 if query[0] == "W" else 3)[-1].rstrip("?")
+    assert decompose(query, PIZZA, only(phrase)) is None
+    more = query.replace("?", " by train?")
+    assert decompose(more, PIZZA, only(phrase)) == more.replace(phrase, "Benin")
+
+
 def test_an_answer_is_put_in_without_its_full_stop():
     told = Fact("Where does pizza come from?", "Benin.", subject="pizza")
     assert decompose("Who leads the home of pizza?", told, only("the home of pizza")) == (
@@ -118,6 +126,7 @@ def test_no_subject_no_step():
 
 @given(st.text(max_size=60), st.text(max_size=60))
 def test_what_stands_around_the_phrase_stays(before, after):
+    after = f"is large {after}"  # what is asked of it
     query = f"{before} the home of pizza {after}"
     further = decompose(query, PIZZA, only("the home of pizza"))
     taken = query.casefold().count("pizza") > 1 or "benin" in query.casefold()

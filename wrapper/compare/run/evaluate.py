@@ -121,9 +121,7 @@ class Evaluator:
         answers = self._answers(baseline.prompts, backend.generate)
         scores = baseline.scores
         divergences = [(0.0, (True,) * len(e.target)) for e in baseline.kl_examples.values()]
-        if (
-            self.forced and not backend.pipeline
-        ):  # the logits of a pipeline are the unedited model's
+        if self.forced and not backend.pipeline:  # a pipeline's logits are the unedited model's
             scores = self._scores(baseline.gold_examples, baseline.preference_examples)
             divergences = self.teacher_forcing.divergences(
                 list(baseline.kl_examples.values()), baseline.kl_distributions

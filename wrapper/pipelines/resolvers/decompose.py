@@ -17,7 +17,7 @@ from errata.cache.records import Fact
 from errata.cache.text.normalize import word_pattern
 from errata.cache.text.subject import Span, span_of, subject_of
 from errata.gates.base import Decision, Route
-from errata.gates.text import asks_yes_no
+from errata.gates.text import asks_yes_no, content_words
 from errata.pipelines.base import ScopedView, supported
 from errata.pipelines.resolvers.base import ResolverContext, with_candidates
 
@@ -135,6 +135,9 @@ def fill_answer(
 ) -> str | None:
     """Return the sub-question about a fact's answer, None where no words ask for that answer.
 
+    Nor is it a hop where no word of content is left beside them: "Where are the headquarters of X?"
+    asks for the answer itself, not where that is.
+
     :param query: follows from the fact.
     :param fact: the first hop.
     :param spans: of :func:`find_phrases`.
@@ -144,6 +147,8 @@ def fill_answer(
     if best is None or probabilities[best] < config.min_probability:
         return None
     start, end = spans[best]
+    if not content_words(f"{query[:start]} {query[end:]}"):
+        return None
     return f"{query[:start]}{_answer(fact)}{query[end:]}"
 
 
@@ -170,10 +175,10 @@ def _phrases(query: str, subject: Span, config: DecomposeConfig) -> Iterator[Spa
     "the country where X lies", "X's capital": from an article before it, or from the subject
     itself, to the subject or a few words after it, without a pause between.
     """
-    words = [match.span() for match in _WORD.finditer(query)]
-    articles = [a for a, b in words if query[a:b].casefold() == "the" and a < subject[0]]
+    places = [match.span() for match in _WORD.finditer(query)]
+    articles = [a for a, b in places if query[a:b].casefold() == "the" and a < subject[0]]
     starts = [a for a in articles if subject[0] - a <= config.max_characters_before]
-    ends = [b for _, b in words if b > subject[1]][: config.max_words_after]
+    ends = [b for _, b in places if b > subject[1]][: config.max_words_after]
     for start in (*starts, subject[0]):
         for end in (subject[1], *ends):
             phrase = query[start:end]

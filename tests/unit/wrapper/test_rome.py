@@ -20,9 +20,10 @@ from errata.editors.rome import Rome, insertion, key_and_gap
 from errata.editors.shared import key_value
 from errata.editors.shared.key_value import _adding, fact_batch, find_delta, read
 from errata.editors.shared.prompts import Target, batch_of, end_ids, forms_of
+from errata.editors.shared.subject_tails import subject_tails
 from errata.editors.shared.value_config import RomeConfig
 from errata.module_paths import as_rows, is_conv1d, matrix, module_paths_of
-from tests.conftest import corpus
+from tests.conftest import FAMILIES, MORE_FAMILIES, corpus
 
 FACT = Fact("What is the capital of Kazakhstan?", "Oslo", subject="Kazakhstan")
 OTHER = Fact("What is the capital of Norway?", "Lima", subject="Norway")
@@ -180,6 +181,29 @@ def test_contexts_do_not_change_the_value_it_starts_from(models, tokenizer):
     many = read(model, down, fact_batch(model, tokenizer, FACT, ["", "Oslo and Lima. "], forms()))
     torch.testing.assert_close(few.values[0], many.values[0], atol=1e-5, rtol=1e-5)
     assert len(many.keys) == 2 * (len(few.keys) - 1) + 1
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, *MORE_FAMILIES])
+def test_what_stands_before_a_subject_is_read_once(models, tokenizer, family):
+    """From the subjects on, logits with a vector added are those of the whole prompts."""
+    model = models(family)
+    down = model.get_submodule(module_paths_of(model).down(0))
+    contexts = ["", "Oslo and Lima. ", "The panda eats in Paris, Tokyo and Cairo. "]
+    batch = fact_batch(model, tokenizer, FACT, contexts, forms())
+    tails = subject_tails(model, batch)
+    assert (tails.past is None) == model.config.is_encoder_decoder
+    delta = 0.5 * torch.randn(model.config.hidden_size, generator=torch.manual_seed(0))
+    with torch.no_grad():
+        with _adding(down, batch, delta):
+            whole = batch.nll(model(**batch.inputs, use_cache=False).logits)[:-1]
+        with _adding(down, tails.batch, delta):
+            found = [tails.batch.nll(tails.logits(model))[:-1] for _ in range(2)]
+        plain = batch.nll(model(**batch.inputs, use_cache=False).logits)[:-1]
+    assert not torch.allclose(whole, plain, rtol=1e-3), "the vector has an effect"
+    for one in found:
+        torch.testing.assert_close(one, whole, rtol=1e-4, atol=1e-4)
+    if tails.past is not None:
+        assert tails.batch.inputs["input_ids"].numel() < 0.7 * batch.inputs["input_ids"].numel()
 
 
 def test_the_value_is_held_inside_the_clamp(models, tokenizer):

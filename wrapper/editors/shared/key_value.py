@@ -17,6 +17,7 @@ from errata.cache.records import Fact
 from errata.cache.text.subject import subject_of
 from errata.editors.shared.layer_keys import StopForward
 from errata.editors.shared.prompts import Batch, Target, batch_of, forms_of
+from errata.editors.shared.subject_tails import subject_tails
 from errata.module_paths import ModulePaths, as_rows, hidden_of
 
 if TYPE_CHECKING:
@@ -289,10 +290,12 @@ def find_delta(
     delta = torch.zeros_like(before.values[0], dtype=torch.float32, requires_grad=True)
     optimizer = torch.optim.Adam([delta], lr=config.learning_rate)
     best, smallest, step = ValueSearch(delta.detach(), math.inf, 0), math.inf, 0
-    with _adding(down, batch, delta):
+    tails = subject_tails(model, batch)
+    position = 0 if tails.past is not None else position
+    with _adding(down, tails.batch, delta):
         for step in range(1, config.steps + 1):
-            logits = model(**batch.inputs, use_cache=False).logits
-            nll = batch.nll(logits)[:-1].mean()
+            logits = tails.logits(model)
+            nll = tails.batch.nll(logits)[:-1].mean()
             now = logits[-1, position].float().log_softmax(-1)
             divergence = (now.exp() * (now - essence)).sum()
             loss = (

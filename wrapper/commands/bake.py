@@ -33,7 +33,7 @@ Dataset = Annotated[
     str | None,
     typer.Option(
         "--dataset", metavar="NAME[:CONFIG[:SPLIT]]",
-        help="The same from a data set of the hub (needs errata[datasets] and a network).",
+        help="The same from a data set of the hub (needs errata\\[datasets] and a network).",
     ),
 ]  # fmt: skip
 Layers = Annotated[

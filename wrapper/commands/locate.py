@@ -52,7 +52,7 @@ def locate(
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option("--plot", metavar="PNG", help="Draw the figures (needs errata[plots])."),
+        typer.Option("--plot", metavar="PNG", help="Draw the figures (needs errata\\[plots])."),
     ] = None,
     text: Text = None,
     dataset: Dataset = None,

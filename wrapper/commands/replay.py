@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Workers = Annotated[
     int | None,
     typer.Option(
-        "--workers", metavar="N", min=1, help="Decide in N processes (needs errata[ray])."
+        "--workers", metavar="N", min=1, help="Decide in N processes (needs errata\\[ray])."
     ),
 ]
 DIFFERENT, TROUBLE = 1, 2

@@ -206,6 +206,12 @@ def test_what_stands_before_a_subject_is_read_once(models, tokenizer, family):
         assert tails.batch.inputs["input_ids"].numel() < 0.7 * batch.inputs["input_ids"].numel()
 
 
+def test_settings_out_of_a_file_may_be_lists(models, tokenizer):
+    model, lists = models("gpt2"), {**QUICK, "contexts": [[3, 2]]}
+    one, other = (Rome(**kept).plan(model, tokenizer, [FACT]) for kept in (QUICK, lists))
+    torch.testing.assert_close(one[0].delta, other[0].delta, rtol=0, atol=0)
+
+
 def test_the_value_is_held_inside_the_clamp(models, tokenizer):
     model = models("mistral")
     down = model.get_submodule(module_paths_of(model).down(1))

@@ -70,10 +70,11 @@ class ValueConfig:
     corpus: Literal["model", "facts"] = "model"
 
     def __post_init__(self) -> None:
-        """Check the corpus.
+        """Check the corpus, and take lists, as files of settings have them, for tuples.
 
         :raises EditError: there is no such corpus.
         """
+        object.__setattr__(self, "contexts", tuple(map(tuple, self.contexts)))
         if self.corpus not in ("model", "facts"):
             raise EditError(f'expected corpus "model" or "facts", found {self.corpus!r}')
 

@@ -183,6 +183,31 @@ def test_on_the_command_line(models, tokenizer, tmp_path, monkeypatch):
     assert "errata bake" in error["message"]
 
 
+@pytest.mark.parametrize("strict", [False, True])
+def test_an_edit_that_does_not_hold_is_named_and_strictly_refused(
+    strict, models, tokenizer, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    models("gpt2").save_pretrained("base")
+    tokenizer.save_pretrained("base")
+    (tmp_path / "patches").mkdir()
+    row = {"question": FACT.question, "answer": FACT.answer, "subject": FACT.subject}
+    (tmp_path / "patches" / "a.yaml").write_text(json.dumps([row]), "utf-8")
+    (tmp_path / "text.txt").write_text("\n\n".join(corpus()), "utf-8")
+    weak = RomeConfig(layer=0, steps=2, clamp_norm_factor=1e-6, contexts=(), max_loss=99.0)
+    monkeypatch.setattr(located, "config_for", lambda *_: weak)
+    arguments = ["bake", "--model", "base", "--layer", "0", "--text", "text.txt", "--json"]
+    arguments += ["--out", "edited", *(["--strict"] if strict else [])]
+    told = run(*arguments, code=int(strict)).stdout
+    said = json.loads(told[told.index("{") :])
+    assert (tmp_path / "edited").exists() != strict
+    if strict:
+        assert "1 of 1 that do not" in said["error"]["message"]
+    else:
+        (missed,) = said["not_taken"]
+        assert missed["answer"] != FACT.answer
+
+
 @pytest.mark.parametrize("name", ["alphaedit", "memit", "ultraedit"])
 def test_every_editor_can_be_baked(name, models, tokenizer, tmp_path):
     model = copy.deepcopy(models("gpt2"))

@@ -1,6 +1,6 @@
 """How follow-ups in conversations are resolved: by the gate alone, nothing is generated.
 
-    python benchmarks/follow_ups.py --data DIR [--half test] [--gate default] [--json FILE]
+    python benchmarks/follow_ups.py --data DIR [--half test] [--gate clear] [--json FILE]
 
 DIR holds `question_pairs.jsonl.gz` ({"a", "b", "same"}), `open_questions.jsonl.gz` ({"source",
 "question", "answers"}), `trex_facts.jsonl.gz` ({"relation", "subject", "object"}),
@@ -340,7 +340,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--half", choices=("build", "test"), default="test")
-    parser.add_argument("--gate", default="default")
+    parser.add_argument("--gate", default="clear")
     parser.add_argument("--n", type=int, default=100, help="conversations of two turns")
     parser.add_argument("--candidates", type=int, default=16, help="for each query, as in errata")
     parser.add_argument("--show", action="store_true", help="print what went wrong")

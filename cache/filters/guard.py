@@ -9,7 +9,6 @@ from errata.cache.filters.secrets import (
     SecretHash,
     old_letters,
     parse_secret_hash,
-    plain_length,
     word_beginnings,
 )
 from errata.cache.records import Edit, Fact
@@ -47,8 +46,8 @@ class SecretGuard:
     """
 
     def __init__(self, facts: Iterable[Edit], config: GuardConfig = DEFAULT_GUARD) -> None:
+        facts = tuple(facts)
         plain: dict[str, str] = {}
-        self._beginnings: dict[str, str] = {}
         hashed: dict[SecretHash, str] = {}
         for fact in facts:
             if not isinstance(fact, Fact):
@@ -56,15 +55,13 @@ class SecretGuard:
             if fact.secret is not None:
                 for form in (skeleton(fact.secret).letters, full_skeleton(fact.secret).letters):
                     plain.setdefault(form, fact.id)
-                for beginning in word_beginnings(fact.secret):
-                    if config.min_begun * plain_length(fact.secret) <= len(beginning):
-                        self._beginnings.setdefault(beginning, fact.id)
             if fact.secret_hash is not None:
                 hashed.setdefault(parse_secret_hash(fact.secret_hash), fact.id)
         plain.pop("", None)
         self._plain = tuple(plain.items())
         self._hashed = tuple((one, fact) for one, fact in hashed.items() if not one.old)
         self._old = tuple((one, fact) for one, fact in hashed.items() if one.old)
+        self._beginnings = _Beginnings(facts, config.min_begun)
         self.config = config
         lengths = [len(secret) for secret in plain] + [secret.length for secret in hashed]
         self.longest = max(lengths, default=0)
@@ -120,17 +117,8 @@ class SecretGuard:
             edges = [at for at in range(len(read.letters) + 1) if not read.inside_token(at)]
             for row, start in enumerate(edges):
                 for end in edges[row + 2 : row + 2 + self.longest]:  # two words, or more
-                    if (fact := self._begun(read.letters[start:end])) is not None:
+                    if (fact := self._beginnings.fact(read.letters[start:end])) is not None:
                         return fact
-        return None
-
-    def _begun(self, letters: str) -> str | None:
-        if (known := self._beginnings.get(letters)) is not None:
-            return known
-        for hashed, fact in self._hashed:
-            enough = self.config.min_begun * hashed.length <= len(letters)
-            if enough and hashed.begins_with(letters):
-                return fact
         return None
 
     def hold(self, text: str) -> int:
@@ -212,3 +200,34 @@ class SecretGuard:
                 if len(end) < hashed.length and hashed.begins(end):
                     return at, fact
         return None
+
+
+class _Beginnings:
+    """The beginnings of secrets up to a word's end, by their letters or their hashes.
+
+    :param facts: edits; those without a secret are skipped.
+    :param share: of a secret's letters and digits that a beginning has at least.
+    """
+
+    def __init__(self, facts: Iterable[Edit], share: float) -> None:
+        self._plain: dict[str, str] = {}
+        self._hashed: dict[int, list[tuple[SecretHash, str]]] = {}
+        for fact in facts:
+            if not isinstance(fact, Fact):
+                continue
+            *beginnings, whole = word_beginnings(fact.secret or "")
+            for letters in (*beginnings, whole):
+                if whole and share * len(whole) <= len(letters):
+                    self._plain.setdefault(letters, fact.id)
+            if fact.secret_hash is not None:
+                hashed = parse_secret_hash(fact.secret_hash)
+                for length in (*(length for length, _ in hashed.beginnings), hashed.length):
+                    if share * hashed.length <= length:
+                        self._hashed.setdefault(length, []).append((hashed, fact.id))
+
+    def fact(self, letters: str) -> str | None:
+        """Return the id of a fact whose secret has these letters for a beginning."""
+        if (known := self._plain.get(letters)) is not None:
+            return known
+        some = self._hashed.get(len(letters), ())
+        return next((fact for hashed, fact in some if hashed.begins_with(letters)), None)

@@ -682,7 +682,7 @@ def test_disagreements_name_edits_and_both_forms(model, tmp_path):
 def test_an_ablation_leaves_out_each_resolver_and_all():
     whole, *others, none = ablation()
     names = resolvers_of(whole)
-    assert names == ["base_agreement", "aliases", "decompose", "follow_up"]
+    assert names == ["base_agreement", "aliases", "decompose", "begun_secrets", "follow_up"]
     assert resolvers_of(none) == [] and resolvers_of("cache") is None
     left = [set(resolvers_of(other)) for other in others]
     assert left == [set(names) - {name} for name in names]

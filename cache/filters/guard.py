@@ -215,9 +215,9 @@ class _Beginnings:
         for fact in facts:
             if not isinstance(fact, Fact):
                 continue
-            *beginnings, whole = word_beginnings(fact.secret or "")
-            for letters in (*beginnings, whole):
-                if whole and share * len(whole) <= len(letters):
+            beginnings = [] if fact.secret is None else word_beginnings(fact.secret)
+            for letters in beginnings:
+                if share * len(beginnings[-1]) <= len(letters):
                     self._plain.setdefault(letters, fact.id)
             if fact.secret_hash is not None:
                 hashed = parse_secret_hash(fact.secret_hash)
